@@ -1,0 +1,34 @@
+"""prune: make video language models cheaper by removing the attention edges they do not need.
+
+Shapes in docstrings: `B` batch, `S` sequence, `L` layers, `Hq`/`Hkv` query and KV heads, `D` head
+dimension, `R` roles, `G` KV groups of a plan (1 or Hkv), `T` frames. Layers are 0-based in code and
+1-based in figures.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from prune.load import load
+    from prune.plan.plan import Plan
+    from prune.runtime.apply import apply
+    from prune.segments import Role, Segments, segment
+
+__version__ = "0.1.0"
+__all__ = ["Plan", "Role", "Segments", "apply", "load", "segment"]
+
+_HOMES = {
+    "Plan": "prune.plan.plan",
+    "Role": "prune.segments",
+    "Segments": "prune.segments",
+    "apply": "prune.runtime.apply",
+    "load": "prune.load",
+    "segment": "prune.segments",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Lazy, so that `import prune.kernels` needs torch alone.
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'prune' has no attribute {name!r}")

@@ -1,0 +1,127 @@
+"""What a person sees in the terminal: progress bars, tables, and a plan drawn as a grid."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from prune.edges import EdgeHistogram
+from prune.evaluate.answers import Answer
+from prune.evaluate.stats import proportion
+from prune.pathways import SAME_FRAME, Reach
+from prune.plan.liveness import State, states
+from prune.report.figures import MAP_ROWS
+from prune.result import LatencyRow, Result, by_quantity
+from prune.segments import Role
+
+out = Console()
+err = Console(stderr=True)
+
+
+@contextmanager
+def progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A progress bar on stderr; yields the function that advances it."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=err) as bar:
+        task = bar.add_task(title, total=total)
+        yield lambda n: bar.advance(task, n)
+
+
+def plan_grid(reach: Reach, histogram: EdgeHistogram | None = None) -> Table:
+    """Layers by pathways: full blocks are kept edges, dots removed ones."""
+    table = Table(
+        title="edges kept, by layer", title_justify="left", box=None, padding=(0, 1, 0, 0)
+    )
+    table.add_column("pathway")
+    table.add_column(f"layers 1 to {len(reach)}")
+    for pathway in MAP_ROWS:
+        line = Text()
+        for layer in reach:
+            block = [int(layer[g, q, k]) for g in range(len(layer)) for q in pathway.queries
+                     for k in pathway.keys]  # fmt: skip
+            needed = SAME_FRAME + 1 if pathway.name == "cross_frame" else 0
+            share = sum(limit >= needed for limit in block) / len(block)
+            line.append("█" if share == 1 else "▄" if share else "·")
+        table.add_row(pathway.title, line)
+    return table
+
+
+def liveness_lines(reach: Reach) -> list[str]:
+    """For video and question: the layer (1-based) after which their states are dead."""
+    state = states(reach)
+    lines = []
+    for role in (Role.VIDEO, Role.QUESTION):
+        dead = [layer + 1 for layer in range(len(reach)) if state[layer, role] == State.DEAD]
+        lines.append(
+            f"{role.name.lower()} states: "
+            + (f"dead in {len(dead)} of {len(reach)} layers, from layer {dead[0]} on" if dead
+               else "alive in every layer")
+        )  # fmt: skip
+    return lines
+
+
+def result_table(result: Result) -> Table:
+    """The result in a few rows."""
+    table = Table(show_header=True, box=None, padding=(0, 2, 0, 0))
+    for column in ("", "dense", "pruned", "random edges"):
+        table.add_column(column, justify="left" if not column else "right")
+    table.add_row("edges", "100%", f"{100 - result.removed:.1f}%", f"{100 - result.removed:.1f}%")
+    if result.accuracy:
+        for row in (*result.accuracy.tasks, result.accuracy.overall):
+            random = "" if row.random is None else f"{row.random:.1f}"
+            name = f"{row.task.replace('_', ' ')} (n={row.n})"
+            style = "bold" if row.task == "all" else None
+            table.add_row(
+                name, f"{row.dense.value:.1f}", f"{row.pruned.value:.1f}", random, style=style
+            )
+    dense, *_, best = result.cost
+    table.add_row(
+        "prefill FLOPs (counted)", f"{dense.flops / 1e9:.3f} G", f"{best.flops / 1e9:.3f} G", ""
+    )
+    table.add_row(
+        "KV cache (counted)",
+        f"{dense.kv_bytes / 1024:.0f} KiB",
+        f"{best.kv_bytes / 1024:.0f} KiB",
+        "",
+    )
+    for what, pair in by_quantity(result.latency).items():
+        table.add_row(
+            f"{what} (measured)", f"{pair['dense'].median:.2f} ms",
+            f"{pair['pruned'].median:.2f} ms", "",
+        )  # fmt: skip
+    return table
+
+
+def accuracy_table(answers: Sequence[Answer]) -> Table:
+    """Accuracy by task, restricted to the options and over the whole vocabulary."""
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for column in ("task", "n", "accuracy", "95%", "free"):
+        table.add_column(column, justify="left" if column == "task" else "right")
+    for task in (*sorted({a.task for a in answers}), "all"):
+        rows = [a for a in answers if task in ("all", a.task)]
+        share = proportion([a.correct for a in rows])
+        free = 100 * sum(a.free_correct for a in rows) / len(rows)
+        table.add_row(
+            task.replace("_", " "), str(len(rows)), f"{share.value:.1f}",
+            f"[{share.low:.1f}, {share.high:.1f}]", f"{free:.1f}",
+        )  # fmt: skip
+    return table
+
+
+def latency_table(rows: Sequence[LatencyRow]) -> Table:
+    """Dense and pruned side by side, median [p20, p80] in ms."""
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for column in ("ms", "dense SDPA", "pruned", "speed-up"):
+        table.add_column(column, justify="left" if column == "ms" else "right")
+    for what, pair in by_quantity(rows).items():
+        cells = [f"{r.median:.2f} \\[{r.p20:.2f}, {r.p80:.2f}]" for r in pair.values()]
+        table.add_row(what, *cells, f"{pair['dense'].median / pair['pruned'].median:.2f}x")
+    return table

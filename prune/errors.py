@@ -1,0 +1,49 @@
+"""Errors a user can act on: one line that says what, where and what to do, and its exit code."""
+
+
+class PruneError(Exception):
+    """Base of every error that ends a command with one line instead of a traceback."""
+
+    exit_code = 1
+
+
+class UsageError(PruneError):
+    """The command's arguments do not fit together."""
+
+    exit_code = 2
+
+
+class BadInputError(PruneError):
+    """A model, video, data set, trace or plan cannot be read or is not valid."""
+
+    exit_code = 3
+
+
+class RefusedError(PruneError):
+    """The inputs are valid but do not belong together, or the target must not be touched."""
+
+    exit_code = 4
+
+
+class SamplesFailedError(PruneError):
+    """The command finished, but the listed samples could not be used."""
+
+    exit_code = 5
+
+
+class ResourceError(PruneError):
+    """Memory or disk ran out."""
+
+    exit_code = 6
+
+
+class NumericError(PruneError):
+    """The model produced NaN or infinity."""
+
+    exit_code = 7
+
+
+class VerificationError(PruneError):
+    """A file differs from its manifest."""
+
+    exit_code = 8

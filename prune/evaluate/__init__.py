@@ -1,0 +1,1 @@
+"""Answers, accuracy and what can be said about differences between them."""

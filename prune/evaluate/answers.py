@@ -1,0 +1,116 @@
+"""What a model answers under an enforcer: one `Answer` a sample."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from prune.attention import Enforcer, seam
+from prune.errors import PruneError
+from prune.runtime.replay import Replay, capture, encode, letter_ids
+from prune.samples import Sample
+
+MakeEnforcer = Callable[[Replay, Sequence[Sample]], Enforcer]
+"""An enforcer for a batch of prompts."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The model's answer to one sample.
+
+    Attributes:
+        choice: index of the most likely option (accuracy restricted to the options).
+        correct: whether that is the true option.
+        free_correct: whether the most likely token of the whole vocabulary is the true letter.
+        p_options: probability of every option, normalised over the options.
+    """
+
+    id: str
+    task: str
+    choice: int
+    correct: bool
+    free_correct: bool
+    p_options: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A batch of samples whose clips are decoded and encoded."""
+
+    samples: tuple[Sample, ...]
+    replay: Replay
+
+
+def prepare(
+    model: Any,
+    processor: Any,
+    samples: Sequence[Sample],
+    num_frames: int,
+    batch_size: int,
+    on_done: Callable[[int], None] = lambda n: None,
+) -> tuple[list[Prepared], dict[str, str]]:
+    """Decode and encode samples, in batches.
+
+    Returns:
+        The batches, and for each sample that could not be used its id and the reason.
+    """
+    usable: list[Sample] = []
+    failed: dict[str, str] = {}
+    batches: list[Prepared] = []
+
+    def flush() -> None:
+        if usable:
+            inputs = encode(processor, usable, num_frames)
+            batches.append(Prepared(tuple(usable), capture(model, processor, inputs)))
+            usable.clear()
+
+    for sample in samples:
+        try:
+            encode(processor, [sample], num_frames)
+            usable.append(sample)
+        except PruneError as error:
+            failed[sample.id] = str(error)
+        if len(usable) == batch_size:
+            flush()
+        on_done(1)
+    flush()
+    return batches, failed
+
+
+def answer(
+    model: Any,
+    processor: Any,
+    batches: Iterable[Prepared],
+    make_enforcer: MakeEnforcer,
+    on_done: Callable[[int], None] = lambda n: None,
+) -> list[Answer]:
+    """Answer every prepared sample under the enforcers that `make_enforcer` builds."""
+    answers = []
+    with seam(model):
+        for batch in batches:
+            enforcer = make_enforcer(batch.replay, batch.samples)
+            for sample, logits in zip(
+                batch.samples, batch.replay.last_logits(enforcer).cpu(), strict=True
+            ):
+                ids = letter_ids(processor, sample.letters)
+                p = torch.softmax(logits[ids], 0)
+                choice = int(p.argmax())
+                answers.append(
+                    Answer(
+                        sample.id,
+                        sample.task,
+                        choice,
+                        choice == sample.answer,
+                        int(logits.argmax()) == ids[sample.answer],
+                        tuple(p.tolist()),
+                    )
+                )
+            on_done(len(batch.samples))
+    return answers
+
+
+def accuracy(answers: Sequence[Answer]) -> float:
+    """Share of answers that are right among the options, in percent."""
+    return 100 * float(np.mean([a.correct for a in answers]))

@@ -1,0 +1,117 @@
+"""Export: the model folder with its plan, report, card and manifest, whole or not at all."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+from prune.attention import NAME
+from prune.errors import RefusedError, ResourceError
+from prune.files import write_atomically
+from prune.load import PLAN_FILE, Opened
+from prune.manifest import MANIFEST, write_manifest
+from prune.plan.plan import Plan
+from prune.report.page import card, write_report
+from prune.result import FILE as REPORT_FILE
+from prune.result import Result
+
+_OURS = (PLAN_FILE, REPORT_FILE, MANIFEST, "report.html", "README.md")
+_NEVER = (".py", ".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack")
+
+
+def check_target(source: Path, out: Path, force: bool) -> None:
+    """Raise `RefusedError` where an export of `source` must not be written to `out`."""
+    real, target = source.resolve(), out.resolve()
+    if target == real or target in real.parents or real in target.parents:
+        raise RefusedError(
+            f"{out}: is, holds or lies in the model that is exported: choose another"
+        )
+    if out.is_symlink():
+        raise RefusedError(f"{out}: is a symbolic link: name the folder itself")
+    if out.exists() and not force:
+        raise RefusedError(
+            f"{out}: exists already: choose another folder, or --force to replace it"
+        )
+    if out.exists() and not (out / MANIFEST).is_file():
+        raise RefusedError(f"{out}: was not written by prune export: it is not replaced")
+    if not os.access(out.absolute().parent, os.W_OK):
+        raise RefusedError(f"{out.absolute().parent}: no such folder, or it cannot be written")
+
+
+def _copy_model(source: Path, stage: Path, plan: Plan) -> None:
+    """Weights and processor files byte for byte; `config.json` says that a plan belongs to it."""
+    for path in sorted(source.iterdir()):
+        if path.is_file() and path.name not in _OURS and path.suffix not in _NEVER:
+            shutil.copyfile(path, stage / path.name)
+    config = json.loads((source / "config.json").read_text(encoding="utf-8"))
+    # A name that transformers does not know without prune: it stops there instead of running dense.
+    config["attn_implementation"] = {"text_config": NAME}
+    config["attention_pruning"] = {"plan": PLAN_FILE, "sha256": plan.sha256}
+    text = json.dumps(config, indent=2, ensure_ascii=False)
+    write_atomically(stage / "config.json", text + "\n")
+
+
+def _sync(path: Path) -> None:
+    """Flush a file or a folder's entries to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def export(
+    opened: Opened,
+    plan: Plan,
+    result: Result,
+    out: Path,
+    force: bool = False,
+) -> Path:
+    """Write a folder that `prune.load` opens.
+
+    It is built beside `out` and renamed at the end, so `out` is never half of an export.
+
+    Args:
+        opened: the dense model.
+        plan: what it will run under.
+        result: what was measured.
+        out: the new folder.
+        force: replace an earlier export there.
+
+    Returns:
+        `out`.
+
+    Raises:
+        RefusedError: `out` exists, or is the source, or is not an export.
+        ResourceError: the disk is full or cannot be written.
+    """
+    check_target(opened.folder, out, force)
+    plan = plan.with_model(opened.id)
+    parent = out.absolute().parent
+    for stale in parent.glob(f".{out.name}.*.stage"):
+        if not Path(f"/proc/{stale.name.split('.')[-2]}").exists():
+            shutil.rmtree(stale, ignore_errors=True)
+    stage = parent / f".{out.name}.{os.getpid()}.stage"
+    old = parent / f".{out.name}.{os.getpid()}.old"
+    try:
+        stage.mkdir()
+        _copy_model(opened.folder, stage, plan)
+        plan.save(stage / PLAN_FILE)
+        result.save(stage / REPORT_FILE)
+        write_report(stage, result, plan)
+        (stage / "README.md").write_text(card(result, plan), encoding="utf-8")
+        write_manifest(stage)
+        for path in [*stage.iterdir(), stage]:
+            _sync(path)
+        if out.exists():
+            os.rename(out, old)
+        os.rename(stage, out)
+        _sync(parent)
+    except OSError as error:
+        if old.exists() and not out.exists():
+            os.rename(old, out)
+        raise ResourceError(f"{out}: cannot write the export: {error.strerror}") from None
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+    return out

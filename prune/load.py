@@ -1,0 +1,135 @@
+"""Opening models: `tiny`, a transformers folder, an exported folder or a hub id."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoModelForImageTextToText, AutoProcessor
+from transformers.utils import logging
+
+from prune.errors import BadInputError, RefusedError
+from prune.families import family_of_model_type
+from prune.identity import geometry, weights_sha256
+from prune.plan.plan import Plan
+from prune.plan.schema import ModelId
+from prune.runtime.apply import attach
+from prune.tiny.processor import TinyProcessor
+
+TINY = Path(__file__).parent / "tiny" / "model"
+PLAN_FILE = "prune_plan.json"
+
+
+def resolve(name: str | Path) -> Path:
+    """The folder of a model; raises `BadInputError` when there is none."""
+    if str(name) == "tiny":
+        return TINY
+    folder = Path(name)
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise BadInputError(f"{folder}: not a transformers model folder: no config.json in it")
+        return folder
+    if folder.exists() or str(name).startswith((".", "/")) or str(name).count("/") != 1:
+        raise BadInputError(f"{name}: no such model folder (nor a hub id such as org/model)")
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(str(name), ignore_patterns=["*.bin", "*.pt", "*.pth"]))
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0]
+        raise BadInputError(f"{name}: no such folder, and not from the hub: {reason}") from None
+
+
+def _check(folder: Path) -> None:
+    """Refuse, before any weight is read, what could not be run safely or rightly."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        model_type = config["model_type"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BadInputError(f"{folder}/config.json: not a model configuration: {error}") from None
+    if "auto_map" in config:
+        raise RefusedError(
+            f"{folder}/config.json: auto_map asks to run code from the model: refused"
+        )
+    family_of_model_type(model_type)
+    if not any(folder.glob("*.safetensors")):
+        raise BadInputError(
+            f"{folder}: no .safetensors weights in it (pickled weights are not read)"
+        )
+
+
+def _processor(folder: Path) -> Any:
+    if TinyProcessor.wrote(folder):
+        return TinyProcessor.from_pretrained(folder)
+    try:
+        processor = AutoProcessor.from_pretrained(folder)
+    except ImportError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise BadInputError(
+            f"{folder}: its processor needs a package that is missing: {reason} "
+            "(most need torchvision: pip install torchvision)"
+        ) from None
+    processor.tokenizer.padding_side = "left"
+    return processor
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A model ready to run, with everything that commands need of it."""
+
+    model: Any
+    processor: Any
+    folder: Path
+    id: ModelId
+    plan: Plan | None
+
+
+def open_model(
+    name: str | Path, device_map: Any = None, dtype: Any = "auto", dense: bool = False
+) -> Opened:
+    """Load a model and its processor; an exported one runs under its plan unless `dense`.
+
+    Raises:
+        BadInputError: the folder is missing, incomplete or of an unknown family.
+        RefusedError: its plan is for other weights, or it asks for code of its own.
+    """
+    folder = resolve(name)
+    _check(folder)
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    processor = _processor(folder)
+    try:
+        model = AutoModelForImageTextToText.from_pretrained(
+            folder,
+            device_map=device_map,
+            dtype=dtype,
+            use_safetensors=True,
+            attn_implementation={"text_config": "sdpa"},
+        ).eval()
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise BadInputError(f"{folder}: cannot load the model: {reason}") from None
+    identity = geometry(model, str(name), weights_sha256(folder))
+    plan = None
+    if (folder / PLAN_FILE).is_file() and not dense:
+        plan = Plan.load(folder / PLAN_FILE)
+        plan.check_model(identity)
+        attach(model, plan, processor)
+    return Opened(model, processor, folder, identity, plan)
+
+
+def load(name: str | Path, device_map: Any = None, dtype: Any = "auto") -> tuple[Any, Any]:
+    """`(model, processor)` of a folder that `prune export` wrote; it runs pruned.
+
+    The model is an ordinary transformers model: `forward` and `generate` just work. A folder without a
+    plan, `tiny` or a hub id gives the dense model.
+
+    Args:
+        name: folder, hub id or `tiny`.
+        device_map, dtype: as in transformers' `from_pretrained`.
+
+    Raises:
+        BadInputError, RefusedError: as in `open_model`.
+    """
+    opened = open_model(name, device_map, dtype)
+    return opened.model, opened.processor

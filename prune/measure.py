@@ -1,0 +1,222 @@
+"""From a model, a trace and a budget to a plan; from a plan and held-out samples to a `Result`."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from prune.bench import bench, conditions
+from prune.edges import EdgeHistogram, edge_histogram
+from prune.errors import BadInputError
+from prune.evaluate.answers import Prepared, accuracy, answer, prepare
+from prune.evaluate.stats import bootstrap_band
+from prune.load import Opened
+from prune.pathways import PUBLISHED, Reach, dense_reach
+from prune.plan.cost import Geometry, cost_of, dense_cost
+from prune.plan.plan import Plan
+from prune.plan.random_edges import random_edges
+from prune.plan.search import Found, Step, candidates, search
+from prune.result import AccuracyReport, CostRow, Curve, Flow, Result, accuracy_report
+from prune.runtime.enforce import PlanEnforcer
+from prune.runtime.replay import encode
+from prune.samples import Sample, load_samples
+from prune.segments import Segments
+from prune.trace.trace import Trace
+
+Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
+"""Opens a progress bar: `with progress(title, total) as advance: advance(1)`."""
+
+BATCH = 16
+RANDOM_SEEDS = 5
+
+
+def _answers(opened: Opened, batches: Sequence[Prepared], reach: Reach, on_done: Any) -> list:
+    return answer(
+        opened.model,
+        opened.processor,
+        batches,
+        lambda replay, samples: PlanEnforcer(reach, replay.segments),
+        on_done,
+    )
+
+
+def typical_prompt(batches: Sequence[Prepared]) -> Segments:
+    """The layout of the prompt of median length: what edges and costs are counted on."""
+    rows = [b.replay.segments.row(i) for b in batches for i in range(len(b.samples))]
+    return sorted(rows, key=lambda s: s.shape[1])[len(rows) // 2]
+
+
+def split_samples(trace: Trace | None, test: Path | None) -> tuple[list[Sample], list[Sample]]:
+    """Samples to search on, and samples to report on; they share none.
+
+    With a test file, every sample of the traced data is for the search. Without one, every second
+    sample that was not traced is held out.
+
+    Raises:
+        BadInputError: nothing is left to report on, or a sample is in both files.
+    """
+    searched = load_samples(trace.data) if trace else []
+    if test is not None:
+        held_out = load_samples(test)
+        common = {s.id for s in searched} & {s.id for s in held_out}
+        if common:
+            raise BadInputError(f"{test}: sample {min(common)!r} was also used to find the plan")
+        return searched, held_out
+    traced = set(trace.header["samples"]) if trace else set()
+    held_out = [s for s in searched if s.id not in traced][::2]
+    taken = {s.id for s in held_out}
+    return [s for s in searched if s.id not in taken], held_out
+
+
+def find_plan(
+    opened: Opened,
+    trace: Trace,
+    calibration: Sequence[Sample],
+    progress: Progress,
+    max_drop: float | None = None,
+    density: float | None = None,
+) -> Found:
+    """Search a plan whose budget holds on the calibration samples.
+
+    Args:
+        opened: the dense model that was traced.
+        trace: ranks the candidates.
+        calibration: samples on which each step is checked.
+        progress: shows it.
+        max_drop, density: the budget, one of them (`prune.plan.search.search`).
+    """
+    with progress("Reading calibration clips", len(calibration)) as advance:
+        batches, failed = prepare(
+            opened.model, opened.processor, calibration, trace.header["num_frames"], BATCH, advance
+        )
+    if not batches:
+        raise BadInputError(f"no calibration sample could be used: {next(iter(failed.values()))}")
+    histogram: EdgeHistogram = edge_histogram(typical_prompt(batches))
+    harm = {p.name: -trace.relative_change(p.name).mean(0) for p in trace.pathways()}
+    ranked = candidates(harm, histogram, opened.id.num_layers)
+
+    def measure(reach: Reach) -> float:
+        return accuracy(_answers(opened, batches, reach, lambda n: None))
+
+    with progress("Searching a plan", len(ranked)) as advance:
+
+        def on_step(step: Step) -> None:
+            advance(0)
+
+        return search(
+            ranked,
+            histogram,
+            opened.id,
+            measure,
+            max_drop=max_drop,
+            density=density,
+            on_step=on_step,
+        )
+
+
+def compare(
+    opened: Opened, plan: Plan, batches: Sequence[Prepared], progress: Progress
+) -> AccuracyReport:
+    """Answers of the dense model, of the plan, and of random edges at the same budget."""
+    count = sum(len(b.samples) for b in batches)
+    with progress("Answering held-out questions", count * (2 + RANDOM_SEEDS)) as advance:
+        dense = _answers(opened, batches, dense_reach(plan.num_layers), advance)
+        pruned = _answers(opened, batches, plan.reach, advance)
+        random = [
+            answer(
+                opened.model,
+                opened.processor,
+                batches,
+                lambda replay, samples, seed=seed: random_edges(replay, samples, plan.reach, seed),
+                advance,
+            )
+            for seed in range(RANDOM_SEEDS)
+        ]
+    return accuracy_report(dense, pruned, random)
+
+
+def flow_of(trace: Trace) -> Flow:
+    """The curves of the flow map (2510.13251, figures 2 and 3)."""
+
+    def curve(label: str, pathway: str, task: str | None = None) -> Curve:
+        mean, low, high = bootstrap_band(trace.relative_change(pathway, task))
+        return Curve(label, *(tuple(np.round(c, 4).tolist()) for c in (mean, low, high)))
+
+    tasks = sorted({r["task"] for r in trace.traced})
+    names = {p.name for p in trace.pathways()}
+    return Flow(
+        by_task=tuple(curve(task, "cross_frame", task) for task in tasks),
+        pathways=tuple(
+            curve(p.title, p.name)
+            for p in trace.pathways()
+            if p in PUBLISHED and p.name in names and p.name != "cross_frame"
+        ),
+        counts=trace.counts(),
+        window=trace.header["window"],
+    )
+
+
+def costs(model: Any, plan: Plan, prompt: Segments) -> tuple[CostRow, ...]:
+    """What is counted for a prompt: dense, with edges skipped, and with all that follows skipped."""
+    geometry = Geometry.of(model)
+    dense = dense_cost(plan.num_layers, prompt, geometry)
+    cost = cost_of(plan.reach, prompt, geometry)
+    every = dense.live_tokens
+    return (
+        CostRow("dense", dense.edges, dense.flops, dense.kv_bytes, every),
+        CostRow("edges skipped", cost.edges, cost.mask_flops, dense.kv_bytes, every),
+        CostRow(
+            "edges, dead states and unread KV skipped",
+            cost.edges,
+            cost.flops,
+            cost.kv_bytes,
+            cost.live_tokens,
+        ),
+    )
+
+
+def measure_plan(
+    opened: Opened,
+    plan: Plan,
+    held_out: Sequence[Sample],
+    num_frames: int,
+    progress: Progress,
+    trace: Trace | None = None,
+    found: Found | None = None,
+    argv: str = "",
+) -> Result:
+    """Everything the report shows about a plan, measured on samples that neither trace nor search saw.
+
+    Raises:
+        BadInputError: not one held-out sample can be used.
+    """
+    with progress("Reading held-out clips", len(held_out)) as advance:
+        batches, failed = prepare(
+            opened.model, opened.processor, held_out, num_frames, BATCH, advance
+        )
+    if not batches:
+        raise BadInputError(f"no held-out sample could be used: {next(iter(failed.values()))}")
+    prompt = typical_prompt(batches)
+    accuracies = compare(opened, plan, batches, progress)
+    runs = 20
+    with progress("Timing", runs) as advance:
+        inputs = encode(opened.processor, batches[0].samples[:1], num_frames)
+        latency = bench(opened.model, plan, opened.processor, inputs, runs, advance)
+    kept, causal = plan.count_edges(prompt)
+    return Result(
+        model=opened.id.model_dump(mode="json"),
+        plan={"name": plan.name, "sha256": plan.sha256},
+        kept_edges=kept,
+        causal_edges=causal,
+        prompt_runs=tuple(prompt.runs()),
+        flow=flow_of(trace) if trace else None,
+        steps=tuple((s.density, s.accuracy, s.accepted) for s in found.steps) if found else (),
+        dense_calibration=found.dense_accuracy if found else None,
+        accuracy=accuracies,
+        cost=costs(opened.model, plan, prompt),
+        latency=latency,
+        conditions=conditions(opened.model, frames=str(num_frames), batch="1", command=argv),
+        failed=failed,
+    )

@@ -1,0 +1,120 @@
+"""Reach tables, and the named pathways that trace, plan and figures speak of.
+
+`reach[layer, kv_group, query role, key role]` is the largest frame distance over which the edge
+exists: `NONE`, 0 (same frame), w (up to w frames back) or `ALL`. Causality always holds on top.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prune.kernels import ALL
+from prune.segments import NUM_ROLES, Role
+
+NONE = -1
+SAME_FRAME = 0
+
+VIDEO = (Role.VIDEO, Role.TIMESTAMP)
+"""Timestamps count as video: Map the Flow's published ranges include the text between frames."""
+
+QUESTION = (Role.QUESTION,)
+QUESTION_SEALED = (Role.BRIDGE, Role.QUESTION, Role.TAIL)
+OPTIONS = (Role.OPTIONS,)
+LAST = (Role.LAST,)
+
+Reach = NDArray[np.int32]
+"""int32 `[L, G, R, R]`."""
+
+
+@dataclass(frozen=True)
+class Pathway:
+    """A set of edges: from the states of `keys` into those of `queries`.
+
+    Attributes:
+        limit: what stays of its reach when it is removed (`SAME_FRAME` for cross-frame edges).
+    """
+
+    name: str
+    keys: tuple[Role, ...]
+    queries: tuple[Role, ...]
+    limit: int = NONE
+
+    @property
+    def title(self) -> str:
+        """For figures, for example `video → question`."""
+        return self.name.replace("_to_", " → ").replace("_", "-")
+
+
+PUBLISHED = (
+    Pathway("cross_frame", VIDEO, VIDEO, SAME_FRAME),
+    Pathway("video_to_question", VIDEO, QUESTION),
+    Pathway("video_to_options", VIDEO, OPTIONS),
+    Pathway("video_to_last", VIDEO, LAST),
+    Pathway("question_to_last", QUESTION, LAST),
+    Pathway("options_to_last", OPTIONS, LAST),
+    Pathway("last_to_last", LAST, LAST),
+)
+"""Map the Flow's pathways (2510.13251, section 3), question and options apart."""
+
+SEALED = (
+    Pathway("video_to_question_sealed", VIDEO, QUESTION_SEALED),
+    Pathway("question_to_last_sealed", QUESTION_SEALED, LAST),
+)
+"""The same with `bridge` and `tail` as part of the question, so that nothing leaks through them."""
+
+REMOVABLE = (
+    PUBLISHED[0],
+    Pathway("video_to_video", VIDEO, VIDEO),
+    SEALED[0],
+    *PUBLISHED[2:4],
+    SEALED[1],
+    *PUBLISHED[5:],
+    Pathway("system_to_video", (Role.SYSTEM,), VIDEO),
+    Pathway("question_to_options", QUESTION_SEALED, OPTIONS),
+    Pathway("question_to_question", QUESTION_SEALED, QUESTION_SEALED),
+    Pathway("options_to_options", OPTIONS, OPTIONS),
+    Pathway("options_to_question", OPTIONS, QUESTION_SEALED),
+)
+"""What a searched plan may remove. Nothing here leaks: every text role has its pathways."""
+
+TRACED = tuple(dict.fromkeys((*PUBLISHED, *SEALED, *REMOVABLE)))
+"""What `prune trace` knocks out."""
+
+PATHWAYS = {pathway.name: pathway for pathway in TRACED}
+
+
+def dense_reach(num_layers: int, groups: int = 1) -> Reach:
+    """The table that keeps every edge."""
+    return np.full((num_layers, groups, NUM_ROLES, NUM_ROLES), ALL, np.int32)
+
+
+def limit_edges(
+    reach: Reach,
+    layers: slice | list[int],
+    queries: tuple[Role, ...],
+    keys: tuple[Role, ...],
+    limit: int,
+) -> None:
+    """Lower `reach` in place to at most `limit` for the given layers, query and key roles."""
+    block = np.ix_(np.arange(len(reach))[layers], range(reach.shape[1]), queries, keys)
+    reach[block] = np.minimum(reach[block], limit)
+    inherit_answer(reach)
+
+
+def remove_pathway(reach: Reach, pathway: Pathway, layers: slice | list[int]) -> None:
+    """Remove a pathway from `reach` in place in the given layers."""
+    limit_edges(reach, layers, pathway.queries, pathway.keys, pathway.limit)
+
+
+def inherit_answer(reach: Reach) -> None:
+    """Give `answer` the row of `last`, and let generated tokens see each other."""
+    reach[..., Role.ANSWER, :] = reach[..., Role.LAST, :]
+    reach[..., Role.ANSWER, Role.ANSWER] = ALL
+
+
+def knockout(num_layers: int, pathway: Pathway, layers: slice | list[int]) -> Reach:
+    """The dense table without `pathway` in `layers`: one knockout."""
+    reach = dense_reach(num_layers)
+    remove_pathway(reach, pathway, layers)
+    return reach

@@ -1,0 +1,182 @@
+"""`Plan`: a reach table that knows which model it is for, and its JSON form."""
+
+import hashlib
+import json
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from prune.edges import edge_histogram
+from prune.errors import BadInputError, RefusedError
+from prune.files import write_atomically
+from prune.pathways import ALL, NONE, Reach, dense_reach, inherit_answer
+from prune.plan.schema import SCHEMA_VERSION, ModelId, PlanFile, Rule, parse_plan
+from prune.segments import Role, Segments
+
+_ROLES = tuple(role for role in Role if role != Role.ANSWER)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which attention edges a model keeps.
+
+    Attributes:
+        reach: int32 `[L, G, R, R]` (`prune.pathways`); G is 1, or the number of KV heads.
+        model: the model it was made for.
+        name: what a person calls it.
+        origin: how it came about: plain strings and numbers.
+    """
+
+    reach: Reach
+    model: ModelId
+    name: str
+    origin: dict[str, str | int | float] = field(default_factory=dict)
+
+    @property
+    def num_layers(self) -> int:
+        """L, the number of decoder layers."""
+        return self.reach.shape[0]
+
+    def count_edges(self, segments: Segments) -> tuple[int, int]:
+        """Kept and causal edges of a batch of prompts, summed over layers (and KV groups)."""
+        histogram = edge_histogram(segments)
+        tables = self.reach.shape[0] * self.reach.shape[1]
+        return int(histogram.kept(self.reach).sum()), tables * histogram.causal
+
+    def density(self, segments: Segments) -> float:
+        """Kept over causal edges."""
+        kept, causal = self.count_edges(segments)
+        return kept / causal
+
+    @property
+    def removes_nothing(self) -> bool:
+        """Whether the plan is dense."""
+        return bool((self.reach == ALL).all())
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the canonical JSON bytes."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+    def to_json(self) -> str:
+        """Canonical JSON: equal plans give equal bytes."""
+        file = PlanFile(
+            schema_version=SCHEMA_VERSION,
+            name=self.name,
+            model=self.model,
+            origin=self.origin,
+            rules=_rules(self.reach),
+        )
+        data = file.model_dump(mode="json", exclude_none=True)
+        rules = data.pop("rules")
+        head = json.dumps({**data, "rules": []}, indent=2, ensure_ascii=False)
+        lines = ",\n".join(f"    {json.dumps(rule)}" for rule in rules)
+        return head.removesuffix("[]\n}") + (f"[\n{lines}\n  ]\n}}\n" if rules else "[]\n}\n")
+
+    def save(self, path: str | Path) -> None:
+        """Write the canonical JSON, whole or not at all."""
+        write_atomically(Path(path), self.to_json())
+
+    @staticmethod
+    def load(path: str | Path) -> "Plan":
+        """Read a plan; raises `BadInputError` that names the file and the field."""
+        file = parse_plan(Path(path))
+        reach = dense_reach(file.model.num_layers, file.model.num_kv_heads if _by_head(file) else 1)
+        for index, rule in enumerate(file.rules):
+            try:
+                _apply(rule, reach)
+            except IndexError as error:
+                raise BadInputError(f"{path}: rules[{index}]: {error}") from None
+        inherit_answer(reach)
+        return Plan(reach, file.model, file.name, file.origin)
+
+    @staticmethod
+    def preset(name: str, sealed: bool = True) -> "Plan":
+        """A plan of Map the Flow (2510.13251, table 3), as published or without its leak."""
+        from prune.plan.presets import preset
+
+        return preset(name, sealed)
+
+    @staticmethod
+    def dense(model: ModelId) -> "Plan":
+        """The plan that keeps every edge of a model."""
+        return Plan(dense_reach(model.num_layers), model, "dense")
+
+    def check_model(self, model: ModelId) -> None:
+        """Raise `RefusedError` if the plan was made for another model."""
+        mine = self.model
+        if mine.num_layers != model.num_layers:
+            raise RefusedError(
+                f"plan {self.name!r} is for {mine.num_layers} layers, "
+                f"{model.name} has {model.num_layers}"
+            )
+        if self.reach.shape[1] not in (1, model.num_kv_heads):
+            raise RefusedError(
+                f"plan {self.name!r} is for {self.reach.shape[1]} KV heads, "
+                f"{model.name} has {model.num_kv_heads}"
+            )
+        if mine.sha256 and model.sha256 and mine.sha256 != model.sha256:
+            raise RefusedError(
+                f"plan {self.name!r} was made for weights {mine.sha256[:12]}, "
+                f"{model.name} has {model.sha256[:12]}: trace this model, or delete "
+                "model.sha256 from the plan to apply it all the same"
+            )
+
+    def with_model(self, model: ModelId) -> "Plan":
+        """The same plan, bound to the weights of `model`."""
+        self.check_model(model)
+        return replace(self, model=model)
+
+
+def _by_head(file: PlanFile) -> bool:
+    return any(rule.kv_heads is not None for rule in file.rules)
+
+
+def _apply(rule: Rule, reach: Reach) -> None:
+    layers, heads = rule.layer_list(), rule.head_list(reach.shape[1])
+    for kind, numbers, size in (("layer", layers, len(reach)), ("KV head", heads, reach.shape[1])):
+        if max(numbers) >= size:
+            raise IndexError(f"{kind} {max(numbers)} does not exist, there are {size} (from 0)")
+    block = np.ix_(layers, heads, [Role[r.upper()] for r in rule.queries],
+                   [Role[r.upper()] for r in rule.keys])  # fmt: skip
+    reach[block] = rule.limit
+
+
+def _rules(reach: Reach) -> list[Rule]:
+    """The shortest rules, in a fixed order, that turn the dense table into `reach`."""
+    places: dict[tuple[int, int, int], list[tuple[int, int]]] = {}
+    for layer, head, query, key in zip(*np.nonzero(reach != ALL), strict=True):
+        if Role.ANSWER not in (query, key):
+            value = int(reach[layer, head, query, key])
+            places.setdefault((int(query), int(key), value), []).append((int(layer), int(head)))
+    # Pairs with the same layers share a rule: first keys of one query, then queries of equal keys.
+    keys_of: dict[tuple[Any, ...], list[int]] = {}
+    for (query, key, value), where in sorted(places.items()):
+        keys_of.setdefault((query, value, tuple(where)), []).append(key)
+    queries_of: dict[tuple[Any, ...], list[int]] = {}
+    for (query, value, where), keys in keys_of.items():
+        queries_of.setdefault((value, where, tuple(keys)), []).append(query)
+    rules = []
+    for (value, where, keys), queries in queries_of.items():
+        layers_of: dict[int, list[int]] = {}
+        for layer, head in where:
+            layers_of.setdefault(head, []).append(layer)
+        heads_of: dict[tuple[int, ...], list[int]] = {}
+        for head, layers in layers_of.items():
+            heads_of.setdefault(tuple(layers), []).append(head)
+        for layers, heads in heads_of.items():
+            rules.append(
+                Rule.build(
+                    layers=list(layers),
+                    kv_heads=heads if len(heads) < reach.shape[1] else None,
+                    queries=[Role(q).name.lower() for q in queries],
+                    keys=[Role(k).name.lower() for k in keys],
+                    limit=value,
+                )
+            )
+    return rules
+
+
+__all__ = ["NONE", "ModelId", "Plan"]

@@ -1,0 +1,57 @@
+"""The control of Map the Flow (2510.13251, table 3): the same number of edges, drawn at random."""
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from prune.kernels import allowed_edges
+from prune.pathways import Reach, dense_reach
+from prune.runtime.enforce import MaskEnforcer
+from prune.runtime.replay import Replay
+from prune.samples import Sample
+from prune.segments import Role
+
+
+def random_edges(
+    replay: Replay, samples: Sequence[Sample], reach: Reach, seed: int
+) -> MaskEnforcer:
+    """Masks that keep as many edges of every prompt as `reach` does, spread evenly over layers.
+
+    Edges are removed where the paper removes them: among queries and keys from the first video token
+    on. The rest is drawn from all other edges where that region is too small.
+
+    Args:
+        replay: a batch of prompts.
+        samples: the same prompts; their ids seed the draw, so that it does not depend on the batch.
+        reach: the plan whose budget is matched, `[L, G, R, R]`.
+        seed: which draw.
+    """
+    segments = replay.segments
+    num_layers, width = len(reach), segments.shape[1]
+    dense = allowed_edges(
+        segments.role, segments.frame, torch.from_numpy(dense_reach(1)[0]), width
+    )[:, 0].numpy()
+    masks = np.repeat(dense[None], num_layers, 0)
+    for b, sample in enumerate(samples):
+        kept = allowed_edges(
+            segments.role[b : b + 1],
+            segments.frame[b : b + 1],
+            torch.from_numpy(reach.reshape(-1, *reach.shape[2:])),
+            width,
+        )
+        removed = round(num_layers * dense[b].sum() - int(kept.sum()) / reach.shape[1])
+        digest = hashlib.sha256(f"{seed}/{sample.id}".encode()).digest()
+        rng = np.random.default_rng(int.from_bytes(digest[:8], "big"))
+        video = np.flatnonzero(segments.role[b].numpy() == Role.VIDEO)
+        first = video[0] if len(video) else 0
+        region = dense[b].copy()
+        region[:first] = region[:, :first] = False
+        inside, outside = np.flatnonzero(region), np.flatnonzero(dense[b] & ~region)
+        for layer, share in enumerate(np.diff(np.linspace(0, removed, num_layers + 1).astype(int))):
+            flat = masks[layer, b].reshape(-1)
+            flat[rng.permutation(inside)[:share]] = False
+            flat[rng.permutation(outside)[: max(0, share - len(inside))]] = False
+    choice = torch.arange(num_layers * len(samples)).reshape(num_layers, -1)
+    return MaskEnforcer(torch.from_numpy(masks.reshape(-1, width, width)), choice)

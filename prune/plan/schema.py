@@ -1,0 +1,163 @@
+"""The JSON of a plan: closed, strict, and small enough to edit by hand."""
+
+import json
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from prune.errors import BadInputError, RefusedError
+
+SCHEMA_VERSION = 1
+MAX_BYTES = 4 * 2**20
+MAX_LAYERS = 1024
+
+RoleName = Literal["system", "video", "timestamp", "bridge", "question", "options", "tail", "last"]
+_RANGES = re.compile(r"\d{1,4}(-\d{1,4})?(, \d{1,4}(-\d{1,4})?)*")
+
+
+class _Closed(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class ModelId(_Closed):
+    """What a plan or trace was made for.
+
+    `sha256` covers config and weights; without it the plan fits any model of this geometry.
+    """
+
+    name: str
+    model_type: str | None = None
+    num_layers: Annotated[int, Field(ge=1, le=MAX_LAYERS)]
+    num_kv_heads: Annotated[int, Field(ge=1, le=1024)]
+    sha256: str | None = None
+
+
+def _ranges(numbers: list[int]) -> str:
+    """`[0, 1, 2, 5]` as `0-2, 5`."""
+    runs: list[list[int]] = []
+    for n in sorted(numbers):
+        if runs and n == runs[-1][1] + 1:
+            runs[-1][1] = n
+        else:
+            runs.append([n, n])
+    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
+
+
+def _numbers(ranges: str) -> list[int]:
+    """`0-2, 5` as `[0, 1, 2, 5]`."""
+    numbers: list[int] = []
+    for part in ranges.split(", "):
+        first, _, last = part.partition("-")
+        numbers += range(int(first), int(last or first) + 1)
+    return numbers
+
+
+class Rule(_Closed):
+    """In `layers` (0-based), `queries` read `keys` only within `reach`.
+
+    `reach` is `"none"`, `"same frame"`, or a number of frames back. Later rules win.
+    """
+
+    layers: str
+    kv_heads: str | None = None
+    queries: Annotated[list[RoleName], Field(min_length=1)]
+    keys: Annotated[list[RoleName], Field(min_length=1)]
+    reach: Literal["none", "same frame"] | Annotated[int, Field(ge=1, le=1_000_000)]
+
+    @field_validator("layers", "kv_heads")
+    @classmethod
+    def _is_ranges(cls, value: str | None) -> str | None:
+        if value is None:
+            return value
+        if not _RANGES.fullmatch(value):
+            raise ValueError(f"expected ranges such as '0-4, 8', got {value!r}")
+        numbers = _numbers(value)
+        if not numbers or numbers != sorted(set(numbers)):
+            raise ValueError(f"{value!r} is empty, unsorted or names a number twice")
+        return value
+
+    @staticmethod
+    def build(
+        layers: list[int],
+        kv_heads: list[int] | None,
+        queries: list[Any],
+        keys: list[Any],
+        limit: int,
+    ) -> "Rule":
+        """A rule from numbers."""
+        return Rule(
+            layers=_ranges(layers),
+            kv_heads=None if kv_heads is None else _ranges(kv_heads),
+            queries=queries,
+            keys=keys,
+            reach={-1: "none", 0: "same frame"}.get(limit, limit),  # type: ignore[arg-type]
+        )
+
+    @property
+    def limit(self) -> int:
+        """`reach` as a number."""
+        return {"none": -1, "same frame": 0}.get(str(self.reach), self.reach)  # type: ignore[return-value]
+
+    def layer_list(self) -> list[int]:
+        """`layers` as numbers."""
+        return _numbers(self.layers)
+
+    def head_list(self, num_heads: int) -> list[int]:
+        """`kv_heads` as numbers; all of them where the rule names none."""
+        return list(range(num_heads)) if self.kv_heads is None else _numbers(self.kv_heads)
+
+
+class PlanFile(_Closed):
+    """The whole file."""
+
+    schema_version: int
+    name: Annotated[str, Field(max_length=200)]
+    model: ModelId
+    origin: Annotated[dict[str, str | int | float], Field(max_length=64)] = Field(
+        default_factory=dict
+    )
+    rules: Annotated[list[Rule], Field(max_length=20_000)]
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    keys = [key for key, _ in pairs]
+    if len(set(keys)) != len(keys):
+        raise ValueError(f"duplicate key {max(keys, key=keys.count)!r}")
+    return dict(pairs)
+
+
+def _no_constant(text: str) -> float:
+    raise ValueError(f"{text} is not a JSON number")
+
+
+def parse_plan(path: Path) -> PlanFile:
+    """Read and validate a plan file.
+
+    Raises:
+        BadInputError: it cannot be read, is not JSON, or a field is unknown or wrong.
+        RefusedError: it was written by a newer prune.
+    """
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise BadInputError(f"{path}: larger than {MAX_BYTES} bytes, not a plan")
+        text = path.read_bytes().decode("utf-8")
+        data = json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
+    except OSError as error:
+        raise BadInputError(f"{path}: cannot read the plan: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise BadInputError(f"{path}: not a plan: {error}") from None
+    version = data.get("schema_version") if isinstance(data, dict) else None
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise RefusedError(
+            f"{path}: plan schema {version} is newer than {SCHEMA_VERSION}: upgrade prune"
+        )
+    if isinstance(data, dict) and version != SCHEMA_VERSION:
+        raise BadInputError(f"{path}: /schema_version: expected {SCHEMA_VERSION}, got {version!r}")
+    try:
+        return PlanFile.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = "/" + "/".join(str(part) for part in first["loc"])
+        raise BadInputError(f"{path}: {place}: {first['msg']}") from None

@@ -1,0 +1,161 @@
+"""From a trace to a plan: remove edges in order of harm per edge, and check each step by running it.
+
+Trace scores only rank. Whether a step stays is decided by the accuracy of the masked model on the
+calibration samples.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from prune.edges import EdgeHistogram
+from prune.errors import BadInputError, UsageError
+from prune.pathways import PATHWAYS, Pathway, Reach, dense_reach, remove_pathway
+from prune.plan.plan import Plan
+from prune.plan.schema import ModelId
+
+Measure = Callable[[Reach], float]
+"""Accuracy of the masked model on the calibration samples, in percent."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One pathway in one layer, with the harm that the trace saw and the edges it would remove."""
+
+    pathway: Pathway
+    layer: int
+    harm: float
+    edges: int
+
+    @property
+    def order(self) -> tuple[float, int, str, int]:
+        """Least harm per edge first; ties by size, then by name, so that the order is fixed."""
+        return self.harm / self.edges, -self.edges, self.pathway.name, self.layer
+
+
+@dataclass(frozen=True)
+class Step:
+    """A plan that was tried: its density and accuracy in percent, and whether it was kept."""
+
+    density: float
+    accuracy: float
+    accepted: bool
+
+
+@dataclass(frozen=True)
+class Found:
+    """The result of a search."""
+
+    plan: Plan
+    steps: tuple[Step, ...]
+    dense_accuracy: float
+
+
+def candidates(
+    harm: dict[str, np.ndarray], histogram: EdgeHistogram, num_layers: int
+) -> list[Candidate]:
+    """Every (pathway, layer) in the order in which a search removes them.
+
+    Args:
+        harm: for each pathway the mean fall of the answer's probability around each layer, in percent,
+            `[L]`; negative values (a knockout that helps) count as 0.
+        histogram: edges of a typical prompt.
+        num_layers: L.
+    """
+    found = []
+    for name, by_layer in harm.items():
+        table = dense_reach(1)
+        remove_pathway(table, PATHWAYS[name], [0])
+        edges = histogram.causal - int(histogram.kept(table)[0, 0])
+        found += [
+            Candidate(PATHWAYS[name], layer, max(0.0, float(by_layer[layer])), edges)
+            for layer in range(num_layers)
+            if edges > 0
+        ]
+    return sorted(found, key=lambda c: c.order)
+
+
+def search(
+    ranked: list[Candidate],
+    histogram: EdgeHistogram,
+    model: ModelId,
+    measure: Measure,
+    *,
+    max_drop: float | None = None,
+    density: float | None = None,
+    max_runs: int = 60,
+    on_step: Callable[[Step], None] = lambda step: None,
+) -> Found:
+    """Remove candidates in order as long as the budget holds.
+
+    With `max_drop`, blocks of candidates are tried together; a block that loses too much is halved,
+    and a single candidate that does is kept for good. With `density`, candidates are removed until
+    that share of edges is left, whatever it costs, and the cost is reported.
+
+    Args:
+        ranked: from `candidates`.
+        histogram: edges of a typical prompt.
+        model: what the plan is for.
+        measure: runs a reach table on the calibration samples.
+        max_drop: points of accuracy that may be lost.
+        density: share of edges to keep.
+        max_runs: most calls of `measure`.
+        on_step: called after each.
+
+    Raises:
+        UsageError: not exactly one of `max_drop` and `density` is given.
+        BadInputError: the density cannot be reached.
+    """
+    if (max_drop is None) == (density is None):
+        raise UsageError("give exactly one of max_drop and density")
+    dense = measure(dense_reach(model.num_layers))
+    steps: list[Step] = []
+
+    def removed(chosen: list[Candidate]) -> Reach:
+        reach = dense_reach(model.num_layers)
+        for candidate in chosen:
+            remove_pathway(reach, candidate.pathway, [candidate.layer])
+        return reach
+
+    def density_of(reach: Reach) -> float:
+        return float(histogram.kept(reach).sum() / (histogram.causal * len(reach)))
+
+    if density is not None:
+        taken: list[Candidate] = []
+        for candidate in ranked:
+            if density_of(removed(taken)) <= density:
+                break
+            taken.append(candidate)
+        reach = removed(taken)
+        if density_of(reach) > density:
+            raise BadInputError(f"a density of {density} cannot be reached with these pathways")
+        steps.append(Step(density_of(reach), measure(reach), True))
+        on_step(steps[-1])
+        return Found(_plan(reach, model, {"density": density}), tuple(steps), dense)
+
+    assert max_drop is not None
+    kept_out: list[Candidate] = []
+    blocks = [ranked[i : i + 16] for i in range(0, len(ranked), 16)]
+    while blocks and len(steps) < max_runs:
+        block = blocks.pop(0)
+        # What earlier steps removed already (video -> video covers cross-frame) needs no run.
+        before = removed(kept_out)
+        reach = removed(kept_out + block)
+        if (reach == before).all():
+            kept_out += block
+            continue
+        step = Step(density_of(reach), score := measure(reach), dense - score <= max_drop)
+        steps.append(step)
+        on_step(step)
+        if step.accepted:
+            kept_out += block
+        elif len(block) > 1:
+            half = len(block) // 2
+            blocks[:0] = [block[:half], block[half:]]
+    return Found(_plan(removed(kept_out), model, {"max_drop": max_drop}), tuple(steps), dense)
+
+
+def _plan(reach: Reach, model: ModelId, budget: dict[str, float]) -> Plan:
+    (name, value), *_ = budget.items()
+    return Plan(reach, model, f"{name} {value:g}", {"method": "greedy", **budget})

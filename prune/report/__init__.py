@@ -1,0 +1,1 @@
+"""Figures and pages, drawn from results alone: nothing here loads a model."""

@@ -1,0 +1,74 @@
+"""Enforcers: a plan's reach table, or explicit masks."""
+
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from prune.kernels import segment_attention
+from prune.pathways import Reach
+from prune.segments import Segments
+
+
+@dataclass
+class PlanEnforcer:
+    """Enforces a reach table on one layout, with the segment attention kernels.
+
+    Attributes:
+        reach: int32 `[L, G, R, R]`.
+        segments: layout of the prompt; later keys are `answer` tokens.
+        impl: which kernel (`prune.kernels.segment_attention`).
+    """
+
+    reach: Reach
+    segments: Segments
+    impl: str = "auto"
+    _tables: list[Tensor] = field(init=False)
+    _columns: dict[tuple[int, torch.device], tuple[Tensor, Tensor]] = field(
+        init=False, default_factory=dict
+    )
+
+    def __post_init__(self) -> None:
+        self._tables = [torch.from_numpy(table) for table in self.reach]
+
+    def _layout(self, length: int, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Role and frame of the first `length` keys, `[B, length]` each."""
+        if (length, device) not in self._columns:
+            fitted = self.segments.resized(length)
+            self._columns = {(length, device): (fitted.role.to(device), fitted.frame.to(device))}
+        return self._columns[length, device]
+
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+        """See `prune.attention.Enforcer`."""
+        role, frame = self._layout(key.shape[2], key.device)
+        table = self._tables[layer].to(key.device)
+        out = segment_attention(query, key, value, role, frame, table, scale, impl=self.impl)
+        assert isinstance(out, Tensor)
+        return out
+
+
+@dataclass(frozen=True)
+class MaskEnforcer:
+    """Enforces explicit masks, a different one in every batch row and layer where asked.
+
+    Attributes:
+        masks: bool `[M, S, S]`, True where a query may read a key.
+        choice: int64 `[L, B]`, the mask of every layer and batch row.
+    """
+
+    masks: Tensor
+    choice: Tensor
+
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+        """See `prune.attention.Enforcer`. A query without a key yields 0."""
+        mask = self.masks[self.choice[layer]][:, None].to(query.device)
+        out = F.scaled_dot_product_attention(
+            query,
+            key,
+            value,
+            attn_mask=mask,
+            scale=scale,
+            enable_gqa=query.shape[1] != key.shape[1],
+        )
+        return out.masked_fill(~mask.any(-1, keepdim=True), 0.0)

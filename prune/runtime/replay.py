@@ -1,0 +1,124 @@
+"""Replay: prompts whose vision tower ran once, and whose text model can run under any enforcer."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from prune.attention import Enforcer
+from prune.errors import NumericError
+from prune.families import family_of_model_type
+from prune.prompts import ANSWER_CUE, choice_text
+from prune.samples import Sample
+from prune.segments import Segments, segment
+from prune.video import load_video
+
+
+def prompt_text(processor: Any, sample: Sample) -> str:
+    """The sample's prompt in the model's chat template; the next token is the option's letter."""
+    question = choice_text(sample.question, list(sample.options))
+    content = [{"type": "video"}, {"type": "text", "text": question}]
+    messages = [{"role": "user", "content": content}]
+    text = processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+    return text + ANSWER_CUE
+
+
+def letter_ids(processor: Any, letters: Sequence[str]) -> list[int]:
+    """Token ids of option letters as they follow the answer cue."""
+    tokenizer = processor.tokenizer
+    return [tokenizer.encode(f"({letter}", add_special_tokens=False)[-1] for letter in letters]
+
+
+def encode(processor: Any, samples: Sequence[Sample], num_frames: int) -> Any:
+    """Decode the clips and build model inputs for a batch of prompts, padded on the left.
+
+    Raises:
+        BadInputError: a clip cannot be decoded.
+    """
+    loaded = [load_video(s.video, num_frames, s.start, s.end) for s in samples]
+    return processor(
+        text=[prompt_text(processor, s) for s in samples],
+        videos=[[video] for video, _ in loaded],
+        video_metadata=[[metadata] for _, metadata in loaded],
+        do_sample_frames=False,
+        padding=True,
+        return_tensors="pt",
+    )
+
+
+class _Stop(Exception):
+    """Raised by a hook to end a forward pass before the text model runs."""
+
+
+@dataclass(frozen=True)
+class Replay:
+    """A batch of prompts, frozen at the entrance of the text model.
+
+    Attributes:
+        kwargs: the text model's arguments; tensors have the batch on their first axis (position ids
+            of M-RoPE on their second).
+        segments: the prompts' layout.
+    """
+
+    model: Any
+    text_model: Any
+    kwargs: dict[str, Any]
+    segments: Segments
+
+    @property
+    def batch(self) -> int:
+        """B."""
+        return self.segments.shape[0]
+
+    def _repeated(self, times: int) -> dict[str, Any]:
+        """Arguments with every batch row repeated (only for a batch of one)."""
+        if times == 1:
+            return self.kwargs
+        repeated = {}
+        for name, value in self.kwargs.items():
+            if isinstance(value, Tensor) and value.ndim > 1:
+                axis = 0 if value.shape[0] == self.batch else 1
+                shape = [-1] * value.ndim
+                shape[axis] = times
+                value = value.expand(shape)
+            repeated[name] = value
+        return repeated
+
+    @torch.no_grad()
+    def last_logits(self, enforcer: Enforcer, times: int = 1) -> Tensor:
+        """Logits of the next token, float32 `[B * times, V]`, under an enforcer.
+
+        Raises:
+            NumericError: a logit is NaN or infinite.
+        """
+        kwargs = {**self._repeated(times), "use_cache": False, "past_key_values": None}
+        hidden = self.text_model(**kwargs, prune=enforcer).last_hidden_state[:, -1]
+        logits = self.model.get_output_embeddings()(hidden).float()
+        if not torch.isfinite(logits).all():
+            raise NumericError("the model's logits are NaN or infinite")
+        return logits
+
+
+@torch.no_grad()
+def capture(model: Any, processor: Any, inputs: Any) -> Replay:
+    """Run the vision tower once and keep what reaches the text model.
+
+    The model must be inside `prune.attention.seam` when the result is used.
+    """
+    text_model = family_of_model_type(model.config.model_type).text_model_of(model)
+    caught: dict[str, Any] = {}
+
+    def stop(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        caught.update(kwargs)
+        raise _Stop
+
+    handle = text_model.register_forward_pre_hook(stop, with_kwargs=True)
+    try:
+        model(**inputs.to(model.device))
+    except _Stop:
+        pass
+    finally:
+        handle.remove()
+    return Replay(model, text_model, caught, segment(processor, inputs))

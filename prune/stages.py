@@ -1,0 +1,191 @@
+"""The stages joined, from names and files to results: what the commands call."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from prune.bench import bench
+from prune.errors import BadInputError, RefusedError
+from prune.evaluate.answers import Answer, answer, prepare
+from prune.export import check_target, export
+from prune.load import PLAN_FILE, Opened, open_model
+from prune.measure import BATCH, Progress, find_plan, flow_of, measure_plan, split_samples
+from prune.pathways import TRACED, dense_reach
+from prune.plan.plan import Plan
+from prune.plan.presets import PRESETS
+from prune.report.figures import flow_figure, save_figure
+from prune.report.page import write_report
+from prune.result import FILE as REPORT_FILE
+from prune.result import LatencyRow, Result
+from prune.runtime.enforce import PlanEnforcer
+from prune.runtime.replay import encode
+from prune.samples import Sample, load_samples
+from prune.tiny.benchmark import write_benchmark
+from prune.trace.knockout import Knockouts, default_window
+from prune.trace.trace import Trace, write_trace
+
+PLAN = "plan.json"
+DEMO_CALIBRATION, DEMO_TEST = 24, 60
+"""Clips of each task that the demo draws."""
+
+DEMO_TRACED = 36
+"""Samples that the demo traces, in all."""
+
+DEMO_MAX_DROP = 0.5
+"""Points of accuracy that the demo's plan may lose on its calibration clips."""
+
+
+def trace_model(
+    opened: Opened,
+    data: Path,
+    run: Path,
+    progress: Progress,
+    *,
+    limit: int | None = None,
+    window: int | None = None,
+    num_frames: int = 8,
+    which: str = "correct",
+) -> Trace:
+    """Trace the first `limit` samples of a data set into `run`, and draw `flow.png`."""
+    samples = load_samples(data)[:limit]
+    layers = opened.id.num_layers
+    knockouts = Knockouts(TRACED, layers, window or default_window(layers))
+    with progress("Tracing", len(samples)) as advance:
+        trace = write_trace(opened, data, run, samples, knockouts, num_frames, which, advance)
+    save_figure(flow_figure(flow_of(trace), opened.id.name), run / "flow.png")
+    return trace
+
+
+def export_model(
+    opened: Opened,
+    out: Path,
+    progress: Progress,
+    *,
+    trace: Trace | None = None,
+    test: Path | None = None,
+    plan: Plan | None = None,
+    max_drop: float | None = None,
+    density: float | None = None,
+    num_frames: int | None = None,
+    force: bool = False,
+    argv: str = "",
+) -> Result:
+    """Search a plan (unless one is given), measure it on held-out samples and export the model.
+
+    Raises:
+        RefusedError: `out` must not be written, or plan or trace are of another model.
+        BadInputError: there are no held-out samples.
+    """
+    # First of all, so that nobody waits for a search whose result cannot be written.
+    check_target(opened.folder, out, force)
+    if trace is not None and trace.model.sha256 != opened.id.sha256:
+        raise RefusedError(
+            f"{trace.run}: traced {trace.model.name} ({str(trace.model.sha256)[:12]}), "
+            f"not {opened.id.name} ({str(opened.id.sha256)[:12]})"
+        )
+    calibration, held_out = split_samples(trace, test)
+    if not held_out:
+        raise BadInputError(
+            "no held-out questions to report on: give --test FILE, or trace with a --limit"
+        )
+    frames = num_frames or (trace.header["num_frames"] if trace else 8)
+    found = None
+    if plan is None:
+        assert trace is not None
+        found = find_plan(opened, trace, calibration, progress, max_drop, density)
+        plan = found.plan
+    plan = plan.with_model(opened.id)
+    result = measure_plan(opened, plan, held_out, frames, progress, trace, found, argv)
+    export(opened, plan, result, out, force)
+    return result
+
+
+def run_demo(out: Path, seed: int, progress: Progress, argv: str = "") -> tuple[Result, Path]:
+    """The whole way on `tiny`: draw clips, trace, search, measure, export, report.
+
+    Running it again goes on with what is there: clips and trace are kept, the export is replaced.
+
+    Args:
+        out: the working folder.
+        seed: which clips are drawn.
+        progress: shows it.
+        argv: the command, for the report.
+
+    Returns:
+        The result and the exported folder.
+    """
+    clips = out / f"clips-{seed}"
+    splits = {"calibration": DEMO_CALIBRATION, "test": DEMO_TEST}
+    with progress("Drawing clips", len(splits)) as advance:
+        for split, per_task in splits.items():
+            if not (clips / f"{split}.jsonl").is_file():
+                write_benchmark(clips, split, per_task, seed)
+            advance(1)
+    opened = open_model("tiny")
+    run, exported = out / f"run-{seed}", out / "tiny-pruned"
+    trace = trace_model(opened, clips / "calibration.jsonl", run, progress, limit=DEMO_TRACED)
+    result = export_model(
+        opened,
+        exported,
+        progress,
+        trace=trace,
+        test=clips / "test.jsonl",
+        max_drop=DEMO_MAX_DROP,
+        force=True,
+        argv=argv,
+    )
+    return result, exported
+
+
+def evaluate_model(
+    opened: Opened, samples: Sequence[Sample], num_frames: int, progress: Progress
+) -> tuple[list[Answer], dict[str, str]]:
+    """Answers to samples, under the model's plan if it has one; and the samples that failed."""
+    reach = opened.plan.reach if opened.plan else dense_reach(opened.id.num_layers)
+    with progress("Reading clips", len(samples)) as advance:
+        batches, failed = prepare(
+            opened.model, opened.processor, samples, num_frames, BATCH, advance
+        )
+    if not batches:
+        raise BadInputError(f"no sample could be used: {next(iter(failed.values()))}")
+    with progress("Answering", len(samples)) as advance:
+        answers = answer(
+            opened.model,
+            opened.processor,
+            batches,
+            lambda replay, _: PlanEnforcer(reach, replay.segments),
+            advance,
+        )
+    return answers, failed
+
+
+def bench_model(
+    folder: str, data: Path, num_frames: int, runs: int, progress: Progress
+) -> tuple[LatencyRow, ...]:
+    """Time an exported model against its dense self on the first prompt of a data set."""
+    sample = load_samples(data)[0]
+    opened = open_model(folder, dense=True)
+    plan = plan_of(folder)
+    plan.check_model(opened.id)
+    inputs = encode(opened.processor, [sample], num_frames)
+    with progress("Timing", runs) as advance:
+        return bench(opened.model, plan, opened.processor, inputs, runs, advance)
+
+
+def redraw(folder: Path) -> Path:
+    """Draw `report.html` of an export again, from its JSON alone."""
+    return write_report(folder, Result.load(folder / REPORT_FILE), Plan.load(folder / PLAN_FILE))
+
+
+def plan_of(what: str) -> Plan:
+    """The plan of a plan file, a preset's name, an export or a run folder."""
+    path = Path(what)
+    if path.is_dir():
+        for name in (PLAN_FILE, PLAN):
+            if (path / name).is_file():
+                return Plan.load(path / name)
+        raise BadInputError(f"{path}: holds neither {PLAN_FILE} nor {PLAN}")
+    if path.is_file():
+        return Plan.load(path)
+    if what in PRESETS:
+        return Plan.preset(what)
+    raise BadInputError(f"{what}: no such plan, folder or preset ({', '.join(PRESETS)})")

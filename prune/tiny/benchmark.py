@@ -1,0 +1,64 @@
+"""The benchmark of `tiny` on disk: MP4 clips and their questions, in the generic data set format."""
+
+import random
+from pathlib import Path
+
+from prune.samples import Sample, fingerprint, load_samples, save_samples
+from prune.tiny.draw import FPS, render
+from prune.tiny.questions import TASKS, ask
+from prune.tiny.scenes import Scene, scene_of_split
+from prune.video import write_video
+
+
+def scenes(split: str, per_task: int, seed: int = 0) -> list[tuple[str, Scene, random.Random]]:
+    """`(task, scene, rng for its question)` of every clip; no scene comes twice."""
+    drawn: list[tuple[str, Scene, random.Random]] = []
+    seen: set[str] = set()
+    for task in TASKS:
+        rng = random.Random(f"{split}/{task}/{seed}")
+        while sum(name == task for name, _, _ in drawn) < per_task:
+            scene = scene_of_split(task, split, rng)
+            if scene.fingerprint not in seen:
+                seen.add(scene.fingerprint)
+                drawn.append((task, scene, rng))
+    return drawn
+
+
+def write_benchmark(folder: Path, split: str, per_task: int, seed: int = 0) -> Path:
+    """Draw `per_task` clips of every task and write them as MP4 with `<split>.jsonl`.
+
+    Args:
+        folder: where clips (`<split>/*.mp4`) and the JSONL go; it is made.
+        split: `train`, `calibration` or `test`; their scenes never meet.
+        per_task: clips a task; tasks alternate in the file, so that any first part of it is mixed.
+        seed: which clips.
+
+    Returns:
+        Path of the JSONL.
+    """
+    clips = folder.resolve() / split
+    clips.mkdir(parents=True, exist_ok=True)
+    by_task: dict[str, list[Sample]] = {task: [] for task in TASKS}
+    for task, scene, rng in scenes(split, per_task, seed):
+        number = len(by_task[task])
+        path = clips / f"{task}-{number:04d}.mp4"
+        write_video(path, render(scene), FPS)
+        question = ask(task, scene, rng)
+        options = question.options(rng)
+        by_task[task].append(
+            Sample(
+                id=f"{split}/{task}/{number:04d}",
+                video=path,
+                question=question.text,
+                options=tuple(options),
+                answer=options.index(question.answer),
+                task=task,
+            )
+        )
+    rows = [sample for group in zip(*by_task.values(), strict=True) for sample in group]
+    path = clips.parent / f"{split}.jsonl"
+    save_samples(path, rows)
+    return path
+
+
+__all__ = ["fingerprint", "load_samples", "scenes", "write_benchmark"]

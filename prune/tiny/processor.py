@@ -1,0 +1,114 @@
+"""The processor of `tiny`: tokenizer and frames to tensors, without torchvision.
+
+It is called like any transformers video processor, so that nothing else has to know `tiny`.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from transformers import AutoTokenizer, BatchFeature
+
+MEAN, STD = 0.45, 0.25
+CONFIG_NAME = "processor_config.json"
+
+
+class TinyProcessor:
+    """Resizes frames to squares, counts their tokens and expands `<video>` in the text.
+
+    Attributes:
+        tokenizer: pads on the left.
+        image_size: side of a frame in pixels.
+        tokens_per_frame: video tokens that the model makes of one frame.
+    """
+
+    video_token = "<video>"
+
+    def __init__(self, tokenizer: Any, image_size: int, tokens_per_frame: int):
+        self.tokenizer = tokenizer
+        self.image_size = image_size
+        self.tokens_per_frame = tokens_per_frame
+
+    def _pixels(self, video: Any) -> np.ndarray:
+        """`[T, H, W, 3]` uint8 to float32 `[T, 3, size, size]`."""
+        size = (self.image_size, self.image_size)
+        frames = [Image.fromarray(np.asarray(frame)).resize(size, Image.BOX) for frame in video]
+        pixels = np.stack([np.asarray(frame) for frame in frames]).astype(np.float32) / 255
+        return ((pixels - MEAN) / STD).transpose(0, 3, 1, 2)
+
+    def __call__(
+        self,
+        text: str | Sequence[str],
+        videos: Sequence[Any] | None = None,
+        padding: bool = True,
+        return_tensors: str = "pt",
+        **ignored: Any,
+    ) -> BatchFeature:
+        """Encode prompts.
+
+        Args:
+            text: prompts; each `<video>` takes the next video.
+            videos: uint8 `[T, H, W, 3]` each (or a list of them for each prompt).
+            padding: pad prompts of unequal length, on the left.
+            return_tensors: only `"pt"`.
+            ignored: arguments of other processors (`video_metadata`, `do_sample_frames`).
+
+        Returns:
+            input_ids and attention_mask `[B, S]`, pixel_values_videos `[B, T, 3, size, size]`.
+        """
+        texts = [text] if isinstance(text, str) else list(text)
+        clips = [v for item in videos or [] for v in (item if isinstance(item, list) else [item])]
+        placeholders = sum(t.count(self.video_token) for t in texts)
+        if placeholders != len(clips):
+            raise ValueError(f"{placeholders} {self.video_token} in the text, {len(clips)} videos")
+        rest = iter(clips)
+        for i, prompt in enumerate(texts):
+            head, *tails = prompt.split(self.video_token)
+            for tail in tails:
+                head += self.video_token * (len(next(rest)) * self.tokens_per_frame) + tail
+            texts[i] = head
+        encoded = self.tokenizer(texts, padding=padding, return_tensors=return_tensors)
+        data = {"input_ids": encoded["input_ids"], "attention_mask": encoded["attention_mask"]}
+        if clips:
+            pixels = [torch.from_numpy(self._pixels(clip)) for clip in clips]
+            data["pixel_values_videos"] = torch.stack(pixels)
+        return BatchFeature(data)
+
+    def apply_chat_template(self, messages: Any, **kwargs: Any) -> str:
+        """The tokenizer's `apply_chat_template`, as text."""
+        return self.tokenizer.apply_chat_template(messages, **{**kwargs, "tokenize": False})
+
+    def batch_decode(self, *args: Any, **kwargs: Any) -> list[str]:
+        """The tokenizer's `batch_decode`."""
+        return self.tokenizer.batch_decode(*args, **kwargs)
+
+    def decode(self, *args: Any, **kwargs: Any) -> str:
+        """The tokenizer's `decode`."""
+        return self.tokenizer.decode(*args, **kwargs)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write the tokenizer's files and `processor_config.json`."""
+        self.tokenizer.save_pretrained(folder)
+        config = {
+            "processor_class": type(self).__name__,
+            "image_size": self.image_size,
+            "tokens_per_frame": self.tokens_per_frame,
+        }
+        (Path(folder) / CONFIG_NAME).write_text(json.dumps(config, indent=2) + "\n")
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> "TinyProcessor":
+        """Read what `save_pretrained` wrote."""
+        config = json.loads((Path(folder) / CONFIG_NAME).read_text())
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        return cls(tokenizer, config["image_size"], config["tokens_per_frame"])
+
+    @staticmethod
+    def wrote(folder: Path) -> bool:
+        """Whether a model folder's processor is a `TinyProcessor`."""
+        path = folder / CONFIG_NAME
+        return path.is_file() and f'"{TinyProcessor.__name__}"' in path.read_text()

@@ -1,0 +1,1 @@
+"""Finding the pathways: what an answer loses when edges are knocked out."""

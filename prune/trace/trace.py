@@ -1,0 +1,166 @@
+"""`Trace`: the finished journal as arrays; and the command that writes one."""
+
+import os
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from numpy.typing import NDArray
+
+from prune.errors import BadInputError, NumericError, PruneError
+from prune.load import Opened
+from prune.pathways import PATHWAYS, Pathway
+from prune.plan.schema import ModelId
+from prune.samples import Sample, fingerprint
+from prune.trace.journal import Journal, read_journal
+from prune.trace.knockout import Knockouts, trace_sample
+
+SCHEMA_VERSION = 1
+FOLDER = "trace"
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What knockouts did to a model's answers.
+
+    Attributes:
+        header: identity of model, data and settings.
+        records: one a sample, in the order of the data set (`prune.trace.knockout.trace_sample`).
+    """
+
+    run: Path
+    header: dict[str, Any]
+    records: list[dict[str, Any]]
+
+    @staticmethod
+    def load(run: str | Path) -> "Trace":
+        """Read the trace of a run folder; raises `BadInputError` if it is missing or damaged."""
+        run = Path(run)
+        header, records, _ = read_journal(run / FOLDER)
+        if header.get("schema_version") != SCHEMA_VERSION:
+            raise BadInputError(f"{run / FOLDER}: unknown trace schema: trace again")
+        return Trace(run, header, records)
+
+    @property
+    def model(self) -> ModelId:
+        """The model that was traced."""
+        return ModelId.model_validate(self.header["model"])
+
+    @property
+    def data(self) -> Path:
+        """The data set that was traced."""
+        return (self.run / self.header["data"]).resolve()
+
+    @property
+    def traced(self) -> list[dict[str, Any]]:
+        """Records of the samples whose knockouts were run."""
+        return [r for r in self.records if "knockouts" in r]
+
+    @property
+    def failed(self) -> dict[str, str]:
+        """Reason by id of each sample that could not be used."""
+        return {r["id"]: r["error"] for r in self.records if "error" in r}
+
+    def pathways(self) -> list[Pathway]:
+        """The pathways that were knocked out."""
+        return [PATHWAYS[name] for name in self.header["pathways"]]
+
+    def relative_change(self, pathway: str, task: str | None = None) -> NDArray[np.float64]:
+        """Change of the answer's probability in percent of itself, `[N, L]` (2510.13251, eq. 4)."""
+        rows = [
+            100 * (np.array(r["knockouts"][pathway]["p_answer"]) / r["p_answer"] - 1)
+            for r in self.traced
+            if task is None or r["task"] == task
+        ]
+        return np.array(rows).reshape(len(rows), self.model.num_layers)
+
+    def counts(self) -> dict[str, int]:
+        """How many samples there are, were answered right, were traced and failed."""
+        return {
+            "samples": len(self.records),
+            "correct": sum(bool(r.get("correct")) for r in self.records),
+            "traced": len(self.traced),
+            "failed": len(self.failed),
+        }
+
+
+def _header(
+    opened: Opened,
+    data: Path,
+    run: Path,
+    samples: Sequence[Sample],
+    num_frames: int,
+    which: str,
+    knockouts: Knockouts,
+) -> dict[str, Any]:
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "model": opened.id.model_dump(mode="json"),
+        # Relative, so that a run folder that moves with its data still finds it.
+        "data": os.path.relpath(data, run),
+        "data_sha256": fingerprint(samples),
+        "samples": [s.id for s in samples],
+        "num_frames": num_frames,
+        "which": which,
+        "pathways": [p.name for p in knockouts.pathways],
+        "window": knockouts.window,
+        "dtype": str(opened.model.dtype).removeprefix("torch."),
+        "device": opened.model.device.type,
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+        },
+    }
+
+
+def write_trace(
+    opened: Opened,
+    data: Path,
+    run: Path,
+    samples: Sequence[Sample],
+    knockouts: Knockouts,
+    num_frames: int = 8,
+    which: str = "correct",
+    on_done: Callable[[int], None] = lambda n: None,
+) -> Trace:
+    """Trace `samples` into `run/trace`, going on where an earlier call stopped.
+
+    A sample whose clip cannot be decoded or whose logits are not finite is recorded with the reason
+    and counts nowhere.
+
+    Raises:
+        RefusedError: the folder holds a trace of something else.
+        BadInputError: not one sample could be used.
+        NumericError: the logits of every sample are NaN or infinite.
+    """
+    header = _header(opened, data, run, samples, num_frames, which, knockouts)
+    with Journal(run / FOLDER, header) as journal:
+        on_done(len(journal.records))
+        for sample in samples[len(journal.records) :]:
+            try:
+                record = trace_sample(
+                    opened.model, opened.processor, sample, num_frames, knockouts, which
+                )
+            except (BadInputError, NumericError) as error:
+                record = {"id": sample.id, "task": sample.task, "error": str(error)}
+                record["exit_code"] = error.exit_code
+            journal.append(record)
+            on_done(1)
+        trace = Trace(run, header, journal.records)
+    if len(trace.failed) == len(samples):
+        worst: type[PruneError] = BadInputError
+        if all(r["exit_code"] == NumericError.exit_code for r in trace.records):
+            worst = NumericError
+        raise worst(f"no sample of {data} could be used: {next(iter(trace.failed.values()))}")
+    if not trace.traced:
+        raise BadInputError(
+            f"{data}: none of {len(samples)} samples is {which} under the dense model: "
+            "nothing to trace (see --samples)"
+        )
+    return trace

@@ -1,0 +1,193 @@
+"""Training batches: many questions share one video in one packed sequence.
+
+A sequence is `[prefix with video][slot 1][slot 2]...`, one question a slot, padded on the right to
+the slot's width. A question reads the prefix and itself, and counts its positions from the prefix's
+end, so each is computed just as if it stood alone after the video, at a fraction of the cost.
+"""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from model import (
+    DESCRIBE,
+    FRAMES,
+    IMAGE_SIZE,
+    PREFIX,
+    TOKENS_PER_FRAME,
+    choice_prompt,
+    open_prompt,
+)
+from transformers import AttentionInterface, AttentionMaskInterface
+
+from prune.tiny.draw import CLIP_TIMES, render
+from prune.tiny.processor import MEAN, STD
+from prune.tiny.questions import TASKS, WORDS, Question, ask, describe, tasks_of
+from prune.tiny.scenes import Scene, scene_of_split
+
+SAMPLED_TIMES = CLIP_TIMES[1::2]
+
+
+@dataclass(frozen=True)
+class Slots:
+    """`count` questions of one kind, each padded to `width` tokens.
+
+    Kinds: `matching` (text alone: which letter is this word), `describe`, `open`, `two` (a choice of
+    two options), `choice` (of all options).
+    """
+
+    kind: str
+    count: int
+    width: int
+
+
+def packed_attention(module, query, key, value, attention_mask, scaling=None, **kwargs):
+    """Attention of packed sequences, `[B, H, S, D]` -> `[B, S, H, D]`; `slots` comes by keyword."""
+    slots: Sequence[Slots] = kwargs["slots"]
+    with torch.autocast("cpu", enabled=False):
+        query, key, value = query.float(), key.float(), value.float()
+        batch, heads, length, dim = query.shape
+        prefix = length - sum(s.count * s.width for s in slots)
+        start, outputs = prefix, []
+        outputs.append(
+            F.scaled_dot_product_attention(
+                *(x[:, :, :prefix] for x in (query, key, value)), is_causal=True, scale=scaling
+            ).transpose(1, 2)
+        )
+        for s in slots:
+            stop = start + s.count * s.width
+            own = [
+                x[:, :, start:stop].unflatten(2, (s.count, s.width)).transpose(1, 2).flatten(0, 1)
+                for x in (query, key, value)
+            ]
+            shared = [
+                x[:, None, :, :prefix].expand(-1, s.count, -1, -1, -1).flatten(0, 1)
+                for x in (key, value)
+            ]
+            mask = torch.ones(s.width, prefix + s.width, dtype=torch.bool).tril(prefix)
+            out = F.scaled_dot_product_attention(
+                own[0],
+                torch.cat([shared[0], own[1]], 2),
+                torch.cat([shared[1], own[2]], 2),
+                attn_mask=mask,
+                scale=scaling,
+            )
+            out = out.unflatten(0, (batch, s.count)).permute(0, 1, 3, 2, 4)
+            outputs.append(out.reshape(batch, stop - start, heads, dim))
+            start = stop
+        return torch.cat(outputs, 1), None
+
+
+AttentionInterface.register("packed", packed_attention)
+AttentionMaskInterface.register("packed", lambda *args, **kwargs: None)
+
+
+@dataclass
+class Batch:
+    """One packed batch; B sequences of S tokens.
+
+    pixels `[B, T, 3, H, W]`, input_ids and positions `[B, S]`, targets `[B, S]` (-100: none),
+    weights `[B, S]`; `watched` lists `(row, column, name)` of the positions that predict an option
+    letter (named by its task) or the first token of an open answer (`open/<task>`).
+    """
+
+    pixels: torch.Tensor
+    input_ids: torch.Tensor
+    positions: torch.Tensor
+    targets: torch.Tensor
+    weights: torch.Tensor
+    watched: list[tuple[int, int, str]]
+    slots: tuple[Slots, ...]
+
+
+class Packer:
+    """Draws scenes of one split and packs questions about them."""
+
+    def __init__(self, tokenizer, split: str, seed: int):
+        self.tokenizer, self.split, self.rng = tokenizer, split, random.Random(seed)
+        self.noise = np.random.default_rng(seed)
+        self.encode = lru_cache(100_000)(
+            lambda text: tokenizer.encode(text, add_special_tokens=False)
+        )
+        video = "<video>" * (FRAMES * TOKENS_PER_FRAME)
+        prefix = self.encode(PREFIX.replace("<video>", video))
+        self.prefix = [tokenizer.bos_token_id, *prefix]
+
+    def _letter(self, question: str, options: list[str], answer: str) -> tuple[str, str]:
+        self.rng.shuffle(options)
+        letter = chr(65 + options.index(answer))
+        return choice_prompt(question, options), f"{letter}) {answer}"
+
+    def _text(self, kind: str, scene: Scene, task: str) -> tuple[str, str, str | None]:
+        """Prompt, reply, and the name under which the reply's first token is watched, if it is."""
+        if kind == "matching":
+            options = self.rng.sample(WORDS, self.rng.randint(2, 4))
+            return *self._letter(f"{options[0]}?", options, options[0]), "matching"
+        if kind == "describe":
+            return open_prompt(DESCRIBE), " " + describe(scene), None
+        question: Question = ask(task, scene, self.rng)
+        if kind == "open":
+            return open_prompt(question.text), " " + question.answer, f"open/{task}"
+        most = 1 if kind == "two" else 3
+        wrong = self.rng.sample(question.wrong, min(most, len(question.wrong)))
+        options = [question.answer, *wrong]
+        return *self._letter(question.text, options, question.answer), task
+
+    def pixels(self, scene: Scene) -> np.ndarray:
+        """Frames `[T, 3, H, W]` with the brightness and noise that a codec may add."""
+        video = render(scene, SAMPLED_TIMES, IMAGE_SIZE).astype(np.float32) / 255
+        video *= np.float32(self.noise.uniform(0.95, 1.05))
+        video += self.noise.normal(0, 0.015, video.shape).astype(np.float32)
+        return ((video - MEAN) / STD).transpose(0, 3, 1, 2)
+
+    def batch(self, size: int, slots: tuple[Slots, ...]) -> Batch:
+        """`size` scenes with one question for every slot."""
+        pad, eos = self.tokenizer.pad_token_id, self.tokenizer.eos_token_id
+        start = len(self.prefix)
+        length = start + sum(s.count * s.width for s in slots)
+        ids = torch.full((size, length), pad)
+        targets, weights = torch.full((size, length), -100), torch.zeros(size, length)
+        ids[:, :start] = torch.tensor(self.prefix)
+        positions = [*range(start)]
+        for s in slots:
+            positions += [*range(start, start + s.width)] * s.count
+        watched: list[tuple[int, int, str]] = []
+        pixels = []
+        for row in range(size):
+            main = self.rng.choice(TASKS)
+            scene = scene_of_split(main, self.split, self.rng)
+            pixels.append(self.pixels(scene))
+            # Each clip is asked its own task in every second slot, and existence most of all others.
+            tasks = [main] * 3 + ["object_existence", *tasks_of(scene)]
+            column = start
+            for s in slots:
+                for _ in range(s.count):
+                    while True:
+                        task = self.rng.choice(tasks)
+                        prompt, reply, name = self._text(s.kind, scene, task)
+                        q, a = self.encode(prompt), [*self.encode(reply), eos]
+                        if len(q) + len(a) - 1 <= s.width:
+                            break
+                    first, last = column + len(q) - 1, column + len(q) + len(a) - 1
+                    ids[row, column:last] = torch.tensor([*q, *a[:-1]])
+                    targets[row, first:last] = torch.tensor(a)
+                    weights[row, first:last] = 1.5 / len(a)
+                    if name:
+                        watched.append((row, first, name))
+                    if s.kind in ("matching", "two", "choice"):
+                        weights[row, first:last] = 0.1
+                        weights[row, first] = 1.0
+                    column += s.width
+        return Batch(
+            torch.from_numpy(np.stack(pixels)),
+            ids,
+            torch.tensor(positions).expand(size, -1),
+            targets,
+            weights,
+            watched,
+            slots,
+        )

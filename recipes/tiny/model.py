@@ -1,0 +1,107 @@
+"""The architecture and the tokenizer of `tiny`, built from transformers' own classes."""
+
+import random
+
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from transformers import (
+    CLIPVisionConfig,
+    LlamaConfig,
+    LlavaNextVideoConfig,
+    LlavaNextVideoForConditionalGeneration,
+    PreTrainedTokenizerFast,
+)
+
+from prune.prompts import ANSWER_CUE, choice_text
+from prune.tiny.questions import TASKS, WORDS, ask, describe, tasks_of
+from prune.tiny.scenes import sample_scene
+
+IMAGE_SIZE, PATCH, POOL, FRAMES = 48, 8, 2, 8
+TOKENS_PER_FRAME = (IMAGE_SIZE // PATCH // POOL) ** 2
+
+SYSTEM = "Watch the video carefully."
+PREFIX = f"{SYSTEM} USER: <video>\n"
+CHAT_TEMPLATE = (
+    SYSTEM + "{% for message in messages %}{% for item in message.content %} USER: "
+    "{% if item.type == 'video' %}<video>\n{% else %}{{ item.text }}{% endif %}"
+    "{% endfor %}{% endfor %}{% if add_generation_prompt %} ASSISTANT:{% endif %}"
+)
+DESCRIBE = "What happens?"
+
+
+def open_prompt(question: str) -> str:
+    """A question without options, as it follows the video."""
+    return f" USER: Question: {question} ASSISTANT:"
+
+
+def choice_prompt(question: str, options: list[str]) -> str:
+    """A multiple-choice question as it follows the video: the next token is the letter."""
+    return f" USER: {choice_text(question, options)} ASSISTANT:{ANSWER_CUE}"
+
+
+def build_tokenizer(vocab_size: int = 512) -> PreTrainedTokenizerFast:
+    """Byte-level BPE trained on the benchmark's own prompts and answers."""
+    rng = random.Random(0)
+    corpus = [PREFIX.replace("<video>", ""), *WORDS]
+    for i in range(3000):
+        scene = sample_scene(TASKS[i % len(TASKS)], rng)
+        question = ask(rng.choice(tasks_of(scene)), scene, rng)
+        corpus += [choice_prompt(question.text, question.options(rng)), " " + describe(scene)]
+        corpus += [f" USER: Question: {DESCRIBE} ASSISTANT: {question.answer}"]
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.train_from_iterator(
+        corpus,
+        trainers.BpeTrainer(
+            vocab_size=vocab_size,
+            special_tokens=["<pad>", "<s>", "</s>", "<image>", "<video>"],
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        ),
+    )
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", 1)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="<pad>",
+        bos_token="<s>",
+        eos_token="</s>",
+        padding_side="left",
+        chat_template=CHAT_TEMPLATE,
+        extra_special_tokens={"image_token": "<image>", "video_token": "<video>"},
+    )
+
+
+def build_model(tokenizer: PreTrainedTokenizerFast) -> LlavaNextVideoForConditionalGeneration:
+    """A randomly initialised `tiny`: CLIP tower of 3 layers, Llama decoder of 12."""
+    config = LlavaNextVideoConfig(
+        vision_config=CLIPVisionConfig(
+            hidden_size=128,
+            intermediate_size=384,
+            num_hidden_layers=3,
+            num_attention_heads=4,
+            image_size=IMAGE_SIZE,
+            patch_size=PATCH,
+            projection_dim=128,
+        ),
+        text_config=LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=128,
+            intermediate_size=352,
+            num_hidden_layers=12,
+            num_attention_heads=4,
+            num_key_value_heads=4,
+            max_position_embeddings=512,
+            pad_token_id=tokenizer.pad_token_id,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+        ),
+        vision_feature_layer=-1,
+        spatial_pool_stride=POOL,
+        image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
+        video_token_index=tokenizer.convert_tokens_to_ids("<video>"),
+        image_grid_pinpoints=[[IMAGE_SIZE, IMAGE_SIZE]],
+        tie_word_embeddings=False,
+    )
+    return LlavaNextVideoForConditionalGeneration(config)

@@ -1,0 +1,31 @@
+"""Shared by all tests: `tiny`, and a few of its clips on disk."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from prune.load import Opened, open_model
+from prune.samples import Sample, load_samples
+from prune.tiny.benchmark import write_benchmark
+
+torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Opened:
+    return open_model("tiny")
+
+
+@pytest.fixture(scope="session")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `calibration.jsonl` and `test.jsonl`, 4 clips a task."""
+    folder = tmp_path_factory.mktemp("clips")
+    for split in ("calibration", "test"):
+        write_benchmark(folder, split, per_task=4)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def samples(clips: Path) -> list[Sample]:
+    return load_samples(clips / "calibration.jsonl")

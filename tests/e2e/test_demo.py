@@ -1,0 +1,85 @@
+"""The main job as a user runs it: `prune demo`, and what it must have reached."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+PRUNE = Path(sys.executable).with_name("prune")
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    folder = tmp_path_factory.mktemp("demo")
+    run = subprocess.run(
+        [PRUNE, "demo", "--out", folder], capture_output=True, text=True, timeout=900
+    )
+    assert run.returncode == 0, run.stderr
+    return folder, run.stdout
+
+
+def test_the_demo_reaches_its_bar(demo: tuple[Path, str]) -> None:
+    folder, stdout = demo
+    assert str(folder / "tiny-pruned" / "report.html") in stdout.replace("\n", "")
+    result = json.loads((folder / "tiny-pruned" / "prune_report.json").read_text())
+    removed = 1 - result["kept_edges"] / result["causal_edges"]
+    accuracy = result["accuracy"]
+    assert removed >= 0.5
+    assert accuracy["overall"]["difference"]["value"] >= -1.0
+    for drawn in accuracy["random"]:
+        assert drawn <= accuracy["overall"]["dense"]["value"] - 10
+    assert len(accuracy["random"]) == 5
+    assert {row["model"] for row in result["latency"]} == {"dense", "pruned"}
+
+
+def test_a_second_seeded_run_writes_the_same_bytes(demo: tuple[Path, str], tmp_path: Path) -> None:
+    folder, _ = demo
+    data = folder / "clips-0" / "calibration.jsonl"
+    command = [PRUNE, "trace", "tiny", "--data", data, "--limit", "36", "--out"]
+    process = subprocess.Popen([*command, folder / "again"], stderr=subprocess.DEVNULL)
+    journal = folder / "again" / "trace" / "journal.jsonl"
+    # Killed twice: once as soon as there is a record, once a little later.
+    for wait in (0.0, 1.5):
+        while not (journal.exists() and journal.stat().st_size > 0) and process.poll() is None:
+            time.sleep(0.05)
+        time.sleep(wait)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        process = subprocess.Popen([*command, folder / "again"], stderr=subprocess.DEVNULL)
+    assert process.wait() == 0
+    for name in ("header.json", "journal.jsonl"):
+        first = (folder / "run-0" / "trace" / name).read_bytes()
+        assert (folder / "again" / "trace" / name).read_bytes() == first
+    subprocess.run(
+        [PRUNE, "plan", folder / "again", "--max-drop", "0.5"], check=True, capture_output=True
+    )
+    assert (folder / "again" / "plan.json").read_bytes() == (
+        folder / "tiny-pruned" / "prune_plan.json"
+    ).read_bytes()
+
+
+def test_the_exported_folder_works_as_the_readme_says(demo: tuple[Path, str]) -> None:
+    folder, _ = demo
+    exported = folder / "tiny-pruned"
+    for command in (
+        ["verify", exported],
+        ["inspect", exported],
+        ["report", exported],
+        ["eval", exported, "--data", folder / "clips-0" / "test.jsonl", "--limit", "24"],
+        ["bench", exported, "--data", folder / "clips-0" / "test.jsonl", "--runs", "2"],
+    ):
+        run = subprocess.run([PRUNE, *command], capture_output=True, text=True)
+        assert run.returncode == 0, run.stderr
+
+
+def test_readme_example_runs(demo: tuple[Path, str], tmp_path: Path) -> None:
+    folder, _ = demo
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    code = readme.split("```python\n")[1].split("```")[0]
+    code = code.replace("runs/demo", str(folder))
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert run.returncode == 0, run.stderr

@@ -1,0 +1,207 @@
+"""An export is whole or absent, loads as the pruned model, and fails loudly without prune."""
+
+import json
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+import prune
+from prune.errors import BadInputError, RefusedError, VerificationError
+from prune.export import export
+from prune.load import PLAN_FILE, TINY, Opened, open_model
+from prune.manifest import MANIFEST, verify
+from prune.measure import costs
+from prune.plan.plan import Plan
+from prune.result import Result
+from prune.runtime.replay import encode
+from prune.samples import Sample
+from prune.segments import segment
+from tests.unit.test_apply import mixed_plan
+
+
+def small_result(opened: Opened, plan: Plan, samples: list[Sample]) -> Result:
+    segments = segment(opened.processor, encode(opened.processor, samples[:1], 8))
+    kept, causal = plan.count_edges(segments)
+    return Result(
+        model=opened.id.model_dump(mode="json"),
+        plan={"name": plan.name, "sha256": plan.sha256},
+        kept_edges=kept,
+        causal_edges=causal,
+        prompt_runs=tuple(segments.runs()),
+        flow=None,
+        steps=(),
+        dense_calibration=None,
+        accuracy=None,
+        cost=costs(opened.model, plan, segments),
+        latency=(),
+        conditions={"device": "test", "command": "<script>alert(1)</script>"},
+    )
+
+
+@pytest.fixture(scope="module")
+def exported(
+    tiny: Opened, samples: list[Sample], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    plan = mixed_plan(tiny)
+    out = tmp_path_factory.mktemp("export") / "pruned"
+    return export(tiny, plan, small_result(tiny, plan, samples), out)
+
+
+@torch.no_grad()
+def test_load_runs_pruned(tiny: Opened, samples: list[Sample], exported: Path) -> None:
+    inputs = encode(tiny.processor, samples[:3], 8)
+    with prune.apply(tiny.model, mixed_plan(tiny), processor=tiny.processor):
+        expected = tiny.model(**inputs).logits[:, -1]
+    model, processor = prune.load(exported)
+    assert torch.equal(model(**encode(processor, samples[:3], 8)).logits[:, -1], expected)
+    dense = open_model(exported, dense=True).model
+    assert torch.equal(dense(**inputs).logits, tiny.model(**inputs).logits)
+
+
+def test_round_trip_is_byte_equal(tiny: Opened, exported: Path) -> None:
+    text = (exported / PLAN_FILE).read_text()
+    assert Plan.load(exported / PLAN_FILE).to_json() == text == mixed_plan(tiny).to_json()
+    weights = "model.safetensors"
+    assert (exported / weights).read_bytes() == (TINY / weights).read_bytes()
+    result = Result.load(exported / "prune_report.json")
+    result.save(exported.parent / "again.json")
+    assert (exported.parent / "again.json").read_bytes() == (
+        exported / "prune_report.json"
+    ).read_bytes()
+
+
+def test_transformers_without_prune_fails_loudly(exported: Path) -> None:
+    code = (
+        "from transformers import AutoModelForImageTextToText as A\n"
+        "import sys\n"
+        "A.from_pretrained(sys.argv[1], attn_implementation='sdpa'); print('dense on purpose')\n"
+        "A.from_pretrained(sys.argv[1])"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code, str(exported)], capture_output=True, text=True
+    )
+    assert run.returncode == 1 and "dense on purpose" in run.stdout
+    assert "prune" in run.stderr.strip().splitlines()[-1]
+
+
+def test_verify_names_every_wrong_file(exported: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(exported, folder)
+    assert verify(folder) == len(json.loads((folder / MANIFEST).read_text())["files"])
+    data = bytearray((folder / "model.safetensors").read_bytes())
+    data[len(data) // 2] ^= 1
+    (folder / "model.safetensors").write_bytes(data)
+    (folder / "tokenizer.json").unlink()
+    (folder / "extra").touch()
+    with pytest.raises(VerificationError) as error:
+        verify(folder)
+    for part in ("model.safetensors is damaged", "tokenizer.json is missing", "extra is unknown"):
+        assert part in str(error.value)
+    with pytest.raises(BadInputError, match="manifest"):
+        verify(tmp_path)
+
+
+def test_modes_follow_the_umask(exported: Path) -> None:
+    mask = os.umask(0)
+    os.umask(mask)
+    for path in exported.iterdir():
+        assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~mask
+
+
+def test_refused_targets(
+    tiny: Opened, samples: list[Sample], exported: Path, tmp_path: Path
+) -> None:
+    plan = mixed_plan(tiny)
+    result = small_result(tiny, plan, samples)
+    link = tmp_path / "link"
+    link.symlink_to(TINY)
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "precious.txt").write_text("mine")
+    for target, force in (
+        (exported, False), (TINY, True), (TINY / "sub", True), (link, True), (other, True),
+        (tmp_path / "missing" / "out", False),
+    ):  # fmt: skip
+        with pytest.raises(RefusedError, match=str(target.name)):
+            export(tiny, plan, result, target, force)
+    assert (other / "precious.txt").read_text() == "mine"
+    before = (exported / MANIFEST).read_bytes()
+    export(tiny, plan, result, exported, force=True)
+    assert (exported / MANIFEST).read_bytes() == before
+    assert [p.name for p in exported.parent.iterdir() if p.name.startswith(".")] == []
+
+
+def test_a_plan_for_other_weights_is_refused(
+    tiny: Opened, samples: list[Sample], exported: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "tampered"
+    shutil.copytree(exported, folder)
+    data = bytearray((folder / "model.safetensors").read_bytes())
+    data[-1] ^= 1
+    (folder / "model.safetensors").write_bytes(data)
+    with pytest.raises(RefusedError, match=str(tiny.id.sha256)[:12]):
+        prune.load(folder)
+
+
+def test_hostile_folders_are_refused_before_weights_are_read(tmp_path: Path) -> None:
+    def folder(name: str, config: str) -> Path:
+        made = tmp_path / name
+        made.mkdir()
+        (made / "config.json").write_text(config)
+        return made
+
+    with pytest.raises(BadInputError, match="no config.json"):
+        open_model(tmp_path)
+    with pytest.raises(BadInputError, match="no such"):
+        open_model(tmp_path / "missing")
+    with pytest.raises(BadInputError, match="not a model configuration"):
+        open_model(folder("broken", "{"))
+    with pytest.raises(BadInputError, match="unsupported model type 'bert'"):
+        open_model(folder("bert", '{"model_type": "bert"}'))
+    with pytest.raises(BadInputError, match=r"no \.safetensors"):
+        open_model(folder("pickled", '{"model_type": "llava_next_video"}'))
+    with pytest.raises(RefusedError, match="auto_map"):
+        open_model(folder("code", '{"model_type": "llava_next_video", "auto_map": {}}'))
+
+
+def test_page_escapes_what_it_shows(exported: Path) -> None:
+    page = (exported / "report.html").read_text()
+    assert "<script>alert" not in page and "&lt;script&gt;" in page
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.01, 0.02, 0.04, 0.08])
+def test_a_killed_export_leaves_nothing_or_everything(
+    tiny: Opened, samples: list[Sample], exported: Path, tmp_path: Path, delay: float
+) -> None:
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from prune.export import export; from prune.load import open_model\n"
+        "from prune.plan.plan import Plan; from prune.result import Result\n"
+        "src, out = Path(sys.argv[1]), Path(sys.argv[2])\n"
+        "plan, result = Plan.load(src / 'prune_plan.json'), Result.load(src / 'prune_report.json')\n"
+        "opened = open_model('tiny')\n"
+        "print('ready', flush=True)\n"
+        "export(opened, plan, result, out)\n"
+    )
+    out = tmp_path / "out"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(exported), str(out)], stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    time.sleep(delay)
+    process.kill()
+    process.wait()
+    if out.exists():
+        verify(out)
+    plan = Plan.load(exported / PLAN_FILE)
+    export(tiny, plan, Result.load(exported / "prune_report.json"), out, force=out.exists())
+    verify(out)
+    assert not list(tmp_path.glob(".out.*")), "a stale stage is cleaned up"

@@ -1,0 +1,108 @@
+"""Roles partition the prompt, frames are right, and each role's text is the source's."""
+
+import numpy as np
+import pytest
+import torch
+
+from prune.errors import BadInputError
+from prune.load import Opened
+from prune.prompts import spans_after_video
+from prune.runtime.replay import encode, prompt_text
+from prune.samples import Sample
+from prune.segments import Role, Segments, segment
+
+
+def _text(tiny: Opened, ids: torch.Tensor) -> str:
+    return tiny.processor.decode(ids)
+
+
+def test_text_of_every_role_is_the_source(tiny: Opened, samples: list[Sample]) -> None:
+    for sample in samples:
+        inputs = encode(tiny.processor, [sample], 8)
+        segments = segment(tiny.processor, inputs)
+        ids, role, option = inputs["input_ids"][0], segments.role[0], segments.option[0]
+        text = {r: _text(tiny, ids[role == r]) for r in Role}
+        assert text[Role.QUESTION] == f" Question: {sample.question}\nOptions:\n"
+        lines = [f"({chr(65 + i)}) {o}" for i, o in enumerate(sample.options)]
+        assert text[Role.OPTIONS] == "\n".join(lines)
+        for i, line in enumerate(lines):
+            assert _text(tiny, ids[option == i]).rstrip("\n") == line
+        order = [Role.BRIDGE, Role.QUESTION, Role.OPTIONS, Role.TAIL, Role.LAST]
+        whole = prompt_text(tiny.processor, sample).split("<video>")[1]
+        assert "".join(text[r] for r in order) == whole
+        assert text[Role.SYSTEM] == "<s>" + prompt_text(tiny.processor, sample).split("<video>")[0]
+        assert (role == Role.LAST).sum() == 1 and role[-1] == Role.LAST
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3, 8])
+def test_every_frame_has_its_tokens(tiny: Opened, frames: int) -> None:
+    video = np.zeros((frames, 96, 96, 3), np.uint8)
+    inputs = tiny.processor(text="<video>\nWhat happens?", videos=[video])
+    frame = segment(tiny.processor, inputs).frame[0]
+    assert torch.bincount(frame[frame >= 0]).tolist() == [9] * frames
+    assert (frame[frame >= 0].diff() >= 0).all()
+
+
+def test_a_batch_equals_its_rows(tiny: Opened, samples: list[Sample]) -> None:
+    together = segment(tiny.processor, encode(tiny.processor, samples[:6], 8))
+    assert (together.role == -1).any(), "the batch must have padding for this test to mean anything"
+    for i, sample in enumerate(samples[:6]):
+        alone = segment(tiny.processor, encode(tiny.processor, [sample], 8))
+        row = together.row(i)
+        for name in ("role", "frame", "option"):
+            assert torch.equal(getattr(row, name), getattr(alone, name))
+
+
+def test_a_prompt_without_video_is_system(tiny: Opened) -> None:
+    segments = segment(tiny.processor, tiny.processor(text="How many shapes are there?"))
+    assert set(segments.role[0, :-1].tolist()) == {Role.SYSTEM}
+    assert segments.role[0, -1] == Role.LAST
+
+
+def test_video_tokens_that_do_not_fit_the_frames_are_refused(tiny: Opened) -> None:
+    video = np.zeros((2, 96, 96, 3), np.uint8)
+    inputs = tiny.processor(text="<video> What?", videos=[video])
+    inputs["pixel_values_videos"] = inputs["pixel_values_videos"].repeat(1, 2, 1, 1, 1)[:, :4]
+    inputs["input_ids"] = inputs["input_ids"][:, 2:]
+    inputs["attention_mask"] = inputs["attention_mask"][:, 2:]
+    with pytest.raises(BadInputError, match="cannot be split evenly over 4 frames"):
+        segment(tiny.processor, inputs)
+
+
+def test_runs_round_trip(tiny: Opened, samples: list[Sample]) -> None:
+    segments = segment(tiny.processor, encode(tiny.processor, samples[:1], 8))
+    again = Segments.of_runs(segments.runs())
+    assert torch.equal(again.role, segments.role) and torch.equal(again.frame, segments.frame)
+
+
+@pytest.mark.parametrize(
+    ("text", "question", "options", "tail"),
+    [
+        (
+            "\n USER: Question: Who?\nOptions:\n(A) I\n(B) you\nOnly. ASSISTANT:Best option:(",
+            "Question: Who?\nOptions:\n",
+            ["(A) I\n", "(B) you"],
+            "\nOnly. ASSISTANT:Best option:(",
+        ),
+        (
+            "<|vision_end|>Who?\nA. I am\nB. you are\nAnswer.<|im_end|>\n<|im_start|>assistant\n",
+            "Who?\n",
+            ["A. I am\n", "B. you are"],
+            "\nAnswer.<|im_end|>\n<|im_start|>assistant\n",
+        ),
+        (
+            "\nWho? (A) I (B) you (C) they ASSISTANT:",
+            "Who? ",
+            ["(A) I ", "(B) you ", "(C) they"],
+            " ASSISTANT:",
+        ),
+        ("\nWhat is a B. vitamin? ASSISTANT:", "What is a B. vitamin?", [], " ASSISTANT:"),
+        ("\n USER: A. is not enough ASSISTANT:", "A. is not enough", [], " ASSISTANT:"),
+    ],
+)
+def test_prompt_forms(text: str, question: str, options: list[str], tail: str) -> None:
+    spans = spans_after_video(text)
+    assert text[spans.question_start : spans.question_stop] == question
+    assert [text[a:b] for a, b in spans.options] == options
+    end = spans.options[-1][1] if options else spans.question_stop
+    assert text[end:] == tail
