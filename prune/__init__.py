@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from prune.load import load
+    from prune.models import load
     from prune.plan.plan import Plan
     from prune.runtime.apply import apply
     from prune.segments import Role, Segments, segment
@@ -22,7 +22,7 @@ _HOMES = {
     "Role": "prune.segments",
     "Segments": "prune.segments",
     "apply": "prune.runtime.apply",
-    "load": "prune.load",
+    "load": "prune.models",
     "segment": "prune.segments",
 }
 

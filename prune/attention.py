@@ -4,7 +4,7 @@ An enforcer reaches the function as the keyword argument `prune` of the text mod
 transformers hands down to every attention layer.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -63,12 +63,21 @@ AttentionInterface.register(NAME, _attention)
 AttentionMaskInterface.register(NAME, _no_mask)  # type: ignore[arg-type]
 
 
-@contextmanager
-def seam(model: Any) -> Iterator[None]:
-    """Route the text model's attention through `_attention`; the vision tower stays as it is."""
+def route(model: Any) -> Callable[[], None]:
+    """Route the text model's attention through `_attention`, and return what undoes it.
+
+    The vision tower stays as it is.
+    """
     before = model.config.text_config._attn_implementation
     model.set_attn_implementation({"text_config": NAME})
+    return lambda: model.set_attn_implementation({"text_config": before})
+
+
+@contextmanager
+def seam(model: Any) -> Iterator[None]:
+    """`route` for the length of a block."""
+    restore = route(model)
     try:
         yield
     finally:
-        model.set_attn_implementation({"text_config": before})
+        restore()

@@ -8,7 +8,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-import click
 import typer
 
 from prune import __version__
@@ -107,7 +106,7 @@ def trace(
     samples: Annotated[Which, typer.Option(help="Which answers to trace.")] = Which.correct,
 ) -> None:
     """Find the pathways: knock out attention edges and watch the answer's probability."""
-    from prune.load import open_model
+    from prune.models import open_model
     from prune.stages import trace_model
 
     found = trace_model(
@@ -143,8 +142,8 @@ def plan(
     ] = None,
 ) -> None:
     """Search the plan that removes the most edges within a budget."""
-    from prune.load import open_model
     from prune.measure import find_plan, split_samples
+    from prune.models import open_model
     from prune.trace.trace import Trace
 
     traced = Trace.load(run)
@@ -204,9 +203,9 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Replace an earlier export.")] = False,
 ) -> None:
     """Pick a plan, measure it on held-out questions, and save the model that runs under it."""
-    from prune.stages import export_model
-    from prune.load import open_model
+    from prune.models import open_model
     from prune.plan.plan import Plan
+    from prune.stages import export_model
     from prune.trace.trace import Trace
 
     given = [x for x in (max_drop, density, plan_file, preset) if x is not None]
@@ -250,9 +249,9 @@ def evaluate(
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first N samples.")] = None,
 ) -> None:
     """Answer a data set's questions; an exported folder answers under its plan."""
-    from prune.stages import evaluate_model
-    from prune.load import open_model
+    from prune.models import open_model
     from prune.samples import load_samples
+    from prune.stages import evaluate_model
 
     samples = load_samples(data)
     if tasks is not None:
@@ -346,16 +345,19 @@ def _run() -> int:
         return app(standalone_mode=False) or 0
     except PruneError as error:
         return _fail(str(error), error.exit_code)
-    except click.ClickException as error:
-        return _fail(error.format_message(), UsageError.exit_code)
     except MemoryError:
         return _fail("out of memory: use fewer frames", ResourceError.exit_code)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             return _fail(f"{error.filename}: {error.strerror}", ResourceError.exit_code)
         return _fail(f"{error.filename}: {error.strerror}", BadInputError.exit_code)
-    except (KeyboardInterrupt, click.exceptions.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         return _fail("interrupted; finished work is kept, run the same command to go on", 130)
+    except Exception as error:
+        # Usage errors are click's, which typer brings under a name of its own.
+        if hasattr(error, "format_message"):
+            return _fail(error.format_message(), UsageError.exit_code)
+        raise
 
 
 def main() -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 from prune.attention import NAME
 from prune.errors import RefusedError, ResourceError
 from prune.files import write_atomically
-from prune.load import PLAN_FILE, Opened
 from prune.manifest import MANIFEST, write_manifest
+from prune.models import PLAN_FILE, Opened
 from prune.plan.plan import Plan
 from prune.report.page import card, write_report
 from prune.result import FILE as REPORT_FILE

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,12 @@ from prune.bench import bench, conditions
 from prune.edges import EdgeHistogram, edge_histogram
 from prune.errors import BadInputError
 from prune.evaluate.answers import Prepared, accuracy, answer, prepare
+from prune.evaluate.random_edges import random_edges
 from prune.evaluate.stats import bootstrap_band
-from prune.load import Opened
+from prune.models import Opened
 from prune.pathways import PUBLISHED, Reach, dense_reach
 from prune.plan.cost import Geometry, cost_of, dense_cost
 from prune.plan.plan import Plan
-from prune.plan.random_edges import random_edges
 from prune.plan.search import Found, Step, candidates, search
 from prune.result import AccuracyReport, CostRow, Curve, Flow, Result, accuracy_report
 from prune.runtime.enforce import PlanEnforcer
@@ -129,7 +130,7 @@ def compare(
                 opened.model,
                 opened.processor,
                 batches,
-                lambda replay, samples, seed=seed: random_edges(replay, samples, plan.reach, seed),
+                partial(random_edges, reach=plan.reach, seed=seed),
                 advance,
             )
             for seed in range(RANDOM_SEEDS)
@@ -159,7 +160,7 @@ def flow_of(trace: Trace) -> Flow:
 
 
 def costs(model: Any, plan: Plan, prompt: Segments) -> tuple[CostRow, ...]:
-    """What is counted for a prompt: dense, with edges skipped, and with all that follows skipped."""
+    """Counted for a prompt: dense, with edges skipped, and with all that follows skipped."""
     geometry = Geometry.of(model)
     dense = dense_cost(plan.num_layers, prompt, geometry)
     cost = cost_of(plan.reach, prompt, geometry)
@@ -187,7 +188,7 @@ def measure_plan(
     found: Found | None = None,
     argv: str = "",
 ) -> Result:
-    """Everything the report shows about a plan, measured on samples that neither trace nor search saw.
+    """Everything the report shows about a plan, on samples that neither trace nor search saw.
 
     Raises:
         BadInputError: not one held-out sample can be used.

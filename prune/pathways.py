@@ -97,7 +97,8 @@ def limit_edges(
     limit: int,
 ) -> None:
     """Lower `reach` in place to at most `limit` for the given layers, query and key roles."""
-    block = np.ix_(np.arange(len(reach))[layers], range(reach.shape[1]), queries, keys)
+    groups = np.arange(reach.shape[1])
+    block = np.ix_(np.arange(len(reach))[layers], groups, np.array(queries), np.array(keys))
     reach[block] = np.minimum(reach[block], limit)
     inherit_answer(reach)
 

@@ -1,8 +1,8 @@
-"""`Result`: everything that was measured and counted about one plan; the report is drawn from it."""
+"""`Result`: everything measured and counted about one plan; the report is drawn from it."""
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -179,10 +179,9 @@ def _build(kind: Any, data: Any) -> Any:
     """Dataclasses and tuples again from what `asdict` and JSON made of them."""
     if isinstance(data, list):
         return tuple(_build(kind, item) for item in data)
-    if not (is_dataclass(kind) and isinstance(data, dict)):
+    if kind is None or not isinstance(data, dict):
         return data
-    names = {f.name for f in fields(kind)}
-    return kind(**{name: _build(_NESTED.get(name), data[name]) for name in names})
+    return kind(**{f.name: _build(_NESTED.get(f.name), data[f.name]) for f in fields(kind)})
 
 
 def _row(task: str, dense: Sequence[Answer], pruned: Sequence[Answer],

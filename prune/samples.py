@@ -1,8 +1,8 @@
 """Data sets: JSONL of multiple-choice questions about video files.
 
 A line is `{"id", "video", "question", "options", "answer", "task"}`, and `start`, `end` in seconds
-where the question is about a part of the video. `video` is relative to the file; `answer` is the text
-of one of the options.
+where the question is about a part of the video. `video` is relative to the file; `answer` is the
+text of one of the options.
 """
 
 import hashlib
@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -106,7 +106,7 @@ def save_samples(path: Path, samples: Sequence[Sample]) -> None:
     """Write a data set whose videos lie below the file's folder."""
     with open(path, "w", encoding="utf-8", newline="\n") as file:
         for s in samples:
-            line = {
+            line: dict[str, Any] = {
                 "id": s.id,
                 "video": str(s.video.relative_to(path.parent.resolve())),
                 "question": s.question,

@@ -109,7 +109,8 @@ def _label_text(tokenizer: Any, ids: list[int]) -> tuple[list[int], list[int]]:
     """Roles and options of the text tokens after the last video token."""
     text, starts = _token_starts(tokenizer, ids)
     spans: Spans = spans_after_video(text)
-    roles, options = [], []
+    roles: list[int] = []
+    options: list[int] = []
     for start, stop in zip(starts, [*starts[1:], len(text)], strict=True):
         piece = text[start:stop]
         # A token belongs where its first visible character does: " Question" is question.

@@ -7,8 +7,8 @@ from prune.bench import bench
 from prune.errors import BadInputError, RefusedError
 from prune.evaluate.answers import Answer, answer, prepare
 from prune.export import check_target, export
-from prune.load import PLAN_FILE, Opened, open_model
 from prune.measure import BATCH, Progress, find_plan, flow_of, measure_plan, split_samples
+from prune.models import PLAN_FILE, Opened, open_model
 from prune.pathways import TRACED, dense_reach
 from prune.plan.plan import Plan
 from prune.plan.presets import PRESETS

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from prune.load import Opened, open_model
+from prune.models import Opened, open_model
 from prune.samples import Sample, load_samples
 from prune.tiny.benchmark import write_benchmark
 

@@ -26,8 +26,8 @@ def proportion(right: Sequence[bool]) -> Interval:
 def paired_difference(before: Sequence[bool], after: Sequence[bool]) -> Interval:
     """Accuracy after minus before on the same samples, in points.
 
-    The interval is Agresti and Min's (Statistics in Medicine 2005): Wald's, with half a sample added
-    to each cell of the 2 x 2 table, which keeps its coverage when few answers change.
+    The interval is Agresti and Min's (Statistics in Medicine 2005): Wald's, with half a sample
+    added to each cell of the 2 x 2 table, which keeps its coverage when few answers change.
     """
     n = len(before)
     lost = sum(b and not a for b, a in zip(before, after, strict=True))

@@ -1,7 +1,7 @@
 """What a plan costs, counted: edges, FLOPs of the prefill and bytes of the KV cache.
 
-Only the language model's decoder layers count; the vision tower and the LM head are the same for every
-plan.
+Only the language model's decoder layers count; the vision tower and the LM head are the same for
+every plan.
 """
 
 from dataclasses import dataclass

@@ -164,8 +164,8 @@ def _rules(reach: Reach) -> list[Rule]:
         for layer, head in where:
             layers_of.setdefault(head, []).append(layer)
         heads_of: dict[tuple[int, ...], list[int]] = {}
-        for head, layers in layers_of.items():
-            heads_of.setdefault(tuple(layers), []).append(head)
+        for head, its_layers in layers_of.items():
+            heads_of.setdefault(tuple(its_layers), []).append(head)
         for layers, heads in heads_of.items():
             rules.append(
                 Rule.build(

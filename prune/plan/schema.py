@@ -98,7 +98,9 @@ class Rule(_Closed):
     @property
     def limit(self) -> int:
         """`reach` as a number."""
-        return {"none": -1, "same frame": 0}.get(str(self.reach), self.reach)  # type: ignore[return-value]
+        return (
+            {"none": -1, "same frame": 0}[self.reach] if isinstance(self.reach, str) else self.reach
+        )
 
     def layer_list(self) -> list[int]:
         """`layers` as numbers."""
@@ -148,12 +150,14 @@ def parse_plan(path: Path) -> PlanFile:
         raise BadInputError(f"{path}: cannot read the plan: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
         raise BadInputError(f"{path}: not a plan: {error}") from None
-    version = data.get("schema_version") if isinstance(data, dict) else None
+    if not isinstance(data, dict):
+        raise BadInputError(f"{path}: not a plan: expected a JSON object")
+    version = data.get("schema_version")
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise RefusedError(
             f"{path}: plan schema {version} is newer than {SCHEMA_VERSION}: upgrade prune"
         )
-    if isinstance(data, dict) and version != SCHEMA_VERSION:
+    if version != SCHEMA_VERSION:
         raise BadInputError(f"{path}: /schema_version: expected {SCHEMA_VERSION}, got {version!r}")
     try:
         return PlanFile.model_validate(data)

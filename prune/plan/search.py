@@ -1,4 +1,4 @@
-"""From a trace to a plan: remove edges in order of harm per edge, and check each step by running it.
+"""From a trace to a plan: remove edges in order of harm per edge, and check every step.
 
 Trace scores only rank. Whether a step stays is decided by the accuracy of the masked model on the
 calibration samples.
@@ -58,8 +58,8 @@ def candidates(
     """Every (pathway, layer) in the order in which a search removes them.
 
     Args:
-        harm: for each pathway the mean fall of the answer's probability around each layer, in percent,
-            `[L]`; negative values (a knockout that helps) count as 0.
+        harm: for each pathway the mean fall of the answer's probability around each layer, in
+            percent, `[L]`; negative values (a knockout that helps) count as 0.
         histogram: edges of a typical prompt.
         num_layers: L.
     """

@@ -127,7 +127,8 @@ def front_figure(steps: Sequence[tuple[float, float, bool]], dense: float) -> Fi
     for accepted, color, label in ((False, "#cbd2d9", "rejected"), (True, COLORS[0], "kept")):
         points = [(100 * d, a) for d, a, ok in steps if ok == accepted]
         if points:
-            axes.scatter(*zip(*points, strict=True), s=22, color=color, label=label, zorder=3)
+            x, y = zip(*points, strict=True)
+            axes.scatter(x, y, s=22, color=color, label=label, zorder=3)
     axes.axhline(dense, color=COLORS[1], linewidth=1.2, linestyle="--", label="dense")
     axes.set_xlabel("edges kept (%)", fontsize=9, color=INK)
     axes.set_ylabel("accuracy (%)", fontsize=9, color=INK)
@@ -149,8 +150,9 @@ def accuracy_figure(report: AccuracyReport) -> Figure:
         errors = [[v.value - v.low for v in values], [v.high - v.value for v in values]]
         axes.bar(x + offset, heights, 0.25, color=color, label=name, yerr=errors,
                  error_kw={"ecolor": INK, "elinewidth": 0.9, "capsize": 2})  # fmt: skip
-    if rows[0].random is not None:
-        axes.bar(x + 0.27, [row.random for row in rows], 0.25, color="#cbd2d9",
+    random = [row.random for row in rows if row.random is not None]
+    if random:
+        axes.bar(x + 0.27, random, 0.25, color="#cbd2d9",
                  label=f"random edges, same budget ({len(report.random)} seeds)")  # fmt: skip
     labels = [row.task.replace("_", " ") for row in rows]
     axes.set_xticks(x, labels, fontsize=8.5, color=INK)

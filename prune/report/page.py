@@ -22,11 +22,8 @@ _ENVIRONMENT = Environment(
 
 def si(value: float, unit: str) -> str:
     """A number with three digits and a decimal prefix: `1.24 MB`."""
-    for prefix in ("", "k", "M", "G", "T"):
-        if abs(value) < 1000:
-            break
-        value /= 1000
-    return f"{value:.3g} {prefix}{unit}"
+    power = min(max(0, (len(str(int(abs(value)))) - 1) // 3), 4)
+    return f"{value / 1000**power:.3g} {'kMGT'[power - 1] if power else ''}{unit}"
 
 
 def _latency(rows: tuple[LatencyRow, ...]) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ from contextlib import ExitStack, contextmanager
 from functools import wraps
 from typing import Any
 
-from prune.attention import seam
+from prune.attention import route
 from prune.errors import RefusedError
 from prune.families import family_of_model_type
 from prune.identity import geometry
@@ -19,8 +19,8 @@ _ON_CACHE = "prune_segments"
 class _Hooks:
     """Finds the layout of every forward pass and hands it to the attention layers.
 
-    The layout is derived from the whole prompt at its start and then travels on the cache, which is all
-    that a later chunk or a decode step has of the prompt.
+    The layout is derived from the whole prompt at its start and then travels on the cache, which is
+    all that a later chunk or a decode step has of the prompt.
     """
 
     def __init__(self, plan: Plan, processor: Any, impl: str):
@@ -29,7 +29,7 @@ class _Hooks:
         self.segments: Segments | None = None
 
     def around_generate(self, generate: Any) -> Any:
-        """Wrap `generate`, which encodes the video itself and calls the model without its tensors."""
+        """Wrap `generate`, which encodes the video first and calls the model without its pixels."""
 
         @wraps(generate)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -95,7 +95,8 @@ def attach(model: Any, plan: Plan, processor: Any, impl: str = "auto") -> ExitSt
     hooks = _Hooks(plan, processor, impl)
     text_model = family.text_model_of(model)
     stack = ExitStack()
-    stack.enter_context(seam(model))
+    # Not `seam`: a generator undoes itself when a caller drops the stack to keep the plan for good.
+    stack.callback(route(model))
     outer = model.__dict__.get("generate")
     model.generate = hooks.around_generate(model.generate)
     stack.callback(_restore_generate, model, outer)

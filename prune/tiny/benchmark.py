@@ -1,4 +1,4 @@
-"""The benchmark of `tiny` on disk: MP4 clips and their questions, in the generic data set format."""
+"""The benchmark of `tiny` on disk: MP4 clips and questions, in the generic data set format."""
 
 import random
 from pathlib import Path

@@ -48,7 +48,7 @@ def coverage(
     )
     grid = (np.arange(size, dtype=np.float32) + 0.5) / size
     distance = _distance(thing, grid[None, None, :] - cx, grid[None, :, None] - cy, r)
-    return np.clip(0.5 - distance * size, 0, 1) * visible
+    return (np.clip(0.5 - distance * size, 0, 1) * visible).astype(np.float32)
 
 
 def render(

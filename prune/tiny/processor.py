@@ -36,7 +36,9 @@ class TinyProcessor:
     def _pixels(self, video: Any) -> np.ndarray:
         """`[T, H, W, 3]` uint8 to float32 `[T, 3, size, size]`."""
         size = (self.image_size, self.image_size)
-        frames = [Image.fromarray(np.asarray(frame)).resize(size, Image.BOX) for frame in video]
+        frames = [
+            Image.fromarray(np.asarray(frame)).resize(size, Image.Resampling.BOX) for frame in video
+        ]
         pixels = np.stack([np.asarray(frame) for frame in frames]).astype(np.float32) / 255
         return ((pixels - MEAN) / STD).transpose(0, 3, 1, 2)
 

@@ -1,7 +1,7 @@
 """An append-only journal: one checked line a sample, safe against being killed at any moment.
 
 A line is the CRC-32 of the record's JSON, a space, and the JSON. It is written by one call and
-flushed to disk; what a kill leaves unfinished at the end is cut off when the journal is opened again.
+flushed to disk; a line that a kill left unfinished is cut off when the journal is opened again.
 """
 
 import json

@@ -1,7 +1,7 @@
 """Attention knockout (Map the Flow, 2510.13251, section 3), one masked forward each, batched.
 
-This is the plain way: every knockout of a sample is one row of a batch that runs through all layers.
-It is the reference that faster ways are compared with.
+This is the plain way, and the reference for faster ones: every knockout of a sample is one row of a
+batch that runs through all layers.
 """
 
 from collections.abc import Sequence
@@ -73,13 +73,13 @@ def trace_sample(
     Args:
         model, processor, sample, num_frames: what to run.
         knockouts: what to remove.
-        which: `correct`, `wrong` or `all`: samples whose knockouts are run; for others the record holds
-            the dense answer alone.
+        which: `correct`, `wrong` or `all`: samples whose knockouts are run; for others the record
+            holds the dense answer alone.
 
     Returns:
-        `id`, `task`, `correct` (the likeliest token is the true letter), `p_answer` and `p_true` (the
-        dense probability of the likeliest token and of the true letter), and `knockouts`: for each
-        pathway, by layer, the two probabilities and the chosen option.
+        `id`, `task`, `correct` (the likeliest token is the true letter), `p_answer` and `p_true`
+        (the dense probability of the likeliest token and of the true letter), and `knockouts`: for
+        each pathway, by layer, the two probabilities and the chosen option.
 
     Raises:
         BadInputError: the clip cannot be decoded.

@@ -13,7 +13,7 @@ import transformers
 from numpy.typing import NDArray
 
 from prune.errors import BadInputError, NumericError, PruneError
-from prune.load import Opened
+from prune.models import Opened
 from prune.pathways import PATHWAYS, Pathway
 from prune.plan.schema import ModelId
 from prune.samples import Sample, fingerprint

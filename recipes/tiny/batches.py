@@ -30,14 +30,16 @@ from prune.tiny.questions import TASKS, WORDS, Question, ask, describe, tasks_of
 from prune.tiny.scenes import Scene, scene_of_split
 
 SAMPLED_TIMES = CLIP_TIMES[1::2]
+HINTS = 0.6
+"""Share of the open existence questions that ask for a colour or a shape instead."""
 
 
 @dataclass(frozen=True)
 class Slots:
     """`count` questions of one kind, each padded to `width` tokens.
 
-    Kinds: `matching` (text alone: which letter is this word), `describe`, `open`, `two` (a choice of
-    two options), `choice` (of all options).
+    Kinds: `matching` (text alone: which letter is this word), `describe`, `open`, `two` (a choice
+    of two options), `choice` (of all options).
     """
 
     kind: str
@@ -130,12 +132,33 @@ class Packer:
         if kind == "describe":
             return open_prompt(DESCRIBE), " " + describe(scene), None
         question: Question = ask(task, scene, self.rng)
+        if kind == "open" and task == "object_existence" and self.rng.random() < HINTS:
+            hint = self._hint(scene)
+            if hint is not None:
+                return hint
         if kind == "open":
             return open_prompt(question.text), " " + question.answer, f"open/{task}"
         most = 1 if kind == "two" else 3
         wrong = self.rng.sample(question.wrong, min(most, len(question.wrong)))
         options = [question.answer, *wrong]
         return *self._letter(question.text, options, question.answer), task
+
+    def _hint(self, scene: Scene) -> tuple[str, str, str] | None:
+        """One half of a thing's name asked by the other: a step towards existence questions."""
+        names = [(t.color, t.shape) for t in scene.things]
+        pairs = [
+            (f"What is the {shape}?", color)
+            for color, shape in names
+            if [s for _, s in names].count(shape) == 1
+        ] + [
+            (f"What is {color}?", shape)
+            for color, shape in names
+            if [c for c, _ in names].count(color) == 1
+        ]
+        if not pairs:
+            return None
+        text, answer = self.rng.choice(pairs)
+        return open_prompt(text), f" {answer}", "open/hint"
 
     def pixels(self, scene: Scene) -> np.ndarray:
         """Frames `[T, 3, H, W]` with the brightness and noise that a codec may add."""
@@ -161,8 +184,8 @@ class Packer:
             main = self.rng.choice(TASKS)
             scene = scene_of_split(main, self.split, self.rng)
             pixels.append(self.pixels(scene))
-            # Each clip is asked its own task in every second slot, and existence most of all others.
-            tasks = [main] * 3 + ["object_existence", *tasks_of(scene)]
+            # Mostly a clip's own task, and existence, which is the slowest to learn.
+            tasks = [main] * 2 + ["object_existence"] * 2 + tasks_of(scene)
             column = start
             for s in slots:
                 for _ in range(s.count):

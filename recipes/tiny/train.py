@@ -1,7 +1,7 @@
 """Train `tiny` from nothing: `python recipes/tiny/train.py --out prune/tiny/model`.
 
-Three kinds of target share the batches: a description of the clip, an open answer, and the letter of
-an option. Matching a word to its letter is learnt from text alone first, then choices of two
+Three kinds of target share the batches: a description of the clip, an open answer, and the letter
+of an option. Matching a word to its letter is learnt from text alone first, then choices of two
 options, then of all of them; a lesson ends when it is learnt.
 """
 
@@ -45,16 +45,9 @@ LESSONS = (
         (DESCRIBE, Slots("open", 3, 22), Slots("matching", 1, 44)),
         "open/moving_direction",
         0.85,
-        0.5,
+        0.6,
     ),
-    Lesson(
-        20,
-        (Slots("open", 2, 22), Slots("matching", 1, 44), Slots("two", 3, 48)),
-        "moving_direction",
-        0.85,
-        0.7,
-    ),
-    Lesson(20, (Slots("open", 1, 22), Slots("choice", 4, 54))),
+    Lesson(20, (Slots("open", 2, 22), Slots("two", 2, 48), Slots("choice", 2, 54))),
 )
 
 

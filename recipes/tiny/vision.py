@@ -1,8 +1,8 @@
 """First lesson: the vision tower learns what every cell of a frame shows.
 
-It plays the part of CLIP's pre-training. Throw-away linear heads on the projected video tokens predict
-the colours, the shapes and the pairs of both in the token's cell, how much of it is covered and where,
-and the scenery. Nothing here tells the model about time.
+It plays the part of CLIP's pre-training. Throw-away linear heads on the projected video tokens
+predict the colours, the shapes and the pairs of both in the token's cell, how much of it is covered
+and where, and the scenery. Nothing here tells the model about time.
 """
 
 import time
@@ -22,21 +22,34 @@ PAINTS = (*COLORS, "dark")
 CELL = PATCH * POOL
 GRID = IMAGE_SIZE // CELL
 SCALE = 20
-"""The heads read features magnified, so that these stay as small as the text's embeddings: video tokens
-whose residual stream is large would drown what the decoder adds to it."""
+"""The heads read features magnified, so that these stay as small as the text's embeddings: video
+tokens whose residual stream is large would drown what the decoder adds to it."""
 
 
-def cell_targets(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
-    """Share of each cell that each paint and shape covers, `[T, 9, paints, shapes]`; scenery `[T]`."""
-    shape = (len(SAMPLED_TIMES), GRID, CELL, GRID, CELL)
+def cell_targets(scene: Scene) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What the cells of a clip show.
+
+    Returns:
+        Share of each cell under each paint and shape `[T, 9, paints, shapes]`; centre of what
+        covers it, in the frame, `[T, 9, 2]` in [-1, 1]; scenery `[T]`.
+    """
+    cells = (len(SAMPLED_TIMES), GRID, CELL, GRID, CELL)
     area = np.zeros((len(SAMPLED_TIMES), GRID * GRID, len(PAINTS), len(SHAPES)), np.float32)
+    moment = np.zeros((len(SAMPLED_TIMES), GRID * GRID, 2), np.float32)
+    ramp = np.linspace(-1, 1, IMAGE_SIZE, dtype=np.float32)
     for thing in scene.things:
-        mass = coverage(thing, SAMPLED_TIMES, IMAGE_SIZE).reshape(shape).mean((2, 4))
+        cover = coverage(thing, SAMPLED_TIMES, IMAGE_SIZE)
+        mass, *moments = (
+            (cover * weight).reshape(cells).mean((2, 4)).reshape(len(SAMPLED_TIMES), -1)
+            for weight in (1, ramp, ramp[:, None])
+        )
+        moment += np.stack(moments, -1)
         for t, when in enumerate(SAMPLED_TIMES):
             paint = "dark" if thing.at(when)[4] else thing.color
-            area[t, :, PAINTS.index(paint), SHAPES.index(thing.shape)] += mass[t].ravel()
+            area[t, :, PAINTS.index(paint), SHAPES.index(thing.shape)] += mass[t]
+    centre = moment / np.maximum(area.sum((2, 3)), 1e-3)[..., None]
     scenery = [SCENERIES.index(scene.sceneries[0 if t < scene.cut else -1]) for t in SAMPLED_TIMES]
-    return area, np.array(scenery)
+    return area, centre, np.array(scenery)
 
 
 def pretrain_vision(
@@ -45,7 +58,7 @@ def pretrain_vision(
     """Train the vision tower and projector of `model` in place."""
     packer = Packer(tokenizer, "train", seed + 1000)
     width = model.config.text_config.hidden_size
-    sizes = (len(PAINTS), len(SHAPES), len(PAINTS) * len(SHAPES), 1, len(SCENERIES))
+    sizes = (len(PAINTS), len(SHAPES), len(PAINTS) * len(SHAPES), 1, 2, GRID**2, len(SCENERIES))
     heads = nn.ModuleList([nn.Linear(width, size) for size in sizes])
     rare = torch.tensor(6.0)
     trained = [*model.model.vision_tower.parameters(),
@@ -62,7 +75,7 @@ def pretrain_vision(
             scene_of_split(packer.rng.choice(TASKS), "train", packer.rng) for _ in range(clips)
         ]
         pixels = torch.from_numpy(np.stack([packer.pixels(scene) for scene in scenes]))
-        area, scenery = (
+        area, centre, scenery = (
             torch.from_numpy(np.stack(part))
             for part in zip(*map(cell_targets, scenes), strict=True)
         )
@@ -72,11 +85,16 @@ def pretrain_vision(
                 vision_feature_layer=model.config.vision_feature_layer,
                 vision_feature_select_strategy=model.config.vision_feature_select_strategy,
             ).pooler_output.unflatten(1, (len(SAMPLED_TIMES), -1))
-            paint, shape, both, amount, behind = (head(SCALE * features).float() for head in heads)
+            paint, shape, both, amount, middle, cell, behind = (
+                head(SCALE * features).float() for head in heads
+            )
         there = area > 0.02
         labels = (there.any(-1), there.any(-2), there.flatten(-2))
         loss = F.cross_entropy(behind.mean(2).flatten(0, 1), scenery.flatten())
         loss = loss + 10 * F.mse_loss(amount[..., 0], area.sum((-1, -2)))
+        loss = loss + 4 * F.mse_loss(middle[there.any(-1).any(-1)], centre[there.any(-1).any(-1)])
+        where = torch.arange(GRID**2).expand(cell.shape[:-1])
+        loss = loss + F.cross_entropy(cell.flatten(0, -2), where.flatten())
         for guess, label in zip((paint, shape, both), labels, strict=True):
             loss = loss + 2 * F.binary_cross_entropy_with_logits(
                 guess, label.float(), pos_weight=rare
@@ -92,4 +110,5 @@ def pretrain_vision(
             ]
             print(f"vision step {step} {progress:.0%} loss {loss.item():.3f}, found paint, shape, "
                   f"both: {' '.join(f'{share:.2f}' for share in found)}, "
+                  f"cell {(cell.argmax(-1) == where).float().mean().item():.2f}, "
                   f"scale {features.detach().float().std().item():.3f}", flush=True)  # fmt: skip

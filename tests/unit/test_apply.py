@@ -8,7 +8,7 @@ import prune
 from prune.attention import seam
 from prune.errors import RefusedError
 from prune.kernels import allowed_edges
-from prune.load import Opened
+from prune.models import Opened
 from prune.pathways import PATHWAYS, dense_reach, remove_pathway
 from prune.plan.plan import Plan
 from prune.runtime.enforce import MaskEnforcer
@@ -126,7 +126,7 @@ def test_every_way_to_generate_equals_the_uncached_run(
 
 @torch.no_grad()
 def test_removed_sources_do_not_matter(tiny: Opened, inputs: BatchFeature) -> None:
-    """With every edge out of the video removed, other pixels cannot change one bit of the answer."""
+    """With every edge out of the video removed, no pixel can change one bit of the answer."""
     reach = dense_reach(tiny.id.num_layers)
     for name in ("video_to_question_sealed", "video_to_options", "video_to_last"):
         remove_pathway(reach, PATHWAYS[name], slice(0, 12))

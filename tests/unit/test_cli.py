@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from prune.cli import _run
-from prune.load import Opened
+from prune.models import Opened
 from prune.pathways import dense_reach
 from prune.plan.plan import Plan
 from prune.plan.schema import ModelId
@@ -87,9 +87,7 @@ def test_a_corrupt_video_is_listed_and_the_rest_goes_on(
     assert (tmp_path / "run" / "flow.png").stat().st_size > 10_000
 
 
-def test_plans_that_do_not_fit(
-    prune_command, tiny: Opened, clips: Path, tmp_path: Path
-) -> None:
+def test_plans_that_do_not_fit(prune_command, tiny: Opened, clips: Path, tmp_path: Path) -> None:
     test = clips / "test.jsonl"
     other = ModelId(name="other", num_layers=12, num_kv_heads=4, sha256="0" * 64)
     Plan(dense_reach(12), other, "foreign").save(tmp_path / "foreign.json")

@@ -12,8 +12,14 @@ ROOT = Path(__file__).parents[2]
 
 FORBIDDEN = {
     "kernels": ["prune.", "!prune.kernels"],
-    "prune/plan": ["prune.load", "prune.measure", "prune.stages", "prune.cli", "prune.report"],
-    "prune/report": ["prune.load", "prune.runtime", "prune.trace", "transformers", "prune.cli"],
+    "prune/plan": [
+        "prune.models",
+        "prune.runtime",
+        "prune.trace",
+        "prune.evaluate",
+        "transformers",
+    ],
+    "prune/report": ["prune.models", "prune.runtime", "prune.trace", "transformers", "prune.cli"],
     "prune/families": ["prune.segments", "prune.runtime", "prune.plan", "prune.trace"],
     "prune/runtime": ["prune.trace", "prune.report", "prune.export", "prune.cli"],
     "prune/trace": ["prune.report", "prune.export", "prune.cli", "prune.measure"],
@@ -51,10 +57,7 @@ def test_kernels_need_torch_alone() -> None:
 
 def test_the_kernels_package_of_others_is_not_shadowed() -> None:
     # Ours is prune.kernels only; a top-level `kernels` must never resolve to this repository.
-    code = (
-        "import importlib.util as u; s = u.find_spec('kernels');"
-        "print(s.origin if s else '')"
-    )
+    code = "import importlib.util as u; s = u.find_spec('kernels');print(s.origin if s else '')"
     run = subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=ROOT.parent
     )

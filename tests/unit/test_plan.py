@@ -56,7 +56,9 @@ def test_golden_bytes(tmp_path: Path) -> None:
 def test_any_reach_round_trips(tmp_path_factory: pytest.TempPathFactory, seed: int) -> None:
     rng = np.random.default_rng(seed)
     reach = dense_reach(4, int(rng.integers(1, 3)))
-    reach[..., :8, :8] = rng.choice([NONE, 0, 2, ALL], (*reach.shape[:2], 8, 8), p=[0.3, 0.1, 0.1, 0.5])
+    reach[..., :8, :8] = rng.choice(
+        [NONE, 0, 2, ALL], (*reach.shape[:2], 8, 8), p=[0.3, 0.1, 0.1, 0.5]
+    )
     inherit_answer(reach)
     plan = Plan(reach, MODEL, "any")
     path = tmp_path_factory.mktemp("plan") / "plan.json"
@@ -85,7 +87,7 @@ RULE = json.loads(GOLDEN)["rules"][0]
     ("text", "message"),
     [
         ("{", "not a plan"),
-        ("[]", "schema_version"),
+        ("[]", "expected a JSON object"),
         (_edited(colour="red"), "/colour"),
         (_edited(schema_version=0), "schema_version"),
         (_edited(rules=[{**RULE, "layer": "1"}]), "/rules/0/layer"),

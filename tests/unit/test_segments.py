@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from prune.errors import BadInputError
-from prune.load import Opened
+from prune.models import Opened
 from prune.prompts import spans_after_video
 from prune.runtime.replay import encode, prompt_text
 from prune.samples import Sample

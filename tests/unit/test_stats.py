@@ -50,7 +50,9 @@ def _answers(right: str) -> list[Answer]:
 
 
 def test_accuracy_report() -> None:
-    report = accuracy_report(_answers("1110"), _answers("1011"), [_answers("0000"), _answers("1000")])
+    report = accuracy_report(
+        _answers("1110"), _answers("1011"), [_answers("0000"), _answers("1000")]
+    )
     assert [(t.task, t.n, t.dense.value, t.pruned.value, t.random) for t in report.tasks] == [
         ("a", 2, 100.0, 50.0, 25.0),
         ("b", 2, 50.0, 100.0, 0.0),

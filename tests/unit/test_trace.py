@@ -11,7 +11,7 @@ import torch
 
 import prune
 from prune.errors import BadInputError, NumericError, RefusedError
-from prune.load import Opened
+from prune.models import Opened
 from prune.pathways import PATHWAYS, PUBLISHED, SEALED, knockout
 from prune.plan.plan import Plan
 from prune.runtime.replay import encode, letter_ids
@@ -72,7 +72,9 @@ def test_only_the_asked_samples_are_knocked_out(tiny: Opened, samples: list[Samp
         assert ("knockouts" in right) == right["correct"] == ("knockouts" not in wrong)
 
 
-def _trace(tiny: Opened, samples: list[Sample], clips: Path, run: Path, which: str = "all") -> Trace:
+def _trace(
+    tiny: Opened, samples: list[Sample], clips: Path, run: Path, which: str = "all"
+) -> Trace:
     data = clips / "calibration.jsonl"
     return write_trace(tiny, data, run, samples, Knockouts(FEW, 12, 3), 8, which)
 

@@ -121,7 +121,8 @@ def open_model(
 def load(name: str | Path, device_map: Any = None, dtype: Any = "auto") -> tuple[Any, Any]:
     """`(model, processor)` of a folder that `prune export` wrote; it runs pruned.
 
-    The model is an ordinary transformers model: `forward` and `generate` just work. A folder without a
+    The model is an ordinary transformers model: `forward` and `generate` just work. A folder
+        without a
     plan, `tiny` or a hub id gives the dense model.
 
     Args:

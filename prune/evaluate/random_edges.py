@@ -19,8 +19,8 @@ def random_edges(
 ) -> MaskEnforcer:
     """Masks that keep as many edges of every prompt as `reach` does, spread evenly over layers.
 
-    Edges are removed where the paper removes them: among queries and keys from the first video token
-    on. The rest is drawn from all other edges where that region is too small.
+    Edges are removed where the paper removes them, among queries and keys from the first video
+    token on, and from all others where that region is too small.
 
     Args:
         replay: a batch of prompts.

@@ -1,0 +1,103 @@
+"""Measure `tiny` on its test clips and write its card: `python recipes/tiny/card.py`.
+
+Accuracy is over the answer options, on real MP4 files through the path of any user's video; once
+with the frames in order and once with the frames of every clip in random order.
+"""
+
+import argparse
+import platform
+import tempfile
+from collections import defaultdict
+from pathlib import Path
+
+import torch
+
+from prune.attention import seam
+from prune.evaluate.stats import Interval, proportion
+from prune.models import TINY, Opened, open_model
+from prune.pathways import dense_reach
+from prune.runtime.enforce import PlanEnforcer
+from prune.runtime.replay import capture, encode, letter_ids
+from prune.samples import Sample, load_samples
+from prune.tiny.benchmark import write_benchmark
+from prune.tiny.questions import TASKS
+
+FRAMES, BATCH = 8, 16
+
+
+def answers(opened: Opened, samples: list[Sample], shuffled: bool, seed: int = 0) -> list[bool]:
+    """Right or wrong for every sample."""
+    generator = torch.Generator().manual_seed(seed)
+    right = []
+    for start in range(0, len(samples), BATCH):
+        part = samples[start : start + BATCH]
+        inputs = encode(opened.processor, part, FRAMES)
+        if shuffled:
+            pixels = inputs["pixel_values_videos"]
+            for i in range(len(part)):
+                pixels[i] = pixels[i, torch.randperm(FRAMES, generator=generator)]
+        replay = capture(opened.model, opened.processor, inputs)
+        dense = dense_reach(opened.id.num_layers)
+        with seam(opened.model):
+            logits = replay.last_logits(PlanEnforcer(dense, replay.segments))
+        for sample, row in zip(part, logits, strict=True):
+            choice = int(row[letter_ids(opened.processor, sample.letters)].argmax())
+            right.append(choice == sample.answer)
+    return right
+
+
+def by_task(samples: list[Sample], right: list[bool]) -> dict[str, Interval]:
+    """Accuracy with its 95% interval, in percent, for each task."""
+    hits = defaultdict(list)
+    for sample, hit in zip(samples, right, strict=True):
+        hits[sample.task].append(hit)
+    return {task: proportion(hits[task]) for task in TASKS}
+
+
+def card(opened: Opened, samples: list[Sample]) -> str:
+    """The card as Markdown."""
+    ordered = by_task(samples, answers(opened, samples, shuffled=False))
+    mixed = by_task(samples, answers(opened, samples, shuffled=True))
+    chance = {s.task: 100 / len(s.options) for s in samples}
+    rows = [
+        f"| {task.replace('_', ' ')} | {chance[task]:.0f} | {ordered[task].value:.1f} "
+        f"[{ordered[task].low:.1f}, {ordered[task].high:.1f}] | {mixed[task].value:.1f} | "
+        f"{mixed[task].value - ordered[task].value:+.1f} |"
+        for task in TASKS
+    ]
+    mean, lost = (sum(v.value for v in part.values()) / len(TASKS) for part in (ordered, mixed))
+    parameters = sum(p.numel() for p in opened.model.parameters()) / 1e6
+    text = opened.model.config.text_config
+    template = Path(__file__).with_name("card_template.md")
+    return template.read_text().format(
+        parameters=parameters,
+        layers=text.num_hidden_layers,
+        hidden=text.hidden_size,
+        heads=text.num_attention_heads,
+        n=len(samples),
+        per_task=len(samples) // len(TASKS),
+        rows="\n".join(rows),
+        mean=mean,
+        mixed=lost,
+        difference=lost - mean,
+        machine=f"{platform.machine()} CPU, torch {torch.__version__}",
+    )
+
+
+def main() -> None:
+    """Measure and write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="tiny")
+    parser.add_argument("--per-task", type=int, default=200)
+    parser.add_argument("--out", type=Path, default=TINY / "README.md")
+    args = parser.parse_args()
+    opened = open_model(args.model)
+    with tempfile.TemporaryDirectory() as folder:
+        data = write_benchmark(Path(folder), "test", args.per_task, seed=1)
+        text = card(opened, load_samples(data))
+    args.out.write_text(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
