@@ -134,6 +134,10 @@ def plan(
         Path | None, typer.Option("--out", help="Plan file [default: RUN/plan.json].")
     ] = None,
     model: Annotated[str | None, typer.Option(help="The model [default: the traced one].")] = None,
+    test: Annotated[
+        Path | None,
+        typer.Option(help="Held-out JSONL of a later report; without it, samples are held back."),
+    ] = None,
     max_drop: Annotated[
         float | None, typer.Option(min=0, help="Points of accuracy that may be lost.")
     ] = None,
@@ -148,7 +152,7 @@ def plan(
 
     traced = Trace.load(run)
     opened = open_model(model or traced.model.name, dense=True)
-    calibration, _ = split_samples(traced, None)
+    calibration, _ = split_samples(traced, test)
     budget = _budget(max_drop, density)
     found = find_plan(opened, traced, calibration, progress, **budget)
     path = target or run / "plan.json"

@@ -17,7 +17,7 @@ from prune.report.page import write_report
 from prune.result import FILE as REPORT_FILE
 from prune.result import LatencyRow, Result
 from prune.runtime.enforce import PlanEnforcer
-from prune.runtime.replay import encode
+from prune.runtime.replay import read
 from prune.samples import Sample, load_samples
 from prune.tiny.benchmark import write_benchmark
 from prune.trace.knockout import Knockouts, default_window
@@ -166,7 +166,7 @@ def bench_model(
     opened = open_model(folder, dense=True)
     plan = plan_of(folder)
     plan.check_model(opened.id)
-    inputs = encode(opened.processor, [sample], num_frames)
+    inputs = read(opened.processor, [sample], num_frames)
     with progress("Timing", runs) as advance:
         return bench(opened.model, plan, opened.processor, inputs, runs, advance)
 

@@ -9,7 +9,7 @@ import torch
 
 from prune.attention import Enforcer, seam
 from prune.errors import PruneError
-from prune.runtime.replay import Replay, capture, encode, letter_ids
+from prune.runtime.replay import Clip, Replay, capture, decode, encode, letter_ids
 from prune.samples import Sample
 
 MakeEnforcer = Callable[[Replay, Sequence[Sample]], Enforcer]
@@ -56,26 +56,21 @@ def prepare(
     Returns:
         The batches, and for each sample that could not be used its id and the reason.
     """
-    usable: list[Sample] = []
+    usable: list[tuple[Sample, Clip]] = []
     failed: dict[str, str] = {}
     batches: list[Prepared] = []
-
-    def flush() -> None:
-        if usable:
-            inputs = encode(processor, usable, num_frames)
-            batches.append(Prepared(tuple(usable), capture(model, processor, inputs)))
-            usable.clear()
-
-    for sample in samples:
+    for index, sample in enumerate(samples, 1):
         try:
-            encode(processor, [sample], num_frames)
-            usable.append(sample)
+            usable.append((sample, decode(sample, num_frames)))
         except PruneError as error:
             failed[sample.id] = str(error)
-        if len(usable) == batch_size:
-            flush()
+        if usable and (len(usable) == batch_size or index == len(samples)):
+            group, clips = zip(*usable, strict=True)
+            batches.append(
+                Prepared(group, capture(model, processor, encode(processor, group, clips)))
+            )
+            usable.clear()
         on_done(1)
-    flush()
     return batches, failed
 
 

@@ -15,8 +15,15 @@ from prune.pathways import PATHWAYS, Pathway, Reach, dense_reach, remove_pathway
 from prune.plan.plan import Plan
 from prune.plan.schema import ModelId
 
-Measure = Callable[[Reach], float]
-"""Accuracy of the masked model on the calibration samples, in percent."""
+Measure = Callable[[Reach, float], float]
+"""Accuracy of the masked model on the calibration samples, in percent. It may give a plan up early
+that will clearly stay below the second argument; what it returns is then below it too."""
+
+SMALL = 0.001
+"""Candidates with a smaller share of all edges come last: they are not worth a run of their own."""
+
+BLOCK = 8
+"""Candidates that are tried together at first."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +34,12 @@ class Candidate:
     layer: int
     harm: float
     edges: int
+    small: bool
 
     @property
-    def order(self) -> tuple[float, int, str, int]:
+    def order(self) -> tuple[bool, float, int, str, int]:
         """Least harm per edge first; ties by size, then by name, so that the order is fixed."""
-        return self.harm / self.edges, -self.edges, self.pathway.name, self.layer
+        return self.small, self.harm / self.edges, -self.edges, self.pathway.name, self.layer
 
 
 @dataclass(frozen=True)
@@ -68,8 +76,9 @@ def candidates(
         table = dense_reach(1)
         remove_pathway(table, PATHWAYS[name], [0])
         edges = histogram.causal - int(histogram.kept(table)[0, 0])
+        small = edges < SMALL * histogram.causal * num_layers
         found += [
-            Candidate(PATHWAYS[name], layer, max(0.0, float(by_layer[layer])), edges)
+            Candidate(PATHWAYS[name], layer, max(0.0, float(by_layer[layer])), edges, small)
             for layer in range(num_layers)
             if edges > 0
         ]
@@ -84,7 +93,7 @@ def search(
     *,
     max_drop: float | None = None,
     density: float | None = None,
-    max_runs: int = 60,
+    max_runs: int,
     on_step: Callable[[Step], None] = lambda step: None,
 ) -> Found:
     """Remove candidates in order as long as the budget holds.
@@ -109,7 +118,7 @@ def search(
     """
     if (max_drop is None) == (density is None):
         raise UsageError("give exactly one of max_drop and density")
-    dense = measure(dense_reach(model.num_layers))
+    dense = measure(dense_reach(model.num_layers), 0.0)
     steps: list[Step] = []
 
     def removed(chosen: list[Candidate]) -> Reach:
@@ -130,13 +139,13 @@ def search(
         reach = removed(taken)
         if density_of(reach) > density:
             raise BadInputError(f"a density of {density} cannot be reached with these pathways")
-        steps.append(Step(density_of(reach), measure(reach), True))
+        steps.append(Step(density_of(reach), measure(reach, 0.0), True))
         on_step(steps[-1])
         return Found(_plan(reach, model, {"density": density}), tuple(steps), dense)
 
     assert max_drop is not None
     kept_out: list[Candidate] = []
-    blocks = [ranked[i : i + 16] for i in range(0, len(ranked), 16)]
+    blocks = [ranked[i : i + BLOCK] for i in range(0, len(ranked), BLOCK)]
     while blocks and len(steps) < max_runs:
         block = blocks.pop(0)
         # What earlier steps removed already (video -> video covers cross-frame) needs no run.
@@ -145,7 +154,8 @@ def search(
         if (reach == before).all():
             kept_out += block
             continue
-        step = Step(density_of(reach), score := measure(reach), dense - score <= max_drop)
+        score = measure(reach, dense - max_drop)
+        step = Step(density_of(reach), score, dense - score <= max_drop)
         steps.append(step)
         on_step(step)
         if step.accepted:

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from prune.attention import Enforcer
@@ -31,21 +33,30 @@ def letter_ids(processor: Any, letters: Sequence[str]) -> list[int]:
     return [tokenizer.encode(f"({letter}", add_special_tokens=False)[-1] for letter in letters]
 
 
-def encode(processor: Any, samples: Sequence[Sample], num_frames: int) -> Any:
-    """Decode the clips and build model inputs for a batch of prompts, padded on the left.
+Clip = tuple[NDArray[np.uint8], dict[str, Any]]
+"""Frames `[T, H, W, 3]` and metadata, as `load_video` returns them."""
 
-    Raises:
-        BadInputError: a clip cannot be decoded.
-    """
-    loaded = [load_video(s.video, num_frames, s.start, s.end) for s in samples]
+
+def decode(sample: Sample, num_frames: int) -> Clip:
+    """Decode the sample's clip; raises `BadInputError` if that cannot be done."""
+    return load_video(sample.video, num_frames, sample.start, sample.end)
+
+
+def encode(processor: Any, samples: Sequence[Sample], clips: Sequence[Clip]) -> Any:
+    """Model inputs for a batch of prompts, padded on the left."""
     return processor(
         text=[prompt_text(processor, s) for s in samples],
-        videos=[[video] for video, _ in loaded],
-        video_metadata=[[metadata] for _, metadata in loaded],
+        videos=[[video] for video, _ in clips],
+        video_metadata=[[metadata] for _, metadata in clips],
         do_sample_frames=False,
         padding=True,
         return_tensors="pt",
     )
+
+
+def read(processor: Any, samples: Sequence[Sample], num_frames: int) -> Any:
+    """`decode` and `encode`: model inputs for a batch of samples."""
+    return encode(processor, samples, [decode(s, num_frames) for s in samples])
 
 
 class _Stop(Exception):

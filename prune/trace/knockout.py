@@ -15,7 +15,7 @@ from prune.errors import NumericError
 from prune.kernels import allowed_edges
 from prune.pathways import Pathway, dense_reach, knockout
 from prune.runtime.enforce import MaskEnforcer
-from prune.runtime.replay import Replay, capture, encode, letter_ids
+from prune.runtime.replay import Replay, capture, letter_ids, read
 from prune.samples import Sample
 
 
@@ -85,7 +85,7 @@ def trace_sample(
         BadInputError: the clip cannot be decoded.
         NumericError: a logit is NaN or infinite.
     """
-    replay = capture(model, processor, encode(processor, [sample], num_frames))
+    replay = capture(model, processor, read(processor, [sample], num_frames))
     masks, choice = knockouts.masks(replay), knockouts.choice()
     letters = letter_ids(processor, sample.letters)
     true_id = letters[sample.answer]

@@ -17,7 +17,7 @@ from prune.evaluate.stats import Interval, proportion
 from prune.models import TINY, Opened, open_model
 from prune.pathways import dense_reach
 from prune.runtime.enforce import PlanEnforcer
-from prune.runtime.replay import capture, encode, letter_ids
+from prune.runtime.replay import capture, letter_ids, read
 from prune.samples import Sample, load_samples
 from prune.tiny.benchmark import write_benchmark
 from prune.tiny.questions import TASKS
@@ -31,7 +31,7 @@ def answers(opened: Opened, samples: list[Sample], shuffled: bool, seed: int = 0
     right = []
     for start in range(0, len(samples), BATCH):
         part = samples[start : start + BATCH]
-        inputs = encode(opened.processor, part, FRAMES)
+        inputs = read(opened.processor, part, FRAMES)
         if shuffled:
             pixels = inputs["pixel_values_videos"]
             for i in range(len(part)):

@@ -12,7 +12,7 @@ from prune.models import Opened
 from prune.pathways import PATHWAYS, dense_reach, remove_pathway
 from prune.plan.plan import Plan
 from prune.runtime.enforce import MaskEnforcer
-from prune.runtime.replay import capture, encode
+from prune.runtime.replay import capture, read
 from prune.samples import Sample
 
 
@@ -59,7 +59,7 @@ def masked_steps(opened: Opened, plan: Plan, inputs: BatchFeature, steps: int) -
 
 @pytest.fixture
 def inputs(tiny: Opened, samples: list[Sample]) -> BatchFeature:
-    return encode(tiny.processor, samples[:5], 8)
+    return read(tiny.processor, samples[:5], 8)
 
 
 @torch.no_grad()

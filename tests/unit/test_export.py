@@ -21,14 +21,14 @@ from prune.measure import costs
 from prune.models import PLAN_FILE, TINY, Opened, open_model
 from prune.plan.plan import Plan
 from prune.result import Result
-from prune.runtime.replay import encode
+from prune.runtime.replay import read
 from prune.samples import Sample
 from prune.segments import segment
 from tests.unit.test_apply import mixed_plan
 
 
 def small_result(opened: Opened, plan: Plan, samples: list[Sample]) -> Result:
-    segments = segment(opened.processor, encode(opened.processor, samples[:1], 8))
+    segments = segment(opened.processor, read(opened.processor, samples[:1], 8))
     kept, causal = plan.count_edges(segments)
     return Result(
         model=opened.id.model_dump(mode="json"),
@@ -55,13 +55,13 @@ def exported(tiny: Opened, samples: list[Sample], tmp_path_factory: pytest.TempP
 
 @torch.no_grad()
 def test_load_runs_pruned(tiny: Opened, samples: list[Sample], exported: Path) -> None:
-    inputs = encode(tiny.processor, samples[:3], 8)
+    inputs = read(tiny.processor, samples[:3], 8)
     with prune.apply(tiny.model, mixed_plan(tiny), processor=tiny.processor):
         expected = tiny.model(**inputs).logits[:, -1]
     model, processor = prune.load(exported)
     gc.collect()
     assert model.config.text_config._attn_implementation == "prune"
-    assert torch.equal(model(**encode(processor, samples[:3], 8)).logits[:, -1], expected)
+    assert torch.equal(model(**read(processor, samples[:3], 8)).logits[:, -1], expected)
     dense = open_model(exported, dense=True).model
     assert torch.equal(dense(**inputs).logits, tiny.model(**inputs).logits)
 

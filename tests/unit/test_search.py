@@ -20,7 +20,7 @@ HISTOGRAM = edge_histogram(PROMPT)
 NEEDED = {("cross_frame", 1), ("video_to_question_sealed", 2), ("question_to_last_sealed", 4)}
 
 
-def needs(reach: Reach) -> float:
+def needs(reach: Reach, floor: float = 0.0) -> float:
     """Accuracy of a model that answers right only while its three edges are there."""
     lost = 0
     for name, layer in NEEDED:
@@ -39,7 +39,7 @@ def harms(seed: int) -> dict[str, np.ndarray]:
 
 def run(seed: int, **budget: float) -> Found:
     ranked = candidates(harms(seed), HISTOGRAM, LAYERS)
-    return search(ranked, HISTOGRAM, MODEL, needs, **budget)
+    return search(ranked, HISTOGRAM, MODEL, needs, max_runs=60, **budget)
 
 
 @pytest.mark.parametrize("seed", range(8))

@@ -7,7 +7,7 @@ import torch
 from prune.errors import BadInputError
 from prune.models import Opened
 from prune.prompts import spans_after_video
-from prune.runtime.replay import encode, prompt_text
+from prune.runtime.replay import prompt_text, read
 from prune.samples import Sample
 from prune.segments import Role, Segments, segment
 
@@ -18,7 +18,7 @@ def _text(tiny: Opened, ids: torch.Tensor) -> str:
 
 def test_text_of_every_role_is_the_source(tiny: Opened, samples: list[Sample]) -> None:
     for sample in samples:
-        inputs = encode(tiny.processor, [sample], 8)
+        inputs = read(tiny.processor, [sample], 8)
         segments = segment(tiny.processor, inputs)
         ids, role, option = inputs["input_ids"][0], segments.role[0], segments.option[0]
         text = {r: _text(tiny, ids[role == r]) for r in Role}
@@ -44,10 +44,10 @@ def test_every_frame_has_its_tokens(tiny: Opened, frames: int) -> None:
 
 
 def test_a_batch_equals_its_rows(tiny: Opened, samples: list[Sample]) -> None:
-    together = segment(tiny.processor, encode(tiny.processor, samples[:6], 8))
+    together = segment(tiny.processor, read(tiny.processor, samples[:6], 8))
     assert (together.role == -1).any(), "the batch must have padding for this test to mean anything"
     for i, sample in enumerate(samples[:6]):
-        alone = segment(tiny.processor, encode(tiny.processor, [sample], 8))
+        alone = segment(tiny.processor, read(tiny.processor, [sample], 8))
         row = together.row(i)
         for name in ("role", "frame", "option"):
             assert torch.equal(getattr(row, name), getattr(alone, name))
@@ -70,7 +70,7 @@ def test_video_tokens_that_do_not_fit_the_frames_are_refused(tiny: Opened) -> No
 
 
 def test_runs_round_trip(tiny: Opened, samples: list[Sample]) -> None:
-    segments = segment(tiny.processor, encode(tiny.processor, samples[:1], 8))
+    segments = segment(tiny.processor, read(tiny.processor, samples[:1], 8))
     again = Segments.of_runs(segments.runs())
     assert torch.equal(again.role, segments.role) and torch.equal(again.frame, segments.frame)
 

@@ -14,7 +14,7 @@ from prune.errors import BadInputError, NumericError, RefusedError
 from prune.models import Opened
 from prune.pathways import PATHWAYS, PUBLISHED, SEALED, knockout
 from prune.plan.plan import Plan
-from prune.runtime.replay import encode, letter_ids
+from prune.runtime.replay import letter_ids, read
 from prune.samples import Sample, load_samples
 from prune.trace.journal import Journal, read_journal
 from prune.trace.knockout import Knockouts, default_window, trace_sample, window_layers
@@ -40,7 +40,7 @@ def test_default_window_scales_with_depth() -> None:
 def test_each_knockout_equals_a_plan(tiny: Opened, samples: list[Sample]) -> None:
     knockouts = Knockouts(FEW, 12, 3)
     record = trace_sample(tiny.model, tiny.processor, samples[1], 8, knockouts, "all")
-    inputs = encode(tiny.processor, samples[1:2], 8)
+    inputs = read(tiny.processor, samples[1:2], 8)
     true_id = letter_ids(tiny.processor, samples[1].letters)[samples[1].answer]
     dense = tiny.model(**inputs).logits[0, -1].softmax(-1)
     assert record["p_true"] == pytest.approx(float(dense[true_id]), rel=1e-3)
@@ -160,4 +160,4 @@ def test_the_journal_reaches_the_disk_line_by_line(tmp_path: Path) -> None:
         journal.append({"id": "é"})
         on_disk = (tmp_path / "journal.jsonl").read_text(encoding="utf-8")
         assert json.loads(on_disk.partition(" ")[2]) == {"id": "é"}
-        assert os.stat(tmp_path / "journal.jsonl").st_size == len(on_disk.encode())
+        assert os.stat(tmp_path / "journal.jsonl").st_size == len(on_disk.read())

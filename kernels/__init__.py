@@ -1,0 +1,12 @@
+"""Attention kernels that follow a segment layout. Needs torch alone; Triton where it is present."""
+
+from prune.kernels.segment_attention import (
+    ALL,
+    NONE,
+    Layout,
+    allowed_edges,
+    prepare,
+    segment_attention,
+)
+
+__all__ = ["ALL", "NONE", "Layout", "allowed_edges", "prepare", "segment_attention"]

@@ -1,0 +1,15 @@
+import os
+
+import pytest
+import torch
+from segment_checks import poison_empty
+
+# The Triton cases need a GPU or the interpreter, which `test_segment_interpreter` starts: a process
+# either compiles or interprets.
+if not torch.cuda.is_available() and os.environ.get("TRITON_INTERPRET") != "1":
+    collect_ignore = ["triton_cases"]
+
+
+@pytest.fixture(autouse=True)
+def _poison(monkeypatch: pytest.MonkeyPatch) -> None:
+    poison_empty(monkeypatch)

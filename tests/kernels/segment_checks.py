@@ -1,0 +1,80 @@
+"""What every implementation has to pass. The mutants are judged by these very functions."""
+
+import pytest
+import segment_oracle as oracle
+import torch
+from segment_cases import Case
+from segment_tolerances import FLOAT64_ERROR, assert_gates, assert_lse
+from torch import Tensor
+
+from prune.kernels import segment_attention
+
+
+def poison_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory that is allocated and not written holds NaN, as it may in production."""
+    new_empty = Tensor.new_empty
+
+    def poisoned(self: Tensor, *args: object, **kwargs: object) -> Tensor:
+        x = new_empty(self, *args, **kwargs)
+        return x.fill_(torch.nan) if x.is_floating_point() else x
+
+    monkeypatch.setattr(Tensor, "new_empty", poisoned)
+
+
+def check_matches_oracle(
+    case: Case, impl: str, dtype: torch.dtype, device: str | torch.device = "cpu"
+) -> None:
+    """Output and LSE against the oracle, with NaN in every key that no query reads."""
+    q, k, v = case.tensors(dtype, device)
+    allowed = oracle.mask(*case.layout, case.queries)
+    exact, exact_lse = oracle.attention(q, k, v, allowed, case.scale)
+    unread = ~allowed.any(2).repeat_interleave(k.shape[1] // allowed.shape[1], 1)[..., None]
+    k, v = (x.masked_fill(unread.to(device), torch.nan) for x in (k, v))
+    out, lse = segment_attention(
+        q, k, v, *case.layout, scale=case.scale, impl=impl, return_lse=True
+    )
+    out, lse = out.cpu(), lse.cpu()
+    assert out.shape == q.shape and out.dtype == q.dtype
+    if dtype == torch.float64:
+        assert (out - exact).abs().max() < FLOAT64_ERROR
+        assert_lse(lse, exact_lse, dtype)
+    else:
+        assert lse.dtype == torch.float32
+        baseline = oracle.baseline(q, k, v, allowed, case.scale)
+        assert_gates(out, exact, baseline.cpu(), case.name)
+        assert_lse(lse, exact_lse, dtype)
+    assert (out[exact_lse == -torch.inf] == 0).all()
+
+
+def check_removed_keys_do_not_matter(
+    case: Case, impl: str, dtype: torch.dtype, device: str | torch.device = "cpu"
+) -> None:
+    """Changing K and V of one run leaves every row that may not read it bit-identical."""
+    q, k, v = case.tensors(dtype, device)
+    allowed = oracle.mask(*case.layout, case.queries)
+    before = segment_attention(q, k, v, *case.layout, impl=impl)
+    length = k.shape[2]
+    for key in range(0, length, max(1, length // 5)):
+        k2, v2 = k.clone(), v.clone()
+        k2[:, :, key] += 3.0
+        v2[:, :, key] -= 7.0
+        after = segment_attention(q, k2, v2, *case.layout, impl=impl)
+        reads = allowed[..., key].repeat_interleave(q.shape[1] // allowed.shape[1], 1).to(device)
+        assert torch.equal(before[~reads], after[~reads]), f"{case.name}: key {key} leaks"
+        if dtype != torch.float16:
+            changed = (before != after).any(-1)
+            assert changed[reads].all(), f"{case.name}: key {key} is not read"
+
+
+def check_batch_and_run_invariance(
+    case: Case, impl: str, dtype: torch.dtype, device: str | torch.device = "cpu"
+) -> None:
+    """A second run, and each sequence on its own, give the same bits."""
+    q, k, v = case.tensors(dtype, device)
+    role, frame, reach = case.layout
+    together = segment_attention(q, k, v, role, frame, reach, impl=impl)
+    assert torch.equal(together, segment_attention(q, k, v, role, frame, reach, impl=impl))
+    for b in range(role.shape[0]):
+        one = slice(b, b + 1)
+        alone = segment_attention(q[one], k[one], v[one], role[one], frame[one], reach, impl=impl)
+        assert torch.equal(alone, together[one]), f"{case.name}: row {b} depends on its batch"

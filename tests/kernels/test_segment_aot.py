@@ -1,0 +1,56 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("triton")
+SCRIPT = Path(__file__).parent / "aot.py"
+
+SHARED_MEMORY = {80: 163 * 1024, 90: 227 * 1024}
+"""Bytes a program may have: CUDA C++ programming guide, table of compute capabilities."""
+
+
+def compiled(*arguments: str) -> list[dict[str, Any]]:
+    child = subprocess.run(
+        [sys.executable, SCRIPT, *arguments], capture_output=True, text=True, check=False
+    )
+    assert child.returncode == 0, child.stderr[-4000:]
+    return [json.loads(line) for line in child.stdout.splitlines() if line.startswith("{")]
+
+
+def check(variant: dict[str, Any]) -> None:
+    assert variant["stack"] == 0 and variant["local_accesses"] == 0, f"spills: {variant}"
+    assert variant["shared"] <= SHARED_MEMORY[variant["target"]], variant
+    if variant["kernel"] == "segment" and variant["dtype"] != "fp32":
+        # The key tiles have to be copied ahead, 16 bytes at a time.
+        assert variant["async_copies"] > 0 and variant["tensor_cores"], variant
+        if variant["target"] == 90 and variant["rows"] == 64:
+            assert variant["wgmma"], variant
+
+
+@pytest.mark.parametrize("target", ["80", "90"])
+def test_shipped_configs_compile_well(target: str) -> None:
+    """bf16 and fp32 at the common head dimensions; the rest in the slow test."""
+    variants = compiled(target)
+    assert len(variants) >= 12
+    for variant in variants:
+        check(variant)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("target", ["80", "90"])
+def test_every_shipped_config_compiles_well(target: str) -> None:
+    variants = compiled("--all", target)
+    assert len(variants) >= 72
+    for variant in variants:
+        check(variant)
+
+
+def test_integers_are_not_specialized() -> None:
+    """No length, count or stride may cause a recompilation; only `ALIGN` and alignment do."""
+    (report,) = compiled("--parameters")
+    assert report["integers"] and report["specialized"] == []

@@ -1,0 +1,164 @@
+import pytest
+import segment_oracle as oracle
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from segment_cases import FRAME_LOCAL, SEALED, Case, named, prompt, random_case, stacked, table
+from segment_checks import (
+    check_batch_and_run_invariance,
+    check_matches_oracle,
+    check_removed_keys_do_not_matter,
+)
+from segment_tolerances import FLOAT64_ERROR, assert_gates
+
+from prune.kernels import NONE, prepare, segment_attention
+from prune.kernels.segment_attention import flash
+from prune.kernels.segment_attention import sdpa as sdpa_module
+
+CASES = [pytest.param(case, id=case.name) for case in named()]
+DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
+
+
+@pytest.mark.parametrize("impl", ["reference", "sdpa", "auto"])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("case", CASES)
+def test_matches_the_oracle(case: Case, dtype: torch.dtype, impl: str) -> None:
+    check_matches_oracle(case, impl, dtype)
+
+
+@pytest.mark.parametrize("impl", ["reference", "sdpa"])
+@pytest.mark.parametrize("case", CASES)
+def test_removed_keys_do_not_matter(case: Case, impl: str) -> None:
+    check_removed_keys_do_not_matter(case, impl, torch.float32)
+
+
+BATCHES = [case for case in named() if case.role.shape[0] > 1]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in BATCHES])
+def test_is_batch_invariant(case: Case, dtype: torch.dtype) -> None:
+    check_batch_and_run_invariance(case, "sdpa", dtype)
+
+
+def compare_with_reference(case: Case) -> None:
+    inputs = [x.requires_grad_() for x in case.tensors()]
+    grad = torch.randn(inputs[0].shape, dtype=torch.float64)
+    results = []
+    for impl in ("reference", "sdpa"):
+        out, lse = segment_attention(*inputs, *case.layout, impl=impl, return_lse=True)
+        results.append((out, lse, *torch.autograd.grad(out, inputs, grad)))
+    for name, expected, got in zip(("out", "lse", "dq", "dk", "dv"), *results, strict=True):
+        assert torch.isfinite(got).all() or name == "lse", f"{case.name}: {name} is not finite"
+        equal = torch.isclose(expected, got, rtol=FLOAT64_ERROR, atol=FLOAT64_ERROR)
+        assert equal.all(), f"{case.name}: {name} differs by {(expected - got).abs().max():.1e}"
+
+
+@settings(max_examples=2000, derandomize=True, deadline=None, database=None)
+@given(st.integers(0, 2**31))
+def test_equals_the_reference_on_random_layouts(seed: int) -> None:
+    """Outputs, LSE and all three gradients."""
+    compare_with_reference(random_case(seed))
+
+
+@pytest.mark.slow
+@settings(max_examples=20000, derandomize=True, deadline=None, database=None)
+@given(st.integers(0, 2**31))
+def test_equals_the_reference_on_many_random_layouts(seed: int) -> None:
+    compare_with_reference(random_case(seed, longest=120))
+
+
+@settings(max_examples=200, derandomize=True, deadline=None, database=None)
+@given(st.integers(0, 2**31))
+def test_the_plain_backend_equals_the_reference(seed: int) -> None:
+    """What runs where PyTorch offers no operator with an LSE."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sdpa_module, "backend_for", lambda q: flash.Plain)
+        patch.setattr(flash.Plain, "ROWS", 7)
+        compare_with_reference(random_case(seed))
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_gradients_pass_the_gates(case: Case, dtype: torch.dtype) -> None:
+    inputs = [x.requires_grad_() for x in case.tensors(dtype)]
+    exact_inputs = [x.detach().double().requires_grad_() for x in inputs]
+    allowed = oracle.mask(*case.layout, case.queries)
+    grad = torch.randn(inputs[0].shape, generator=torch.Generator().manual_seed(1)).to(dtype)
+    out = segment_attention(*inputs, *case.layout, scale=case.scale, impl="sdpa")
+    got = torch.autograd.grad(out, inputs, grad)
+    base_out = oracle.baseline(*inputs, allowed, case.scale)
+    baseline = torch.autograd.grad(base_out, inputs, grad)
+    exact_out = oracle.baseline(*exact_inputs, allowed, case.scale)
+    exact = torch.autograd.grad(exact_out, exact_inputs, grad.double())
+    for name, a, b, c in zip(("dq", "dk", "dv"), got, exact, baseline, strict=True):
+        assert_gates(a, b, c, f"{case.name} {name}")
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("heads", [(4, 4), (6, 2)], ids=str)
+def test_with_all_edges_it_is_dense_sdpa_bit_for_bit(
+    heads: tuple[int, int], dtype: torch.dtype
+) -> None:
+    case = Case("dense", *prompt(frames=6, tokens=20), table(), heads=heads)
+    q, k, v = case.tensors(dtype)
+    dense = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
+    assert torch.equal(segment_attention(q, k, v, *case.layout, impl="auto"), dense)
+
+
+def test_memory_orders_do_not_matter() -> None:
+    """Contiguous, transposed as a model makes it, a slice of a larger buffer, stride 0."""
+    case = Case("orders", *stacked(prompt(), prompt(frames=3)), table(**FRAME_LOCAL), heads=(4, 2))
+    q, k, v = case.tensors(torch.float32)
+    expected = segment_attention(q, k, v, *case.layout, impl="sdpa")
+
+    def transposed(x: torch.Tensor) -> torch.Tensor:
+        return x.transpose(1, 2).contiguous().transpose(1, 2)
+
+    def sliced(x: torch.Tensor) -> torch.Tensor:
+        buffer = torch.full((*x.shape[:2], x.shape[2] + 3, x.shape[3] + 5), torch.nan)
+        buffer[:, :, 3:, 5:] = x
+        return buffer[:, :, 3:, 5:]
+
+    for order in (transposed, sliced):
+        got = segment_attention(*(order(x) for x in (q, k, v)), *case.layout, impl="sdpa")
+        assert torch.equal(got, expected)
+    shared = k[:, :1].expand(-1, 2, -1, -1)
+    got = segment_attention(q, shared, shared, *case.layout, impl="sdpa")
+    shared = shared.contiguous()
+    assert torch.equal(got, segment_attention(q, shared, shared, *case.layout, impl="sdpa"))
+
+
+def test_padding_and_unread_keys_carry_no_gradient() -> None:
+    case = Case("dead", *prompt(left_padding=3), table(**SEALED, system_system=NONE))
+    q, k, v = (x.requires_grad_() for x in case.tensors())
+    segment_attention(q, k, v, *case.layout, impl="sdpa").sum().backward()
+    unread = ~oracle.mask(*case.layout, case.queries)[0, 0].any(0)
+    assert unread.any()
+    assert k.grad is not None and (k.grad[:, :, unread] == 0).all()
+    assert v.grad is not None and (v.grad[:, :, unread] == 0).all()
+
+
+def test_no_allocation_grows_with_the_square(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The largest tensor any operator returns stays linear in the number of tokens."""
+    largest = {}
+    for frames in (8, 32):
+        case = Case("memory", *prompt(frames, tokens=16, text=20), table(**FRAME_LOCAL))
+        inputs = [x.requires_grad_() for x in case.tensors(torch.float32)]
+        layout = prepare(case.role, case.frame)
+        with LargestTensor() as seen:
+            segment_attention(*inputs, layout, None, case.reach, impl="sdpa").sum().backward()
+        largest[frames] = seen.elements
+    assert largest[32] <= 4.5 * largest[8]
+
+
+class LargestTensor(torch.utils._python_dispatch.TorchDispatchMode):
+    elements = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        result = func(*args, **(kwargs or {}))
+        for x in result if isinstance(result, tuple | list) else (result,):
+            if isinstance(x, torch.Tensor):
+                self.elements = max(self.elements, x.untyped_storage().nbytes() // x.element_size())
+        return result

@@ -1,0 +1,168 @@
+"""The Triton kernels: on a GPU where there is one, otherwise small cases in the interpreter."""
+
+import os
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from segment_cases import FRAME_LOCAL, Case, named, per_head, prompt, random_case, stacked, table
+from segment_checks import (
+    check_batch_and_run_invariance,
+    check_matches_oracle,
+    check_removed_keys_do_not_matter,
+)
+
+from prune.kernels import NONE, segment_attention
+from prune.kernels.segment_attention import triton as kernels
+
+DEVICE = "cpu" if kernels.INTERPRETED else "cuda"
+# The interpreter rounds bfloat16 products in its own way.
+DTYPES = [torch.float32, torch.float16] + ([] if kernels.INTERPRETED else [torch.bfloat16])
+CASES = [pytest.param(case, id=case.name) for case in named()]
+gpu = pytest.mark.gpu
+
+LARGE = [
+    Case("several tiles", *prompt(3, 70, 9, 20), table(**FRAME_LOCAL), heads=(2, 2)),
+    Case("unaligned frames", *prompt(5, 37, 40, 20), table(**FRAME_LOCAL), heads=(1, 1)),
+    Case("packed frames", *prompt(9, 9, 4, 20), table(video_video=1), heads=(1, 1)),
+    Case("packed timestamps", *prompt(6, 21, 3, 9, 3), table(video_video=0), heads=(2, 1)),
+    Case("cut text", *prompt(40, 36, 40, 85), table(video_video=NONE), heads=(1, 1), head_dim=8),
+    Case(
+        "cut decode",
+        *prompt(32, 36, 40, 20),
+        per_head(FRAME_LOCAL, {"last_video": 9}),
+        heads=(6, 2),
+        num_queries=2,
+    ),
+    Case(
+        "large batch of two lengths",
+        *stacked(prompt(2, 65, 3), prompt(1, 40, 2)),
+        table(**FRAME_LOCAL),
+        heads=(4, 2),
+    ),
+]
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("case", [*CASES, *[pytest.param(c, id=c.name) for c in LARGE]])
+def test_matches_the_oracle(case: Case, dtype: torch.dtype) -> None:
+    if kernels.INTERPRETED and dtype == torch.float16 and case in LARGE[4:]:
+        pytest.skip("minutes in the interpreter; float32 runs")
+    check_matches_oracle(case, "triton", dtype, DEVICE)
+
+
+@pytest.mark.parametrize("case", CASES[:12])
+def test_removed_keys_do_not_matter(case: Case) -> None:
+    check_removed_keys_do_not_matter(case, "triton", torch.float32, DEVICE)
+
+
+@pytest.mark.parametrize("name", ["padded batch", "decode gqa", "per KV head, batch"])
+def test_is_batch_invariant(name: str) -> None:
+    case = next(case for case in named() if case.name == name)
+    check_batch_and_run_invariance(case, "triton", torch.float32, DEVICE)
+
+
+def test_a_cut_row_is_batch_invariant() -> None:
+    role, frame = stacked(prompt(20, 36, 4), prompt(1, 30, 4))
+    case = Case("cut", role, frame, table(), heads=(1, 1), head_dim=8, num_queries=3)
+    check_batch_and_run_invariance(case, "triton", torch.float32, DEVICE)
+
+
+@settings(
+    max_examples=300 if kernels.INTERPRETED else 2000,
+    derandomize=True,
+    deadline=None,
+    database=None,
+)
+@given(st.integers(0, 2**31))
+def test_equals_the_reference_on_random_layouts(seed: int) -> None:
+    case = random_case(seed)
+    q, k, v = case.tensors(torch.float32, DEVICE)
+    layout = case.layout
+    expected, expected_lse = segment_attention(q, k, v, *layout, impl="reference", return_lse=True)
+    out, lse = segment_attention(q, k, v, *layout, impl="triton", return_lse=True)
+    torch.testing.assert_close(out, expected, rtol=0, atol=4e-6)
+    torch.testing.assert_close(lse, expected_lse, rtol=0, atol=4e-6)
+
+
+def test_memory_orders_do_not_matter() -> None:
+    case = Case("orders", *prompt(), table(**FRAME_LOCAL), heads=(4, 2))
+    q, k, v = case.tensors(torch.float32, DEVICE)
+    expected = segment_attention(q, k, v, *case.layout, impl="triton")
+    transposed = [x.transpose(1, 2).contiguous().transpose(1, 2) for x in (q, k, v)]
+    assert torch.equal(segment_attention(*transposed, *case.layout, impl="triton"), expected)
+    # Strides that 16 bytes do not divide.
+    odd = [torch.nn.functional.pad(x, (0, 3))[..., :16] for x in (q, k, v)]
+    assert torch.equal(segment_attention(*odd, *case.layout, impl="triton"), expected)
+
+
+def test_refuses_what_it_cannot_do() -> None:
+    case = Case("refused", *prompt(), table())
+    q, k, v = case.tensors(torch.float32, DEVICE)
+    with pytest.raises(NotImplementedError, match="forward only"):
+        segment_attention(q.requires_grad_(), k, v, *case.layout, impl="triton")
+    with torch.no_grad():
+        segment_attention(q, k, v, *case.layout, impl="triton")
+    with pytest.raises(NotImplementedError, match="float64"):
+        segment_attention(*case.tensors(torch.float64, DEVICE), *case.layout, impl="triton")
+    wide = Case("wide", *prompt(), table(), head_dim=257).tensors(torch.float32, DEVICE)
+    with pytest.raises(NotImplementedError, match="head_dim 257"):
+        segment_attention(*wide, *case.layout, impl="triton")
+
+
+@gpu
+@pytest.mark.parametrize("density", ["causal", "frame local", "window 4", "dead"])
+@pytest.mark.parametrize("heads", [(1, 1), (4, 4), (7, 1), (28, 4), (8, 8)], ids=str)
+@pytest.mark.parametrize("head_dim", [64, 72, 80, 96, 128, 256])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32], ids=str)
+@pytest.mark.parametrize("rows", [None, 1, 5, 63, 123])
+def test_full_matrix(
+    dtype: torch.dtype, head_dim: int, heads: tuple[int, int], density: str, rows: int | None
+) -> None:
+    if kernels.INTERPRETED:
+        pytest.skip("needs a GPU")
+    patterns = {
+        "causal": {},
+        "frame local": FRAME_LOCAL,
+        "window 4": {"video_video": 4},
+        "dead": {"video_video": NONE, "text_video": NONE},
+    }
+    for tokens in (36, 144):
+        layout = prompt(6, tokens, 40, 84, left_padding=3)
+        case = Case(density, *layout, table(**patterns[density]), heads, head_dim, rows)
+        check_matches_oracle(case, "triton", dtype, "cuda")
+
+
+@gpu
+def test_a_thousand_runs_give_the_same_bits() -> None:
+    if kernels.INTERPRETED:
+        pytest.skip("needs a GPU")
+    case = Case("repeat", *prompt(16, 144, 40, 84), table(**FRAME_LOCAL), (8, 8), 128)
+    q, k, v = case.tensors(torch.bfloat16, "cuda")
+    first = segment_attention(q, k, v, *case.layout, impl="triton")
+    for _ in range(1000):
+        assert torch.equal(segment_attention(q, k, v, *case.layout, impl="triton"), first)
+
+
+@gpu
+def test_a_new_length_does_not_recompile() -> None:
+    if kernels.INTERPRETED:
+        pytest.skip("needs a GPU")
+
+    def variants() -> int:
+        return sum(len(cache[0]) for cache in kernels.segment_kernel.device_caches.values())
+
+    def run(frames: int, tokens: int) -> None:
+        case = Case("grow", *prompt(frames, tokens, 7, 9), table(**FRAME_LOCAL), (2, 2), 72)
+        segment_attention(*case.tensors(torch.bfloat16, "cuda"), *case.layout, impl="triton")
+
+    run(8, 36)
+    before = variants()
+    for frames, tokens in [(9, 36), (8, 37), (16, 48), (17, 51)]:
+        run(frames, tokens)
+    assert variants() == before
+
+
+def test_is_interpreted_where_it_was_asked() -> None:
+    assert kernels.INTERPRETED == (os.environ.get("TRITON_INTERPRET") == "1")
