@@ -160,4 +160,4 @@ def test_the_journal_reaches_the_disk_line_by_line(tmp_path: Path) -> None:
         journal.append({"id": "é"})
         on_disk = (tmp_path / "journal.jsonl").read_text(encoding="utf-8")
         assert json.loads(on_disk.partition(" ")[2]) == {"id": "é"}
-        assert os.stat(tmp_path / "journal.jsonl").st_size == len(on_disk.read())
+        assert os.stat(tmp_path / "journal.jsonl").st_size == len(on_disk.encode())
