@@ -51,12 +51,12 @@ def _curves(axes: Axes, curves: Sequence[Curve]) -> None:
     axes.axhline(0, color=MUTED, linewidth=0.8)
     axes.set_xlabel("layer (centre of the window)", fontsize=9, color=INK)
     axes.set_xticks(layers[:: max(1, len(layers) // 12)])
-    axes.legend(fontsize=8, frameon=False, loc="lower right")
+    axes.legend(fontsize=8, frameon=False, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.16))
 
 
 def flow_figure(flow: Flow, model: str) -> Figure:
     """Change of the answer's probability when a pathway is knocked out, layer by layer."""
-    figure = Figure(figsize=(10.5, 4.1), layout="constrained")
+    figure = Figure(figsize=(10.5, 4.6), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     _style(left, "Cross-frame edges, by task")
     _curves(left, flow.by_task)
