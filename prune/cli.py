@@ -253,7 +253,6 @@ def evaluate(
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first N samples.")] = None,
 ) -> None:
     """Answer a data set's questions; an exported folder answers under its plan."""
-    from prune.models import open_model
     from prune.samples import load_samples
     from prune.stages import evaluate_model
 
@@ -264,7 +263,7 @@ def evaluate(
         if unknown:
             raise UsageError(f"--tasks: {data} has no task {', '.join(sorted(unknown))}")
         samples = [s for s in samples if s.task in wanted]
-    answers, failed = evaluate_model(open_model(model), samples[:limit], frames, progress)
+    answers, failed = evaluate_model(model, samples[:limit], frames, progress)
     out.print(accuracy_table(answers))
     _report_failed(failed)
 

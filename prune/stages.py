@@ -137,10 +137,15 @@ def run_demo(out: Path, seed: int, progress: Progress, argv: str = "") -> tuple[
 
 
 def evaluate_model(
-    opened: Opened, samples: Sequence[Sample], num_frames: int, progress: Progress
+    name: str, samples: Sequence[Sample], num_frames: int, progress: Progress
 ) -> tuple[list[Answer], dict[str, str]]:
     """Answers to samples, under the model's plan if it has one; and the samples that failed."""
-    reach = opened.plan.reach if opened.plan else dense_reach(opened.id.num_layers)
+    opened = open_model(name, dense=True)
+    reach = dense_reach(opened.id.num_layers)
+    if (opened.folder / PLAN_FILE).is_file():
+        plan = Plan.load(opened.folder / PLAN_FILE)
+        plan.check_model(opened.id)
+        reach = plan.reach
     with progress("Reading clips", len(samples)) as advance:
         batches, failed = prepare(
             opened.model, opened.processor, samples, num_frames, BATCH, advance
