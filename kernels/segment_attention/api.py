@@ -97,9 +97,9 @@ def segment_attention(
         raise ValueError(
             f"role: expected shape [B, Sk] = {(k.shape[0], k.shape[2])}, got {layout.shape}"
         )
-    table = read_reach(reach)
-    if reach.device not in (q.device, torch.device("cpu")):
+    if isinstance(reach, Tensor) and reach.device not in (q.device, torch.device("cpu")):
         raise ValueError(f"reach: expected device {q.device} or cpu, got {reach.device}")
+    table = read_reach(reach)
     if table.values.shape[0] not in (1, k.shape[1]):
         raise ValueError(
             f"reach: expected G = 1 or Hkv = {k.shape[1]}, got {table.values.shape[0]}"

@@ -157,14 +157,15 @@ def _backward(
     k, v, dk, dv = key_side
     rows = _shifted(block.rows, q.shape[2] - k.shape[2])
     flash = backend_for(q)
+    # A key's gradient is a sum over blocks: in half precision each share would be rounded.
+    dtype = dq.dtype if flash.float32 else q.dtype
     for spans, causal, adjacent in _pieces(block):
-        rows_q, rows_grad, rows_out, rows_lse = (
-            _take(x, rows, block.count, adjacent) for x in (q, grad, out, lse)
+        rows_q, rows_grad, rows_out = (
+            _take(x, rows, block.count, adjacent).to(dtype) for x in (q, grad, out)
         )
-        keys, values = (_keys(x, spans, block.count, adjacent) for x in (k, v))
-        shares = flash.backward(
-            rows_grad, rows_q, keys, values, rows_out, rows_lse[..., 0], causal, scale
-        )
+        rows_lse = _take(lse, rows, block.count, adjacent)[..., 0]
+        keys, values = (_keys(x, spans, block.count, adjacent).to(dtype) for x in (k, v))
+        shares = flash.backward(rows_grad, rows_q, keys, values, rows_out, rows_lse, causal, scale)
         _take(dq, rows, block.count, adjacent).add_(shares[0])
         for total, share in zip((dk, dv), shares[1:], strict=True):
             _add_keys(total, spans, block.count, adjacent, share)

@@ -27,19 +27,18 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from prune.tiny.draw import CLIP_TIMES, render
 from prune.tiny.processor import MEAN, STD
 from prune.tiny.questions import TASKS, WORDS, Question, ask, describe, tasks_of
-from prune.tiny.scenes import Scene, scene_of_split
+from prune.tiny.scenes import COLORS, SHAPES, Scene, scene_of_split
 
 SAMPLED_TIMES = CLIP_TIMES[1::2]
-HINTS = 0.6
-"""Share of the open existence questions that ask for a colour or a shape instead."""
 
 
 @dataclass(frozen=True)
 class Slots:
     """`count` questions of one kind, each padded to `width` tokens.
 
-    Kinds: `matching` (text alone: which letter is this word), `describe`, `open`, `two` (a choice
-    of two options), `choice` (of all options).
+    Kinds: `matching` (text alone: which letter is this word), `describe`, `open`, `existence` (open
+    ones about existence and the steps towards it), `two` (a choice of two options), `choice` (of
+    all options).
     """
 
     kind: str
@@ -131,11 +130,9 @@ class Packer:
             return *self._letter(f"{options[0]}?", options, options[0]), "matching"
         if kind == "describe":
             return open_prompt(DESCRIBE), " " + describe(scene), None
+        if kind == "existence":
+            return self._existence(scene)
         question: Question = ask(task, scene, self.rng)
-        if kind == "open" and task == "object_existence" and self.rng.random() < HINTS:
-            hint = self._hint(scene)
-            if hint is not None:
-                return hint
         if kind == "open":
             return open_prompt(question.text), " " + question.answer, f"open/{task}"
         most = 1 if kind == "two" else 3
@@ -143,22 +140,30 @@ class Packer:
         options = [question.answer, *wrong]
         return *self._letter(question.text, options, question.answer), task
 
-    def _hint(self, scene: Scene) -> tuple[str, str, str] | None:
-        """One half of a thing's name asked by the other: a step towards existence questions."""
+    def _existence(self, scene: Scene) -> tuple[str, str, str]:
+        """An open existence question, or a step towards one.
+
+        From yes and no alone nothing is learnt in thousands of steps: neither the question nor the
+        clip tells anything without the other. `What is the circle?` does, and teaches the lookup.
+        """
         names = [(t.color, t.shape) for t in scene.things]
-        pairs = [
-            (f"What is the {shape}?", color)
-            for color, shape in names
-            if [s for _, s in names].count(shape) == 1
-        ] + [
-            (f"What is {color}?", shape)
-            for color, shape in names
-            if [c for c, _ in names].count(color) == 1
-        ]
-        if not pairs:
-            return None
-        text, answer = self.rng.choice(pairs)
-        return open_prompt(text), f" {answer}", "open/hint"
+        colors, shapes = zip(*names, strict=True)
+        step = self.rng.choice(["which", "half", "whole"])
+        if step == "which":
+            texts = [(f"What is the {s}?", c) for c, s in names if shapes.count(s) == 1]
+            texts += [(f"What is {c}?", s) for c, s in names if colors.count(c) == 1]
+            if texts:
+                text, answer = self.rng.choice(texts)
+                return open_prompt(text), f" {answer}", "step/which"
+        if step == "half":
+            present = {*colors, *shapes}
+            absent = [w for w in (*COLORS, *SHAPES) if w not in present]
+            there = not absent or self.rng.random() < 0.5
+            word = self.rng.choice(sorted(present) if there else absent)
+            text = f"Is there {'a ' if word in SHAPES else ''}{word}?"
+            return open_prompt(text), " yes" if there else " no", "step/half"
+        question = ask("object_existence", scene, self.rng)
+        return open_prompt(question.text), f" {question.answer}", "open/object_existence"
 
     def pixels(self, scene: Scene) -> np.ndarray:
         """Frames `[T, 3, H, W]` with the brightness and noise that a codec may add."""
@@ -181,11 +186,10 @@ class Packer:
         watched: list[tuple[int, int, str]] = []
         pixels = []
         for row in range(size):
-            main = self.rng.choice(TASKS)
+            main = self.rng.choice([*TASKS, "moving_direction"])
             scene = scene_of_split(main, self.split, self.rng)
             pixels.append(self.pixels(scene))
-            # Mostly a clip's own task, and existence, which is the slowest to learn.
-            tasks = [main] * 2 + ["object_existence"] * 2 + tasks_of(scene)
+            tasks = [main] * 2 + tasks_of(scene)
             column = start
             for s in slots:
                 for _ in range(s.count):

@@ -45,9 +45,20 @@ LESSONS = (
         (DESCRIBE, Slots("open", 3, 22), Slots("matching", 1, 44)),
         "open/moving_direction",
         0.85,
-        0.6,
+        0.5,
     ),
-    Lesson(20, (Slots("open", 2, 22), Slots("two", 2, 48), Slots("choice", 2, 54))),
+    Lesson(
+        24, (Slots("existence", 14, 16), Slots("choice", 1, 54)), "open/object_existence", 0.95, 0.6
+    ),
+    Lesson(
+        20,
+        (
+            Slots("open", 1, 22),
+            Slots("existence", 3, 16),
+            Slots("two", 1, 48),
+            Slots("choice", 3, 54),
+        ),
+    ),
 )
 
 
@@ -105,7 +116,8 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=60, help="wall-clock budget")
     parser.add_argument("--lr", type=float, default=1.2e-3)
     parser.add_argument("--vision-minutes", type=float, default=5, help="of the first lesson")
-    parser.add_argument("--resume", type=Path, help="go on from these weights, after lesson 1")
+    parser.add_argument("--resume", type=Path, help="go on from these weights, vision learnt")
+    parser.add_argument("--skip", type=int, default=0, help="lessons to leave out")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
 
@@ -135,7 +147,7 @@ def main() -> None:
     start, step, progress, running = time.time(), 0, 0.0, defaultdict(list)
     lessons = iter(LESSONS)
     lesson = next(lessons)
-    if args.resume:
+    for _ in range(args.skip):
         lesson = next(lessons)
     while progress < 1:
         progress = min(1.0, (time.time() - start) / (60 * args.minutes))

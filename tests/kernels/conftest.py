@@ -4,6 +4,9 @@ import pytest
 import torch
 from segment_checks import poison_empty
 
+# Without it MKL rounds by the alignment of its operands, and equal bits are luck.
+os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
+
 # The Triton cases need a GPU or the interpreter, which `test_segment_interpreter` starts: a process
 # either compiles or interprets.
 if not torch.cuda.is_available() and os.environ.get("TRITON_INTERPRET") != "1":
@@ -15,14 +18,7 @@ def _poison(monkeypatch: pytest.MonkeyPatch) -> None:
     poison_empty(monkeypatch)
 
 
-OPEN = (
-    "test_segment_aot.py",
-    "test_is_batch_invariant[equal batch-torch.float32]",
-    "test_gradients_pass_the_gates",
-    "test_memory_orders_do_not_matter",
-    "test_each_gate_closes_alone[everything a little]",
-    "test_malformed_input_is_refused[reach on another device",
-)
+OPEN = ("test_segment_aot.py",)
 """Checks of the kernels that do not hold yet: the kernels are not finished, and nobody may take a
 green run for more than it is."""
 

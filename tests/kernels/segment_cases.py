@@ -156,6 +156,32 @@ def named() -> list[Case]:
     ]
 
 
+def large() -> list[Case]:
+    """What only shows in the Triton kernel: several tiles, packed and cut ones."""
+    return [
+        Case("several tiles", *prompt(3, 70, 9, 20), table(**FRAME_LOCAL), heads=(2, 2)),
+        Case("unaligned frames", *prompt(5, 37, 40, 20), table(**FRAME_LOCAL), heads=(1, 1)),
+        Case("packed frames", *prompt(9, 9, 4, 20), table(video_video=1), heads=(1, 1)),
+        Case("packed timestamps", *prompt(6, 21, 3, 9, 3), table(video_video=0), heads=(2, 1)),
+        Case(
+            "cut text", *prompt(40, 36, 40, 85), table(video_video=NONE), heads=(1, 1), head_dim=8
+        ),
+        Case(
+            "cut decode",
+            *prompt(32, 36, 40, 20),
+            per_head(FRAME_LOCAL, {"last_video": 9}),
+            heads=(6, 2),
+            num_queries=2,
+        ),
+        Case(
+            "large batch of two lengths",
+            *stacked(prompt(2, 65, 3), prompt(1, 40, 2)),
+            table(**FRAME_LOCAL),
+            heads=(4, 2),
+        ),
+    ]
+
+
 def random_case(seed: int, longest: int = 40) -> Case:
     """A random layout, reach table and shape: runs in any order, or a prompt with flaws."""
     rng = random.Random(seed)

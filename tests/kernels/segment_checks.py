@@ -78,3 +78,17 @@ def check_batch_and_run_invariance(
         one = slice(b, b + 1)
         alone = segment_attention(q[one], k[one], v[one], role[one], frame[one], reach, impl=impl)
         assert torch.equal(alone, together[one]), f"{case.name}: row {b} depends on its batch"
+
+
+def check_matches_reference(case: Case) -> None:
+    """Output, LSE and all three gradients of `sdpa` against `reference`, in float64."""
+    inputs = [x.requires_grad_() for x in case.tensors()]
+    grad = torch.randn(inputs[0].shape, dtype=torch.float64)
+    results = []
+    for impl in ("reference", "sdpa"):
+        out, lse = segment_attention(*inputs, *case.layout, impl=impl, return_lse=True)
+        results.append((out, lse, *torch.autograd.grad(out, inputs, grad)))
+    for name, expected, got in zip(("out", "lse", "dq", "dk", "dv"), *results, strict=True):
+        assert torch.isfinite(got).all() or name == "lse", f"{case.name}: {name} is not finite"
+        equal = torch.isclose(expected, got, rtol=FLOAT64_ERROR, atol=FLOAT64_ERROR)
+        assert equal.all(), f"{case.name}: {name} differs by {(expected - got).abs().max():.1e}"

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import segment_oracle as oracle
 import torch
@@ -8,9 +10,10 @@ from segment_cases import FRAME_LOCAL, SEALED, Case, named, prompt, random_case,
 from segment_checks import (
     check_batch_and_run_invariance,
     check_matches_oracle,
+    check_matches_reference,
     check_removed_keys_do_not_matter,
 )
-from segment_tolerances import FLOAT64_ERROR, assert_gates
+from segment_tolerances import assert_gates
 
 from prune.kernels import NONE, prepare, segment_attention
 from prune.kernels.segment_attention import flash
@@ -42,31 +45,18 @@ def test_is_batch_invariant(case: Case, dtype: torch.dtype) -> None:
     check_batch_and_run_invariance(case, "sdpa", dtype)
 
 
-def compare_with_reference(case: Case) -> None:
-    inputs = [x.requires_grad_() for x in case.tensors()]
-    grad = torch.randn(inputs[0].shape, dtype=torch.float64)
-    results = []
-    for impl in ("reference", "sdpa"):
-        out, lse = segment_attention(*inputs, *case.layout, impl=impl, return_lse=True)
-        results.append((out, lse, *torch.autograd.grad(out, inputs, grad)))
-    for name, expected, got in zip(("out", "lse", "dq", "dk", "dv"), *results, strict=True):
-        assert torch.isfinite(got).all() or name == "lse", f"{case.name}: {name} is not finite"
-        equal = torch.isclose(expected, got, rtol=FLOAT64_ERROR, atol=FLOAT64_ERROR)
-        assert equal.all(), f"{case.name}: {name} differs by {(expected - got).abs().max():.1e}"
-
-
 @settings(max_examples=2000, derandomize=True, deadline=None, database=None)
 @given(st.integers(0, 2**31))
 def test_equals_the_reference_on_random_layouts(seed: int) -> None:
     """Outputs, LSE and all three gradients."""
-    compare_with_reference(random_case(seed))
+    check_matches_reference(random_case(seed))
 
 
 @pytest.mark.slow
 @settings(max_examples=20000, derandomize=True, deadline=None, database=None)
 @given(st.integers(0, 2**31))
 def test_equals_the_reference_on_many_random_layouts(seed: int) -> None:
-    compare_with_reference(random_case(seed, longest=120))
+    check_matches_reference(random_case(seed, longest=120))
 
 
 @settings(max_examples=200, derandomize=True, deadline=None, database=None)
@@ -76,24 +66,35 @@ def test_the_plain_backend_equals_the_reference(seed: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sdpa_module, "backend_for", lambda q: flash.Plain)
         patch.setattr(flash.Plain, "ROWS", 7)
-        compare_with_reference(random_case(seed))
+        check_matches_reference(random_case(seed))
+
+
+DRAWS = 24
+"""The cases are small: the largest of a few hundred rounding errors varies by a factor of 2."""
 
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_gradients_pass_the_gates(case: Case, dtype: torch.dtype) -> None:
-    inputs = [x.requires_grad_() for x in case.tensors(dtype)]
-    exact_inputs = [x.detach().double().requires_grad_() for x in inputs]
     allowed = oracle.mask(*case.layout, case.queries)
-    grad = torch.randn(inputs[0].shape, generator=torch.Generator().manual_seed(1)).to(dtype)
+    draws = [gradients(replace(case, seed=seed), dtype, allowed) for seed in range(DRAWS)]
+    for i, name in enumerate(("dq", "dk", "dv")):
+        got, exact, baseline = (torch.stack([draw[j][i] for draw in draws]) for j in range(3))
+        assert_gates(got, exact, baseline, f"{case.name} {name}")
+
+
+def gradients(case: Case, dtype: torch.dtype, allowed: torch.Tensor) -> tuple[tuple, ...]:
+    """dQ, dK and dV of `sdpa`, in float64, and of masked SDPA."""
+    inputs = [x.requires_grad_() for x in case.tensors(dtype)]
+    doubles = [x.detach().double().requires_grad_() for x in inputs]
+    generator = torch.Generator().manual_seed(case.seed + 1)
+    grad = torch.randn(inputs[0].shape, generator=generator).to(dtype)
     out = segment_attention(*inputs, *case.layout, scale=case.scale, impl="sdpa")
-    got = torch.autograd.grad(out, inputs, grad)
-    base_out = oracle.baseline(*inputs, allowed, case.scale)
-    baseline = torch.autograd.grad(base_out, inputs, grad)
-    exact_out = oracle.baseline(*exact_inputs, allowed, case.scale)
-    exact = torch.autograd.grad(exact_out, exact_inputs, grad.double())
-    for name, a, b, c in zip(("dq", "dk", "dv"), got, exact, baseline, strict=True):
-        assert_gates(a, b, c, f"{case.name} {name}")
+    return (
+        torch.autograd.grad(out, inputs, grad),
+        torch.autograd.grad(oracle.baseline(*doubles, allowed, case.scale), doubles, grad.double()),
+        torch.autograd.grad(oracle.baseline(*inputs, allowed, case.scale), inputs, grad),
+    )
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)

@@ -1,0 +1,179 @@
+"""Faults that the suite has to find: each is one edit of one line of the kernels' source."""
+
+import importlib
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import segment_checks
+
+from prune.kernels.segment_attention import api
+
+SOURCE = Path(api.__file__).parent
+PACKAGE = "prune.kernels.segment_attention"
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """Replace `old`, which occurs once in `file`, by `new`."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+
+
+SHARED = (
+    Mutant("a window one frame short", "layout.py", "distance <= reach[", "distance < reach["),
+    Mutant(
+        "frames only count forwards",
+        "layout.py",
+        "np.abs(self.frame[:, None] - self.frame[None, :])",
+        "(self.frame[:, None] - self.frame[None, :])",
+    ),
+    Mutant(
+        "text stands at frame -1", "layout.py", "distance[~(has_frame", "distance[:0][~(has_frame"
+    ),
+    Mutant("padding is read", "layout.py", " & real[:, None] & real[None, :]", ""),
+    Mutant(
+        "reach transposed",
+        "layout.py",
+        "reach[self.role[:, None], self.role[None, :]]",
+        "reach[self.role[None, :], self.role[:, None]]",
+    ),
+    Mutant(
+        "the first KV head's reach for all",
+        "layout.py",
+        "self.values[members[0]]) for",
+        "self.values[0]) for",
+    ),
+    Mutant("a group too long", "blocks.py", "last_exception[j] < i", "last_exception[j] <= i"),
+)
+"""Faults of what all implementations but the reference share."""
+
+SDPA = (
+    Mutant("queries at the start", "blocks.py", "runs = runs.cut(first)", "runs = runs.cut(0)"),
+    Mutant("merge by the wrong weight", "sdpa.py", "sigmoid(a[1] - b[1])", "sigmoid(b[1] - a[1])"),
+    Mutant("the LSE of one piece", "sdpa.py", "torch.logaddexp(a[1], b[1])", "a[1]"),
+    Mutant(
+        "a block dropped",
+        "sdpa.py",
+        "if block.sliding:",
+        "if block.sliding and not block.static:",
+    ),
+    Mutant("empty rows are left as they are", "sdpa.py", "        out.zero_()\n", ""),
+    Mutant(
+        "the default scale",
+        "sdpa.py",
+        "keys, values, causal, scale)\n        if",
+        "keys, values, causal, q.shape[-1] ** -0.5)\n        if",
+    ),
+    Mutant("a shared key's gradient once", "sdpa.py", "part.sum(0, keepdim=True)", "part[:1]"),
+    Mutant(
+        "dQ of the last piece", "sdpa.py", "adjacent).add_(shares[0])", "adjacent).copy_(shares[0])"
+    ),
+    Mutant(
+        "the wrong KV head",
+        "sdpa.py",
+        "slice(span.start * factor, span.stop * factor)",
+        "slice(0, (span.stop - span.start) * factor)",
+    ),
+)
+
+REFERENCE = (
+    Mutant(
+        "a token does not read itself",
+        "reference.py",
+        "position[first:, None] >= position",
+        "position[first:, None] > position",
+    ),
+    Mutant(
+        "a GQA head's neighbour",
+        "reference.py",
+        "unflatten(1, (num_kv_heads, -1))",
+        "unflatten(1, (-1, num_kv_heads)).transpose(1, 2)",
+    ),
+    Mutant("the LSE of an empty row", "reference.py", ".masked_fill(empty[..., 0], -math.inf)", ""),
+)
+
+TRITON = (
+    Mutant(
+        "the diagonal one off",
+        "triton.py",
+        "(n[None, :] < end) & (n[None, :] <= position",
+        "(n[None, :] < end) & (n[None, :] < position",
+    ),
+    Mutant(
+        "-inf minus -inf",
+        "triton.py",
+        'shift = tl.where(m_new == float("-inf"), 0.0, m_new)\n    weights',
+        "shift = m_new\n    weights",
+    ),
+    Mutant("no decay", "triton.py", "acc = acc * decay[:, None]\n    acc", "acc = acc\n    acc"),
+    Mutant(
+        "a window one frame short in mixed tiles",
+        "triton.py",
+        "(distance <= largest)",
+        "(distance < largest)",
+    ),
+    Mutant(
+        "keys of a cut tile read twice",
+        "triton.py",
+        "end = tl.minimum(end, window_end)\n        for",
+        "for",
+    ),
+    Mutant(
+        "the last slot is not merged",
+        "triton.py",
+        "range(slot, slot_end)",
+        "range(slot, slot_end - 1)",
+    ),
+    Mutant(
+        "the first KV head's reach in mixed tiles",
+        "triton.py",
+        "REACH + kv_head * table_stride",
+        "REACH",
+    ),
+    Mutant(
+        "packed groups taken for one",
+        "worklist.py",
+        "packs[-1] = (a, j, False, False)",
+        "packs[-1] = (a, j, True, causal)",
+    ),
+)
+
+
+@contextmanager
+def mutated(mutant: Mutant, folder: Path) -> Iterator[None]:
+    """The checks of `segment_checks` run a copy of the kernels that has the fault."""
+    name = f"mutant_{re.sub('[^a-z0-9]+', '_', mutant.name.lower())}"
+    copy = folder / name
+    shutil.copytree(SOURCE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    for file in copy.glob("*.py"):
+        text = file.read_text()
+        if file.name == mutant.file:
+            assert text.count(mutant.old) == 1, f"{mutant.name}: the line to change is not there"
+            text = text.replace(mutant.old, mutant.new)
+        file.write_text(text.replace(PACKAGE, name))
+    original = segment_checks.segment_attention
+    sys.path.insert(0, str(folder))
+    try:
+        segment_checks.segment_attention = importlib.import_module(name).segment_attention
+        yield
+    finally:
+        segment_checks.segment_attention = original
+        sys.path.remove(str(folder))
+
+
+def is_found(checks: Iterator[Callable[[], None]]) -> bool:
+    """Whether one of the checks fails, be it by an error."""
+    for check in checks:
+        try:
+            check()
+        except Exception:
+            return True
+    return False

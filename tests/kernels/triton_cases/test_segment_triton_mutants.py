@@ -1,0 +1,26 @@
+"""The Triton kernels' mutants, in the same process as the other Triton cases."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from mutants.segment_mutants import TRITON, Mutant, is_found, mutated
+from segment_cases import large, named
+from segment_checks import check_matches_oracle
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def checks() -> Iterator[Callable[[], None]]:
+    few = ["frame local", "window 1", "left padding", "per KV head, batch", "interleaved, removed"]
+    cut = ["cut text", "cut decode"]
+    for case in [c for c in named() + large() if c.name in few + cut]:
+        yield partial(check_matches_oracle, case, "triton", torch.float32, DEVICE)
+
+
+@pytest.mark.parametrize("mutant", TRITON, ids=lambda m: m.name)
+def test_triton_mutants_are_found(mutant: Mutant, tmp_path: Path) -> None:
+    with mutated(mutant, tmp_path):
+        assert is_found(checks())
