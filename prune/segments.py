@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from prune.families import Family, family_of_processor
+from prune.errors import BadInputError
+from prune.families import family_of_processor
 from prune.prompts import Spans, spans_after_video
 
 
@@ -129,24 +130,18 @@ def _label_text(tokenizer: Any, ids: list[int]) -> tuple[list[int], list[int]]:
 
 
 def _segment_row(
-    family: Family, tokenizer: Any, ids: list[int], video: list[bool], num_frames: int
+    tokenizer: Any, ids: list[int], frame_of: dict[int, int]
 ) -> tuple[list[int], list[int], list[int]]:
     """Role, frame and option of every token of one prompt without padding."""
     size = len(ids)
     role, frame, option = [int(Role.SYSTEM)] * size, [-1] * size, [-1] * size
-    if any(video):
-        first = video.index(True)
-        final = size - 1 - video[::-1].index(True)
-        for position, unit in family.frames(video, num_frames).items():
-            role[position], frame[position] = Role.VIDEO, unit
+    if frame_of:
+        final = max(frame_of)
         following = -1
-        for position in range(final, first - 1, -1):
-            if frame[position] >= 0:
-                following = frame[position]
-            elif not video[position]:
-                role[position], frame[position] = Role.TIMESTAMP, following
-            else:  # a newline row or another token of the encoder that ends the video
-                role[position], frame[position] = Role.VIDEO, num_frames - 1
+        for position in range(final, min(frame_of) - 1, -1):
+            following = frame_of.get(position, following)
+            role[position] = Role.VIDEO if position in frame_of else Role.TIMESTAMP
+            frame[position] = following
         role[final + 1 :], option[final + 1 :] = _label_text(tokenizer, ids[final + 1 :])
     role[-1], frame[-1], option[-1] = Role.LAST, -1, -1
     return role, frame, option
@@ -158,7 +153,8 @@ def segment(processor: Any, inputs: Any) -> Segments:
     Args:
         processor: the model's processor; its family must be known (`prune.families`).
         inputs: what the processor returned: `input_ids` int64 `[B, S]`, `attention_mask` `[B, S]`
-            (optional), and the video tensors from which the number of frames follows.
+            (optional), and the video tensors from which the number of frames follows. Several
+            videos in a prompt need text between them.
 
     Returns:
         The layout, on the CPU.
@@ -170,7 +166,7 @@ def segment(processor: Any, inputs: Any) -> Segments:
     input_ids = inputs["input_ids"].cpu()
     mask = inputs.get("attention_mask")
     mask = torch.ones_like(input_ids) if mask is None else mask.cpu()
-    video_token = family.video_token_id(processor)
+    counts = iter(family.frame_counts(inputs))
     batch, width = input_ids.shape
     role = torch.full((batch, width), -1, dtype=torch.int8)
     frame = torch.full((batch, width), -1, dtype=torch.int32)
@@ -178,10 +174,13 @@ def segment(processor: Any, inputs: Any) -> Segments:
     for b in range(batch):
         real = mask[b].bool()
         ids = input_ids[b, real].tolist()
-        video = [token == video_token for token in ids]
-        frames = family.num_frames(inputs, b) if any(video) else 0
-        r, f, o = _segment_row(family, processor.tokenizer, ids, video, frames)
+        frame_of = family.frames(family.is_video(processor, ids), counts)
+        r, f, o = _segment_row(processor.tokenizer, ids, frame_of)
         role[b, real] = torch.tensor(r, dtype=torch.int8)
         frame[b, real] = torch.tensor(f, dtype=torch.int32)
         option[b, real] = torch.tensor(o, dtype=torch.int32)
+    if not family.frame_runs and next(counts, None) is not None:
+        raise BadInputError(
+            "the inputs hold more videos than the prompts have runs of video tokens"
+        )
     return Segments(role, frame, option)

@@ -1,0 +1,11 @@
+"""GLM-4.1V: every temporal unit of two frames is an image, inside the bounds of its video."""
+
+from prune.families.family import Family
+
+FAMILY = Family(
+    model_type="glm4v",
+    processors=("Glm4vProcessor",),
+    placeholder="image_token",
+    frame_runs=True,
+    video_bounds=("<|begin_of_video|>", "<|end_of_video|>"),
+)
