@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoModelForImageTextToText, AutoProcessor
+from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 from transformers.utils import logging
 
 from prune.errors import BadInputError, RefusedError
@@ -51,7 +51,12 @@ def _check(folder: Path) -> None:
         raise RefusedError(
             f"{folder}/config.json: auto_map asks to run code from the model: refused"
         )
-    family_of_model_type(model_type)
+    family = family_of_model_type(model_type)
+    try:
+        family.check(AutoConfig.from_pretrained(folder))
+    except (ValueError, TypeError, AttributeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise BadInputError(f"{folder}/config.json: not a {model_type} model: {reason}") from None
     if not any(folder.glob("*.safetensors")):
         raise BadInputError(
             f"{folder}: no .safetensors weights in it (pickled weights are not read)"
