@@ -11,7 +11,7 @@ import numpy as np
 
 from prune.edges import edge_histogram
 from prune.pathways import Reach, dense_reach
-from prune.plan.liveness import State, decode_reads, states
+from prune.plan.liveness import Mode, State, decode_reads, order_of, states
 from prune.segments import Role, Segments
 
 
@@ -70,7 +70,7 @@ class Cost:
         edges: kept edges, mean over KV groups, summed over layers.
         mask_flops: prefill FLOPs when edges are skipped but every state is computed.
         flops: prefill FLOPs when dead states are skipped too.
-        kv_bytes: KV cache that answers still read (nothing else will be asked).
+        kv_bytes: KV cache that later tokens may still read, after the prefill.
         live_tokens: tokens computed in each layer.
     """
 
@@ -81,11 +81,21 @@ class Cost:
     live_tokens: tuple[int, ...]
 
 
-def cost_of(reach: Reach, segments: Segments, geometry: Geometry) -> Cost:
-    """Count the cost of a reach table on a batch of prompts."""
+def cost_of(
+    reach: Reach, segments: Segments, geometry: Geometry, mode: Mode = "single_turn"
+) -> Cost:
+    """Count the cost of a reach table on a batch of prompts.
+
+    Args:
+        reach: int32 `[L, G, R, R]`.
+        segments: the prompts. Bytes are those of their tokens; a batch of unequal prompts is padded
+            to its longest in the cache.
+        geometry: of the model.
+        mode: `multi_turn` if follow-up questions may read the prompts.
+    """
     by_roles = edge_histogram(segments).kept_by_roles(reach).mean(1)
     tokens = np.array([segments.count(role) for role in Role])
-    state = states(reach)
+    state = states(reach, mode, order_of(segments))
     computed = (state == State.COMPUTE) * tokens
     projected = (state == State.KV_ONLY) * tokens
     live_edges = (by_roles.sum(-1) * (state == State.COMPUTE)).sum()
@@ -95,7 +105,7 @@ def cost_of(reach: Reach, segments: Segments, geometry: Geometry) -> Cost:
         edges=float(by_roles.sum()),
         mask_flops=float(every + by_roles.sum() * geometry.edge_flops),
         flops=float(linear + live_edges * geometry.edge_flops),
-        kv_bytes=int((decode_reads(reach) * tokens).sum() * geometry.kv_bytes),
+        kv_bytes=int((decode_reads(reach, mode) * tokens).sum() * geometry.kv_bytes),
         live_tokens=tuple(int(n) for n in computed.sum(1)),
     )
 

@@ -2,16 +2,31 @@
 
 Going back from the answer, a role's state is needed after a layer if a later query is that state,
 or reads its key. Nothing here approximates: a dead state cannot change any logit of `last` or of an
-answer token.
+answer token. A role stands for all its tokens, so a token may be kept that no path needs (a
+timestamp cannot read the frame it announces), and never the other way round.
 """
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from enum import IntEnum
+from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from prune.pathways import Reach
-from prune.segments import NUM_ROLES, Role
+from prune.segments import NUM_ROLES, Role, Segments
+
+Mode = Literal["single_turn", "multi_turn"]
+"""What a prompt's states and keys are needed for: its own answer, or follow-up questions too."""
+
+FOLLOW_UP = (Role.BRIDGE, Role.QUESTION, Role.OPTIONS, Role.TAIL, Role.LAST, Role.ANSWER)
+"""Roles of the tokens of a later turn; they follow every token of the turns before."""
+
+_ORDER = np.array([0, 1, 1, 2, 3, 4, 5, 6, 7])
+PROMPT_ORDER = _ORDER[:, None] >= _ORDER[None]
+"""bool `[R, R]`: whether a token of a role (row) may follow one of another, in any prompt."""
 
 
 class State(IntEnum):
@@ -22,25 +37,130 @@ class State(IntEnum):
     COMPUTE = 2
 
 
-_ORDER = np.array([0, 1, 1, 2, 3, 4, 5, 6, 7])
-"""Where a role stands in a prompt: no token reads a key of a role that only comes later."""
+def order_of(segments: Segments) -> NDArray[np.bool_]:
+    """`PROMPT_ORDER` of the prompts at hand: whether any token of a role follows one of another."""
+    order = np.zeros((NUM_ROLES, NUM_ROLES), bool)
+    for row in segments.role.numpy():
+        first, last = np.full(NUM_ROLES, len(row)), np.full(NUM_ROLES, -1)
+        for role in np.unique(row[row >= 0]):
+            places = np.flatnonzero(row == role)
+            first[role], last[role] = places[0], places[-1]
+        order |= last[:, None] >= first[None]
+    # Generation adds answers to whatever the prompt holds.
+    order[Role.ANSWER] = True
+    return order
 
 
-def states(reach: Reach) -> NDArray[np.int8]:
-    """`State` of every layer and role, `[L, R]`."""
+def states(
+    reach: Reach, mode: Mode = "single_turn", order: NDArray[np.bool_] = PROMPT_ORDER
+) -> NDArray[np.int8]:
+    """What has to be computed of every role in every layer.
+
+    Args:
+        reach: int32 `[L, G, R, R]`.
+        mode: `multi_turn` if follow-up questions may read this prompt.
+        order: bool `[R, R]`, which role may follow which (`order_of`).
+
+    Returns:
+        `State`, `[L, R]`.
+    """
+    if mode == "multi_turn":
+        order = order.copy()
+        order[FOLLOW_UP, :] = True
     result = np.zeros((len(reach), NUM_ROLES), np.int8)
     needed = np.zeros(NUM_ROLES, bool)
     needed[[Role.LAST, Role.ANSWER]] = True
-    causal = _ORDER[:, None] >= _ORDER[None]
+    exists = (reach >= 0).any(1) & order
     for layer in reversed(range(len(reach))):
-        exists = (reach[layer] >= 0).any(0) & causal
-        read = exists[needed].any(0)
+        read = exists[layer, needed].any(0)
         result[layer, read] = State.KV_ONLY
         result[layer, needed] = State.COMPUTE
         needed = needed | read
     return result
 
 
-def decode_reads(reach: Reach) -> NDArray[np.bool_]:
-    """Whether an answer token may read a role's keys, `[L, R]`: what decoding keeps of the KV."""
-    return np.asarray((reach[:, :, Role.ANSWER, :] >= 0).any(1))
+def decode_reads(reach: Reach, mode: Mode = "single_turn") -> NDArray[np.bool_]:
+    """Whether a token to come may read a role's keys, `[L, R]`: what the cache has to keep.
+
+    Tokens to come are answers, and in `multi_turn` also follow-up questions, as far as their own
+    states are needed.
+    """
+    exists = (reach >= 0).any(1)
+    asking = np.zeros((len(reach), NUM_ROLES), bool)
+    asking[:, Role.ANSWER] = True
+    if mode == "multi_turn":
+        asking[:, FOLLOW_UP] = states(reach, mode)[:, FOLLOW_UP] == State.COMPUTE
+    return np.asarray((exists & asking[:, :, None]).any(1))
+
+
+@dataclass(frozen=True)
+class Leak:
+    """A way from a source to `last`, as the roles it goes through.
+
+    Attributes:
+        roles: from the source to `last`.
+        layers: for every hop the layers in which it can be part of the whole way.
+    """
+
+    roles: tuple[Role, ...]
+    layers: tuple[tuple[int, ...], ...]
+
+    def __str__(self) -> str:
+        """For example `video → tail (20-30) → last (21-31)`, layers 0-based."""
+        hops = [
+            f"{role.name.lower()} ({layers[0]}-{layers[-1]})"
+            for role, layers in zip(self.roles[1:], self.layers, strict=True)
+        ]
+        return " → ".join([self.roles[0].name.lower(), *hops])
+
+
+def leaks(reach: Reach, after: int = 0, source: Role = Role.VIDEO) -> list[Leak]:
+    """Every open way from `source` to `last` that begins in layer `after` or later.
+
+    Args:
+        reach: int32 `[L, G, R, R]`.
+        after: first layer (0-based) whose edges count.
+        source: where the ways start.
+
+    Returns:
+        Sorted by length; a way visits a role once. Empty means that no state of `source` from layer
+        `after` on can change an answer.
+    """
+    exists = np.asarray((reach >= 0).any(1))
+    exists[:after] = False
+    found = []
+    for roles in _ways((source,)):
+        hops = [exists[:, query, key] for key, query in pairwise(roles)]
+        layers = _usable(hops)
+        if all(layers):
+            found.append(Leak(roles, layers))
+    return sorted(found, key=lambda leak: (len(leak.roles), leak.roles))
+
+
+def _ways(start: tuple[Role, ...]) -> Iterator[tuple[Role, ...]]:
+    """All orderly visits of roles from `start` to `last`."""
+    if start[-1] == Role.LAST:
+        yield start
+        return
+    for role in Role:
+        if role not in (*start, Role.ANSWER) and PROMPT_ORDER[role, start[-1]]:
+            yield from _ways((*start, role))
+
+
+def _usable(hops: list[NDArray[np.bool_]]) -> tuple[tuple[int, ...], ...]:
+    """The layers in which each hop (bool `[L]`) has earlier and later layers for the others."""
+    earliest, reached = [], -1
+    for hop in hops:
+        open_layers = np.flatnonzero(hop[reached + 1 :])
+        if not open_layers.size:
+            return ((),)
+        reached += 1 + int(open_layers[0])
+        earliest.append(reached)
+    latest, bound = [], len(hops[0])
+    for hop in reversed(hops):
+        bound = int(np.flatnonzero(hop[:bound])[-1])
+        latest.append(bound)
+    return tuple(
+        tuple(int(layer) for layer in np.flatnonzero(hop) if first <= layer <= last)
+        for hop, first, last in zip(hops, earliest, reversed(latest), strict=True)
+    )

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from prune.kernels import segment_attention
 from prune.pathways import Reach
-from prune.segments import Segments
+from prune.runtime.rows import key_roles
+from prune.segments import Role, Segments
 
 
 @dataclass
@@ -46,6 +47,57 @@ class PlanEnforcer:
         out = segment_attention(query, key, value, role, frame, table, scale, impl=self.impl)
         assert isinstance(out, Tensor)
         return out
+
+
+@dataclass
+class DecodeEnforcer:
+    """Enforces a reach table on answer tokens, against a cache that holds other keys in each layer.
+
+    Attributes:
+        reach: int32 `[L, G, R, R]`.
+        segments: layout of the prompt.
+        positions: tokens whose keys each layer holds, int64 `[B, m]`; answers follow.
+        impl: which kernel, where more than one token is decoded.
+    """
+
+    reach: Reach
+    segments: Segments
+    positions: list[Tensor]
+    impl: str = "auto"
+    _masks: dict[int, Tensor | None] = field(init=False, default_factory=dict)
+
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+        """See `prune.attention.Enforcer`."""
+        batch, heads, rows, dim = query.shape
+        length = key.shape[2]
+        if rows > 1 or self.impl != "auto":
+            role, frame = key_roles(self.segments, self.positions[layer], length)
+            table = torch.from_numpy(self.reach[layer])
+            out = segment_attention(query, key, value, role, frame, table, scale, impl=self.impl)
+            assert isinstance(out, Tensor)
+            return out
+        # A single query needs no causality, so the heads that share K and V can be its rows.
+        out = F.scaled_dot_product_attention(
+            query.reshape(batch, key.shape[1], -1, dim),
+            key,
+            value,
+            attn_mask=self._mask(layer, length, query.device),
+            scale=scale,
+        )
+        return out.reshape(batch, heads, 1, dim)
+
+    def _mask(self, layer: int, length: int, device: torch.device) -> Tensor | None:
+        """Which keys an answer reads: bool `[B, G, 1, length]`, or None for all."""
+        if layer not in self._masks:
+            held = self.positions[layer]
+            role, _ = key_roles(self.segments, held, held.shape[1])
+            reads = torch.from_numpy(self.reach[layer, :, Role.ANSWER] >= 0)
+            mask = reads[:, role.clamp(min=0).long()].transpose(0, 1) & (role >= 0)[:, None]
+            self._masks[layer] = None if mask.all() else mask[:, :, None].to(device)
+        known = self._masks[layer]
+        if known is None:
+            return None
+        return F.pad(known, (0, length - known.shape[-1]), value=True)
 
 
 @dataclass(frozen=True)

@@ -98,13 +98,18 @@ class Replay:
         return repeated
 
     @torch.no_grad()
-    def last_logits(self, enforcer: Enforcer, times: int = 1) -> Tensor:
+    def last_logits(self, enforcer: Enforcer, times: int = 1, cache: Any = None) -> Tensor:
         """Logits of the next token, float32 `[B * times, V]`, under an enforcer.
+
+        Args:
+            enforcer: what the queries may read.
+            times: how often every row of a batch of one is repeated.
+            cache: an empty transformers cache to fill, if keys and values are wanted.
 
         Raises:
             NumericError: a logit is NaN or infinite.
         """
-        kwargs = {**self._repeated(times), "use_cache": False, "past_key_values": None}
+        kwargs = {**self._repeated(times), "use_cache": cache is not None, "past_key_values": cache}
         hidden = self.text_model(**kwargs, prune=enforcer).last_hidden_state[:, -1]
         logits = self.model.get_output_embeddings()(hidden).float()
         if not torch.isfinite(logits).all():

@@ -1,0 +1,127 @@
+"""A KV cache that forgets keys nothing to come may read, and knows which ones it holds."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.cache_utils import DynamicCache, DynamicLayer
+
+from prune.attention import Enforcer
+from prune.errors import RefusedError
+from prune.segments import Segments
+
+_LEDGER = "prune_ledger"
+
+
+class PrunedLayer(DynamicLayer):
+    """K and V `[B, Hkv, m, D]` of a layer that holds `m` of the tokens it has seen.
+
+    Its length counts the others too: positions and generation lengths follow from it.
+    """
+
+    keys: Tensor
+    values: Tensor
+
+    def __init__(self, keys: Tensor, values: Tensor, dropped: int):
+        super().__init__()
+        self.lazy_initialization(keys, values)
+        self.keys, self.values, self.dropped = keys, values, dropped
+
+    def get_seq_length(self) -> int:
+        """Tokens seen, whether their keys are held or not."""
+        return self.keys.shape[-2] + self.dropped if self.is_initialized else 0
+
+    def crop(self, tokens_to_remove: int) -> None:
+        """Forget the last tokens; a positive number (transformers < 5.20) is the length to keep."""
+        surplus = (
+            -tokens_to_remove if tokens_to_remove <= 0 else self.get_seq_length() - tokens_to_remove
+        )
+        if surplus > 0:
+            self.keys, self.values = self.keys[..., :-surplus, :], self.values[..., :-surplus, :]
+
+    def reset(self) -> None:
+        """Start over."""
+        self.dropped = 0
+        super().reset()
+
+
+@dataclass
+class Ledger:
+    """What a cache holds; lies on the cache.
+
+    Attributes:
+        owner: identifies the plan and how it was enforced.
+        segments: layout of all tokens seen whose roles are known; later ones are answers.
+        positions: for every layer the tokens whose keys it holds first, int64 `[B, m]`
+            (`prune.runtime.rows`). Answers follow them.
+        seen: how many tokens `positions` covers.
+        decoder: enforces the plan on answers.
+    """
+
+    owner: str
+    segments: Segments
+    positions: list[Tensor] = field(default_factory=list)
+    seen: int = 0
+    decoder: Enforcer | None = None
+
+    def held(self, layer: int, start: int) -> Tensor:
+        """Tokens whose keys a layer holds when `start` have been seen."""
+        positions = self.positions[layer]
+        answers = torch.arange(self.seen, start).expand(len(positions), -1)
+        return torch.cat([positions, answers], 1)
+
+
+def ledger_of(cache: Any, owner: str) -> Ledger:
+    """The ledger of a filled cache; raises `RefusedError` if another plan or none filled it."""
+    ledger = getattr(cache, _LEDGER, None)
+    if ledger is None or ledger.owner != owner:
+        raise RefusedError("the cache was filled without this plan: start a new one")
+    return ledger
+
+
+def note(cache: Any, ledger: Ledger) -> None:
+    """Put a ledger on a cache."""
+    setattr(cache, _LEDGER, ledger)
+
+
+def check_cache(cache: Any) -> None:
+    """Refuse a cache whose layers cannot hold different tokens.
+
+    Raises:
+        RefusedError: it is static (as CUDA graphs need it), quantised, offloaded or sliding.
+    """
+    plain = type(cache) is DynamicCache and not getattr(cache, "offloading", False)
+    if plain and all(type(layer) in (DynamicLayer, PrunedLayer) for layer in cache.layers):
+        return
+    raise RefusedError(
+        f"a pruned model holds other tokens in every layer, which a {type(cache).__name__} here "
+        "cannot: leave out cache_implementation and past_key_values, or give a DynamicCache "
+        "without offloading (static caches and the CUDA graphs that need them are not supported)"
+    )
+
+
+def hold_only(cache: Any, layer: int, keep: Tensor | None, seen: int) -> None:
+    """Let one layer of a cache hold only some of its keys, and free the memory of the others.
+
+    Args:
+        cache: a `DynamicCache`.
+        layer: 0-based.
+        keep: int64 `[B, m]`, places among the held keys, or None for all of them.
+        seen: tokens seen so far.
+    """
+    full = cache.layers[layer]
+    keys, values = full.keys, full.values
+    if keep is not None:
+        keys, values = _select(keys, keep), _select(values, keep)
+    dropped = seen - keys.shape[-2]
+    if dropped or isinstance(full, PrunedLayer):
+        cache.layers[layer] = PrunedLayer(keys, values, dropped)
+
+
+def _select(x: Tensor, keep: Tensor) -> Tensor:
+    """`x` `[B, H, n, D]` at places `keep` `[B, m]`, in memory of its own."""
+    keep = keep.clamp(min=0)
+    if (keep == keep[:1]).all():
+        return x.index_select(2, keep[0].to(x.device))
+    return x.take_along_dim(keep[:, None, :, None].to(x.device), 2)
