@@ -106,8 +106,8 @@ def _token_starts(tokenizer: Any, ids: list[int]) -> tuple[str, list[int]]:
     return decode(ids), starts
 
 
-def _label_text(tokenizer: Any, ids: list[int]) -> tuple[list[int], list[int]]:
-    """Roles and options of the text tokens after the last video token."""
+def label_text(tokenizer: Any, ids: list[int]) -> tuple[list[int], list[int]]:
+    """Roles and options of the text tokens after the last video token, or of a later turn."""
     text, starts = _token_starts(tokenizer, ids)
     spans: Spans = spans_after_video(text)
     roles: list[int] = []
@@ -142,7 +142,7 @@ def _segment_row(
             following = frame_of.get(position, following)
             role[position] = Role.VIDEO if position in frame_of else Role.TIMESTAMP
             frame[position] = following
-        role[final + 1 :], option[final + 1 :] = _label_text(tokenizer, ids[final + 1 :])
+        role[final + 1 :], option[final + 1 :] = label_text(tokenizer, ids[final + 1 :])
     role[-1], frame[-1], option[-1] = Role.LAST, -1, -1
     return role, frame, option
 

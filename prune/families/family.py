@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
 from prune.errors import BadInputError, RefusedError
@@ -26,6 +27,8 @@ class Family:
         frame_runs: whether each run of placeholders is one frame.
         video_bounds: tokens before and after a video, where images use the same placeholder.
         extra_tokens: placeholders at the end of a video that encode none of its frames.
+        deepstack: path in the config of the list that has one entry for each of the first decoder
+            layers after which the model adds video features, or "".
         refusal: why plans cannot be enforced in this family, or "".
     """
 
@@ -36,11 +39,16 @@ class Family:
     frame_runs: bool = False
     video_bounds: tuple[str, str] | None = None
     extra_tokens: int = 0
+    deepstack: str = ""
     refusal: str = ""
 
     def text_model_of(self, model: Any) -> Any:
         """The module that runs the decoder layers."""
         return model.get_submodule(self.text_model)
+
+    def full_layers(self, config: Any) -> int:
+        """Number of first decoder layers that must keep every token."""
+        return len(attrgetter(self.deepstack)(config)) if self.deepstack else 0
 
     def check(self, config: Any) -> None:
         """Refuse a model whose attention no reach table describes.

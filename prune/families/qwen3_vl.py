@@ -6,4 +6,5 @@ FAMILY = Family(
     model_type="qwen3_vl",
     processors=("Qwen3VLProcessor",),
     frame_runs=True,
+    deepstack="vision_config.deepstack_visual_indexes",
 )
