@@ -45,21 +45,22 @@ class Config:
 def config_for(dtype: torch.dtype, head_dim: int, num_queries: int, heads_per_kv: int) -> Config:
     """The variant for a call: decode if its rows, for all heads of a KV head, fit one tile."""
     block_d = max(16, _power_of_2(head_dim))
+    pack, block_q = _power_of_2(heads_per_kv), _power_of_2(num_queries)
     if dtype == torch.float32:
-        # IEEE products have no tensor core, and their operands fill the registers.
-        rows, block_n, table_n, num_warps, num_stages = 16, 16, 16, 8, 1
-    elif block_d > 128:
+        # IEEE products have no tensor core, and their operands fill the registers: ptxas spills
+        # when the heads of a KV head are packed as well.
+        return Config(16, 1, 16, 16, block_d, num_warps=8, num_stages=1)
+    if block_d > 128:
         rows, block_n, table_n, num_warps, num_stages = 64, 32, 16, 8, 2
     else:
         rows, block_n, table_n, num_warps, num_stages = 64, 64, 32, 4, 2
-    pack, block_q = _power_of_2(heads_per_kv), _power_of_2(num_queries)
     if pack * block_q > rows:
         pack, block_q = 1, rows
     else:
         block_q = max(block_q, MIN_ROWS // pack)
-        if pack * block_q <= 32 and dtype != torch.float32:
+        if pack * block_q <= 32 or block_d <= 128:
             # One small tile of queries: the keys are the work, so more of them are in flight.
-            block_n, table_n, num_stages = 32, 16, 3
+            block_n, table_n, num_warps, num_stages = 32, 32, 4, 3
     return Config(block_q, pack, block_n, table_n, block_d, num_warps, num_stages)
 
 

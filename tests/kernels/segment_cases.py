@@ -164,7 +164,7 @@ def large() -> list[Case]:
         Case("packed frames", *prompt(9, 9, 4, 20), table(video_video=1), heads=(1, 1)),
         Case("packed timestamps", *prompt(6, 21, 3, 9, 3), table(video_video=0), heads=(2, 1)),
         Case(
-            "cut text", *prompt(40, 36, 40, 85), table(video_video=NONE), heads=(1, 1), head_dim=8
+            "cut text", *prompt(15, 36, 40, 85), table(video_video=NONE), heads=(1, 1), head_dim=8
         ),
         Case(
             "cut decode",

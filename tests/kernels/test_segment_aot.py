@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,8 +15,14 @@ SHARED_MEMORY = {80: 163 * 1024, 90: 227 * 1024}
 
 
 def compiled(*arguments: str) -> list[dict[str, Any]]:
+    # Triton's interpreter has no compiler: a shell that asks for it must not reach this child.
+    environment = {name: x for name, x in os.environ.items() if name != "TRITON_INTERPRET"}
     child = subprocess.run(
-        [sys.executable, SCRIPT, *arguments], capture_output=True, text=True, check=False
+        [sys.executable, SCRIPT, *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert child.returncode == 0, child.stderr[-4000:]
     return [json.loads(line) for line in child.stdout.splitlines() if line.startswith("{")]

@@ -26,8 +26,6 @@ gpu = pytest.mark.gpu
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("case", [*CASES, *[pytest.param(c, id=c.name) for c in large()]])
 def test_matches_the_oracle(case: Case, dtype: torch.dtype) -> None:
-    if kernels.INTERPRETED and dtype == torch.float16 and len(case.role[0]) > 700:
-        pytest.skip("minutes in the interpreter; float32 runs")
     check_matches_oracle(case, "triton", dtype, DEVICE)
 
 
@@ -57,11 +55,13 @@ def test_a_cut_row_is_batch_invariant() -> None:
 @given(st.integers(0, 2**31))
 def test_equals_the_reference_on_random_layouts(seed: int) -> None:
     case = random_case(seed)
-    q, k, v = case.tensors(torch.float32, DEVICE)
+    # Half precision has other tiles, and packs the heads of a KV head.
+    dtype, error = ((torch.float32, 4e-6), (torch.float16, 4e-3))[seed % 2]
+    q, k, v = case.tensors(dtype, DEVICE)
     layout = case.layout
     expected, expected_lse = segment_attention(q, k, v, *layout, impl="reference", return_lse=True)
     out, lse = segment_attention(q, k, v, *layout, impl="triton", return_lse=True)
-    torch.testing.assert_close(out, expected, rtol=0, atol=4e-6)
+    torch.testing.assert_close(out, expected, rtol=0, atol=error)
     torch.testing.assert_close(lse, expected_lse, rtol=0, atol=4e-6)
 
 
