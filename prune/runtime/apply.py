@@ -91,6 +91,8 @@ class _Session:
         cache = kwargs.get("past_key_values")
         if cache is not None and cache.get_seq_length() > 0:
             self.ledger = ledger_of(cache, self.owner)
+            if (times := len(_tokens(args, kwargs)) // len(self.ledger.segments.role)) > 1:
+                self.ledger = self.ledger.repeated(times)
             if self.prompt is not None and self.prompt.shape[1] > self.ledger.segments.shape[1]:
                 self.ledger.segments = self._repeated(len(self.ledger.segments.role))
         else:
@@ -124,27 +126,29 @@ class _Session:
             return args, kwargs
         cache = kwargs.get("past_key_values")
         start = 0 if cache is None else cache.get_seq_length()
-        tokens = args[0] if args else kwargs.get("inputs_embeds")
-        if tokens is None:
-            tokens = kwargs["input_ids"]
-        return args, {**kwargs, "prune": self._enforcer(module, start, start + tokens.shape[1])}
+        stop = start + _tokens(args, kwargs).shape[1]
+        return args, {**kwargs, "prune": self._enforcer(module, start, stop)}
 
     def _enforcer(self, text_model: Any, start: int, stop: int) -> Enforcer:
         """What enforces the plan on tokens `start` to `stop`; hooks the layers of a prefill."""
         ledger = self.ledger
         assert ledger is not None
-        if start >= ledger.segments.shape[1] and ledger.decoder is not None:
-            return ledger.decoder
         segments = _dense_rows(ledger.segments)
         if self.skip == "none":
             return PlanEnforcer(self.plan.reach, segments, self.impl)
+        if start >= segments.shape[1]:
+            if ledger.decoder is None:
+                ledger.decoder = DecodeEnforcer(
+                    self.plan.reach, segments, ledger.positions, self.impl
+                )
+            return ledger.decoder
         # Without a cache every pass runs the answers so far as well.
         segments = segments.resized(max(stop, segments.shape[1]))
         found = schedule(
             self.plan.reach, segments, self.mode, start, stop, ledger, self.full_layers
         )
         ledger.positions, ledger.seen = [step.held for step in found.steps], stop
-        ledger.decoder = DecodeEnforcer(self.plan.reach, segments, ledger.positions, self.impl)
+        ledger.decoder = None
         self.computed = found.computed
         enforcer = Prefill(found, stop, self.impl)
         self.prefill = enforcer.hook(text_model)
@@ -166,6 +170,14 @@ class _Session:
         if self.computed is not None and getattr(output, "logits", None) is not None:
             _hide(output, self.computed, kwargs.get("logits_to_keep", 0))
         self._forget()
+
+
+def _tokens(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+    """What a model was given to run, `[B, S]` or `[B, S, H]`."""
+    for tokens in (*args[:1], kwargs.get("inputs_embeds"), kwargs.get("input_ids")):
+        if tokens is not None:
+            return tokens
+    raise RefusedError("a pruned model needs input_ids: roles are read from them")
 
 
 def _dense_rows(segments: Segments) -> Segments:

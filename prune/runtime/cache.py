@@ -71,6 +71,11 @@ class Ledger:
         answers = torch.arange(self.seen, start).expand(len(positions), -1)
         return torch.cat([positions, answers], 1)
 
+    def repeated(self, times: int) -> "Ledger":
+        """The ledger of a cache whose rows were repeated (`batch_repeat_interleave`)."""
+        positions = [held.repeat_interleave(times, 0) for held in self.positions]
+        return Ledger(self.owner, self.segments.repeated(times), positions, self.seen)
+
 
 def ledger_of(cache: Any, owner: str) -> Ledger:
     """The ledger of a filled cache; raises `RefusedError` if another plan or none filled it."""

@@ -1,0 +1,290 @@
+"""What does a plan save in a whole model: prefill, time to first token, decode and memory?
+
+`python benchmarks/end_to_end.py` builds a model with random weights and a real geometry on the
+device at hand, runs it dense (SDPA), masked (edges skipped, every state computed, every key kept)
+and pruned (dead states and unread keys skipped too), in turn, and appends rows to
+`benchmarks/results/end_to_end_<device>.csv`. Beside each figure stands what counted FLOPs and bytes
+predict; a variant's rows are written only if its answer logits are those of the explicit masks.
+
+The plan is the sealed map of LLaVA-NeXT-7B-Video (arXiv 2510.13251, table 3), or of VideoLLaMA3-7B,
+scaled to the model's layers.
+"""
+
+import argparse
+import csv
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import (
+    AutoTokenizer,
+    CLIPVisionConfig,
+    LlamaConfig,
+    LlavaNextVideoConfig,
+    LlavaNextVideoForConditionalGeneration,
+)
+
+import prune
+from prune.bench import conditions
+from prune.identity import geometry
+from prune.models import TINY
+from prune.plan.cost import Cost, Geometry, cost_of, dense_cost
+from prune.plan.plan import Plan
+from prune.prompts import choice_text
+from prune.tiny.processor import TinyProcessor
+
+RESULTS = Path(__file__).parent / "results"
+SYSTEM_TOKENS = 40
+DECODE_STEPS = 8
+TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.25, torch.float16: 0.05}
+"""Largest difference of an answer logit between two ways to compute one model; logits are O(1)."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of a decoder and of the vision tower before it."""
+
+    layers: int
+    hidden: int
+    intermediate: int
+    heads: int
+    kv_heads: int
+    vision: tuple[int, int, int]
+    """Hidden size, layers and patch size; a frame is 24 patches wide, or 12 for 36 tokens."""
+    preset: str
+
+
+SHAPES = {
+    "mid": Shape(16, 1024, 2816, 16, 16, (256, 4, 14), "llava-next-7b"),
+    "llava-next-7b": Shape(32, 4096, 11008, 32, 32, (1024, 24, 14), "llava-next-7b"),
+    "videollama3-7b": Shape(28, 3584, 18944, 28, 4, (1152, 26, 14), "videollama3-7b"),
+}
+
+
+def build(shape: Shape, tokens: int, device: str, dtype: torch.dtype) -> tuple[Any, TinyProcessor]:
+    """A model with random weights, and a processor that makes `tokens` of each frame."""
+    tokenizer = AutoTokenizer.from_pretrained(TINY)
+    side = 2 * round(tokens**0.5) * shape.vision[2]
+    processor = TinyProcessor(tokenizer, side, tokens)
+    config = LlavaNextVideoConfig(
+        vision_config=CLIPVisionConfig(
+            hidden_size=shape.vision[0],
+            intermediate_size=4 * shape.vision[0],
+            num_hidden_layers=shape.vision[1],
+            num_attention_heads=shape.vision[0] // 64,
+            image_size=side,
+            patch_size=shape.vision[2],
+        ),
+        text_config=LlamaConfig(
+            vocab_size=32064,
+            hidden_size=shape.hidden,
+            intermediate_size=shape.intermediate,
+            num_hidden_layers=shape.layers,
+            num_attention_heads=shape.heads,
+            num_key_value_heads=shape.kv_heads,
+            max_position_embeddings=65536,
+        ),
+        image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
+        video_token_index=tokenizer.convert_tokens_to_ids("<video>"),
+        image_grid_pinpoints=[[side, side]],
+        tie_word_embeddings=False,
+    )
+    torch.manual_seed(0)
+    with torch.device(device):
+        torch.set_default_dtype(dtype)
+        model = LlavaNextVideoForConditionalGeneration(config).eval()
+        torch.set_default_dtype(torch.float32)
+    model.generation_config.eos_token_id = None
+    return model, processor
+
+
+def scaled_plan(model: Any, preset: str) -> Plan:
+    """The sealed preset with as many layers as the model, by nearest relative depth."""
+    full = Plan.preset(preset)
+    layers = model.config.text_config.num_hidden_layers
+    chosen = ((np.arange(layers) + 1) * full.num_layers // layers) - 1
+    return Plan(full.reach[chosen].copy(), geometry(model), f"{full.name}, {layers} layers")
+
+
+def prompt(processor: TinyProcessor, frames: int, dtype: torch.dtype) -> dict[str, Tensor]:
+    """`[system][video][question and options][tail][last]`, batch of one."""
+    options = ["It grows and then turns around.", "It shrinks.", "It moves to the left.", "No."]
+    question = choice_text("What does the red circle do after the blue square stops?", options)
+    clip = np.random.default_rng(0).integers(0, 256, (frames, 8, 8, 3), np.uint8)
+    text = f"<video>\n USER: {question} ASSISTANT:Best option:("
+    inputs = processor(text=text, videos=[clip])
+    system = torch.full((1, SYSTEM_TOKENS - 1), 40)
+    ids = torch.cat([inputs["input_ids"][:, :1], system, inputs["input_ids"][:, 1:]], 1)
+    pixels = inputs["pixel_values_videos"].to(dtype)
+    return {"input_ids": ids, "pixel_values_videos": pixels}
+
+
+@dataclass
+class Run:
+    """One prefill and what it left.
+
+    Attributes:
+        llm, first: milliseconds of the decoder, and of vision tower and decoder.
+        step: milliseconds of each decode step.
+        logits: of the first token, float32 `[V]`.
+        kv_bytes: memory of the KV cache after the prefill, for one sequence.
+    """
+
+    llm: float
+    first: float
+    step: list[float]
+    logits: Tensor
+    kv_bytes: int
+
+
+@torch.no_grad()
+def measure(model: Any, inputs: dict[str, Tensor], batch: int, now: Callable[[], float]) -> Run:
+    """Prefill one sequence, repeat its cache, decode a batch."""
+    start = now()
+    out = model(**inputs, use_cache=True, logits_to_keep=1)
+    first = now() - start
+    cache = out.past_key_values
+    storages = {x.untyped_storage().data_ptr(): x.untyped_storage().nbytes()
+                for layer in cache.layers for x in (layer.keys, layer.values)}  # fmt: skip
+    llm = model.llm_ms  # set by the hooks of `main`
+    logits = out.logits[0, -1].float()
+    token = logits.argmax().repeat(batch, 1)
+    del out
+    cache.batch_repeat_interleave(batch)
+    steps = []
+    for _ in range(DECODE_STEPS + 1):
+        start = now()
+        model(input_ids=token, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        steps.append(now() - start)
+    return Run(llm, first, steps[1:], logits, sum(storages.values()))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--shape", choices=SHAPES, default="mid")
+    parser.add_argument("--frames", type=int, nargs="+", default=[64])
+    parser.add_argument("--tokens", type=int, default=36, help="video tokens a frame")
+    parser.add_argument("--batch", type=int, default=8, help="sequences decoded together")
+    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--runs", type=int, default=5)
+    args = parser.parse_args()
+    dtype, shape = getattr(torch, args.dtype), SHAPES[args.shape]
+    model, processor = build(shape, args.tokens, args.device, dtype)
+    plan = scaled_plan(model, shape.preset)
+
+    def now() -> float:
+        if args.device == "cuda":
+            torch.cuda.synchronize()
+        return 1000 * time.perf_counter()
+
+    marks: list[float] = []
+    text_model = model.model.language_model
+    text_model.register_forward_pre_hook(lambda *_: marks.append(now()))
+
+    def stop(*_: Any) -> None:
+        model.llm_ms = now() - marks.pop()
+
+    text_model.register_forward_hook(stop)
+
+    for frames in args.frames:
+        inputs = {k: v.to(args.device) for k, v in prompt(processor, frames, dtype).items()}
+        segments = prune.segment(processor, inputs)
+        sizes = Geometry.of(model)
+        dense, pruned = (
+            dense_cost(plan.num_layers, segments, sizes),
+            cost_of(plan.reach, segments, sizes),
+        )
+        ways: dict[str, tuple[Callable[[], AbstractContextManager[Any]], float, int]] = {
+            "dense": (nullcontext, dense.flops, dense.kv_bytes),
+            "masked": (_way(model, plan, processor, "none"), pruned.mask_flops, dense.kv_bytes),
+            "pruned": (_way(model, plan, processor, "all"), pruned.flops, pruned.kv_bytes),
+        }
+        multi = cost_of(plan.reach, segments, sizes, "multi_turn").kv_bytes
+        ways["pruned, multi turn"] = (
+            _way(model, plan, processor, "all", "multi_turn"), pruned.flops, multi,
+        )  # fmt: skip
+        runs: dict[str, list[Run]] = {name: [] for name in ways}
+        for turn in range(args.runs + 1):
+            for name, (way, _, _) in ways.items():
+                with way():
+                    run = measure(model, inputs, args.batch, now)
+                if turn:  # the first is the warm-up
+                    runs[name].append(run)
+        reference = runs["masked"][0].logits
+        rows = []
+        for name, (_, flops, kv_bytes) in ways.items():
+            error = float((runs[name][0].logits - reference).abs().max())
+            if name != "dense" and not error <= TOLERANCE[dtype]:
+                raise SystemExit(f"{name}: a logit is off by {error}: no row is written")
+            common = {
+                **conditions(model, threads=str(torch.get_num_threads())),
+                "sdpa": "flash (cpu)" if args.device == "cpu" else "torch default",
+                "shape": args.shape,
+                "plan": plan.name,
+                "frames": frames,
+                "tokens": segments.shape[1],
+                "batch": args.batch,
+                "variant": name,
+                "parity": "" if name == "dense" else f"{error:.1e}",
+            }
+            rows += _rows(common, runs["dense"], runs[name], dense, flops, kv_bytes, args)
+        _write(rows, model, args.device)
+
+
+def _way(model: Any, plan: Plan, processor: Any, skip: Any, mode: Any = "single_turn") -> Any:
+    return lambda: prune.apply(model, plan, processor=processor, skip=skip, mode=mode)
+
+
+def _rows(
+    common: dict[str, Any], dense: list[Run], runs: list[Run], cost: Cost, flops: float,
+    kv_bytes: int, args: argparse.Namespace,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """One row a quantity; `ratio` is the median over rounds of dense over this variant."""
+    series = {
+        "LLM prefill (ms)": (lambda run: run.llm, cost.flops / flops),
+        "time to first token (ms)": (lambda run: run.first, ""),
+        "decode step (ms)": (lambda run: float(np.median(run.step)), ""),
+        "KV cache (bytes a sequence)": (lambda run: run.kv_bytes, cost.kv_bytes / kv_bytes),
+    }
+    rows = []
+    for quantity, (value, predicted) in series.items():
+        values = [value(run) for run in runs]
+        low, middle, high = np.percentile(values, [20, 50, 80])
+        ratio = float(np.median([value(a) / value(b) for a, b in zip(dense, runs, strict=True)]))
+        rows.append(
+            {
+                **common,
+                "quantity": quantity,
+                "median": round(float(middle), 2),
+                "p20": round(float(low), 2),
+                "p80": round(float(high), 2),
+                "runs": args.runs,
+                "ratio": round(ratio, 3),
+                "predicted": predicted if predicted == "" else round(predicted, 3),
+            }
+        )
+        print(f"{common['variant']:20} {quantity:28} {middle:14.1f}  x{ratio:.2f}  {predicted}")
+    return rows
+
+
+def _write(rows: list[dict[str, Any]], model: Any, device: str) -> None:
+    name = "cpu" if device == "cpu" else torch.cuda.get_device_name().lower().replace(" ", "_")
+    path = RESULTS / f"end_to_end_{name}.csv"
+    RESULTS.mkdir(exist_ok=True)
+    fresh = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        if fresh:
+            writer.writeheader()
+        writer.writerows(rows)
+
+
+if __name__ == "__main__":
+    main()
