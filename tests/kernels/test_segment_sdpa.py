@@ -39,9 +39,11 @@ def test_removed_keys_do_not_matter(case: Case, impl: str) -> None:
 BATCHES = [case for case in named() if case.role.shape[0] > 1]
 
 
+@pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in BATCHES])
-def test_is_batch_invariant(case: Case, dtype: torch.dtype) -> None:
+def test_is_batch_invariant(case: Case, dtype: torch.dtype, threads: int) -> None:
+    torch.set_num_threads(threads)
     check_batch_and_run_invariance(case, "sdpa", dtype)
 
 
