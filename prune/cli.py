@@ -104,6 +104,9 @@ def trace(
     ] = None,
     frames: Frames = 8,
     samples: Annotated[Which, typer.Option(help="Which answers to trace.")] = Which.correct,
+    exact_reference: Annotated[
+        bool, typer.Option("--exact-reference", help="The slow way: each knockout from the start.")
+    ] = False,
 ) -> None:
     """Find the pathways: knock out attention edges and watch the answer's probability."""
     from prune.models import open_model
@@ -118,6 +121,7 @@ def trace(
         window=window,
         num_frames=frames,
         which=samples.value,
+        exact_reference=exact_reference,
     )
     counts = found.counts()
     out.print(
@@ -161,9 +165,10 @@ def plan(
     out.print("\n".join(liveness_lines(found.plan.reach)))
     best = [s for s in found.steps if s.accepted]
     if best:
+        now, before = best[-1].score.accuracy, found.dense.accuracy
         out.print(
             f"{100 * best[-1].density:.1f}% of edges kept; accuracy on {len(calibration)} "
-            f"calibration samples {best[-1].accuracy:.1f}% (dense {found.dense_accuracy:.1f}%)"
+            f"calibration samples {now:.1f}% (dense {before:.1f}%)"
         )
     out.print(f"Plan  {path}")
 

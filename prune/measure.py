@@ -11,14 +11,14 @@ import numpy as np
 from prune.bench import bench, conditions
 from prune.edges import EdgeHistogram, edge_histogram
 from prune.errors import BadInputError
-from prune.evaluate.answers import Prepared, answer, prepare
+from prune.evaluate.answers import Answer, Prepared, answer, prepare
 from prune.evaluate.random_edges import random_edges
 from prune.evaluate.stats import bootstrap_band
 from prune.models import Opened
 from prune.pathways import PUBLISHED, Reach, dense_reach
 from prune.plan.cost import Geometry, cost_of, dense_cost
 from prune.plan.plan import Plan
-from prune.plan.search import Found, candidates, search
+from prune.plan.search import Found, Score, candidates, search
 from prune.result import AccuracyReport, CostRow, Curve, Flow, Result, accuracy_report
 from prune.runtime.enforce import PlanEnforcer
 from prune.runtime.replay import read
@@ -39,7 +39,9 @@ GIVE_UP = 2
 RANDOM_SEEDS = 5
 
 
-def _answers(opened: Opened, batches: Sequence[Prepared], reach: Reach, on_done: Any) -> list:
+def _answers(
+    opened: Opened, batches: Sequence[Prepared], reach: Reach, on_done: Any
+) -> list[Answer]:
     return answer(
         opened.model,
         opened.processor,
@@ -101,22 +103,26 @@ def find_plan(
     if not batches:
         raise BadInputError(f"no calibration sample could be used: {next(iter(failed.values()))}")
     histogram: EdgeHistogram = edge_histogram(typical_prompt(batches))
-    harm = {p.name: -trace.relative_change(p.name).mean(0) for p in trace.pathways()}
+    harm = {p.name: trace.harm(p.name) for p in trace.pathways()}
     ranked = candidates(harm, histogram, opened.id.num_layers)
 
-    dense: list[bool] = []
+    dense: list[tuple[bool, float]] = []
 
-    def measure(reach: Reach, floor: float) -> float:
-        right: list[bool] = []
+    def measure(reach: Reach, max_drop: float | None) -> Score:
+        seen: list[tuple[bool, float]] = []
         for batch in batches:
-            right += [a.correct for a in _answers(opened, [batch], reach, lambda n: None)]
-            # Given up when it is well below; the samples it was spared count as the dense model's.
-            likely = 100 * sum(right + dense[len(right) :]) / max(len(dense), 1)
-            if likely < floor - 100 * GIVE_UP / max(len(dense), 1):
-                return likely
+            seen += [
+                (a.correct, a.p_true) for a in _answers(opened, [batch], reach, lambda n: None)
+            ]
+            # The samples that a given-up plan was spared count as the dense model's.
+            likely = Score(*(100 * np.mean(seen + dense[len(seen) :], axis=0)).tolist())
+            if max_drop is not None:
+                allowed = max_drop + 100 * GIVE_UP / len(dense)
+                if likely.lost(Score(*(100 * np.mean(dense, axis=0)).tolist())) > allowed:
+                    return likely
         if not dense:
-            dense.extend(right)
-        return 100 * sum(right) / len(right)
+            dense.extend(seen)
+        return likely
 
     with progress("Searching a plan", MAX_RUNS) as advance:
         return search(
@@ -227,8 +233,10 @@ def measure_plan(
         causal_edges=causal,
         prompt_runs=tuple(prompt.runs()),
         flow=flow_of(trace) if trace else None,
-        steps=tuple((s.density, s.accuracy, s.accepted) for s in found.steps) if found else (),
-        dense_calibration=found.dense_accuracy if found else None,
+        steps=tuple((s.density, s.score.accuracy, s.accepted) for s in found.steps)
+        if found
+        else (),
+        dense_calibration=found.dense.accuracy if found else None,
         accuracy=accuracies,
         cost=costs(opened.model, plan, prompt),
         latency=latency,

@@ -44,11 +44,12 @@ def trace_model(
     window: int | None = None,
     num_frames: int = 8,
     which: str = "correct",
+    exact_reference: bool = False,
 ) -> Trace:
     """Trace the first `limit` samples of a data set into `run`, and draw `flow.png`."""
     samples = load_samples(data)[:limit]
     layers = opened.id.num_layers
-    knockouts = Knockouts(TRACED, layers, window or default_window(layers))
+    knockouts = Knockouts(TRACED, layers, window or default_window(layers), exact_reference)
     with progress("Tracing", len(samples)) as advance:
         trace = write_trace(opened, data, run, samples, knockouts, num_frames, which, advance)
     save_figure(flow_figure(flow_of(trace), opened.id.name), run / "flow.png")

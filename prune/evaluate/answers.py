@@ -24,7 +24,8 @@ class Answer:
         choice: index of the most likely option (accuracy restricted to the options).
         correct: whether that is the true option.
         free_correct: whether the most likely token of the whole vocabulary is the true letter.
-        p_options: probability of every option, normalised over the options.
+        p_true: probability of the true option, normalised over the options.
+        p_options: the same of every option.
     """
 
     id: str
@@ -32,6 +33,7 @@ class Answer:
     choice: int
     correct: bool
     free_correct: bool
+    p_true: float
     p_options: tuple[float, ...]
 
 
@@ -99,6 +101,7 @@ def answer(
                         choice,
                         choice == sample.answer,
                         int(logits.argmax()) == ids[sample.answer],
+                        float(p[sample.answer]),
                         tuple(p.tolist()),
                     )
                 )

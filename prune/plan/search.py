@@ -1,6 +1,6 @@
 """From a trace to a plan: remove edges in order of harm per edge, and check every step.
 
-Trace scores only rank. Whether a step stays is decided by the accuracy of the masked model on the
+Trace scores only rank. Whether a step stays is decided by real runs of the pruned model on the
 calibration samples.
 """
 
@@ -15,15 +15,32 @@ from prune.pathways import PATHWAYS, Pathway, Reach, dense_reach, remove_pathway
 from prune.plan.plan import Plan
 from prune.plan.schema import ModelId
 
-Measure = Callable[[Reach, float], float]
-"""Accuracy of the masked model on the calibration samples, in percent. It may give a plan up early
-that will clearly stay below the second argument; what it returns is then below it too."""
+
+@dataclass(frozen=True)
+class Score:
+    """What a plan makes of the calibration samples, in percent.
+
+    Attributes:
+        accuracy: share of right answers.
+        expected: mean probability of the right option, which is the accuracy of an answer drawn
+            from the model. It moves before answers flip, so a search over few samples fits less
+            noise.
+    """
+
+    accuracy: float
+    expected: float
+
+    def lost(self, dense: "Score") -> float:
+        """Points below the dense model, by the measure that lost more."""
+        return max(dense.accuracy - self.accuracy, dense.expected - self.expected)
+
+
+Measure = Callable[[Reach, float | None], Score]
+"""Runs a reach table on the calibration samples. It may give up early on a plan that will clearly
+lose more than the second argument in points; the score is then what had been seen."""
 
 SMALL = 0.001
 """Candidates with a smaller share of all edges come last: they are not worth a run of their own."""
-
-BLOCK = 8
-"""Candidates that are tried together at first."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +61,10 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Step:
-    """A plan that was tried: its density and accuracy in percent, and whether it was kept."""
+    """A plan that was tried: its density, its score, and whether it was kept."""
 
     density: float
-    accuracy: float
+    score: Score
     accepted: bool
 
 
@@ -57,7 +74,7 @@ class Found:
 
     plan: Plan
     steps: tuple[Step, ...]
-    dense_accuracy: float
+    dense: Score
 
 
 def candidates(
@@ -66,8 +83,7 @@ def candidates(
     """Every (pathway, layer) in the order in which a search removes them.
 
     Args:
-        harm: for each pathway the mean fall of the answer's probability around each layer, in
-            percent, `[L]`; negative values (a knockout that helps) count as 0.
+        harm: for each pathway how much it matters in each layer, `[L]` (`Trace.harm`).
         histogram: edges of a typical prompt.
         num_layers: L.
     """
@@ -78,7 +94,7 @@ def candidates(
         edges = histogram.causal - int(histogram.kept(table)[0, 0])
         small = edges < SMALL * histogram.causal * num_layers
         found += [
-            Candidate(PATHWAYS[name], layer, max(0.0, float(by_layer[layer])), edges, small)
+            Candidate(PATHWAYS[name], layer, float(by_layer[layer]), edges, small)
             for layer in range(num_layers)
             if edges > 0
         ]
@@ -98,8 +114,9 @@ def search(
 ) -> Found:
     """Remove candidates in order as long as the budget holds.
 
-    With `max_drop`, blocks of candidates are tried together; a block that loses too much is halved,
-    and a single candidate that does is kept for good. With `density`, candidates are removed until
+    With `max_drop`, blocks of candidates are tried together, half of them at first. A block that
+    holds is removed, and the next is twice as large; one that does not is halved, and a single
+    candidate that does not stays for good. With `density`, candidates are removed until
     that share of edges is left, whatever it costs, and the cost is reported.
 
     Args:
@@ -107,7 +124,7 @@ def search(
         histogram: edges of a typical prompt.
         model: what the plan is for.
         measure: runs a reach table on the calibration samples.
-        max_drop: points of accuracy that may be lost.
+        max_drop: points that may be lost (`Score.lost`).
         density: share of edges to keep.
         max_runs: most calls of `measure`.
         on_step: called after each.
@@ -118,7 +135,7 @@ def search(
     """
     if (max_drop is None) == (density is None):
         raise UsageError("give exactly one of max_drop and density")
-    dense = measure(dense_reach(model.num_layers), 0.0)
+    dense = measure(dense_reach(model.num_layers), None)
     steps: list[Step] = []
 
     def removed(chosen: list[Candidate]) -> Reach:
@@ -139,30 +156,28 @@ def search(
         reach = removed(taken)
         if density_of(reach) > density:
             raise BadInputError(f"a density of {density} cannot be reached with these pathways")
-        steps.append(Step(density_of(reach), measure(reach, 0.0), True))
+        steps.append(Step(density_of(reach), measure(reach, None), True))
         on_step(steps[-1])
         return Found(_plan(reach, model, {"density": density}), tuple(steps), dense)
 
     assert max_drop is not None
     kept_out: list[Candidate] = []
-    blocks = [ranked[i : i + BLOCK] for i in range(0, len(ranked), BLOCK)]
-    while blocks and len(steps) < max_runs:
-        block = blocks.pop(0)
+    rest, size = ranked, max(1, len(ranked) // 2)
+    while rest and len(steps) < max_runs:
+        reach = removed(kept_out + rest[:size])
         # What earlier steps removed already (video -> video covers cross-frame) needs no run.
-        before = removed(kept_out)
-        reach = removed(kept_out + block)
-        if (reach == before).all():
-            kept_out += block
-            continue
-        score = measure(reach, dense - max_drop)
-        step = Step(density_of(reach), score, dense - score <= max_drop)
-        steps.append(step)
-        on_step(step)
-        if step.accepted:
-            kept_out += block
-        elif len(block) > 1:
-            half = len(block) // 2
-            blocks[:0] = [block[:half], block[half:]]
+        holds = bool((reach == removed(kept_out)).all())
+        if not holds:
+            score = measure(reach, max_drop)
+            holds = score.lost(dense) <= max_drop
+            steps.append(Step(density_of(reach), score, holds))
+            on_step(steps[-1])
+        if holds:
+            kept_out, rest, size = kept_out + rest[:size], rest[size:], 2 * size
+        elif size > 1:
+            size = min(size, len(rest)) // 2
+        else:
+            rest = rest[1:]
     return Found(_plan(removed(kept_out), model, {"max_drop": max_drop}), tuple(steps), dense)
 
 

@@ -18,9 +18,10 @@ from prune.pathways import PATHWAYS, Pathway
 from prune.plan.schema import ModelId
 from prune.samples import Sample, fingerprint
 from prune.trace.journal import Journal, read_journal
-from prune.trace.knockout import Knockouts, trace_sample
+from prune.trace.knockout import Knockouts, window_layers
+from prune.trace.sample import trace_sample
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 FOLDER = "trace"
 
 
@@ -30,7 +31,7 @@ class Trace:
 
     Attributes:
         header: identity of model, data and settings.
-        records: one a sample, in the order of the data set (`prune.trace.knockout.trace_sample`).
+        records: one a sample, in the order of the data set (`prune.trace.sample.trace_sample`).
     """
 
     run: Path
@@ -79,6 +80,20 @@ class Trace:
         ]
         return np.array(rows).reshape(len(rows), self.model.num_layers)
 
+    def harm(self, pathway: str) -> NDArray[np.float64]:
+        """How much a pathway matters in each layer, in percent of the answer's probability, `[L]`.
+
+        A layer matters at most as much as the least harmful window that holds it: a window that can
+        go without harm clears all its layers. A knockout that helps does no harm.
+        """
+        fall = np.maximum(0, -self.relative_change(pathway).mean(0))
+        layers = self.model.num_layers
+        harm = np.full(layers, np.inf)
+        for centre in range(layers):
+            inside = window_layers(centre, self.header["window"], layers)
+            harm[inside] = np.minimum(harm[inside], fall[centre])
+        return harm
+
     def counts(self) -> dict[str, int]:
         """How many samples there are, were answered right, were traced and failed."""
         return {
@@ -109,6 +124,7 @@ def _header(
         "which": which,
         "pathways": [p.name for p in knockouts.pathways],
         "window": knockouts.window,
+        "exact_reference": knockouts.exact_reference,
         "dtype": str(opened.model.dtype).removeprefix("torch."),
         "device": opened.model.device.type,
         "versions": {

@@ -24,6 +24,8 @@ from model import (
 )
 from transformers import AttentionInterface, AttentionMaskInterface
 
+from prune.prompts import spans_after_video
+from prune.segments import Role
 from prune.tiny.draw import CLIP_TIMES, render
 from prune.tiny.processor import MEAN, STD
 from prune.tiny.questions import TASKS, WORDS, Question, ask, describe, tasks_of
@@ -46,20 +48,28 @@ class Slots:
     width: int
 
 
+def attend(query, key, value, mask, scale):
+    """SDPA under a bool mask; a query without a key yields 0."""
+    empty = ~mask.any(-1, keepdim=True)
+    out = F.scaled_dot_product_attention(query, key, value, attn_mask=mask | empty, scale=scale)
+    return out.masked_fill(empty, 0.0)
+
+
 def packed_attention(module, query, key, value, attention_mask, scaling=None, **kwargs):
-    """Attention of packed sequences, `[B, H, S, D]` -> `[B, S, H, D]`; `slots` comes by keyword."""
+    """Attention of packed sequences, `[B, H, S, D]` -> `[B, S, H, D]`.
+
+    By keyword come `slots` and `masks`: for each layer one of the prefix and one of each kind of
+    slot (`dropout.masks_of`).
+    """
     slots: Sequence[Slots] = kwargs["slots"]
+    shared_mask, *slot_masks = kwargs["masks"][module.layer_idx]
     with torch.autocast("cpu", enabled=False):
         query, key, value = query.float(), key.float(), value.float()
         batch, heads, length, dim = query.shape
-        prefix = length - sum(s.count * s.width for s in slots)
-        start, outputs = prefix, []
-        outputs.append(
-            F.scaled_dot_product_attention(
-                *(x[:, :, :prefix] for x in (query, key, value)), is_causal=True, scale=scaling
-            ).transpose(1, 2)
-        )
-        for s in slots:
+        start = prefix = length - sum(s.count * s.width for s in slots)
+        first = attend(*(x[:, :, :prefix] for x in (query, key, value)), shared_mask, scaling)
+        outputs = [first.transpose(1, 2)]
+        for s, mask in zip(slots, slot_masks, strict=True):
             stop = start + s.count * s.width
             own = [
                 x[:, :, start:stop].unflatten(2, (s.count, s.width)).transpose(1, 2).flatten(0, 1)
@@ -69,14 +79,10 @@ def packed_attention(module, query, key, value, attention_mask, scaling=None, **
                 x[:, None, :, :prefix].expand(-1, s.count, -1, -1, -1).flatten(0, 1)
                 for x in (key, value)
             ]
-            mask = torch.ones(s.width, prefix + s.width, dtype=torch.bool).tril(prefix)
-            out = F.scaled_dot_product_attention(
-                own[0],
-                torch.cat([shared[0], own[1]], 2),
-                torch.cat([shared[1], own[2]], 2),
-                attn_mask=mask,
-                scale=scaling,
+            keys, values = (
+                torch.cat([one, more], 2) for one, more in zip(shared, own[1:], strict=True)
             )
+            out = attend(own[0], keys, values, mask, scaling)
             out = out.unflatten(0, (batch, s.count)).permute(0, 1, 3, 2, 4)
             outputs.append(out.reshape(batch, stop - start, heads, dim))
             start = stop
@@ -91,13 +97,15 @@ AttentionMaskInterface.register("packed", lambda *args, **kwargs: None)
 class Batch:
     """One packed batch; B sequences of S tokens.
 
-    pixels `[B, T, 3, H, W]`, input_ids and positions `[B, S]`, targets `[B, S]` (-100: none),
-    weights `[B, S]`; `watched` lists `(row, column, name)` of the positions that predict an option
-    letter (named by its task) or the first token of an open answer (`open/<task>`).
+    pixels `[B, T, 3, H, W]`, input_ids, positions and roles (`prune.Role`, -1: padding) `[B, S]`,
+    targets `[B, S]` (-100: none), weights `[B, S]`; `watched` lists `(row, column, name)` of the
+    positions that predict an option letter (named by its task) or the first token of an open
+    answer (`open/<task>`).
     """
 
     pixels: torch.Tensor
     input_ids: torch.Tensor
+    roles: torch.Tensor
     positions: torch.Tensor
     targets: torch.Tensor
     weights: torch.Tensor
@@ -117,6 +125,28 @@ class Packer:
         video = "<video>" * (FRAMES * TOKENS_PER_FRAME)
         prefix = self.encode(PREFIX.replace("<video>", video))
         self.prefix = [tokenizer.bos_token_id, *prefix]
+        self.prefix_roles = [Role.SYSTEM] * len(self.prefix)
+        first = self.prefix.index(tokenizer.convert_tokens_to_ids("<video>"))
+        self.prefix_roles[first:] = [Role.VIDEO] * (FRAMES * TOKENS_PER_FRAME)
+        self.prefix_roles += [Role.BRIDGE] * (len(self.prefix) - len(self.prefix_roles))
+        self.roles_of = lru_cache(100_000)(self._roles_of)
+
+    def _roles_of(self, prompt: str) -> list[Role]:
+        """Role of every token of a prompt that follows the prefix."""
+        spans = spans_after_video(prompt)
+        offsets = self.tokenizer(
+            prompt, add_special_tokens=False, return_offsets_mapping=True
+        ).offset_mapping
+        roles = []
+        for start, stop in offsets:
+            at = start + len(prompt[start:stop]) - len(prompt[start:stop].lstrip())
+            if spans.option_at(at) >= 0:
+                roles.append(Role.OPTIONS)
+            elif at < spans.question_start:
+                roles.append(Role.BRIDGE)
+            else:
+                roles.append(Role.QUESTION if at < spans.question_stop else Role.TAIL)
+        return [*roles[:-1], Role.LAST]
 
     def _letter(self, question: str, options: list[str], answer: str) -> tuple[str, str]:
         self.rng.shuffle(options)
@@ -180,6 +210,8 @@ class Packer:
         ids = torch.full((size, length), pad)
         targets, weights = torch.full((size, length), -100), torch.zeros(size, length)
         ids[:, :start] = torch.tensor(self.prefix)
+        roles = torch.full((size, length), -1, dtype=torch.int8)
+        roles[:, :start] = torch.tensor(self.prefix_roles)
         positions = [*range(start)]
         for s in slots:
             positions += [*range(start, start + s.width)] * s.count
@@ -202,6 +234,8 @@ class Packer:
                     first, last = column + len(q) - 1, column + len(q) + len(a) - 1
                     ids[row, column:last] = torch.tensor([*q, *a[:-1]])
                     targets[row, first:last] = torch.tensor(a)
+                    roles[row, column : first + 1] = torch.tensor(self.roles_of(prompt))
+                    roles[row, first + 1 : last] = Role.ANSWER
                     weights[row, first:last] = 1.5 / len(a)
                     if name:
                         watched.append((row, first, name))
@@ -212,6 +246,7 @@ class Packer:
         return Batch(
             torch.from_numpy(np.stack(pixels)),
             ids,
+            roles,
             torch.tensor(positions).expand(size, -1),
             targets,
             weights,

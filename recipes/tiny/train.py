@@ -6,6 +6,7 @@ options, then of all of them; a lesson ends when it is learnt.
 """
 
 import argparse
+import random
 import time
 from collections import defaultdict
 from dataclasses import dataclass
@@ -14,8 +15,11 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from batches import Batch, Packer, Slots
+from dropout import draw_reach, masks_of
 from model import FRAMES, TOKENS_PER_FRAME, build_model, build_tokenizer
 from vision import pretrain_vision
+
+from prune.pathways import Reach, dense_reach
 
 
 @dataclass(frozen=True)
@@ -62,8 +66,8 @@ LESSONS = (
 )
 
 
-def logits_of(model, batch: Batch) -> torch.Tensor:
-    """Logits `[B, S, V]` of a packed batch."""
+def logits_of(model, batch: Batch, reach: Reach) -> torch.Tensor:
+    """Logits `[B, S, V]` of a packed batch under a reach table."""
     embeds = model.get_input_embeddings()(batch.input_ids)
     features = model.get_video_features(
         batch.pixels,
@@ -73,7 +77,11 @@ def logits_of(model, batch: Batch) -> torch.Tensor:
     video = batch.input_ids == model.config.video_token_id
     embeds = embeds.masked_scatter(video[..., None], features.to(embeds.dtype))
     hidden = model.model.language_model(
-        inputs_embeds=embeds, position_ids=batch.positions, use_cache=False, slots=batch.slots
+        inputs_embeds=embeds,
+        position_ids=batch.positions,
+        use_cache=False,
+        slots=batch.slots,
+        masks=masks_of(batch, reach),
     ).last_hidden_state
     return model.lm_head(hidden)
 
@@ -100,10 +108,11 @@ def evaluate(model, tokenizer, batches: int = 8) -> dict[str, float]:
     """Accuracy per task with all options, on fresh calibration scenes."""
     packer = Packer(tokenizer, "calibration", seed=1)
     right = defaultdict(list)
+    dense = dense_reach(model.config.text_config.num_hidden_layers)
     model.eval()
     for _ in range(batches):
         batch = packer.batch(16, (Slots("choice", 5, 54),))
-        for task, hits in hits_of(logits_of(model, batch), batch).items():
+        for task, hits in hits_of(logits_of(model, batch, dense), batch).items():
             right[task] += hits
     model.train()
     return {task: sum(hits) / len(hits) for task, hits in sorted(right.items())}
@@ -118,6 +127,7 @@ def main() -> None:
     parser.add_argument("--vision-minutes", type=float, default=5, help="of the first lesson")
     parser.add_argument("--resume", type=Path, help="go on from these weights, vision learnt")
     parser.add_argument("--skip", type=int, default=0, help="lessons to leave out")
+    parser.add_argument("--dropout", type=float, default=0.9, help="highest rate of a step")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
 
@@ -132,6 +142,7 @@ def main() -> None:
     if not args.resume:
         pretrain_vision(model, tokenizer, args.vision_minutes, args.seed)
     packer = Packer(tokenizer, "train", seed=args.seed)
+    layers, rng = model.config.text_config.num_hidden_layers, random.Random(args.seed)
     groups: dict[tuple[float, float], list] = defaultdict(list)
     for name, parameter in model.named_parameters():
         # The tower has had its lesson; at the full rate its features blow up.
@@ -156,8 +167,10 @@ def main() -> None:
         for group in optimizer.param_groups:
             group["lr"] = group["rate"] * args.lr * warmup * max(decay, 0.01)
         batch = packer.batch(lesson.clips, lesson.slots)
+        # Every second step is dense, so that the whole model stays as good as it was.
+        rate = args.dropout * rng.random() * (step % 2)
         with torch.autocast("cpu", torch.bfloat16):
-            logits = logits_of(model, batch)
+            logits = logits_of(model, batch, draw_reach(layers, rate, rng))
         loss = loss_of(logits, batch)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()

@@ -17,7 +17,8 @@ from prune.plan.plan import Plan
 from prune.runtime.replay import letter_ids, read
 from prune.samples import Sample, load_samples
 from prune.trace.journal import Journal, read_journal
-from prune.trace.knockout import Knockouts, default_window, trace_sample, window_layers
+from prune.trace.knockout import Knockouts, default_window, window_layers
+from prune.trace.sample import trace_sample
 from prune.trace.trace import Trace, write_trace
 
 FEW = (PATHWAYS["cross_frame"], PATHWAYS["video_to_question_sealed"], PATHWAYS["last_to_last"])

@@ -1,0 +1,237 @@
+"""Knockouts at a fraction of the cost, and mathematically the same.
+
+By causality a knockout changes no row before the first query that loses an edge, and no layer
+before its window. So one dense pass is recorded; every knockout starts at its window's first layer,
+with its changed rows alone, and reads the rows before them from the recorded keys and values.
+Pathways that start at the same row run together, windows join the batch at their first layer.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from transformers import DynamicCache
+
+from prune.errors import NumericError
+from prune.kernels import allowed_edges, segment_attention
+from prune.pathways import Pathway, dense_reach, knockout
+from prune.runtime.enforce import PlanEnforcer
+from prune.runtime.replay import Replay
+
+MAX_KEYS = 2**18
+"""Keys that one batch of knockouts may read in a layer: bounds the memory of expanded K and V."""
+
+MAX_EDGES = 2**26
+"""Entries of the masks of one batch; longer prompts go through the kernel, which needs none."""
+
+
+@dataclass
+class DensePass:
+    """One recorded dense pass of a prompt; each list has an item a layer.
+
+    Attributes:
+        inputs: hidden states that enter the layer, `[1, S, d]`.
+        added: what the text model adds between this layer and the next (deepstack features),
+            `[1, S, d]` or `None`.
+        keys, values: `[1, Hkv, S, D]`, rotated.
+        kwargs: the layer's keyword arguments.
+        logits: of the next token, float32 `[V]`.
+    """
+
+    replay: Replay
+    inputs: list[Tensor] = field(default_factory=list)
+    added: list[Tensor | None] = field(default_factory=list)
+    keys: list[Tensor] = field(default_factory=list)
+    values: list[Tensor] = field(default_factory=list)
+    kwargs: list[dict[str, Any]] = field(default_factory=list)
+    logits: Tensor = field(default_factory=lambda: torch.empty(0))
+
+
+@torch.no_grad()
+def record_dense(replay: Replay) -> DensePass:
+    """Run a prompt once, densely, and keep what knockouts start from."""
+    dense, outputs = DensePass(replay), []
+    layers = replay.text_model.layers
+
+    def before(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        dense.inputs.append(args[0] if args else kwargs["hidden_states"])
+        dense.kwargs.append({k: v for k, v in kwargs.items() if k != "hidden_states"})
+
+    def after(module: Any, args: tuple[Any, ...], output: Any) -> None:
+        outputs.append(_hidden(output))
+
+    handles = [layer.register_forward_pre_hook(before, with_kwargs=True) for layer in layers]
+    handles += [layer.register_forward_hook(after) for layer in layers]
+    cache = DynamicCache()
+    try:
+        reach = dense_reach(len(layers))
+        dense.logits = replay.last_logits(PlanEnforcer(reach, replay.segments), cache=cache)[0]
+    finally:
+        for handle in handles:
+            handle.remove()
+    for output, following in zip(outputs, dense.inputs[1:], strict=False):
+        dense.added.append(None if output is following else following - output)
+    dense.added.append(None)
+    kept: list[Any] = cache.layers
+    dense.keys, dense.values = [c.keys for c in kept], [c.values for c in kept]
+    return dense
+
+
+def _hidden(output: Any) -> Tensor:
+    return output[0] if isinstance(output, tuple) else output
+
+
+def _from_row(name: str, value: Any, row: int) -> Any:
+    """A layer's argument, for the rows from `row` on."""
+    if name == "position_embeddings":
+        return tuple(part[..., row:, :] for part in value)
+    if name in ("position_ids", "cache_position") and value is not None:
+        return value[..., row:]
+    return value
+
+
+@dataclass
+class _Rows:
+    """Batch of knockouts in flight: the cache and the enforcer of the decoder layers.
+
+    Attributes:
+        row: the first changed row, r.
+        pathway: for every batch entry the index of its pathway.
+        layers: for every batch entry the layers of its window.
+        edges: bool `[P + 1, S - r, S]`: the edges of each pathway's knockout, and the dense ones
+            last; `None` where that is too large, and the kernel takes over.
+    """
+
+    dense: DensePass
+    pathways: Sequence[Pathway]
+    row: int
+    edges: Tensor | None
+    pathway: list[int] = field(default_factory=list)
+    layers: list[Sequence[int]] = field(default_factory=list)
+
+    def update(self, key: Tensor, value: Tensor, layer_idx: int, *args: Any) -> Any:
+        """Put the recorded keys and values in front (what a transformers cache does)."""
+        front = self.dense.keys[layer_idx], self.dense.values[layer_idx]
+        return tuple(
+            torch.cat([known[:, :, : self.row].expand(len(new), -1, -1, -1), new], 2)
+            for known, new in zip(front, (key, value), strict=True)
+        )
+
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+        """See `prune.attention.Enforcer`."""
+        out_of_window = len(self.pathways)
+        chosen = [
+            pathway if layer in layers else out_of_window
+            for pathway, layers in zip(self.pathway, self.layers, strict=True)
+        ]
+        if self.edges is not None:
+            mask = self.edges[torch.tensor(chosen, device=query.device)][:, None]
+            grouped = query.shape[1] != key.shape[1]
+            out = F.scaled_dot_product_attention(query, key, value, mask, scale=scale,
+                                                 enable_gqa=grouped)  # fmt: skip
+            return out.masked_fill(~mask.any(-1, keepdim=True), 0.0)
+        segments = self.dense.replay.segments
+        role, frame = segments.role.to(query.device), segments.frame.to(query.device)
+        out = torch.empty_like(query)
+        for index in sorted(set(chosen)):
+            rows = torch.tensor([i for i, c in enumerate(chosen) if c == index])
+            reach = _table(self.pathways, index).to(query.device)
+            n = len(rows)
+            layout = role.expand(n, -1), frame.expand(n, -1)
+            part = segment_attention(query[rows], key[rows], value[rows], *layout, reach, scale)
+            assert isinstance(part, Tensor)
+            out[rows] = part
+        return out
+
+
+def _table(pathways: Sequence[Pathway], index: int) -> Tensor:
+    """Reach `[1, R, R]` of a pathway's knockout; dense past the last pathway."""
+    table = knockout(1, pathways[index], [0]) if index < len(pathways) else dense_reach(1)
+    return torch.from_numpy(table[0])
+
+
+def _first_changed(replay: Replay, pathway: Pathway) -> int:
+    """The first row that has a query role of the pathway and a key of it in front (or S)."""
+    role = replay.segments.role[0]
+    is_query = torch.isin(role, torch.tensor(pathway.queries))
+    is_key = torch.isin(role, torch.tensor(pathway.keys))
+    changed = is_query & is_key.cumsum(0).bool()
+    return int(changed.int().argmax()) if changed.any() else len(role)
+
+
+@torch.no_grad()
+def knockout_logits(
+    dense: DensePass,
+    pathways: Sequence[Pathway],
+    windows: Sequence[Sequence[int]],
+) -> Tensor:
+    """Next-token logits of every pathway's knockout in every window: float32 `[P, W, V]`.
+
+    Args:
+        dense: the prompt's recorded pass.
+        pathways: what is removed.
+        windows: the layers of each knockout, consecutive and ascending.
+
+    Raises:
+        NumericError: a logit is NaN or infinite.
+    """
+    length = dense.replay.segments.shape[1]
+    result = dense.logits.repeat(len(pathways), len(windows), 1)
+    starts = [_first_changed(dense.replay, pathway) for pathway in pathways]
+    for row, group in groupby(sorted(range(len(pathways)), key=starts.__getitem__),
+                              key=starts.__getitem__):  # fmt: skip
+        if row == length:  # The prompt has no such edge.
+            continue
+        indices = list(group)
+        together = max(1, MAX_KEYS // (len(indices) * length))
+        for first in range(0, len(windows), together):
+            some = range(first, min(first + together, len(windows)))
+            logits = _run(dense, [pathways[i] for i in indices], [windows[w] for w in some], row)
+            for position, index in enumerate(indices):
+                result[index, some] = logits[position]
+    if not torch.isfinite(result).all():
+        raise NumericError("the model's logits are NaN or infinite")
+    return result
+
+
+def _run(
+    dense: DensePass, pathways: Sequence[Pathway], windows: Sequence[Sequence[int]], row: int
+) -> Tensor:
+    """Logits `[P, W, V]` of pathways that first change `row`."""
+    replay = dense.replay
+    role, frame = replay.segments.role, replay.segments.frame
+    edges = None
+    length = role.shape[1]
+    if (len(pathways) + 1) * (length - row) * length <= MAX_EDGES:
+        tables = [_table(pathways, i) for i in range(len(pathways) + 1)]
+        edges = torch.cat([allowed_edges(role, frame, t, length - row)[0] for t in tables])
+        edges = edges.to(dense.inputs[0].device)
+    rows = _Rows(dense, pathways, row, edges)
+    hidden: Tensor | None = None
+    order: list[int] = []
+    for index, layer in enumerate(replay.text_model.layers):
+        for number, window in enumerate(windows):
+            if window[0] == index:
+                order.append(number)
+                rows.pathway += range(len(pathways))
+                rows.layers += [window] * len(pathways)
+                entering = dense.inputs[index][:, row:].expand(len(pathways), -1, -1)
+                # A layer may live on another device than the one before it.
+                hidden = entering if hidden is None else torch.cat([hidden.to(entering), entering])
+        if hidden is None:
+            continue
+        kwargs = {k: _from_row(k, v, row) for k, v in dense.kwargs[index].items()}
+        kwargs |= {"past_key_values": rows, "prune": rows}
+        hidden = _hidden(layer(hidden, **kwargs))
+        added = dense.added[index]
+        if added is not None:
+            hidden = hidden + added[:, row:]
+    assert hidden is not None
+    final = replay.text_model.norm(hidden[:, -1])
+    logits = replay.model.get_output_embeddings()(final).float()
+    by_window = logits.unflatten(0, (len(windows), len(pathways)))
+    return by_window[torch.tensor(order).argsort()].transpose(0, 1)
