@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 from transformers.utils import logging
 
@@ -54,8 +55,8 @@ def _check(folder: Path) -> None:
     family = family_of_model_type(model_type)
     try:
         family.check(AutoConfig.from_pretrained(folder))
-    except (ValueError, TypeError, AttributeError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except (StrictDataclassError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0].rstrip(":")
         raise BadInputError(f"{folder}/config.json: not a {model_type} model: {reason}") from None
     if not any(folder.glob("*.safetensors")):
         raise BadInputError(
