@@ -215,6 +215,7 @@ def main() -> None:
             for name, (way, _, _) in ways.items():
                 with way():
                     run = measure(model, inputs, args.batch, now)
+                print(f"{turn}/{args.runs} {name}: prefill {run.llm:.0f} ms", flush=True)
                 if turn:  # the first is the warm-up
                     runs[name].append(run)
         reference = runs["masked"][0].logits

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 from transformers import AttentionInterface, AttentionMaskInterface
 
@@ -34,6 +35,7 @@ class Enforcer(Protocol):
         ...
 
 
+@torch.compiler.disable
 def _attention(
     module: Any,
     query: Tensor,

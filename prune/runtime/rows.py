@@ -21,21 +21,20 @@ def rows_of(chosen: Tensor) -> Tensor:
 
 
 def within(rows: Tensor, outer: Tensor, size: int) -> Tensor:
-    """Where the columns `rows` `[B, n]` stand in `outer` `[B, m]`, which holds them; below `size`.
-
-    Places of `NO_TOKEN` are 0: what is taken from there is never read.
-    """
+    """Places of the columns `rows` `[B, n]` in `outer` `[B, m]`, which holds them; all < `size`."""
     place = torch.zeros(len(outer), size + 1, dtype=torch.long)
     place.scatter_(1, outer.where(outer >= 0, size), torch.arange(outer.shape[1]).expand_as(outer))
-    return place.gather(1, rows.clamp(min=0))
+    return place.gather(1, rows.clamp(min=0)).where(rows >= 0, NO_TOKEN)
 
 
 def take(x: Tensor, rows: Tensor, axis: int = 1) -> Tensor:
     """The tokens `rows` `[B, n]` of `x`, whose tokens lie along `axis`, right after the batch.
 
     The batch of `x` may be 1; axes before it are kept, as in position embeddings `[3, B, S, D]`.
+    Where there is no token stands a copy of the first, which nothing reads.
     """
     axis %= x.ndim
+    rows = rows.clamp(min=0)
     if (rows == rows[:1]).all():
         return x.index_select(axis, rows[0].to(x.device))
     rows = rows.to(x.device)

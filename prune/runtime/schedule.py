@@ -88,6 +88,8 @@ def schedule(
         wanted = state[layer] >= least
         if wanted.tobytes() not in rows:
             found = rows_of(_of_roles(role, wanted))
+            if not found.shape[1]:  # a chunk without a needed token: modules cannot run on nothing
+                found = torch.full((len(role), 1), NO_TOKEN)
             rows[wanted.tobytes()] = everything if found.shape == everything.shape else found
         return rows[wanted.tobytes()]
 
