@@ -131,8 +131,7 @@ class Tiny:
             with torch.no_grad():
                 for weight in model.parameters():
                     if weight.ndim > 1:
-                        fan_in = 4 if weight.shape[0] == 320 else weight[0].numel()
-                        weight.normal_(0, fan_in**-0.5, generator=generator)
+                        weight.normal_(0, 0.5 * weight[0].numel() ** -0.5, generator=generator)
             self._model.append(model)
         return self._model[0]
 
