@@ -230,10 +230,16 @@ def parity(out: Tensor, q: Tensor, k: Tensor, v: Tensor, layout: Layout, table: 
 
 
 def timed(runs: dict[str, Run], rounds: int, cuda: bool) -> dict[str, list[float]]:
-    """Milliseconds of each variant, in turn, after two warm-up rounds."""
+    """Milliseconds of each variant, after two warm-up rounds.
+
+    The order rotates, since the first after a long variant finds the caches full of its data.
+    """
     times: dict[str, list[float]] = {name: [] for name in runs}
+    names = list(runs)
     for i in range(rounds + 2):
-        for name, run in runs.items():
+        shift = i % len(names)
+        for name in names[shift:] + names[:shift]:
+            run = runs[name]
             if cuda:
                 begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
                 begin.record()

@@ -13,8 +13,9 @@ HERE = Path(__file__).parent
 @pytest.mark.skipif(torch.cuda.is_available(), reason="the cases run on the GPU itself")
 def test_triton_cases_in_the_interpreter() -> None:
     """Triton interprets or compiles for a whole process, so its cases get one of their own."""
+    options = ["-q", "-p", "no:cacheprovider", "-m", "not gpu"]
     child = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", HERE / "triton_cases"],
+        [sys.executable, "-m", "pytest", *options, HERE / "triton_cases"],
         env=os.environ | {"TRITON_INTERPRET": "1"},
         cwd=HERE,
         capture_output=True,
