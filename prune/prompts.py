@@ -15,7 +15,8 @@ _TURN_ENDS = re.compile(
     r"\s*(?:ASSISTANT:|<\|im_end\|>|<\|im_start\|>assistant|<\|eot_id\|>|<\|assistant\|>|"
     r"<end_of_utterance>|Assistant:|</s>|\[/INST\])"
 )
-_TURN_STARTS = re.compile(r"(?:\s|USER:|User:|<[|/a-z_]+\|?>|\buser\b)*")
+# What ends a video may hold the last frame's time: GLM's "<|end_of_image|>3<|end_of_video|>".
+_TURN_STARTS = re.compile(r"(?:\s|USER:|User:|<[|/a-z_]+\|?>|\d+(?=<\|)|\buser\b)*")
 
 
 def letter(index: int) -> str:

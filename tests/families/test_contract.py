@@ -14,6 +14,7 @@ import prune
 from prune.families import families
 from prune.identity import geometry
 from prune.plan.plan import Plan
+from prune.runtime.replay import capture
 from prune.segments import Role, Segments, segment
 from tests.families.reference import masked_logits, random_plan, sealed_plan
 from tests.families.specimen import Prompt, Tiny, tiny_of
@@ -75,6 +76,12 @@ def test_text_of_every_role_is_the_source(tiny: Tiny, count: int) -> None:
     assert (role >= 0).all() and role[-1] == Role.LAST
 
 
+def test_a_question_without_a_label_or_options(tiny: Tiny) -> None:
+    ids, segments = layout(tiny, (BEFORE, 3, " What is 3? ASSISTANT: "))
+    text = tiny.processor.tokenizer.decode(ids[0, segments.role[0] == Role.QUESTION])
+    assert text.strip() == "What is 3?"
+
+
 @pytest.mark.parametrize("count", [1, 2, 3, 8, 15])
 def test_every_frame_has_its_tokens(tiny: Tiny, count: int) -> None:
     _, segments = layout(tiny, (BEFORE, count, AFTER))
@@ -110,6 +117,32 @@ def test_frames_are_numbered_through_several_videos(tiny: Tiny) -> None:
     assert " and then " in tiny.processor.tokenizer.decode(middle)
     assert set(segments.row(0).role[0].tolist()) == {Role.SYSTEM, Role.LAST}
     assert segments.frame[0].max() == -1
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("count", [1, 5])
+def test_frames_are_the_pixels_ones(running: Tiny, count: int) -> None:
+    """Change the pixels of one temporal unit: exactly its tokens get other embeddings."""
+    inputs = running.inputs((BEFORE, count, AFTER))
+    name = "pixel_values_videos" if "pixel_values_videos" in inputs else "pixel_values"
+    pixels = inputs[name]
+    axis = 1 if pixels.ndim == 5 else 0
+    units = len(running.specimen.units(count))
+    size = pixels.shape[axis] // units
+
+    def embedded(changed: Tensor) -> Tensor:
+        given = BatchFeature({**inputs, name: changed})
+        return capture(running.model, running.processor, given).kwargs["inputs_embeds"][0]
+
+    clean = embedded(pixels)
+    segments = segment(running.processor, inputs)
+    frame = segments.frame[0].masked_fill(segments.role[0] != Role.VIDEO, -1)
+    if running.family.extra_tokens:
+        frame[(frame >= 0).nonzero()[-running.family.extra_tokens :]] = -1
+    for unit in range(units):
+        changed = pixels.clone()
+        changed.narrow(axis, unit * size, size).add_(1)
+        assert torch.equal((embedded(changed) != clean).any(-1), frame == unit)
 
 
 def assert_close(a: Tensor, b: Tensor) -> None:
