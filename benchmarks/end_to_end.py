@@ -41,7 +41,10 @@ from prune.tiny.processor import TinyProcessor
 
 RESULTS = Path(__file__).parent / "results"
 SYSTEM_TOKENS = 40
-DECODE_STEPS = 8
+DECODE_STEPS = 4
+WARMUP_FRAMES = 2
+"""A short clip meets every kernel; a whole first run would take minutes on a CPU."""
+
 TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.25, torch.float16: 0.05}
 """Largest difference of an answer logit between two ways to compute one model; logits are O(1)."""
 
@@ -174,7 +177,15 @@ def main() -> None:
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument(
+        "--clock",
+        choices=["wall", "cpu"],
+        default="wall",
+        help="cpu: time of this process, for one thread on a machine that others use too",
+    )
     args = parser.parse_args()
+    torch.set_num_threads(args.threads)
     dtype, shape = getattr(torch, args.dtype), SHAPES[args.shape]
     model, processor = build(shape, args.tokens, args.device, dtype)
     plan = scaled_plan(model, shape.preset)
@@ -182,7 +193,7 @@ def main() -> None:
     def now() -> float:
         if args.device == "cuda":
             torch.cuda.synchronize()
-        return 1000 * time.perf_counter()
+        return 1000 * (time.process_time() if args.clock == "cpu" else time.perf_counter())
 
     marks: list[float] = []
     text_model = model.model.language_model
@@ -206,18 +217,17 @@ def main() -> None:
             "masked": (_way(model, plan, processor, "none"), pruned.mask_flops, dense.kv_bytes),
             "pruned": (_way(model, plan, processor, "all"), pruned.flops, pruned.kv_bytes),
         }
-        multi = cost_of(plan.reach, segments, sizes, "multi_turn").kv_bytes
-        ways["pruned, multi turn"] = (
-            _way(model, plan, processor, "all", "multi_turn"), pruned.flops, multi,
-        )  # fmt: skip
+        short = {k: v.to(args.device) for k, v in prompt(processor, WARMUP_FRAMES, dtype).items()}
+        for way, _, _ in ways.values():
+            with way():
+                measure(model, short, args.batch, now)
         runs: dict[str, list[Run]] = {name: [] for name in ways}
-        for turn in range(args.runs + 1):
+        for turn in range(args.runs):
             for name, (way, _, _) in ways.items():
                 with way():
                     run = measure(model, inputs, args.batch, now)
-                print(f"{turn}/{args.runs} {name}: prefill {run.llm:.0f} ms", flush=True)
-                if turn:  # the first is the warm-up
-                    runs[name].append(run)
+                print(f"{turn + 1}/{args.runs} {name}: {run.llm:.0f} ms, {run.step}", flush=True)
+                runs[name].append(run)
         reference = runs["masked"][0].logits
         rows = []
         for name, (_, flops, kv_bytes) in ways.items():
@@ -225,7 +235,7 @@ def main() -> None:
             if name != "dense" and not error <= TOLERANCE[dtype]:
                 raise SystemExit(f"{name}: a logit is off by {error}: no row is written")
             common = {
-                **conditions(model, threads=str(torch.get_num_threads())),
+                **conditions(model, clock=args.clock),
                 "sdpa": "flash (cpu)" if args.device == "cpu" else "torch default",
                 "shape": args.shape,
                 "plan": plan.name,
@@ -235,17 +245,23 @@ def main() -> None:
                 "variant": name,
                 "parity": "" if name == "dense" else f"{error:.1e}",
             }
-            rows += _rows(common, runs["dense"], runs[name], dense, flops, kv_bytes, args)
-        _write(rows, model, args.device)
+            rows += _rows(common, runs["dense"], runs[name], dense, flops, kv_bytes)
+        multi = cost_of(plan.reach, segments, sizes, "multi_turn")
+        with prune.apply(model, plan, processor=processor, mode="multi_turn"):
+            kept = measure(model, inputs, 1, now)
+        error = float((kept.logits - reference).abs().max())
+        turns = {**common, "variant": "pruned, multi turn", "parity": f"{error:.1e}"}
+        kept_rows = _rows(turns, runs["dense"][:1], [kept], dense, multi.flops, multi.kv_bytes)
+        _write([*rows, kept_rows[-1]], model, args.device)
 
 
-def _way(model: Any, plan: Plan, processor: Any, skip: Any, mode: Any = "single_turn") -> Any:
-    return lambda: prune.apply(model, plan, processor=processor, skip=skip, mode=mode)
+def _way(model: Any, plan: Plan, processor: Any, skip: Any) -> Any:
+    return lambda: prune.apply(model, plan, processor=processor, skip=skip)
 
 
 def _rows(
     common: dict[str, Any], dense: list[Run], runs: list[Run], cost: Cost, flops: float,
-    kv_bytes: int, args: argparse.Namespace,
+    kv_bytes: int,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """One row a quantity; `ratio` is the median over rounds of dense over this variant."""
     series = {
@@ -266,7 +282,7 @@ def _rows(
                 "median": round(float(middle), 2),
                 "p20": round(float(low), 2),
                 "p80": round(float(high), 2),
-                "runs": args.runs,
+                "runs": len(runs),
                 "ratio": round(ratio, 3),
                 "predicted": predicted if predicted == "" else round(predicted, 3),
             }

@@ -12,6 +12,7 @@ from transformers.utils import logging
 from prune.errors import BadInputError, RefusedError
 from prune.families import family_of_model_type
 from prune.identity import geometry, weights_sha256
+from prune.plan.liveness import Mode
 from prune.plan.plan import Plan
 from prune.plan.schema import ModelId
 from prune.runtime.apply import attach
@@ -91,9 +92,15 @@ class Opened:
 
 
 def open_model(
-    name: str | Path, device_map: Any = None, dtype: Any = "auto", dense: bool = False
+    name: str | Path,
+    device_map: Any = None,
+    dtype: Any = "auto",
+    dense: bool = False,
+    mode: Mode = "single_turn",
 ) -> Opened:
     """Load a model and its processor; an exported one runs under its plan unless `dense`.
+
+    Its cache keeps what its answer may read, or in `multi_turn` what follow-up questions may.
 
     Raises:
         BadInputError: the folder is missing, incomplete or of an unknown family.
@@ -120,11 +127,16 @@ def open_model(
     if (folder / PLAN_FILE).is_file() and not dense:
         plan = Plan.load(folder / PLAN_FILE)
         plan.check_model(identity)
-        attach(model, plan, processor)
+        attach(model, plan, processor, mode=mode)
     return Opened(model, processor, folder, identity, plan)
 
 
-def load(name: str | Path, device_map: Any = None, dtype: Any = "auto") -> tuple[Any, Any]:
+def load(
+    name: str | Path,
+    device_map: Any = None,
+    dtype: Any = "auto",
+    mode: Mode = "single_turn",
+) -> tuple[Any, Any]:
     """`(model, processor)` of a folder that `prune export` wrote; it runs pruned.
 
     The model is an ordinary transformers model: `forward` and `generate` just work. A folder
@@ -134,9 +146,10 @@ def load(name: str | Path, device_map: Any = None, dtype: Any = "auto") -> tuple
     Args:
         name: folder, hub id or `tiny`.
         device_map, dtype: as in transformers' `from_pretrained`.
+        mode: "multi_turn" keeps the keys that follow-up questions may read.
 
     Raises:
         BadInputError, RefusedError: as in `open_model`.
     """
-    opened = open_model(name, device_map, dtype)
+    opened = open_model(name, device_map, dtype, mode=mode)
     return opened.model, opened.processor

@@ -81,7 +81,7 @@ class _Session:
         known = ledger_of(cache, self.owner).segments.resized(start)
         if self.skip == "all" and self.mode == "single_turn" and (known.role == Role.VIDEO).any():
             raise RefusedError(
-                "the cache kept only what its own answer reads: apply the plan with "
+                "the cache kept only what its own answer reads: apply or load the plan with "
                 'mode="multi_turn" to ask follow-up questions'
             )
         return follow_up(self.processor, ids, kwargs.get("attention_mask"), known)
