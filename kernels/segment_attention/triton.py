@@ -86,18 +86,19 @@ def segment_kernel(
     own = tl.load(item + 10)
     slot = tl.load(item + 11)
 
-    stride_qb = stride_qb * ALIGN
-    stride_qh = stride_qh * ALIGN
-    stride_qs = stride_qs * ALIGN
-    stride_kb = stride_kb * ALIGN
-    stride_kh = stride_kh * ALIGN
-    stride_ks = stride_ks * ALIGN
-    stride_vb = stride_vb * ALIGN
-    stride_vh = stride_vh * ALIGN
-    stride_vs = stride_vs * ALIGN
-    stride_ob = stride_ob * ALIGN
-    stride_oh = stride_oh * ALIGN
-    stride_os = stride_os * ALIGN
+    # The interpreter takes an integer's width from its value, not from its annotation.
+    stride_qb = stride_qb.to(tl.int64) * ALIGN
+    stride_qh = stride_qh.to(tl.int64) * ALIGN
+    stride_qs = stride_qs.to(tl.int64) * ALIGN
+    stride_kb = stride_kb.to(tl.int64) * ALIGN
+    stride_kh = stride_kh.to(tl.int64) * ALIGN
+    stride_ks = stride_ks.to(tl.int64) * ALIGN
+    stride_vb = stride_vb.to(tl.int64) * ALIGN
+    stride_vh = stride_vh.to(tl.int64) * ALIGN
+    stride_vs = stride_vs.to(tl.int64) * ALIGN
+    stride_ob = stride_ob.to(tl.int64) * ALIGN
+    stride_oh = stride_oh.to(tl.int64) * ALIGN
+    stride_os = stride_os.to(tl.int64) * ALIGN
 
     # With PACK == 1 a tile is rows of one head; otherwise it holds all query heads of a KV head.
     tile = group * tiles_per_group + program % tiles_per_group
@@ -212,9 +213,9 @@ def merge_kernel(
     rows = tl.load(merge + 3)
     slot = tl.load(merge + 4)
     slot_end = tl.load(merge + 5)
-    stride_ob = stride_ob * ALIGN
-    stride_oh = stride_oh * ALIGN
-    stride_os = stride_os * ALIGN
+    stride_ob = stride_ob.to(tl.int64) * ALIGN
+    stride_oh = stride_oh.to(tl.int64) * ALIGN
+    stride_os = stride_os.to(tl.int64) * ALIGN
 
     in_group = tl.program_id(0) % heads_per_group
     head = group * heads_per_group + in_group

@@ -3,11 +3,11 @@
 import pytest
 import segment_oracle as oracle
 import torch
-from segment_cases import Case
+from segment_cases import FRAME_LOCAL, Case, prompt, table
 from segment_tolerances import FLOAT64_ERROR, assert_gates, assert_lse
 from torch import Tensor
 
-from prune.kernels import segment_attention
+from prune.kernels import prepare, segment_attention
 
 
 def poison_empty(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,3 +92,33 @@ def check_matches_reference(case: Case) -> None:
         assert torch.isfinite(got).all() or name == "lse", f"{case.name}: {name} is not finite"
         equal = torch.isclose(expected, got, rtol=FLOAT64_ERROR, atol=FLOAT64_ERROR)
         assert equal.all(), f"{case.name}: {name} differs by {(expected - got).abs().max():.1e}"
+
+
+def check_memory_is_linear(
+    impl: str, dtype: torch.dtype, device: str | torch.device = "cpu", backward: bool = False
+) -> None:
+    """The largest tensor any operator returns stays linear in the number of tokens."""
+    largest = {}
+    for frames in (8, 32):
+        case = Case("memory", *prompt(frames, tokens=16, text=20), table(**FRAME_LOCAL))
+        inputs = [x.requires_grad_(backward) for x in case.tensors(dtype, device)]
+        layout = prepare(case.role, case.frame)
+        with LargestTensor() as seen:
+            out = segment_attention(*inputs, layout, None, case.reach, impl=impl)
+            if backward:
+                out.sum().backward()
+        largest[frames] = seen.elements
+    assert largest[32] <= 4.5 * largest[8], largest
+
+
+class LargestTensor(torch.utils._python_dispatch.TorchDispatchMode):
+    """Elements of the largest storage that an operator returned while the mode was on."""
+
+    elements = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        result = func(*args, **(kwargs or {}))
+        for x in result if isinstance(result, tuple | list) else (result,):
+            if isinstance(x, torch.Tensor):
+                self.elements = max(self.elements, x.untyped_storage().nbytes() // x.element_size())
+        return result

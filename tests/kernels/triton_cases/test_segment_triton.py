@@ -10,6 +10,7 @@ from segment_cases import FRAME_LOCAL, Case, large, named, prompt, random_case, 
 from segment_checks import (
     check_batch_and_run_invariance,
     check_matches_oracle,
+    check_memory_is_linear,
     check_removed_keys_do_not_matter,
 )
 
@@ -74,6 +75,23 @@ def test_memory_orders_do_not_matter() -> None:
     # Strides that 16 bytes do not divide.
     odd = [torch.nn.functional.pad(x, (0, 3))[..., :16] for x in (q, k, v)]
     assert torch.equal(segment_attention(*odd, *case.layout, impl="triton"), expected)
+
+
+def test_no_allocation_grows_with_the_square() -> None:
+    check_memory_is_linear("triton", torch.float16, DEVICE)
+
+
+def test_strides_beyond_32_bits() -> None:
+    case = Case("far", *prompt(), table(**FRAME_LOCAL))
+    q, k, v = case.tensors(torch.float16, DEVICE)
+    expected = segment_attention(q, k, v, *case.layout, impl="triton")
+    # On a CPU the pages between the two heads are never touched, and so never exist.
+    buffer = torch.empty(2**31 + 3 * q[0, 0].numel(), dtype=q.dtype, device=DEVICE)
+    far = []
+    for i, x in enumerate((q, k, v)):
+        strides = (0, 2**31, x.shape[3], 1)
+        far.append(buffer.as_strided(x.shape, strides, i * x[0, 0].numel()).copy_(x))
+    assert torch.equal(segment_attention(*far, *case.layout, impl="triton"), expected)
 
 
 def test_refuses_what_it_cannot_do() -> None:
