@@ -58,7 +58,9 @@ def _check(folder: Path) -> None:
         family.check(AutoConfig.from_pretrained(folder))
     except (StrictDataclassError, ValueError) as error:
         reason = str(error).strip().splitlines()[0].rstrip(":")
-        raise BadInputError(f"{folder}/config.json: not a {model_type} model: {reason}") from None
+        raise BadInputError(
+            f"{folder}/config.json: not a configuration of {model_type}: {reason}"
+        ) from None
     if not any(folder.glob("*.safetensors")):
         raise BadInputError(
             f"{folder}: no .safetensors weights in it (pickled weights are not read)"

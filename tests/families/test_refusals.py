@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,6 +18,8 @@ from transformers import (
 import prune
 from prune.errors import BadInputError, PruneError, RefusedError
 from prune.families import family_of_model_type
+from prune.plan.plan import Plan
+from prune.runtime.apply import attach
 from prune.segments import segment
 from tests.families.specimen import tiny_of
 
@@ -41,6 +44,8 @@ if hasattr(transformers, "Molmo2Config"):
 def test_attention_that_no_plan_describes(config: Any, reason: str, tmp_path: Path) -> None:
     with pytest.raises(RefusedError, match=f"^{config.model_type}: .*{reason}"):
         family_of_model_type(config.model_type).check(config)
+    with pytest.raises(RefusedError, match=reason):
+        attach(SimpleNamespace(config=config), Plan.preset("llava-next-7b"), processor=None)
     config.save_pretrained(tmp_path)
     with pytest.raises(RefusedError, match=reason):
         prune.load(tmp_path)  # there are no weights in the folder, and none are looked for
@@ -62,7 +67,11 @@ def test_a_window_wider_than_the_context_is_none() -> None:
     ("config", "error", "line"),
     [
         ({"model_type": "llama"}, BadInputError, "unsupported model type 'llama'"),
-        ({"model_type": "internvl", "text_config": "big"}, BadInputError, "not a internvl model"),
+        (
+            {"model_type": "internvl", "text_config": "big"},
+            BadInputError,
+            "not a configuration of internvl",
+        ),
     ],
 )
 def test_before_the_weights(
