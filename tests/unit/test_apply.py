@@ -76,11 +76,14 @@ def test_forward_equals_explicit_masks(tiny: Opened, inputs: BatchFeature) -> No
 
 @torch.no_grad()
 def test_a_plan_that_removes_nothing_is_the_dense_model(tiny: Opened, inputs: BatchFeature) -> None:
-    dense = tiny.model(**inputs).logits
-    with prune.apply(tiny.model, Plan.dense(tiny.id), processor=tiny.processor):
+    dense, plan = tiny.model(**inputs).logits, Plan.dense(tiny.id)
+    with prune.apply(tiny.model, plan, processor=tiny.processor, skip="none"):
         same = tiny.model(**inputs).logits
     real = inputs["attention_mask"].bool()
     torch.testing.assert_close(same[real], dense[real], atol=1e-4, rtol=1e-4)
+    with prune.apply(tiny.model, plan, processor=tiny.processor):
+        last = tiny.model(**inputs).logits[:, -1]
+    torch.testing.assert_close(last, dense[:, -1], atol=1e-4, rtol=1e-4)
 
 
 @torch.no_grad()
