@@ -24,6 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.attention.bias import causal_lower_right
 
 from prune.kernels import ALL, NONE, Layout, allowed_edges, prepare, segment_attention
 
@@ -135,15 +136,22 @@ def dense_backends(q: Tensor) -> list[SDPBackend]:
 
 
 def dense(q: Tensor, k: Tensor, v: Tensor, backend: SDPBackend) -> Run:
-    """Causal attention over everything; also for the last rows, where no dense kernel masks."""
+    """Causal attention over everything, of all rows or of the last ones."""
     gqa = q.shape[1] != k.shape[1]
     if backend == SDPBackend.EFFICIENT_ATTENTION and gqa:
         k, v = (x.repeat_interleave(q.shape[1] // x.shape[1], 1) for x in (k, v))
-    whole = q.shape[2] == k.shape[2]
+    rows, keys = q.shape[2], k.shape[2]
+    whole = rows == keys
+    mask = None
+    if not whole:
+        # CUDA's kernels know this mask by name; the CPU's need it as a tensor.
+        mask = causal_lower_right(rows, keys)
+        if not q.is_cuda:
+            mask = torch.ones(rows, keys, dtype=torch.bool).tril(keys - rows)
 
     def run() -> Tensor:
         with sdpa_kernel([backend]) if q.is_cuda else nullcontext():
-            return F.scaled_dot_product_attention(q, k, v, is_causal=whole, enable_gqa=gqa)
+            return F.scaled_dot_product_attention(q, k, v, mask, is_causal=whole, enable_gqa=gqa)
 
     return run
 

@@ -11,8 +11,8 @@ import numpy as np
 from prune.bench import bench, conditions
 from prune.edges import EdgeHistogram, edge_histogram
 from prune.errors import BadInputError
-from prune.evaluate.answers import Answer, Prepared, answer, prepare
-from prune.evaluate.random_edges import random_edges
+from prune.evaluate.answers import Prepared, answer, prepare, under
+from prune.evaluate.random_edges import random_logits
 from prune.evaluate.stats import bootstrap_band
 from prune.models import Opened
 from prune.pathways import PUBLISHED, Reach, dense_reach
@@ -20,7 +20,6 @@ from prune.plan.cost import Geometry, cost_of, dense_cost
 from prune.plan.plan import Plan
 from prune.plan.search import Found, Score, candidates, search
 from prune.result import AccuracyReport, CostRow, Curve, Flow, Result, accuracy_report
-from prune.runtime.enforce import PlanEnforcer
 from prune.runtime.replay import read
 from prune.samples import Sample, load_samples
 from prune.segments import Segments
@@ -37,18 +36,6 @@ GIVE_UP = 2
 """Answers by which a plan may be below its budget, part of the way, before its run is given up."""
 
 RANDOM_SEEDS = 5
-
-
-def _answers(
-    opened: Opened, batches: Sequence[Prepared], reach: Reach, on_done: Any
-) -> list[Answer]:
-    return answer(
-        opened.model,
-        opened.processor,
-        batches,
-        lambda replay, samples: PlanEnforcer(reach, replay.segments),
-        on_done,
-    )
 
 
 def typical_prompt(batches: Sequence[Prepared]) -> Segments:
@@ -112,7 +99,8 @@ def find_plan(
         seen: list[tuple[bool, float]] = []
         for batch in batches:
             seen += [
-                (a.correct, a.p_true) for a in _answers(opened, [batch], reach, lambda n: None)
+                (a.correct, a.p_true)
+                for a in answer(opened.model, opened.processor, [batch], under(reach))
             ]
             # The samples that a given-up plan was spared count as the dense model's.
             likely = Score(*(100 * np.mean(seen + dense[len(seen) :], axis=0)).tolist())
@@ -143,17 +131,10 @@ def compare(
     """Answers of the dense model, of the plan, and of random edges at the same budget."""
     count = sum(len(b.samples) for b in batches)
     with progress("Answering held-out questions", count * (2 + RANDOM_SEEDS)) as advance:
-        dense = _answers(opened, batches, dense_reach(plan.num_layers), advance)
-        pruned = _answers(opened, batches, plan.reach, advance)
-        random = [
-            answer(
-                opened.model,
-                opened.processor,
-                batches,
-                partial(random_edges, reach=plan.reach, seed=seed),
-                advance,
-            )
-            for seed in range(RANDOM_SEEDS)
+        runs = [under(dense_reach(plan.num_layers)), under(plan.reach)]
+        runs += [partial(random_logits, reach=plan.reach, seed=s) for s in range(RANDOM_SEEDS)]
+        dense, pruned, *random = [
+            answer(opened.model, opened.processor, batches, run, advance) for run in runs
         ]
     return accuracy_report(dense, pruned, random)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from prune.bench import bench
 from prune.errors import BadInputError, RefusedError
-from prune.evaluate.answers import Answer, answer, prepare
+from prune.evaluate.answers import Answer, answer, prepare, under
 from prune.export import check_target, export
 from prune.measure import BATCH, Progress, find_plan, flow_of, measure_plan, split_samples
 from prune.models import PLAN_FILE, Opened, open_model
@@ -16,7 +16,6 @@ from prune.report.figures import flow_figure, save_figure
 from prune.report.page import write_report
 from prune.result import FILE as REPORT_FILE
 from prune.result import LatencyRow, Result
-from prune.runtime.enforce import PlanEnforcer
 from prune.runtime.replay import read
 from prune.samples import Sample, load_samples
 from prune.tiny.benchmark import write_benchmark
@@ -154,13 +153,7 @@ def evaluate_model(
     if not batches:
         raise BadInputError(f"no sample could be used: {next(iter(failed.values()))}")
     with progress("Answering", len(samples)) as advance:
-        answers = answer(
-            opened.model,
-            opened.processor,
-            batches,
-            lambda replay, _: PlanEnforcer(reach, replay.segments),
-            advance,
-        )
+        answers = answer(opened.model, opened.processor, batches, under(reach), advance)
     return answers, failed
 
 

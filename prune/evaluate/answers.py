@@ -1,4 +1,4 @@
-"""What a model answers under an enforcer: one `Answer` a sample."""
+"""What a model answers under a plan or a mask: one `Answer` a sample."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from prune.attention import Enforcer, seam
+from prune.attention import seam
 from prune.errors import PruneError
+from prune.pathways import Reach
+from prune.runtime.prefill import pruned_logits
 from prune.runtime.replay import Clip, Replay, capture, decode, encode, letter_ids
 from prune.samples import Sample
-
-MakeEnforcer = Callable[[Replay, Sequence[Sample]], Enforcer]
-"""An enforcer for a batch of prompts."""
 
 
 @dataclass(frozen=True)
@@ -76,21 +76,27 @@ def prepare(
     return batches, failed
 
 
+RunBatch = Callable[[Prepared], Tensor]
+"""Runs a batch of prompts: next-token logits `[B, V]`. See `under`."""
+
+
+def under(reach: Reach) -> RunBatch:
+    """Run prompts under a reach table, as an export does: without dead states."""
+    return lambda batch: pruned_logits(batch.replay, reach)
+
+
 def answer(
     model: Any,
     processor: Any,
     batches: Iterable[Prepared],
-    make_enforcer: MakeEnforcer,
+    run: RunBatch,
     on_done: Callable[[int], None] = lambda n: None,
 ) -> list[Answer]:
-    """Answer every prepared sample under the enforcers that `make_enforcer` builds."""
+    """Answer every prepared sample from the logits that `run` returns."""
     answers = []
     with seam(model):
         for batch in batches:
-            enforcer = make_enforcer(batch.replay, batch.samples)
-            for sample, logits in zip(
-                batch.samples, batch.replay.last_logits(enforcer).cpu(), strict=True
-            ):
+            for sample, logits in zip(batch.samples, run(batch).cpu(), strict=True):
                 ids = letter_ids(processor, sample.letters)
                 p = torch.softmax(logits[ids], 0)
                 choice = int(p.argmax())

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from prune.evaluate.answers import Prepared
 from prune.kernels import allowed_edges
 from prune.pathways import Reach, dense_reach
 from prune.runtime.enforce import MaskEnforcer
@@ -55,3 +56,8 @@ def random_edges(
             flat[rng.permutation(outside)[: max(0, share - len(inside))]] = False
     choice = torch.arange(num_layers * len(samples)).reshape(num_layers, -1)
     return MaskEnforcer(torch.from_numpy(masks.reshape(-1, width, width)), choice)
+
+
+def random_logits(batch: Prepared, reach: Reach, seed: int) -> torch.Tensor:
+    """Next-token logits `[B, V]` of a batch under `random_edges`."""
+    return batch.replay.last_logits(random_edges(batch.replay, batch.samples, reach, seed))

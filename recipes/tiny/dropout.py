@@ -1,8 +1,8 @@
-"""Pathway dropout: in each step some pathways are cut in some layers, the deeper the more often.
+"""Pathway dropout: in every second step some attention pathways are cut in some layers.
 
-The linear rule of stochastic depth (arXiv 1603.09382, section 3), applied to attention pathways. A
-model of two million parameters uses every edge it has; a large one has slack. This gives `tiny`
-the slack, without which there is nothing to prune.
+Stochastic depth (arXiv 1603.09382) for attention pathways. A model of three million parameters uses
+every edge it has; a large one has slack, and its last layers do without the video. This gives
+`tiny` the slack, without which there is nothing to prune.
 """
 
 import random
@@ -12,20 +12,22 @@ from batches import Batch
 from model import FRAMES, TOKENS_PER_FRAME
 
 from prune.kernels import allowed_edges
-from prune.pathways import REMOVABLE, Reach, dense_reach, remove_pathway
+from prune.pathways import REMOVABLE, VIDEO, Reach, dense_reach, remove_pathway
 from prune.segments import Role
 
-FULL_FROM = 8
-"""Layers from this one on are cut at the step's whole rate."""
+VIDEO_SOURCES = [p for p in REMOVABLE if p.keys == VIDEO or p.queries == VIDEO]
 
 
 def draw_reach(num_layers: int, rate: float, rng: random.Random) -> Reach:
-    """A reach table that lacks each pathway in layer `l` with chance `rate * min(1, l / 8)`."""
+    """A reach table without each pathway in each layer with chance `rate`.
+
+    From a layer on that is drawn from the second half, nothing reads the video any more.
+    """
     reach = dense_reach(num_layers)
+    end = rng.randint(num_layers // 2, num_layers)
     for layer in range(num_layers):
-        chance = rate * min(1.0, (layer + 1) / FULL_FROM)
         for pathway in REMOVABLE:
-            if rng.random() < chance:
+            if rng.random() < rate or (layer >= end and pathway in VIDEO_SOURCES):
                 remove_pathway(reach, pathway, [layer])
     return reach
 

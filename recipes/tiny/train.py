@@ -127,7 +127,7 @@ def main() -> None:
     parser.add_argument("--vision-minutes", type=float, default=5, help="of the first lesson")
     parser.add_argument("--resume", type=Path, help="go on from these weights, vision learnt")
     parser.add_argument("--skip", type=int, default=0, help="lessons to leave out")
-    parser.add_argument("--dropout", type=float, default=0.9, help="highest rate of a step")
+    parser.add_argument("--dropout", type=float, default=0.8, help="highest rate of a step")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
 
@@ -143,6 +143,7 @@ def main() -> None:
         pretrain_vision(model, tokenizer, args.vision_minutes, args.seed)
     packer = Packer(tokenizer, "train", seed=args.seed)
     layers, rng = model.config.text_config.num_hidden_layers, random.Random(args.seed)
+    dense = dense_reach(layers)
     groups: dict[tuple[float, float], list] = defaultdict(list)
     for name, parameter in model.named_parameters():
         # The tower has had its lesson; at the full rate its features blow up.
@@ -168,9 +169,9 @@ def main() -> None:
             group["lr"] = group["rate"] * args.lr * warmup * max(decay, 0.01)
         batch = packer.batch(lesson.clips, lesson.slots)
         # Every second step is dense, so that the whole model stays as good as it was.
-        rate = args.dropout * rng.random() * (step % 2)
+        reach = draw_reach(layers, args.dropout * rng.random(), rng) if step % 2 else dense
         with torch.autocast("cpu", torch.bfloat16):
-            logits = logits_of(model, batch, draw_reach(layers, rate, rng))
+            logits = logits_of(model, batch, reach)
         loss = loss_of(logits, batch)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()

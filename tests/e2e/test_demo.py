@@ -22,15 +22,14 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     return folder, run.stdout
 
 
-def test_the_demo_removes_edges_and_beats_random_ones(demo: tuple[Path, str]) -> None:
-    """The goal is half of the edges at one point; `tiny` is not trained far enough for it yet."""
+def test_half_of_the_edges_cost_a_point_and_random_ones_ten(demo: tuple[Path, str]) -> None:
     folder, stdout = demo
     assert str(folder / "tiny-pruned" / "report.html") in stdout.replace("\n", "")
     result = json.loads((folder / "tiny-pruned" / "prune_report.json").read_text())
     removed = 1 - result["kept_edges"] / result["causal_edges"]
     accuracy = result["accuracy"]
-    assert removed >= 0.35
-    assert accuracy["overall"]["difference"]["value"] >= -4.0
+    assert removed >= 0.5
+    assert accuracy["overall"]["difference"]["value"] >= -1.0
     for drawn in accuracy["random"]:
         assert drawn <= accuracy["overall"]["dense"]["value"] - 10
     assert len(accuracy["random"]) == 5
