@@ -9,7 +9,8 @@ from prune.models import Opened, open_model
 from prune.samples import Sample, load_samples
 from prune.tiny.benchmark import write_benchmark
 
-torch.set_num_threads(2)
+# The models are too small for two threads, which wait for each other on a busy machine.
+torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -94,6 +94,8 @@ class Replay:
                 shape = [-1] * value.ndim
                 shape[axis] = times
                 value = value.expand(shape)
+            elif isinstance(value, list):  # deepstack features `[N, d]` of the batch's video tokens
+                value = [features.repeat(times, 1) for features in value]
             repeated[name] = value
         return repeated
 
