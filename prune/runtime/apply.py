@@ -105,12 +105,11 @@ class _Session:
                 else self._repeated(len(ids))
             )
             self.ledger = Ledger(self.owner, segments)
-        if self._dense:
-            self.text_config._attn_implementation = self.dense_attention
-            return
         if cache is not None:
             check_cache(cache)
-        if self.skip == "all":
+        if self._dense:
+            self.text_config._attn_implementation = self.dense_attention
+        elif self.skip == "all":
             check_forward(model, kwargs)
 
     def _repeated(self, batch: int) -> Segments:
@@ -147,8 +146,10 @@ class _Session:
         found = schedule(
             self.plan.reach, segments, self.mode, start, stop, ledger, self.full_layers
         )
-        ledger.positions, ledger.seen = [step.held for step in found.steps], stop
-        ledger.decoder = None
+        # Answers stand last. Speculated ones may be taken back, so they are not noted.
+        answers = max(0, stop - ledger.segments.shape[1])
+        ledger.positions = [s.held[:, : s.held.shape[1] - answers] for s in found.steps]
+        ledger.seen, ledger.decoder = stop - answers, None
         self.computed = found.computed
         enforcer = Prefill(found, stop, self.impl)
         self.prefill = enforcer.hook(text_model)

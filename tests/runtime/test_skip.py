@@ -7,8 +7,10 @@ import pytest
 import torch
 
 import prune
+from prune.identity import geometry
+from prune.pathways import NONE, dense_reach, limit_edges
 from prune.plan.cost import Geometry, cost_of
-from prune.plan.liveness import State, order_of, states
+from prune.plan.liveness import FOLLOW_UP, State, order_of, states
 from prune.plan.plan import Plan
 from prune.runtime.prefill import pruned_logits
 from prune.runtime.replay import capture
@@ -113,7 +115,10 @@ def test_added_features_find_every_token(random_tiny: Tiny) -> None:
     qwen = tiny_of("qwen3_vl")
     full = qwen.family.full_layers(qwen.model.config)
     assert full > 0
-    plan, inputs = random_plan(qwen.model, 5), qwen.inputs(*UNEQUAL)
+    inputs, found = qwen.inputs(*UNEQUAL), geometry(qwen.model)
+    reach = dense_reach(found.num_layers)
+    limit_edges(reach, slice(1, None), FOLLOW_UP, (Role.VIDEO,), NONE)
+    plan = Plan(reach, found, "first layer only")
     state = states(plan.reach, order=order_of(segment(qwen.processor, inputs)))
     assert (state[:full, Role.VIDEO] == State.DEAD).any(), "or the test shows nothing"
     assert_same(generate(qwen, plan, inputs, "all"), generate(qwen, plan, inputs, "none"))
