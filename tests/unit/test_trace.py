@@ -162,3 +162,24 @@ def test_the_journal_reaches_the_disk_line_by_line(tmp_path: Path) -> None:
         on_disk = (tmp_path / "journal.jsonl").read_text(encoding="utf-8")
         assert json.loads(on_disk.partition(" ")[2]) == {"id": "é"}
         assert os.stat(tmp_path / "journal.jsonl").st_size == len(on_disk.encode())
+
+
+def test_both_ways_write_the_same_record(tiny: Opened, samples: list[Sample]) -> None:
+    records = [
+        trace_sample(tiny.model, tiny.processor, samples[1], 8, Knockouts(FEW, 12, 3, way), "all")
+        for way in (False, True)
+    ]
+    for name in (p.name for p in FEW):
+        fast, plain = (record["knockouts"][name] for record in records)
+        assert fast["choice"] == plain["choice"]
+        for p in ("p_answer", "p_true"):
+            assert fast[p] == pytest.approx(plain[p], rel=1e-3, abs=1e-6)
+
+
+def test_a_harmless_window_clears_its_layers() -> None:
+    """Layer 0 alone matters: windows of 3 around layers 0 and 1 hold it."""
+    record = {"id": "a", "task": "t", "p_answer": 1.0}
+    record["knockouts"] = {"cross_frame": {"p_answer": [0.5, 0.6, 1.0, 1.0, 1.1]}}
+    model = {"name": "m", "num_layers": 5, "num_kv_heads": 1}
+    trace = Trace(Path(), {"model": model, "window": 3}, [record])
+    np.testing.assert_allclose(trace.harm("cross_frame"), [40, 0, 0, 0, 0], atol=1e-9)
