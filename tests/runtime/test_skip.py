@@ -8,7 +8,7 @@ import torch
 
 import prune
 from prune.identity import geometry
-from prune.pathways import NONE, dense_reach, limit_edges
+from prune.pathways import NONE, VIDEO, dense_reach, limit_edges
 from prune.plan.cost import Geometry, cost_of
 from prune.plan.liveness import FOLLOW_UP, State, order_of, states
 from prune.plan.plan import Plan
@@ -117,7 +117,7 @@ def test_added_features_find_every_token(random_tiny: Tiny) -> None:
     assert full > 0
     inputs, found = qwen.inputs(*UNEQUAL), geometry(qwen.model)
     reach = dense_reach(found.num_layers)
-    limit_edges(reach, slice(1, None), FOLLOW_UP, (Role.VIDEO,), NONE)
+    limit_edges(reach, slice(1, None), FOLLOW_UP, VIDEO, NONE)
     plan = Plan(reach, found, "first layer only")
     state = states(plan.reach, order=order_of(segment(qwen.processor, inputs)))
     assert (state[:full, Role.VIDEO] == State.DEAD).any(), "or the test shows nothing"
