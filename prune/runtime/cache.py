@@ -33,7 +33,7 @@ class PrunedLayer(DynamicLayer):
         return self.keys.shape[-2] + self.dropped if self.is_initialized else 0
 
     def crop(self, tokens_to_remove: int) -> None:
-        """Forget the last tokens; a positive number (transformers < 5.20) is the length to keep."""
+        """Forget the last tokens; a positive number (older transformers) is the length to keep."""
         surplus = (
             -tokens_to_remove if tokens_to_remove <= 0 else self.get_seq_length() - tokens_to_remove
         )

@@ -91,6 +91,7 @@ def test_embeddings_alone_have_no_roles(random_tiny: Tiny) -> None:
             random_tiny.model(inputs_embeds=torch.zeros(1, 4, 32))
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_a_compiled_model_runs_the_plan(random_tiny: Tiny) -> None:
     """The hooks run between compiled pieces."""
