@@ -36,7 +36,7 @@ def test_the_last_layer_computes_only_what_is_read() -> None:
 
 
 def test_the_sealed_map_saves_what_the_paper_geometry_allows() -> None:
-    """64 frames: near 1.8x of prefill; no video key left for answers, half of them for questions."""
+    """64 frames: near 1.8x of prefill; answers read no video, questions read half of it."""
     prompt, plan = video_prompt(64), Plan.preset("llava-next-7b")
     dense = dense_cost(32, prompt, LLAVA_7B)
     single, multi = (
