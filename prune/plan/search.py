@@ -114,9 +114,9 @@ def search(
 ) -> Found:
     """Remove candidates in order as long as the budget holds.
 
-    With `max_drop`, blocks of candidates are tried together, half of them at first. A block that
-    holds is removed, and the next is twice as large; one that does not is halved, and a single
-    candidate that does not stays for good. With `density`, candidates are removed until
+    With `max_drop`, blocks of candidates are tried together, half of them at first. After one that
+    holds the next is twice as large; in one that does not, bisection finds the candidate that was
+    too much, which stays for good. With `density`, candidates are removed until
     that share of edges is left, whatever it costs, and the cost is reported.
 
     Args:
@@ -163,8 +163,13 @@ def search(
     assert max_drop is not None
     kept_out: list[Candidate] = []
     rest, size = ranked, max(1, len(ranked) // 2)
+    suspects = 0  # So many candidates at the front of `rest` were too much together.
     while rest and len(steps) < max_runs:
-        reach = removed(kept_out + rest[:size])
+        if suspects == 1:
+            rest, suspects = rest[1:], 0
+            continue
+        block = rest[: suspects // 2 or size]
+        reach = removed(kept_out + block)
         # What earlier steps removed already (video -> video covers cross-frame) needs no run.
         holds = bool((reach == removed(kept_out)).all())
         if not holds:
@@ -173,11 +178,10 @@ def search(
             steps.append(Step(density_of(reach), score, holds))
             on_step(steps[-1])
         if holds:
-            kept_out, rest, size = kept_out + rest[:size], rest[size:], 2 * size
-        elif size > 1:
-            size = min(size, len(rest)) // 2
+            kept_out, rest = kept_out + block, rest[len(block) :]
+            suspects, size = max(0, suspects - len(block)), size if suspects else 2 * size
         else:
-            rest = rest[1:]
+            suspects, size = len(block), size if suspects else max(1, size // 2)
     return Found(_plan(removed(kept_out), model, {"max_drop": max_drop}), tuple(steps), dense)
 
 
