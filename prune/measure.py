@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from prune.bench import bench, conditions
 from prune.edges import EdgeHistogram, edge_histogram
@@ -83,9 +84,11 @@ def find_plan(
         progress: shows it.
         max_drop, density: the budget, one of them (`prune.plan.search.search`).
     """
+    # By task, so that a plan that is too much for one shows it in the first batches.
+    by_task = sorted(calibration, key=lambda sample: sample.task)
     with progress("Reading calibration clips", len(calibration)) as advance:
         batches, failed = prepare(
-            opened.model, opened.processor, calibration, trace.header["num_frames"], BATCH, advance
+            opened.model, opened.processor, by_task, trace.header["num_frames"], BATCH, advance
         )
     if not batches:
         raise BadInputError(f"no calibration sample could be used: {next(iter(failed.values()))}")
@@ -93,24 +96,27 @@ def find_plan(
     harm = {p.name: trace.harm(p.name) for p in trace.pathways()}
     ranked = candidates(harm, histogram, opened.id.num_layers)
 
-    dense: list[tuple[bool, float]] = []
+    def answers(batch: Prepared, reach: Reach) -> NDArray[np.float64]:
+        found = answer(opened.model, opened.processor, [batch], under(reach))
+        return np.array([(a.correct, a.p_true) for a in found])
+
+    dense = [answers(batch, dense_reach(opened.id.num_layers)) for batch in batches]
+    whole = Score(*(100 * np.concatenate(dense).mean(0)).tolist())
+    order = list(range(len(batches)))
+    fall = np.zeros(len(batches))
 
     def measure(reach: Reach, max_drop: float | None) -> Score:
-        seen: list[tuple[bool, float]] = []
-        for batch in batches:
-            seen += [
-                (a.correct, a.p_true)
-                for a in answer(opened.model, opened.processor, [batch], under(reach))
-            ]
-            # The samples that a given-up plan was spared count as the dense model's.
-            likely = Score(*(100 * np.mean(seen + dense[len(seen) :], axis=0)).tolist())
-            if max_drop is not None:
-                allowed = max_drop + 100 * GIVE_UP / len(dense)
-                if likely.lost(Score(*(100 * np.mean(dense, axis=0)).tolist())) > allowed:
-                    return likely
-        if not dense:
-            dense.extend(seen)
-        return likely
+        seen = list(dense)  # What a given-up plan was spared counts as the dense model's.
+        score = whole
+        for index in order:
+            seen[index] = answers(batches[index], reach)
+            fall[index] = (dense[index] - seen[index]).mean()
+            merged = np.concatenate(seen)
+            score = Score(*(100 * merged.mean(0)).tolist())
+            if max_drop is not None and score.lost(whole) > max_drop + 100 * GIVE_UP / len(merged):
+                break
+        order.sort(key=lambda index: -fall[index])
+        return score
 
     with progress("Searching a plan", MAX_RUNS) as advance:
         return search(
