@@ -111,6 +111,7 @@ def trace(
     """Find the pathways: knock out attention edges and watch the answer's probability."""
     from prune.models import open_model
     from prune.stages import trace_model
+    from prune.trace.shares import process
 
     found = trace_model(
         open_model(model, dense=True),
@@ -123,6 +124,8 @@ def trace(
         which=samples.value,
         exact_reference=exact_reference,
     )
+    if process()[0] > 0:
+        return
     counts = found.counts()
     out.print(
         f"{counts['traced']} of {counts['samples']} samples traced "

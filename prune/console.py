@@ -1,5 +1,6 @@
 """What a person sees in the terminal: progress bars, tables, and a plan drawn as a grid."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -23,14 +24,18 @@ err = Console(stderr=True)
 
 @contextmanager
 def progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A progress bar on stderr; yields the function that advances it."""
+    """A progress bar on stderr; yields the function that advances it.
+
+    Of several processes under `torchrun`, the first one shows it.
+    """
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=err) as bar:
+    others = os.environ.get("RANK", "0") != "0"
+    with Progress(*columns, console=err, disable=others) as bar:
         task = bar.add_task(title, total=total)
         yield lambda n: bar.advance(task, n)
 

@@ -1,10 +1,12 @@
 """Opening models: `tiny`, a transformers folder, an exported folder or a hub id."""
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 from transformers.utils import logging
@@ -82,6 +84,13 @@ def _processor(folder: Path) -> Any:
     return processor
 
 
+def _device_map() -> Any:
+    """Every GPU there is; under `torchrun`, the process's own; the CPU without one."""
+    if not torch.cuda.is_available():
+        return None
+    return {"": int(os.environ["LOCAL_RANK"])} if "LOCAL_RANK" in os.environ else "auto"
+
+
 @dataclass(frozen=True)
 class Opened:
     """A model ready to run, with everything that commands need of it."""
@@ -116,7 +125,7 @@ def open_model(
     try:
         model = AutoModelForImageTextToText.from_pretrained(
             folder,
-            device_map=device_map,
+            device_map=device_map or _device_map(),
             dtype=dtype,
             use_safetensors=True,
             attn_implementation={"text_config": "sdpa"},
@@ -147,7 +156,7 @@ def load(
 
     Args:
         name: folder, hub id or `tiny`.
-        device_map, dtype: as in transformers' `from_pretrained`.
+        device_map, dtype: as in transformers' `from_pretrained`; by default every GPU there is.
         mode: "multi_turn" keeps the keys that follow-up questions may read.
 
     Raises:

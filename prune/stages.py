@@ -20,6 +20,7 @@ from prune.runtime.replay import read
 from prune.samples import Sample, load_samples
 from prune.tiny.benchmark import write_benchmark
 from prune.trace.knockout import Knockouts, default_window
+from prune.trace.shares import process
 from prune.trace.trace import Trace, write_trace
 
 PLAN = "plan.json"
@@ -49,9 +50,10 @@ def trace_model(
     samples = load_samples(data)[:limit]
     layers = opened.id.num_layers
     knockouts = Knockouts(TRACED, layers, window or default_window(layers), exact_reference)
-    with progress("Tracing", len(samples)) as advance:
+    with progress("Tracing", -(-len(samples) // process()[1])) as advance:
         trace = write_trace(opened, data, run, samples, knockouts, num_frames, which, advance)
-    save_figure(flow_figure(flow_of(trace), opened.id.name), run / "flow.png")
+    if process()[0] == 0:
+        save_figure(flow_figure(flow_of(trace), opened.id.name), run / "flow.png")
     return trace
 
 

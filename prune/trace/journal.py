@@ -99,8 +99,12 @@ class Journal:
             ) from None
         self.records.append(record)
 
+    def close(self) -> None:
+        """Close the file; what was appended is on the disk."""
+        self._file.close()
+
     def __enter__(self) -> "Journal":
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._file.close()
+        self.close()

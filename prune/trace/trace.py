@@ -17,9 +17,10 @@ from prune.models import Opened
 from prune.pathways import PATHWAYS, Pathway
 from prune.plan.schema import ModelId
 from prune.samples import Sample, fingerprint
-from prune.trace.journal import Journal, read_journal
+from prune.trace.journal import read_journal
 from prune.trace.knockout import Knockouts, window_layers
 from prune.trace.sample import trace_sample
+from prune.trace.shares import write_records
 
 SCHEMA_VERSION = 2
 FOLDER = "trace"
@@ -147,6 +148,8 @@ def write_trace(
 ) -> Trace:
     """Trace `samples` into `run/trace`, going on where an earlier call stopped.
 
+    Under `torchrun` the samples are split over its processes.
+
     A sample whose clip cannot be decoded or whose logits are not finite is recorded with the reason
     and counts nowhere.
 
@@ -156,19 +159,18 @@ def write_trace(
         NumericError: the logits of every sample are NaN or infinite.
     """
     header = _header(opened, data, run, samples, num_frames, which, knockouts)
-    with Journal(run / FOLDER, header) as journal:
-        on_done(len(journal.records))
-        for sample in samples[len(journal.records) :]:
-            try:
-                record = trace_sample(
-                    opened.model, opened.processor, sample, num_frames, knockouts, which
-                )
-            except (BadInputError, NumericError) as error:
-                record = {"id": sample.id, "task": sample.task, "error": str(error)}
-                record["exit_code"] = error.exit_code
-            journal.append(record)
-            on_done(1)
-        trace = Trace(run, header, journal.records)
+
+    def trace_one(sample: Sample) -> dict[str, Any]:
+        try:
+            return trace_sample(
+                opened.model, opened.processor, sample, num_frames, knockouts, which
+            )
+        except (BadInputError, NumericError) as error:
+            record = {"id": sample.id, "task": sample.task, "error": str(error)}
+            return {**record, "exit_code": error.exit_code}
+
+    records = write_records(run / FOLDER, header, samples, trace_one, on_done)
+    trace = Trace(run, header, records)
     if len(trace.failed) == len(samples):
         worst: type[PruneError] = BadInputError
         if all(r["exit_code"] == NumericError.exit_code for r in trace.records):
