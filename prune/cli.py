@@ -104,12 +104,17 @@ def trace(
     ] = None,
     frames: Frames = 8,
     samples: Annotated[Which, typer.Option(help="Which answers to trace.")] = Which.correct,
+    pathway: Annotated[
+        list[str] | None,
+        typer.Option(help="What to knock out, such as 'video->question,options'; repeat for more."),
+    ] = None,
     exact_reference: Annotated[
         bool, typer.Option("--exact-reference", help="The slow way: each knockout from the start.")
     ] = False,
 ) -> None:
     """Find the pathways: knock out attention edges and watch the answer's probability."""
     from prune.models import open_model
+    from prune.pathways import TRACED, find_pathway
     from prune.stages import trace_model
     from prune.trace.shares import process
 
@@ -123,6 +128,7 @@ def trace(
         num_frames=frames,
         which=samples.value,
         exact_reference=exact_reference,
+        pathways=[find_pathway(text) for text in pathway] if pathway else TRACED,
     )
     if process()[0] > 0:
         return

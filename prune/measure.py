@@ -16,7 +16,7 @@ from prune.evaluate.answers import Prepared, answer, prepare, under
 from prune.evaluate.random_edges import random_logits
 from prune.evaluate.stats import bootstrap_band
 from prune.models import Opened
-from prune.pathways import PUBLISHED, Reach, dense_reach
+from prune.pathways import PUBLISHED, REMOVABLE, TRACED, Reach, dense_reach
 from prune.plan.cost import Geometry, cost_of, dense_cost
 from prune.plan.plan import Plan
 from prune.plan.search import Found, Score, candidates, search
@@ -93,7 +93,11 @@ def find_plan(
     if not batches:
         raise BadInputError(f"no calibration sample could be used: {next(iter(failed.values()))}")
     histogram: EdgeHistogram = edge_histogram(typical_prompt(batches))
-    harm = {p.name: trace.harm(p.name) for p in trace.pathways()}
+    harm = {p.name: trace.harm(p.name) for p in trace.pathways() if p in REMOVABLE}
+    if not harm:
+        raise BadInputError(
+            f"{trace.run}: holds no pathway that a plan can remove: trace without --pathway"
+        )
     ranked = candidates(harm, histogram, opened.id.num_layers)
 
     def answers(batch: Prepared, reach: Reach) -> NDArray[np.float64]:
@@ -152,15 +156,13 @@ def flow_of(trace: Trace) -> Flow:
         mean, low, high = bootstrap_band(trace.relative_change(pathway, task))
         return Curve(label, *(tuple(np.round(c, 4).tolist()) for c in (mean, low, high)))
 
-    tasks = sorted({r["task"] for r in trace.traced})
-    names = {p.name for p in trace.pathways()}
+    traced = trace.pathways()
+    tasks = sorted({r["task"] for r in trace.traced} if PUBLISHED[0] in traced else ())
+    # By default the paper's, without the variants that only a search needs.
+    shown = PUBLISHED[1:] if tuple(traced) == TRACED else [p for p in traced if p != PUBLISHED[0]]
     return Flow(
         by_task=tuple(curve(task, "cross_frame", task) for task in tasks),
-        pathways=tuple(
-            curve(p.title, p.name)
-            for p in trace.pathways()
-            if p in PUBLISHED and p.name in names and p.name != "cross_frame"
-        ),
+        pathways=tuple(curve(p.title, p.name) for p in shown),
         counts=trace.counts(),
         window=trace.header["window"],
     )

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from prune.errors import UsageError
 from prune.kernels import ALL
 from prune.segments import NUM_ROLES, Role
 
@@ -43,7 +44,7 @@ class Pathway:
     @property
     def title(self) -> str:
         """For figures, for example `video → question`."""
-        return self.name.replace("_to_", " → ").replace("_", "-")
+        return self.name.replace("_to_", " → ").replace("->", " → ").replace("_", "-")
 
 
 PUBLISHED = (
@@ -82,6 +83,30 @@ TRACED = tuple(dict.fromkeys((*PUBLISHED, *SEALED, *REMOVABLE)))
 """What `prune trace` knocks out."""
 
 PATHWAYS = {pathway.name: pathway for pathway in TRACED}
+
+
+def find_pathway(text: str) -> Pathway:
+    """A pathway by its name, or one in terms of roles, such as `video->question,options`.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    if text in PATHWAYS:
+        return PATHWAYS[text]
+    words: dict[str, tuple[Role, ...]] = {r.name.lower(): (r,) for r in Role if r != Role.ANSWER}
+    words["video"] = VIDEO
+    keys, _, queries = text.replace(" ", "").partition("->")
+    try:
+        read, by = (
+            tuple(role for word in side.split(",") for role in words[word])
+            for side in (keys, queries)
+        )
+    except KeyError as error:
+        raise UsageError(
+            f"pathway {text!r}: {error} is no role; write roles on both sides of ->, such as "
+            f"'video->question,options', of {', '.join(words)}; or one of {', '.join(PATHWAYS)}"
+        ) from None
+    return Pathway(f"{keys}->{queries}", read, by)
 
 
 def dense_reach(num_layers: int, groups: int = 1) -> Reach:

@@ -9,7 +9,7 @@ from prune.evaluate.answers import Answer, answer, prepare, under
 from prune.export import check_target, export
 from prune.measure import BATCH, Progress, find_plan, flow_of, measure_plan, split_samples
 from prune.models import PLAN_FILE, Opened, open_model
-from prune.pathways import TRACED, dense_reach
+from prune.pathways import TRACED, Pathway, dense_reach
 from prune.plan.plan import Plan
 from prune.plan.presets import PRESETS
 from prune.report.figures import flow_figure, save_figure
@@ -45,11 +45,12 @@ def trace_model(
     num_frames: int = 8,
     which: str = "correct",
     exact_reference: bool = False,
+    pathways: Sequence[Pathway] = TRACED,
 ) -> Trace:
     """Trace the first `limit` samples of a data set into `run`, and draw `flow.png`."""
     samples = load_samples(data)[:limit]
     layers = opened.id.num_layers
-    knockouts = Knockouts(TRACED, layers, window or default_window(layers), exact_reference)
+    knockouts = Knockouts(pathways, layers, window or default_window(layers), exact_reference)
     with progress("Tracing", -(-len(samples) // process()[1])) as advance:
         trace = write_trace(opened, data, run, samples, knockouts, num_frames, which, advance)
     if process()[0] == 0:

@@ -56,13 +56,15 @@ def _curves(axes: Axes, curves: Sequence[Curve]) -> None:
 
 def flow_figure(flow: Flow, model: str) -> Figure:
     """Change of the answer's probability when a pathway is knocked out, layer by layer."""
-    figure = Figure(figsize=(10.5, 4.6), layout="constrained")
-    left, right = figure.subplots(1, 2, sharey=True)
-    _style(left, "Cross-frame edges, by task")
-    _curves(left, flow.by_task)
-    _style(right, "Other pathways, all tasks")
-    _curves(right, flow.pathways)
-    left.set_ylabel("change of answer probability (%)", fontsize=9, color=INK)
+    panels = [("Cross-frame edges, by task", flow.by_task)] if flow.by_task else []
+    panels += [("Pathways, all tasks", flow.pathways)] if flow.pathways else []
+    figure = Figure(figsize=(5.25 * len(panels), 4.6), layout="constrained")
+    for axes, (title, curves) in zip(
+        figure.subplots(1, len(panels), sharey=True, squeeze=False)[0], panels, strict=True
+    ):
+        _style(axes, title)
+        _curves(axes, curves)
+    figure.axes[0].set_ylabel("change of answer probability (%)", fontsize=9, color=INK)
     counts = flow.counts
     figure.suptitle(
         f"{model}: attention knockout, window {flow.window}; {counts['traced']} of "

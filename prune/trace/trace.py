@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from prune.errors import BadInputError, NumericError, PruneError
 from prune.models import Opened
-from prune.pathways import PATHWAYS, Pathway
+from prune.pathways import Pathway, find_pathway
 from prune.plan.schema import ModelId
 from prune.samples import Sample, fingerprint
 from prune.trace.journal import read_journal
@@ -70,7 +70,7 @@ class Trace:
 
     def pathways(self) -> list[Pathway]:
         """The pathways that were knocked out."""
-        return [PATHWAYS[name] for name in self.header["pathways"]]
+        return [find_pathway(name) for name in self.header["pathways"]]
 
     def relative_change(self, pathway: str, task: str | None = None) -> NDArray[np.float64]:
         """Change of the answer's probability in percent of itself, `[N, L]` (2510.13251, eq. 4)."""

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 import prune
-from prune.errors import BadInputError, NumericError, RefusedError
+from prune.errors import BadInputError, NumericError, RefusedError, UsageError
 from prune.models import Opened
-from prune.pathways import PATHWAYS, PUBLISHED, SEALED, knockout
+from prune.pathways import PATHWAYS, PUBLISHED, SEALED, find_pathway, knockout
 from prune.plan.plan import Plan
 from prune.runtime.replay import letter_ids, read
 from prune.samples import Sample, load_samples
@@ -183,3 +183,19 @@ def test_a_harmless_window_clears_its_layers() -> None:
     model = {"name": "m", "num_layers": 5, "num_kv_heads": 1}
     trace = Trace(Path(), {"model": model, "window": 3}, [record])
     np.testing.assert_allclose(trace.harm("cross_frame"), [40, 0, 0, 0, 0], atol=1e-9)
+
+
+def test_a_pathway_in_terms_of_roles_is_traced(
+    tiny: Opened, samples: list[Sample], clips: Path, tmp_path: Path
+) -> None:
+    pathway = find_pathway("video -> question, options")
+    assert pathway.name == "video->question,options"
+    both = [PATHWAYS["video_to_question"], PATHWAYS["video_to_options"]]
+    together = knockout(12, pathway, [4])
+    assert (together == np.minimum(*(knockout(12, p, [4]) for p in both))).all()
+    data = clips / "calibration.jsonl"
+    trace = write_trace(tiny, data, tmp_path, samples[:1], Knockouts([pathway], 12, 3), 8, "all")
+    assert Trace.load(tmp_path).pathways() == trace.pathways() == [pathway]
+    for wrong in ("video", "video->", "vision->question", "video->question->last"):
+        with pytest.raises(UsageError, match="is no role"):
+            find_pathway(wrong)
