@@ -24,7 +24,7 @@ from prune.trace.shares import process
 from prune.trace.trace import Trace, write_trace
 
 PLAN = "plan.json"
-DEMO_CALIBRATION, DEMO_TEST = 24, 60
+DEMO_CALIBRATION, DEMO_TEST = 40, 60
 """Clips of each task that the demo draws."""
 
 DEMO_TRACED = 36
