@@ -24,10 +24,10 @@ from prune.trace.shares import process
 from prune.trace.trace import Trace, write_trace
 
 PLAN = "plan.json"
-DEMO_CALIBRATION, DEMO_TEST = 40, 60
+DEMO_CALIBRATION, DEMO_TEST = 32, 60
 """Clips of each task that the demo draws."""
 
-DEMO_TRACED = 36
+DEMO_TRACED = 72
 """Samples that the demo traces, in all."""
 
 DEMO_MAX_DROP = 0.5

@@ -84,10 +84,13 @@ class Trace:
     def harm(self, pathway: str) -> NDArray[np.float64]:
         """How much a pathway matters in each layer, in percent of the answer's probability, `[L]`.
 
-        A layer matters at most as much as the least harmful window that holds it: a window that can
-        go without harm clears all its layers. A knockout that helps does no harm.
+        It is what the task that needs it most loses; a knockout that helps does no harm. A layer
+        matters at most as much as the least harmful window that holds it: a window that can go
+        without harm clears all its layers.
         """
-        fall = np.maximum(0, -self.relative_change(pathway).mean(0))
+        tasks = sorted({record["task"] for record in self.traced})
+        change = np.array([self.relative_change(pathway, task).mean(0) for task in tasks])
+        fall = np.maximum(0, -change.min(0))
         layers = self.model.num_layers
         harm = np.full(layers, np.inf)
         for centre in range(layers):

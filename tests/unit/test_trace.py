@@ -181,7 +181,8 @@ def test_a_harmless_window_clears_its_layers() -> None:
     record = {"id": "a", "task": "t", "p_answer": 1.0}
     record["knockouts"] = {"cross_frame": {"p_answer": [0.5, 0.6, 1.0, 1.0, 1.1]}}
     model = {"name": "m", "num_layers": 5, "num_kv_heads": 1}
-    trace = Trace(Path(), {"model": model, "window": 3}, [record])
+    spared = {**record, "task": "u", "knockouts": {"cross_frame": {"p_answer": [1.0] * 5}}}
+    trace = Trace(Path(), {"model": model, "window": 3}, [record, spared])
     np.testing.assert_allclose(trace.harm("cross_frame"), [40, 0, 0, 0, 0], atol=1e-9)
 
 
