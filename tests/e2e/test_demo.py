@@ -39,7 +39,7 @@ def test_half_of_the_edges_cost_a_point_and_random_ones_ten(demo: tuple[Path, st
 def test_a_second_seeded_run_writes_the_same_bytes(demo: tuple[Path, str], tmp_path: Path) -> None:
     folder, _ = demo
     data = folder / "clips-0" / "calibration.jsonl"
-    command = [PRUNE, "trace", "tiny", "--data", data, "--limit", "36", "--out"]
+    command = [PRUNE, "trace", "tiny", "--data", data, "--limit", "72", "--out"]
     process = subprocess.Popen([*command, folder / "again"], stderr=subprocess.DEVNULL)
     journal = folder / "again" / "trace" / "journal.jsonl"
     # Killed twice: once as soon as there is a record, once a little later.
