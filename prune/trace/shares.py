@@ -1,4 +1,6 @@
-"""Samples split over the processes of `torchrun`; the journal is the one that a process writes.
+"""Samples split over the processes of `torchrun`.
+
+The journal is the one that a single process writes with as many threads as each of them has.
 
 Process `r` of `n` takes every n-th sample and keeps a journal of its own until all are done; then
 the first process joins them in the order of the data set. Whatever was finished before a kill is
