@@ -2,7 +2,8 @@
 
 Three kinds of target share the batches: a description of the clip, an open answer, and the letter
 of an option. Matching a word to its letter is learnt from text alone first, then choices of two
-options, then of all of them; a lesson ends when it is learnt.
+options, then of all of them; a lesson ends when it is learnt. In the last one every second step
+cuts attention pathways (`dropout.py`).
 """
 
 import argparse
@@ -168,8 +169,9 @@ def main() -> None:
         for group in optimizer.param_groups:
             group["lr"] = group["rate"] * args.lr * warmup * max(decay, 0.01)
         batch = packer.batch(lesson.clips, lesson.slots)
-        # Every second step is dense, so that the whole model stays as good as it was.
-        reach = draw_reach(layers, args.dropout * rng.random(), rng) if step % 2 else dense
+        # Every other step is dense, so that the whole model stays as good as it was.
+        cut = lesson is LESSONS[-1] and step % 2
+        reach = draw_reach(layers, args.dropout * rng.random(), rng) if cut else dense
         with torch.autocast("cpu", torch.bfloat16):
             logits = logits_of(model, batch, reach)
         loss = loss_of(logits, batch)
