@@ -4,43 +4,31 @@
 device at hand, runs it dense (SDPA), masked (edges skipped, every state computed, every key kept)
 and pruned (dead states and unread keys skipped too), in turn, and appends rows to
 `benchmarks/results/end_to_end_<device>.csv`. Beside each figure stands what counted FLOPs and bytes
-predict; a variant's rows are written only if its answer logits are those of the explicit masks.
+predict; the pruned rows are written only if their answer logits are those of the masked variant.
 
 The plan is the sealed map of LLaVA-NeXT-7B-Video (arXiv 2510.13251, table 3), or of VideoLLaMA3-7B,
 scaled to the model's layers.
 """
 
 import argparse
-import csv
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from random_models import SHAPES, build, prompt
+from rows import append
 from torch import Tensor
-from transformers import (
-    AutoTokenizer,
-    CLIPVisionConfig,
-    LlamaConfig,
-    LlavaNextVideoConfig,
-    LlavaNextVideoForConditionalGeneration,
-)
 
 import prune
 from prune.bench import conditions
 from prune.identity import geometry
-from prune.models import TINY
 from prune.plan.cost import Cost, Geometry, cost_of, dense_cost
 from prune.plan.plan import Plan
-from prune.prompts import choice_text
-from prune.tiny.processor import TinyProcessor
 
-RESULTS = Path(__file__).parent / "results"
-SYSTEM_TOKENS = 40
 DECODE_STEPS = 4
 WARMUP_FRAMES = 2
 """A short clip meets every kernel; a whole first run would take minutes on a CPU."""
@@ -49,83 +37,12 @@ TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.25, torch.float16: 0.05}
 """Largest difference of an answer logit between two ways to compute one model; logits are O(1)."""
 
 
-@dataclass(frozen=True)
-class Shape:
-    """Sizes of a decoder and of the vision tower before it."""
-
-    layers: int
-    hidden: int
-    intermediate: int
-    heads: int
-    kv_heads: int
-    vision: tuple[int, int, int]
-    """Hidden size, layers and patch size; a frame is 24 patches wide, or 12 for 36 tokens."""
-    preset: str
-
-
-SHAPES = {
-    "mid": Shape(16, 1024, 2816, 16, 16, (256, 4, 14), "llava-next-7b"),
-    "llava-next-7b": Shape(32, 4096, 11008, 32, 32, (1024, 24, 14), "llava-next-7b"),
-    "videollama3-7b": Shape(28, 3584, 18944, 28, 4, (1152, 26, 14), "videollama3-7b"),
-}
-
-
-def build(shape: Shape, tokens: int, device: str, dtype: torch.dtype) -> tuple[Any, TinyProcessor]:
-    """A model with random weights, and a processor that makes `tokens` of each frame."""
-    tokenizer = AutoTokenizer.from_pretrained(TINY)
-    side = 2 * round(tokens**0.5) * shape.vision[2]
-    processor = TinyProcessor(tokenizer, side, tokens)
-    config = LlavaNextVideoConfig(
-        vision_config=CLIPVisionConfig(
-            hidden_size=shape.vision[0],
-            intermediate_size=4 * shape.vision[0],
-            num_hidden_layers=shape.vision[1],
-            num_attention_heads=shape.vision[0] // 64,
-            image_size=side,
-            patch_size=shape.vision[2],
-        ),
-        text_config=LlamaConfig(
-            vocab_size=32064,
-            hidden_size=shape.hidden,
-            intermediate_size=shape.intermediate,
-            num_hidden_layers=shape.layers,
-            num_attention_heads=shape.heads,
-            num_key_value_heads=shape.kv_heads,
-            max_position_embeddings=65536,
-        ),
-        image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
-        video_token_index=tokenizer.convert_tokens_to_ids("<video>"),
-        image_grid_pinpoints=[[side, side]],
-        tie_word_embeddings=False,
-    )
-    torch.manual_seed(0)
-    with torch.device(device):
-        torch.set_default_dtype(dtype)
-        model = LlavaNextVideoForConditionalGeneration(config).eval()
-        torch.set_default_dtype(torch.float32)
-    model.generation_config.eos_token_id = None
-    return model, processor
-
-
 def scaled_plan(model: Any, preset: str) -> Plan:
     """The sealed preset with as many layers as the model, by nearest relative depth."""
     full = Plan.preset(preset)
     layers = model.config.text_config.num_hidden_layers
     chosen = ((np.arange(layers) + 1) * full.num_layers // layers) - 1
     return Plan(full.reach[chosen].copy(), geometry(model), f"{full.name}, {layers} layers")
-
-
-def prompt(processor: TinyProcessor, frames: int, dtype: torch.dtype) -> dict[str, Tensor]:
-    """`[system][video][question and options][tail][last]`, batch of one."""
-    options = ["It grows and then turns around.", "It shrinks.", "It moves to the left.", "No."]
-    question = choice_text("What does the red circle do after the blue square stops?", options)
-    clip = np.random.default_rng(0).integers(0, 256, (frames, 8, 8, 3), np.uint8)
-    text = f"<video>\n USER: {question} ASSISTANT:Best option:("
-    inputs = processor(text=text, videos=[clip])
-    system = torch.full((1, SYSTEM_TOKENS - 1), 40)
-    ids = torch.cat([inputs["input_ids"][:, :1], system, inputs["input_ids"][:, 1:]], 1)
-    pixels = inputs["pixel_values_videos"].to(dtype)
-    return {"input_ids": ids, "pixel_values_videos": pixels}
 
 
 @dataclass
@@ -252,7 +169,8 @@ def main() -> None:
         error = float((kept.logits - reference).abs().max())
         turns = {**common, "variant": "pruned, multi turn", "parity": f"{error:.1e}"}
         kept_rows = _rows(turns, runs["dense"][:1], [kept], dense, multi.flops, multi.kv_bytes)
-        _write([*rows, kept_rows[-1]], model, args.device)
+        label = "cpu" if args.device == "cpu" else torch.cuda.get_device_name()
+        append("end_to_end", label, [*rows, kept_rows[-1]])
 
 
 def _way(model: Any, plan: Plan, processor: Any, skip: Any) -> Any:
@@ -289,18 +207,6 @@ def _rows(
         )
         print(f"{common['variant']:20} {quantity:28} {middle:14.1f}  x{ratio:.2f}  {predicted}")
     return rows
-
-
-def _write(rows: list[dict[str, Any]], model: Any, device: str) -> None:
-    name = "cpu" if device == "cpu" else torch.cuda.get_device_name().lower().replace(" ", "_")
-    path = RESULTS / f"end_to_end_{name}.csv"
-    RESULTS.mkdir(exist_ok=True)
-    fresh = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        if fresh:
-            writer.writeheader()
-        writer.writerows(rows)
 
 
 if __name__ == "__main__":

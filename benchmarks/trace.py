@@ -7,11 +7,11 @@ pathway of Map the Flow (published and sealed) around every layer of one prompt 
 """
 
 import argparse
-import csv
 import time
 
 import torch
-from end_to_end import RESULTS, SHAPES, Shape, build, prompt
+from random_models import SHAPES, Shape, build, prompt
+from rows import append
 from transformers import BatchFeature
 
 from prune.attention import seam
@@ -70,8 +70,7 @@ def main() -> None:
     shape = MID if args.shape == "mid" else SHAPES[args.shape]
     model, processor = build(shape, args.tokens, args.device, dtype)
     replay = capture(model, processor, BatchFeature(prompt(processor, args.frames, dtype)))
-    label = args.device if args.device == "cpu" else torch.cuda.get_device_name().replace(" ", "-")
-    path = RESULTS / f"trace_{label.lower()}.csv"
+    label = "cpu" if args.device == "cpu" else torch.cuda.get_device_name()
     everything = PUBLISHED + SEALED
     for name, pathways in (("all", everything), ("without cross-frame", everything[1:])):
         found = {
@@ -81,12 +80,7 @@ def main() -> None:
             **row(name, replay, pathways, args.batch, args.clock),
         }
         print(*(f"{key}={value}" for key, value in found.items()), flush=True)
-        new = not path.exists()
-        with path.open("a", newline="") as file:
-            writer = csv.DictWriter(file, found)
-            if new:
-                writer.writeheader()
-            writer.writerow(found)
+        append("trace", label, [found])
 
 
 if __name__ == "__main__":

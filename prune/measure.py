@@ -128,6 +128,7 @@ def find_plan(
             histogram,
             opened.id,
             measure,
+            whole,
             max_drop=max_drop,
             density=density,
             max_runs=MAX_RUNS,

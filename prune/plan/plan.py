@@ -12,6 +12,7 @@ from prune.edges import edge_histogram
 from prune.errors import BadInputError, RefusedError
 from prune.files import write_atomically
 from prune.pathways import ALL, NONE, Reach, dense_reach, inherit_answer
+from prune.plan.presets import preset_map, preset_reach
 from prune.plan.schema import SCHEMA_VERSION, ModelId, PlanFile, Rule, parse_plan
 from prune.segments import Role, Segments
 
@@ -95,9 +96,14 @@ class Plan:
     @staticmethod
     def preset(name: str, sealed: bool = True) -> "Plan":
         """A plan of Map the Flow (2510.13251, table 3), as published or without its leak."""
-        from prune.plan.presets import preset
-
-        return preset(name, sealed)
+        chosen = preset_map(name)
+        variant = "sealed" if sealed else "published"
+        return Plan(
+            preset_reach(chosen, sealed),
+            ModelId(name=name, num_layers=chosen.num_layers, num_kv_heads=chosen.num_kv_heads),
+            f"{name} ({variant})",
+            {"preset": name, "variant": variant},
+        )
 
     @staticmethod
     def dense(model: ModelId) -> "Plan":

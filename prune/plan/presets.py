@@ -1,4 +1,4 @@
-"""The maps of Map the Flow (2510.13251, table 3) as plans.
+"""The maps of Map the Flow (2510.13251, table 3) as reach tables.
 
 `published` is the map as printed: tokens between video and question, and between question and last,
 are in none of its roles, so video still reaches the answer through them in every layer. `sealed`
@@ -16,10 +16,10 @@ from prune.pathways import (
     QUESTION_SEALED,
     SAME_FRAME,
     VIDEO,
+    Reach,
     dense_reach,
     limit_edges,
 )
-from prune.plan.plan import ModelId, Plan
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,15 @@ PRESETS = {
 }
 
 
-def preset(name: str, sealed: bool = True) -> Plan:
-    """The plan of a published map; raises `UsageError` for an unknown name."""
+def preset_map(name: str) -> Map:
+    """A published map; raises `UsageError` for an unknown name."""
     if name not in PRESETS:
         raise UsageError(f"no preset {name!r}: there are {', '.join(PRESETS)}")
-    chosen = PRESETS[name]
+    return PRESETS[name]
+
+
+def preset_reach(chosen: Map, sealed: bool = True) -> Reach:
+    """The reach table of a published map, `[L, 1, R, R]`."""
     reach = dense_reach(chosen.num_layers)
     every = list(range(chosen.num_layers))
 
@@ -60,6 +64,4 @@ def preset(name: str, sealed: bool = True) -> Plan:
     limit_edges(reach, every, LAST, VIDEO + LAST, NONE)
     limit_edges(reach, every[chosen.video_to_question[1] :], VIDEO, VIDEO, NONE)
     limit_edges(reach, every[chosen.question_to_last[1] :], asked, asked, NONE)
-    model = ModelId(name=name, num_layers=chosen.num_layers, num_kv_heads=chosen.num_kv_heads)
-    variant = "sealed" if sealed else "published"
-    return Plan(reach, model, f"{name} ({variant})", {"preset": name, "variant": variant})
+    return reach

@@ -106,6 +106,7 @@ def search(
     histogram: EdgeHistogram,
     model: ModelId,
     measure: Measure,
+    dense: Score,
     *,
     max_drop: float | None = None,
     density: float | None = None,
@@ -124,6 +125,7 @@ def search(
         histogram: edges of a typical prompt.
         model: what the plan is for.
         measure: runs a reach table on the calibration samples.
+        dense: the dense model's score on them.
         max_drop: points that may be lost (`Score.lost`).
         density: share of edges to keep.
         max_runs: most calls of `measure`.
@@ -135,7 +137,6 @@ def search(
     """
     if (max_drop is None) == (density is None):
         raise UsageError("give exactly one of max_drop and density")
-    dense = measure(dense_reach(model.num_layers), None)
     steps: list[Step] = []
 
     def removed(chosen: list[Candidate]) -> Reach:

@@ -12,6 +12,26 @@ from prune.runtime.rows import key_roles
 from prune.segments import Role, Segments
 
 
+def masked_attention(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scale: float | None
+) -> Tensor:
+    """SDPA under an explicit mask, differentiable; a query without a key yields 0.
+
+    Args:
+        query: `[B, Hq, Sq, D]`.
+        key, value: `[B, Hkv, Sk, D]`.
+        mask: bool, broadcast to `[B, Hq, Sq, Sk]`, True where a query may read a key.
+        scale: factor of the scores, 1 / sqrt(D) if None.
+    """
+    empty = ~mask.any(-1, keepdim=True)
+    grouped = query.shape[1] != key.shape[1]
+    # Such a row reads everything and is set to 0 after: without a key its gradient would be NaN.
+    out = F.scaled_dot_product_attention(
+        query, key, value, mask | empty, scale=scale, enable_gqa=grouped
+    )
+    return out.masked_fill(empty, 0.0)
+
+
 @dataclass
 class PlanEnforcer:
     """Enforces a reach table on one layout, with the segment attention kernels.
@@ -113,14 +133,6 @@ class MaskEnforcer:
     choice: Tensor
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
-        """See `prune.attention.Enforcer`. A query without a key yields 0."""
+        """See `prune.attention.Enforcer`."""
         mask = self.masks[self.choice[layer]][:, None].to(query.device)
-        out = F.scaled_dot_product_attention(
-            query,
-            key,
-            value,
-            attn_mask=mask,
-            scale=scale,
-            enable_gqa=query.shape[1] != key.shape[1],
-        )
-        return out.masked_fill(~mask.any(-1, keepdim=True), 0.0)
+        return masked_attention(query, key, value, mask, scale)

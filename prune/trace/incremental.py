@@ -12,15 +12,15 @@ from itertools import groupby
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from transformers import DynamicCache
 
 from prune.errors import NumericError
-from prune.kernels import allowed_edges, segment_attention
-from prune.pathways import Pathway, dense_reach, knockout
-from prune.runtime.enforce import PlanEnforcer
+from prune.kernels import segment_attention
+from prune.pathways import Pathway, dense_reach
+from prune.runtime.enforce import PlanEnforcer, masked_attention
 from prune.runtime.replay import Replay
+from prune.trace.knockout import knockout_masks, knockout_tables
 
 MAX_KEYS = 2**18
 """Keys that one batch of knockouts may read in a layer: bounds the memory of expanded K and V."""
@@ -102,8 +102,8 @@ class _Rows:
         row: the first changed row, r.
         pathway: for every batch entry the index of its pathway.
         layers: for every batch entry the layers of its window.
-        edges: bool `[P + 1, S - r, S]`: the edges of each pathway's knockout, and the dense ones
-            last; `None` where that is too large, and the kernel takes over.
+        edges: of the dense model and of each pathway's knockout, bool `[1 + P, S - r, S]`; `None`
+            where that is too large, and the kernel takes over.
     """
 
     dense: DensePass
@@ -123,35 +123,26 @@ class _Rows:
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
         """See `prune.attention.Enforcer`."""
-        out_of_window = len(self.pathways)
-        chosen = [
-            pathway if layer in layers else out_of_window
-            for pathway, layers in zip(self.pathway, self.layers, strict=True)
-        ]
+        chosen = torch.tensor(
+            [
+                1 + pathway if layer in layers else 0
+                for pathway, layers in zip(self.pathway, self.layers, strict=True)
+            ]
+        )
         if self.edges is not None:
-            mask = self.edges[torch.tensor(chosen, device=query.device)][:, None]
-            grouped = query.shape[1] != key.shape[1]
-            out = F.scaled_dot_product_attention(query, key, value, mask, scale=scale,
-                                                 enable_gqa=grouped)  # fmt: skip
-            return out.masked_fill(~mask.any(-1, keepdim=True), 0.0)
+            mask = self.edges[chosen.to(query.device), None]
+            return masked_attention(query, key, value, mask, scale)
         segments = self.dense.replay.segments
         role, frame = segments.role.to(query.device), segments.frame.to(query.device)
         out = torch.empty_like(query)
-        for index in sorted(set(chosen)):
-            rows = torch.tensor([i for i, c in enumerate(chosen) if c == index])
-            reach = _table(self.pathways, index).to(query.device)
-            n = len(rows)
-            layout = role.expand(n, -1), frame.expand(n, -1)
-            part = segment_attention(query[rows], key[rows], value[rows], *layout, reach, scale)
-            assert isinstance(part, Tensor)
-            out[rows] = part
+        tables = torch.from_numpy(knockout_tables(self.pathways))
+        for index in chosen.unique().tolist():
+            rows = (chosen == index).nonzero()[:, 0].to(query.device)
+            layout = role.expand(len(rows), -1), frame.expand(len(rows), -1)
+            out[rows] = segment_attention(
+                query[rows], key[rows], value[rows], *layout, tables[index], scale
+            )
         return out
-
-
-def _table(pathways: Sequence[Pathway], index: int) -> Tensor:
-    """Reach `[1, R, R]` of a pathway's knockout; dense past the last pathway."""
-    table = knockout(1, pathways[index], [0]) if index < len(pathways) else dense_reach(1)
-    return torch.from_numpy(table[0])
 
 
 def _first_changed(replay: Replay, pathway: Pathway) -> int:
@@ -203,13 +194,10 @@ def _run(
 ) -> Tensor:
     """Logits `[P, W, V]` of pathways that first change `row`."""
     replay = dense.replay
-    role, frame = replay.segments.role, replay.segments.frame
+    length = replay.segments.shape[1]
     edges = None
-    length = role.shape[1]
-    if (len(pathways) + 1) * (length - row) * length <= MAX_EDGES:
-        tables = [_table(pathways, i) for i in range(len(pathways) + 1)]
-        edges = torch.cat([allowed_edges(role, frame, t, length - row)[0] for t in tables])
-        edges = edges.to(dense.inputs[0].device)
+    if (1 + len(pathways)) * (length - row) * length <= MAX_EDGES:
+        edges = knockout_masks(replay, pathways, length - row).to(dense.inputs[0].device)
     rows = _Rows(dense, pathways, row, edges)
     hidden: Tensor | None = None
     order: list[int] = []

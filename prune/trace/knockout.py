@@ -7,10 +7,11 @@ row of a batch that runs through all layers.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from prune.kernels import allowed_edges
-from prune.pathways import Pathway, dense_reach, knockout
+from prune.pathways import Pathway, Reach, dense_reach, knockout
 from prune.runtime.enforce import MaskEnforcer
 from prune.runtime.replay import Replay
 
@@ -44,6 +45,18 @@ class Knockouts:
         return [window_layers(c, self.window, self.num_layers) for c in range(self.num_layers)]
 
 
+def knockout_masks(replay: Replay, pathways: Sequence[Pathway], rows: int) -> torch.Tensor:
+    """Edges of a prompt's last rows, densely and without each pathway: bool `[1 + P, rows, S]`."""
+    tables = torch.from_numpy(knockout_tables(pathways))
+    role, frame = replay.segments.role, replay.segments.frame
+    return torch.stack([allowed_edges(role, frame, table, rows)[0, 0] for table in tables])
+
+
+def knockout_tables(pathways: Sequence[Pathway]) -> Reach:
+    """One layer's reach, densely and without each pathway, `[1 + P, 1, R, R]`."""
+    return np.concatenate([dense_reach(1), *(knockout(1, pathway, [0]) for pathway in pathways)])
+
+
 def plain_logits(replay: Replay, knockouts: Knockouts, batch: int = 32) -> torch.Tensor:
     """Next-token logits under every knockout, float32 `[P, L, V]`.
 
@@ -52,12 +65,7 @@ def plain_logits(replay: Replay, knockouts: Knockouts, batch: int = 32) -> torch
         knockouts: what to remove.
         batch: knockouts in one forward pass.
     """
-    tables = [dense_reach(1)] + [knockout(1, p, [0]) for p in knockouts.pathways]
-    role, frame = replay.segments.role, replay.segments.frame
-    length = replay.segments.shape[1]
-    masks = torch.stack(
-        [allowed_edges(role, frame, torch.from_numpy(t[0]), length)[0, 0] for t in tables]
-    )
+    masks = knockout_masks(replay, knockouts.pathways, replay.segments.shape[1])
     # The mask of every layer for every knockout, pathways outermost; 0 is the dense one.
     count = len(knockouts.pathways)
     choice = torch.zeros(knockouts.num_layers, count, knockouts.num_layers, dtype=torch.long)

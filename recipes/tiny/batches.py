@@ -12,7 +12,6 @@ from functools import lru_cache
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from model import (
     DESCRIBE,
     FRAMES,
@@ -25,6 +24,7 @@ from model import (
 from transformers import AttentionInterface, AttentionMaskInterface
 
 from prune.prompts import spans_after_video
+from prune.runtime.enforce import masked_attention
 from prune.segments import Role
 from prune.tiny.draw import CLIP_TIMES, render
 from prune.tiny.processor import MEAN, STD
@@ -48,13 +48,6 @@ class Slots:
     width: int
 
 
-def attend(query, key, value, mask, scale):
-    """SDPA under a bool mask; a query without a key yields 0."""
-    empty = ~mask.any(-1, keepdim=True)
-    out = F.scaled_dot_product_attention(query, key, value, attn_mask=mask | empty, scale=scale)
-    return out.masked_fill(empty, 0.0)
-
-
 def packed_attention(module, query, key, value, attention_mask, scaling=None, **kwargs):
     """Attention of packed sequences, `[B, H, S, D]` -> `[B, S, H, D]`.
 
@@ -67,7 +60,9 @@ def packed_attention(module, query, key, value, attention_mask, scaling=None, **
         query, key, value = query.float(), key.float(), value.float()
         batch, heads, length, dim = query.shape
         start = prefix = length - sum(s.count * s.width for s in slots)
-        first = attend(*(x[:, :, :prefix] for x in (query, key, value)), shared_mask, scaling)
+        first = masked_attention(
+            *(x[:, :, :prefix] for x in (query, key, value)), shared_mask, scaling
+        )
         outputs = [first.transpose(1, 2)]
         for s, mask in zip(slots, slot_masks, strict=True):
             stop = start + s.count * s.width
@@ -82,7 +77,7 @@ def packed_attention(module, query, key, value, attention_mask, scaling=None, **
             keys, values = (
                 torch.cat([one, more], 2) for one, more in zip(shared, own[1:], strict=True)
             )
-            out = attend(own[0], keys, values, mask, scaling)
+            out = masked_attention(own[0], keys, values, mask, scaling)
             out = out.unflatten(0, (batch, s.count)).permute(0, 1, 3, 2, 4)
             outputs.append(out.reshape(batch, stop - start, heads, dim))
             start = stop

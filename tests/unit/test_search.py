@@ -5,7 +5,7 @@ import pytest
 
 from prune.edges import edge_histogram
 from prune.errors import BadInputError, UsageError
-from prune.pathways import PATHWAYS, Reach
+from prune.pathways import PATHWAYS, Reach, dense_reach
 from prune.plan.schema import ModelId
 from prune.plan.search import Found, Score, candidates, search
 from prune.segments import Role, Segments
@@ -39,7 +39,8 @@ def harms(seed: int) -> dict[str, np.ndarray]:
 
 def run(seed: int, **budget: float) -> Found:
     ranked = candidates(harms(seed), HISTOGRAM, LAYERS)
-    return search(ranked, HISTOGRAM, MODEL, needs, max_runs=60, **budget)
+    dense = needs(dense_reach(LAYERS))
+    return search(ranked, HISTOGRAM, MODEL, needs, dense, max_runs=60, **budget)
 
 
 @pytest.mark.parametrize("seed", range(8))

@@ -1,0 +1,19 @@
+"""Result rows: one CSV a script and device."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def append(question: str, device: str, rows: Sequence[Mapping[str, object]]) -> None:
+    """Append rows of equal columns to `results/<question>_<device>.csv`."""
+    path = RESULTS / f"{question}_{device.lower().replace(' ', '-')}.csv"
+    path.parent.mkdir(exist_ok=True)
+    new = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        if new:
+            writer.writeheader()
+        writer.writerows(rows)
