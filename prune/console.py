@@ -14,7 +14,7 @@ from prune.evaluate.answers import Answer
 from prune.evaluate.stats import proportion
 from prune.pathways import SAME_FRAME, Reach
 from prune.plan.liveness import State, states
-from prune.report.figures import MAP_ROWS
+from prune.report.figures.plan import MAP_ROWS
 from prune.result import LatencyRow, Result, by_quantity
 from prune.segments import Role
 

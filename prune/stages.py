@@ -12,7 +12,8 @@ from prune.models import PLAN_FILE, Opened, open_model
 from prune.pathways import TRACED, Pathway, dense_reach
 from prune.plan.plan import Plan
 from prune.plan.presets import PRESETS
-from prune.report.figures import flow_figure, save_figure
+from prune.report.figures.flow import flow_figure
+from prune.report.figures.style import save_figure
 from prune.report.page import write_report
 from prune.result import FILE as REPORT_FILE
 from prune.result import LatencyRow, Result

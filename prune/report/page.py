@@ -7,7 +7,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from prune.edges import edge_histogram
 from prune.plan.plan import Plan
-from prune.report import figures
+from prune.report.figures.accuracy import accuracy_figure
+from prune.report.figures.flow import flow_figure
+from prune.report.figures.front import front_figure
+from prune.report.figures.plan import plan_figure
+from prune.report.figures.style import svg
+from prune.report.figures.tokens import tokens_figure
 from prune.result import LatencyRow, Result, by_quantity
 from prune.segments import Segments
 
@@ -50,17 +55,15 @@ def _context(result: Result, plan: Plan) -> dict[str, Any]:
         "flops_ratio": dense.flops / best.flops,
         "kv_saved": 100 * (1 - best.kv_bytes / dense.kv_bytes),
         "figures": {
-            "flow": figures.svg(figures.flow_figure(result.flow, model)) if result.flow else None,
-            "plan": figures.svg(figures.plan_figure(plan.reach, histogram)),
+            "flow": svg(flow_figure(result.flow, model)) if result.flow else None,
+            "plan": svg(plan_figure(plan.reach, histogram)),
             "front": (
-                figures.svg(figures.front_figure(result.steps, result.dense_calibration or 0.0))
+                svg(front_figure(result.steps, result.dense_calibration or 0.0))
                 if len(result.steps) > 1
                 else None
             ),
-            "accuracy": (
-                figures.svg(figures.accuracy_figure(result.accuracy)) if result.accuracy else None
-            ),
-            "tokens": figures.svg(figures.tokens_figure(best.live_tokens, dense.live_tokens)),
+            "accuracy": (svg(accuracy_figure(result.accuracy)) if result.accuracy else None),
+            "tokens": svg(tokens_figure(best.live_tokens, dense.live_tokens)),
         },
     }
 

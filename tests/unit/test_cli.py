@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from prune.cli import _run
+from prune.cli.main import _run
 from prune.models import Opened
 from prune.pathways import dense_reach
 from prune.plan.plan import Plan

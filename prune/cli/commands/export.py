@@ -1,0 +1,76 @@
+"""`prune export`: save the model that runs under a plan, with its report."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from prune.cli.app import Model, app, budget, command_line, report_failed
+from prune.console import out, progress, result_table
+from prune.errors import UsageError
+
+
+@app.command()
+def export(
+    model: Model,
+    target: Annotated[Path, typer.Option("--out", help="The new model folder.")],
+    run: Annotated[Path | None, typer.Option("--trace", help="Run folder of the trace.")] = None,
+    test: Annotated[
+        Path | None,
+        typer.Option(help="Held-out JSONL for the report [default: half of what was not traced]."),
+    ] = None,
+    max_drop: Annotated[
+        float | None,
+        typer.Option(min=0, help="Points of accuracy that may be lost [default: 0.5]."),
+    ] = None,
+    density: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Share of edges to keep.")
+    ] = None,
+    plan_file: Annotated[
+        Path | None, typer.Option("--plan", help="A plan file instead of a search.")
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="A map of Map the Flow instead of a search.")
+    ] = None,
+    published: Annotated[
+        bool, typer.Option("--published", help="The preset as printed, with its leak.")
+    ] = False,
+    frames: Annotated[
+        int | None, typer.Option(min=1, help="Frames of every clip [default: as traced, or 8].")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an earlier export.")] = False,
+) -> None:
+    """Pick a plan, measure it on held-out questions, and save the model that runs under it."""
+    from prune.models import open_model
+    from prune.plan.plan import Plan
+    from prune.stages import export_model
+    from prune.trace.trace import Trace
+
+    given = [x for x in (max_drop, density, plan_file, preset) if x is not None]
+    if len(given) > 1:
+        raise UsageError("--max-drop, --density, --plan and --preset: give one of them")
+    if run is None and plan_file is None and preset is None:
+        raise UsageError("a search needs --trace RUN (or give --plan or --preset)")
+    if run is None and test is None:
+        raise UsageError("without --trace, give --test: the report needs held-out questions")
+    ready = None
+    if plan_file is not None:
+        ready = Plan.load(plan_file)
+    elif preset is not None:
+        ready = Plan.preset(preset, sealed=not published)
+    traced = Trace.load(run) if run else None
+    result = export_model(
+        open_model(model, dense=True),
+        target,
+        progress,
+        trace=traced,
+        test=test,
+        plan=ready,
+        num_frames=frames,
+        force=force,
+        argv=command_line(),
+        **(budget(max_drop, density) if ready is None else {}),
+    )
+    out.print(result_table(result))
+    out.print(f"\nPruned model  {target}\nReport        {target / 'report.html'}")
+    report_failed(result.failed)

@@ -1,0 +1,1 @@
+"""Every figure, a file each, in one style."""

@@ -1,0 +1,65 @@
+"""A plan as a grid of layers and pathways."""
+
+import numpy as np
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+
+from prune.edges import EdgeHistogram
+from prune.pathways import PUBLISHED, QUESTION_SEALED, VIDEO, Pathway, Reach
+from prune.report.figures.style import INK, MUTED
+from prune.segments import Role
+
+KEPT = LinearSegmentedColormap.from_list("kept", ["#f1f3f5", "#3b6fb6"])
+
+MAP_ROWS = (
+    *PUBLISHED[:1],
+    Pathway("intra_frame", VIDEO, VIDEO),
+    *PUBLISHED[1:],
+    Pathway("video_to_bridge_and_tail", VIDEO, (Role.BRIDGE, Role.TAIL)),
+    Pathway("question_to_options", QUESTION_SEALED, (Role.OPTIONS,)),
+    Pathway("question_to_question", QUESTION_SEALED, QUESTION_SEALED),
+)
+"""Rows of a plan's grid."""
+
+
+def plan_figure(reach: Reach, histogram: EdgeHistogram) -> Figure:
+    """Which pathway keeps its edges in which layer."""
+    shares = kept_shares(reach, histogram)
+    rows = ~np.isnan(shares).all(1)
+    names = [p.title for p, row in zip(MAP_ROWS, rows, strict=True) if row]
+    figure = Figure(figsize=(10.5, 0.36 * len(names) + 1.1), layout="constrained")
+    axes = figure.subplots()
+    axes.pcolormesh(shares[rows], cmap=KEPT, vmin=0, vmax=1, edgecolors="white", linewidth=2)
+    axes.set_yticks(np.arange(len(names)) + 0.5, names, fontsize=8.5, color=INK)
+    layers = np.arange(len(reach))
+    step = max(1, len(layers) // 16)
+    axes.set_xticks(layers[::step] + 0.5, layers[::step] + 1, fontsize=8.5, color=MUTED)
+    axes.invert_yaxis()
+    axes.set_xlabel("layer", fontsize=9, color=INK)
+    axes.tick_params(length=0)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    axes.set_title(
+        "Edges kept (blue) and removed (grey)", loc="left", fontsize=10.5, color=INK,
+        fontweight="bold",
+    )  # fmt: skip
+    return figure
+
+
+def kept_shares(reach: Reach, histogram: EdgeHistogram) -> np.ndarray:
+    """Share of each `MAP_ROWS` pathway's edges that is kept, `[rows, L]`; NaN where it has none."""
+    kept = histogram.kept_by_roles(reach).mean(1)
+    near = histogram.kept_by_roles(np.minimum(reach, 0)).mean(1)
+    every = histogram.pairs.sum(-1)
+    shares = []
+    for pathway in MAP_ROWS:
+        block = np.ix_(range(len(reach)), pathway.queries, pathway.keys)
+        total = every[np.ix_(pathway.queries, pathway.keys)].sum()
+        part = kept[block].sum((1, 2))
+        if pathway.name in ("cross_frame", "intra_frame"):
+            same = near[block].sum((1, 2))
+            inside = histogram.pairs[np.ix_(VIDEO, VIDEO)][..., 0].sum()
+            part = same if pathway.name == "intra_frame" else part - same
+            total = inside if pathway.name == "intra_frame" else total - inside
+        shares.append(part / total if total else np.full(len(reach), np.nan))
+    return np.array(shares)

@@ -1,0 +1,38 @@
+"""What every figure shares: colours, axes, and how it is written."""
+
+import base64
+import io
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+COLORS = ("#3b6fb6", "#d1495b", "#2a9d74", "#e09f3e", "#7d5ba6", "#6b7280", "#159fb3")
+INK, MUTED, GRID, PALE = "#1f2933", "#7b8794", "#e4e7eb", "#cbd2d9"
+
+
+def style_axes(axes: Axes, title: str) -> None:
+    """Title, spines, ticks and grid of one panel."""
+    axes.set_title(title, loc="left", fontsize=10.5, color=INK, fontweight="bold")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(MUTED)
+    axes.tick_params(colors=MUTED, labelsize=8.5)
+    axes.grid(axis="y", color=GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a PNG."""
+    figure.savefig(path, dpi=160, metadata={"Software": None})
+
+
+def svg(figure: Figure) -> str:
+    """The figure as a data URI that an `img` element shows."""
+    buffer = io.BytesIO()
+    with matplotlib.rc_context({"svg.hashsalt": "prune"}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()
