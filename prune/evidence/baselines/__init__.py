@@ -1,0 +1,1 @@
+"""Other ways to say what mattered, a file each; `BASELINES` names them."""

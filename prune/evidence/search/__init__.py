@@ -1,0 +1,1 @@
+"""Orderings of regions, a search a file; `SEARCHES` names them."""
