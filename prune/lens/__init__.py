@@ -1,0 +1,1 @@
+"""Looking inside one dense run: states read as words, answers layer by layer, attention maps."""
