@@ -1,0 +1,63 @@
+"""Regions removed by leaving their visual tokens out of attention: nothing is encoded again.
+
+A token also holds what the vision tower brought it from elsewhere in its frame; only pixels that
+are removed before the encoder (`prune.evidence.pixels`) are gone for certain.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prune.errors import RefusedError
+from prune.evidence.forced import TeacherForcing
+from prune.evidence.regions import Regions
+from prune.evidence.tokens import token_regions
+
+
+@dataclass
+class MaskedScorer:
+    """Scores sets of visible regions by the tokens that look at them.
+
+    Attributes:
+        forcing: the prompt and its reply.
+        regions: of the clip.
+        inputs: of the prompt.
+
+    Raises:
+        RefusedError: a region has no token of its own, or tokens form no grid.
+    """
+
+    forcing: TeacherForcing
+    regions: Regions
+    inputs: Any
+
+    def __post_init__(self) -> None:
+        missing = self.regions.count - len(np.unique(self.token_region))
+        if missing:
+            raise RefusedError(
+                f"{missing} of {self.regions.count} regions are smaller than a visual token: "
+                "align the regions to the token grid (--align), use fewer (--count), or remove "
+                "pixels (--removal black)"
+            )
+
+    @cached_property
+    def token_region(self) -> NDArray[np.int64]:
+        """Region of every video token, `[V]`."""
+        return token_regions(self.regions, self.forcing.replay.segments, self.inputs)
+
+    @property
+    def num_regions(self) -> int:
+        """R."""
+        return self.regions.count
+
+    @property
+    def forwards(self) -> int:
+        """See `Scorer`."""
+        return self.forcing.forwards
+
+    def probabilities(self, visible: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """See `Scorer`."""
+        return self.forcing.probabilities(visible[:, self.token_region])

@@ -1,0 +1,118 @@
+"""The reply whose words are explained, and which of its tokens are the target."""
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from prune.errors import UsageError
+from prune.plan.plan import Plan
+from prune.runtime.apply import apply
+from prune.runtime.replay import letter_ids
+from prune.samples import Sample
+
+MAX_NEW_TOKENS = 128
+
+
+@dataclass(frozen=True)
+class Target:
+    """A fixed reply, and the tokens of it whose probability is explained.
+
+    Attributes:
+        ids: all tokens of the reply, K.
+        texts: what each of them says.
+        positions: indices of the target tokens in the reply.
+        name: what the user asked for.
+    """
+
+    ids: tuple[int, ...]
+    texts: tuple[str, ...]
+    positions: tuple[int, ...]
+    name: str
+
+
+@torch.no_grad()
+def greedy_reply(
+    model: Any,
+    processor: Any,
+    inputs: Any,
+    plan: Plan | None = None,
+    max_new_tokens: int = MAX_NEW_TOKENS,
+) -> list[int]:
+    """Token ids of the model's own greedy reply to one prompt, without its end-of-text token.
+
+    Args:
+        model, processor, inputs: one prompt.
+        plan: replies under this plan, dense without one.
+        max_new_tokens: longest reply.
+    """
+    running = apply(model, plan, processor=processor) if plan else nullcontext()
+    with running:
+        out = model.generate(
+            **inputs.to(model.device), max_new_tokens=max_new_tokens, do_sample=False
+        )
+    ids = out[0, inputs["input_ids"].shape[1] :].tolist()
+    special = set(processor.tokenizer.all_special_ids)
+    return [i for i in ids if i not in special]
+
+
+def find_target(spec: str, reply: Sequence[int], processor: Any, sample: Sample) -> Target:
+    """What a user's words mean for a reply.
+
+    Args:
+        spec: `answer` (its first token, the option's letter), `sentence` (all of it), `word:TEXT`
+            (the tokens that spell TEXT), `tokens:0,2` (by index), or `counter:B` (that the reply
+            began with option B instead: 2509.22496's target for hallucinations).
+        reply: token ids of the model's own reply.
+        processor: the model's.
+        sample: whose options `counter` means.
+
+    Raises:
+        UsageError: it is none of those, or the reply holds no such token.
+    """
+    kind, _, value = spec.partition(":")
+    ids = list(reply)
+    if kind == "counter":
+        if value not in sample.letters:
+            raise UsageError(
+                f"target {spec!r}: {sample.id} has the options {', '.join(sample.letters)}"
+            )
+        ids = letter_ids(processor, [value])
+    texts = _texts(processor, ids)
+    every = range(len(ids))
+    if kind in ("answer", "counter"):
+        chosen = list(every[:1])
+    elif kind == "sentence":
+        chosen = list(every)
+    elif kind == "word":
+        chosen = _spelling(texts, value)
+    elif kind == "tokens" and all(part.strip().isdecimal() for part in value.split(",")):
+        chosen = [i for i in every if i in {int(part) for part in value.split(",")}]
+    else:
+        raise UsageError(
+            f"target {spec!r}: expected answer, sentence, word:TEXT, tokens:0,2 or counter:LETTER"
+        )
+    if not chosen:
+        raise UsageError(f"target {spec!r}: the reply {''.join(texts)!r} has no such token")
+    return Target(tuple(ids), tuple(texts), tuple(chosen), spec)
+
+
+def _texts(processor: Any, ids: list[int]) -> list[str]:
+    """The text of each token, with the space that a tokenizer drops when it stands alone."""
+    whole = [processor.tokenizer.decode(ids[: i + 1]) for i in range(len(ids))]
+    return [text[len(before) :] for before, text in zip(["", *whole], whole, strict=False)]
+
+
+def _spelling(texts: list[str], word: str) -> list[int]:
+    """Indices of the tokens that overlap the first place where a reply spells `word`."""
+    place = "".join(texts).find(word)
+    if place < 0 or not word:
+        return []
+    chosen, start = [], 0
+    for index, text in enumerate(texts):
+        if start < place + len(word) and start + len(text) > place:
+            chosen.append(index)
+        start += len(text)
+    return chosen

@@ -1,0 +1,34 @@
+"""What an explanation asks of a model: how likely is the reply when only some regions are seen."""
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Scorer(Protocol):
+    """Scores sets of visible regions; one file for every way to remove the others."""
+
+    @property
+    def num_regions(self) -> int:
+        """R."""
+        ...
+
+    @property
+    def forwards(self) -> int:
+        """Passes through the text model so far, each row of a batch one."""
+        ...
+
+    def probabilities(self, visible: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Probability of each reply token.
+
+        Args:
+            visible: bool `[N, R]`, which regions are seen.
+
+        Returns:
+            `[N, K]`.
+
+        Raises:
+            NumericError: a logit is NaN or infinite.
+        """
+        ...

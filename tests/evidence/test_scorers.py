@@ -1,0 +1,218 @@
+"""Every fast way to score regions gives what one full pass per candidate gives."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from prune.errors import RefusedError, UsageError
+from prune.evidence.fill import FILLS
+from prune.evidence.forced import TeacherForcing, forced_replay
+from prune.evidence.masked import MaskedScorer
+from prune.evidence.pixels import PixelScorer
+from prune.evidence.plain import PlainScorer
+from prune.evidence.regions import grid, superpixels, tubes
+from prune.evidence.reply import find_target, greedy_reply
+from prune.evidence.tokens import token_grid, token_regions
+from prune.families import families
+from prune.models import Opened
+from prune.pathways import PATHWAYS, dense_reach, remove_pathway
+from prune.plan.plan import Plan
+from prune.runtime.replay import decode, encode, read
+from prune.samples import Sample
+from prune.segments import Role
+from tests.families.reference import random_plan
+from tests.families.specimen import Tiny, tiny_of
+
+
+def subsets(count: int, rows: int = 6) -> np.ndarray:
+    """Nothing, everything, and random sets of regions, bool `[rows, R]`."""
+    visible = np.random.default_rng(0).random((rows, count)) < 0.5
+    visible[0], visible[1] = False, True
+    return visible
+
+
+@pytest.mark.parametrize("pruned", [False, True])
+def test_masked_tokens_equal_one_pass_per_candidate(
+    tiny: Opened, samples: list[Sample], pruned: bool
+) -> None:
+    sample, clip = samples[0], decode(samples[0], 8)
+    inputs = encode(tiny.processor, [sample], [clip])
+    reach = None
+    if pruned:
+        reach = dense_reach(12)
+        remove_pathway(reach, PATHWAYS["cross_frame"], slice(3, 9))
+        remove_pathway(reach, PATHWAYS["last_to_last"], slice(0, None))
+    reply = greedy_reply(tiny.model, tiny.processor, inputs)
+    regions = grid(clip[0], 9)
+    forcing = TeacherForcing(forced_replay(tiny.model, tiny.processor, inputs, reply), reply, reach)
+    visible = subsets(regions.count)
+    fast = MaskedScorer(forcing, regions, inputs)
+    slow = PlainScorer(tiny.model, tiny.processor, sample, clip, tuple(reply), regions, reach=reach)
+    assert fast.probabilities(visible) == pytest.approx(slow.probabilities(visible), abs=2e-5)
+    assert fast.forwards == slow.forwards == len(visible)
+
+
+@pytest.mark.parametrize(("fill", "cut"), [("black", superpixels), ("blur", tubes)])
+def test_recombined_frames_equal_encoding_every_candidate(
+    tiny: Opened, samples: list[Sample], fill: str, cut
+) -> None:
+    sample, clip = samples[2], decode(samples[2], 8)
+    inputs = encode(tiny.processor, [sample], [clip])
+    reply = greedy_reply(tiny.model, tiny.processor, inputs)
+    forcing = TeacherForcing(forced_replay(tiny.model, tiny.processor, inputs, reply), reply)
+    regions, filled = cut(clip[0], 9), FILLS[fill](clip[0])
+    fast = PixelScorer(forcing, regions, tiny.processor, sample, clip, filled)
+    slow = PlainScorer(tiny.model, tiny.processor, sample, clip, tuple(reply), regions, filled)
+    visible = subsets(regions.count)
+    assert fast.probabilities(visible) == pytest.approx(slow.probabilities(visible), abs=2e-5)
+    assert len(fast.units) == 8
+    before = fast.encoded
+    fast.probabilities(visible[::-1])
+    assert fast.encoded == before, "a unit seen before is not encoded again"
+
+
+def test_frames_that_see_each_other_are_encoded_together(
+    tiny: Opened, samples: list[Sample], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = decode(samples[0], 8)
+    inputs = encode(tiny.processor, samples[:1], [clip])
+    forcing = TeacherForcing(forced_replay(tiny.model, tiny.processor, inputs, [5]), [5])
+    scorer = PixelScorer(
+        forcing, grid(clip[0], 4), tiny.processor, samples[0], clip, FILLS["black"](clip[0])
+    )
+    encode_clips = scorer._encode
+    # A tower that mixes frames: every feature holds the mean of the clip.
+    monkeypatch.setattr(
+        scorer, "_encode", lambda clips: [f + f.mean(0) for f in encode_clips(clips)]
+    )
+    assert len(scorer.units) == 1
+
+
+@pytest.mark.parametrize("name", [n for n, f in families().items() if not f.refusal])
+@pytest.mark.parametrize("pruned", [False, True])
+def test_leaving_tokens_out_is_masking_them_in_every_family(name: str, pruned: bool) -> None:
+    tiny: Tiny = tiny_of(name)
+    prompt = ("Watch this. ", 4, "Question: what?\nOptions:\n(A) one\n(B) two\nBest option:(")
+    inputs = tiny.inputs(prompt)
+    reach = random_plan(tiny.model).reach if pruned else None
+    reply = [7, 9, 11]
+    replay = forced_replay(tiny.model, tiny.processor, inputs, reply)
+    forcing = TeacherForcing(replay, reply, reach)
+    frame = replay.segments.frame[0, forcing.video].numpy()
+    shown = subsets(len(frame), 4)
+    shown[3] = frame > 0
+    masked = PlainMasks(replay, reply, reach)
+    assert forcing.probabilities(shown) == pytest.approx(masked(shown, forcing.video), rel=2e-4)
+
+
+class PlainMasks:
+    """Full-length passes of a replay with keys masked, one at a time."""
+
+    def __init__(self, replay, reply, reach) -> None:
+        self.replay, self.reply = replay, reply
+        layers = replay.model.config.text_config.num_hidden_layers
+        self.reach = dense_reach(layers) if reach is None else reach
+
+    @torch.no_grad()
+    def __call__(self, shown: np.ndarray, video: torch.Tensor) -> np.ndarray:
+        from prune.attention import seam
+        from prune.evidence.plain import _Masked
+        from prune.kernels import allowed_edges
+
+        found = []
+        segments = self.replay.segments
+        for row in shown:
+            keys = torch.ones(segments.shape[1], dtype=torch.bool)
+            keys[video] = torch.from_numpy(row)
+            masks = [
+                allowed_edges(segments.role, segments.frame, torch.from_numpy(t), len(keys)) & keys
+                for t in self.reach
+            ]
+            with seam(self.replay.model):
+                hidden = self.replay.text_model(
+                    **{**self.replay.kwargs, "past_key_values": None, "use_cache": False},
+                    prune=_Masked(masks),
+                ).last_hidden_state
+            logits = self.replay.model.get_output_embeddings()(hidden)[0, -4:-1].double()
+            found.append(logits.softmax(-1)[range(3), self.reply].numpy())
+        return np.stack(found)
+
+
+def test_long_prompts_go_through_the_kernel(
+    tiny: Opened, samples: list[Sample], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inputs = read(tiny.processor, samples[:1], 8)
+    replay = forced_replay(tiny.model, tiny.processor, inputs, [5, 6])
+    forcing = TeacherForcing(replay, [5, 6])
+    shown = subsets(len(forcing.video), 3)
+    by_mask = forcing.probabilities(shown)
+    monkeypatch.setattr("prune.evidence.forced.MAX_EDGES", 0)
+    assert forcing.probabilities(shown) == pytest.approx(by_mask, rel=1e-4)
+
+
+def test_the_reply_under_a_plan_is_the_pruned_models(tiny: Opened, samples: list[Sample]) -> None:
+    inputs = read(tiny.processor, samples[:1], 8)
+    reach = dense_reach(12)
+    remove_pathway(reach, PATHWAYS["video_to_question_sealed"], slice(0, None))
+    plan = Plan(reach, tiny.id, "blind")
+    dense = greedy_reply(tiny.model, tiny.processor, inputs)
+    pruned = greedy_reply(tiny.model, tiny.processor, inputs, plan, max_new_tokens=4)
+    forcing = TeacherForcing(
+        forced_replay(tiny.model, tiny.processor, inputs, pruned), pruned, reach
+    )
+    p = forcing.probabilities(np.ones((1, len(forcing.video)), bool))
+    assert dense and 0 < p.min() and p[0, 0] > 1 / 475
+
+
+def test_targets(tiny: Opened, samples: list[Sample]) -> None:
+    sample = next(s for s in samples if s.task == "scene_transition")
+    reply = greedy_reply(tiny.model, tiny.processor, read(tiny.processor, [sample], 8))
+
+    def positions(spec: str) -> tuple[int, ...]:
+        return find_target(spec, reply, tiny.processor, sample).positions
+
+    texts = find_target("sentence", reply, tiny.processor, sample).texts
+    assert texts[:3] == (sample.letters[sample.answer], ")", " from")
+    assert positions("answer") == (0,)
+    assert positions("sentence") == tuple(range(len(reply)))
+    assert positions("word:from") == (2,) and positions("word:) from") == (1, 2)
+    assert positions("tokens:0,3") == (0, 3)
+    other = sample.letters[1 - sample.answer]
+    counter = find_target(f"counter:{other}", reply, tiny.processor, sample)
+    assert counter.texts == (other,) and counter.positions == (0,)
+    for wrong in ("counter:Z", "word:giraffe", "tokens:99", "tokens:x", "verse"):
+        with pytest.raises(UsageError, match="target"):
+            positions(wrong)
+
+
+def test_tokens_find_their_regions(tiny: Opened, samples: list[Sample]) -> None:
+    clip = decode(samples[0], 8)
+    inputs = encode(tiny.processor, samples[:1], [clip])
+    forcing = TeacherForcing(forced_replay(tiny.model, tiny.processor, inputs, [5]), [5])
+    segments = forcing.replay.segments
+    assert token_grid(segments, inputs) == (8, 3, 3)
+    assert np.array_equal(token_regions(grid(clip[0], 9), segments, inputs), np.arange(72))
+    with pytest.raises(RefusedError, match="regions are smaller than a visual token"):
+        MaskedScorer(forcing, grid(clip[0], 25), inputs)
+    ragged = replace(segments, frame=segments.frame.clone())
+    ragged.frame[0, (segments.role[0] == Role.VIDEO).nonzero()[0, 0] + 8] = 1
+    with pytest.raises(RefusedError, match="form no grid"):
+        token_regions(grid(clip[0], 9), ragged, inputs)
+
+
+@pytest.mark.parametrize(
+    ("name", "frames", "shape"),
+    [("video_llava", 4, (4, 2, 2)), ("llava_onevision", 4, (4, 2, 2)), ("qwen2_vl", 4, (2, 2, 2))],
+)
+def test_token_grids_of_families(name: str, frames: int, shape: tuple[int, int, int]) -> None:
+    tiny = tiny_of(name)
+    inputs = tiny.inputs(("Sys ", frames, "Question: what?"))
+    replay = forced_replay(tiny.model, tiny.processor, inputs, [5])
+    assert token_grid(replay.segments, inputs) == shape
+    regions = grid(np.zeros((frames, 8, 8, 3), np.uint8), 4)
+    found = token_regions(regions, replay.segments, inputs)
+    per_unit = frames // shape[0]
+    cells = [4 * u * per_unit + c for u in range(shape[0]) for c in range(4)]
+    assert set(cells) <= set(found.tolist())
