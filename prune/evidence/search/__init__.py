@@ -1,1 +1,18 @@
-"""Orderings of regions, a search a file; `SEARCHES` names them."""
+"""Orderings of regions, a search a file; `SEARCHES` names them.
+
+A search takes an `Objective` and a function that is told after each choice how many regions are
+placed and the best F so far; it returns all regions, those that matter most first.
+"""
+
+from collections.abc import Callable
+
+from prune.evidence.objective import Objective
+from prune.evidence.search.efficient import efficient
+from prune.evidence.search.greedy import greedy
+from prune.evidence.search.lazy import lazy
+
+Search = Callable[[Objective, Callable[[int, float], None]], list[int]]
+
+SEARCHES: dict[str, Search] = {"full": greedy, "efficient": efficient, "lazy": lazy}
+
+__all__ = ["SEARCHES", "Search", "efficient", "greedy", "lazy"]
