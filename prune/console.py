@@ -14,6 +14,7 @@ from prune.evaluate.answers import Answer
 from prune.evaluate.stats import proportion
 from prune.pathways import SAME_FRAME, Reach
 from prune.plan.liveness import State, states
+from prune.plan.search import Found
 from prune.report.figures.plan import MAP_ROWS
 from prune.result import LatencyRow, Result, by_quantity
 from prune.segments import Role
@@ -71,6 +72,21 @@ def liveness_lines(reach: Reach) -> list[str]:
                else "alive in every layer")
         )  # fmt: skip
     return lines
+
+
+def found_table(found: Found) -> Table:
+    """What a searched plan saves, and what it lost on the calibration samples."""
+    cost, dense = found.cost, found.dense_cost
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for column in ("calibration", "dense", "plan"):
+        table.add_column(column, justify="left" if column == "calibration" else "right")
+    table.add_row("edges", "100%", f"{100 * cost.edges / dense.edges:.1f}%")
+    table.add_row("prefill FLOPs", "100%", f"{100 * cost.flops / dense.flops:.1f}%")
+    table.add_row("KV cache", "100%", f"{100 * cost.kv_bytes / dense.kv_bytes:.1f}%")
+    for name in ("accuracy", "expected"):
+        values = [getattr(score, name) for score in (found.dense, found.score)]
+        table.add_row(f"{name}, %", *(f"{value:.2f}" for value in values))
+    return table
 
 
 def result_table(result: Result) -> Table:

@@ -7,19 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from prune.bench import bench, conditions
-from prune.edges import EdgeHistogram, edge_histogram
+from prune.calibration import BATCH, calibrate
 from prune.errors import BadInputError
-from prune.evaluate.answers import Prepared, answer, prepare, under
+from prune.evaluate.answers import Prepared, answer, prepare, typical_prompt, under
 from prune.evaluate.random_edges import random_logits
 from prune.evaluate.stats import bootstrap_band
 from prune.models import Opened
-from prune.pathways import PUBLISHED, REMOVABLE, TRACED, Reach, dense_reach
+from prune.pathways import PUBLISHED, REMOVABLE, TRACED, dense_reach
+from prune.plan.budget import Budget
 from prune.plan.cost import Geometry, cost_of, dense_cost
+from prune.plan.moves import candidates
 from prune.plan.plan import Plan
-from prune.plan.search import Found, Score, candidates, search
+from prune.plan.search import Found, search
 from prune.result import AccuracyReport, CostRow, Curve, Flow, Result, accuracy_report
 from prune.runtime.replay import read
 from prune.samples import Sample, load_samples
@@ -29,20 +30,10 @@ from prune.trace.trace import Trace
 Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 """Opens a progress bar: `with progress(title, total) as advance: advance(1)`."""
 
-BATCH = 16
-MAX_RUNS = 80
-"""Most masked runs over the calibration samples that a search may take."""
-
-GIVE_UP = 2
-"""Answers by which a plan may be below its budget, part of the way, before its run is given up."""
+MAX_RUNS = 120
+"""Most pruned runs over the calibration samples that a search may take."""
 
 RANDOM_SEEDS = 5
-
-
-def typical_prompt(batches: Sequence[Prepared]) -> Segments:
-    """The layout of the prompt of median length: what edges and costs are counted on."""
-    rows = [b.replay.segments.row(i) for b in batches for i in range(len(b.samples))]
-    return sorted(rows, key=lambda s: s.shape[1])[len(rows) // 2]
 
 
 def split_samples(trace: Trace | None, test: Path | None) -> tuple[list[Sample], list[Sample]]:
@@ -72,65 +63,32 @@ def find_plan(
     trace: Trace,
     calibration: Sequence[Sample],
     progress: Progress,
-    max_drop: float | None = None,
-    density: float | None = None,
+    budget: Budget,
 ) -> Found:
-    """Search a plan whose budget holds on the calibration samples.
+    """Search the cheapest plan whose budget holds on the calibration samples.
 
     Args:
         opened: the dense model that was traced.
         trace: ranks the candidates.
         calibration: samples on which each step is checked.
         progress: shows it.
-        max_drop, density: the budget, one of them (`prune.plan.search.search`).
+        budget: what may be lost, or has to be saved.
+
+    Raises:
+        BadInputError: no calibration sample can be used, or the trace holds no removable pathway.
     """
-    # By task, so that a plan that is too much for one shows it in the first batches.
-    by_task = sorted(calibration, key=lambda sample: sample.task)
-    with progress("Reading calibration clips", len(calibration)) as advance:
-        batches, failed = prepare(
-            opened.model, opened.processor, by_task, trace.header["num_frames"], BATCH, advance
-        )
-    if not batches:
-        raise BadInputError(f"no calibration sample could be used: {next(iter(failed.values()))}")
-    histogram: EdgeHistogram = edge_histogram(typical_prompt(batches))
     harm = {p.name: trace.harm(p.name) for p in trace.pathways() if p in REMOVABLE}
     if not harm:
         raise BadInputError(
             f"{trace.run}: holds no pathway that a plan can remove: trace without --pathway"
         )
-    ranked = candidates(harm, histogram, opened.id.num_layers)
-
-    def answers(batch: Prepared, reach: Reach) -> NDArray[np.float64]:
-        found = answer(opened.model, opened.processor, [batch], under(reach))
-        return np.array([(a.correct, a.p_true) for a in found])
-
-    dense = [answers(batch, dense_reach(opened.id.num_layers)) for batch in batches]
-    whole = Score(*(100 * np.concatenate(dense).mean(0)).tolist())
-    order = list(range(len(batches)))
-    fall = np.zeros(len(batches))
-
-    def measure(reach: Reach, max_drop: float | None) -> Score:
-        seen = list(dense)  # What a given-up plan was spared counts as the dense model's.
-        score = whole
-        for index in order:
-            seen[index] = answers(batches[index], reach)
-            fall[index] = (dense[index] - seen[index]).mean()
-            merged = np.concatenate(seen)
-            score = Score(*(100 * merged.mean(0)).tolist())
-            if max_drop is not None and score.lost(whole) > max_drop + 100 * GIVE_UP / len(merged):
-                break
-        order.sort(key=lambda index: -fall[index])
-        return score
-
+    with progress("Reading calibration clips", len(calibration)) as advance:
+        prepared = calibrate(opened, calibration, trace.header["num_frames"], advance)
     with progress("Searching a plan", MAX_RUNS) as advance:
         return search(
-            ranked,
-            histogram,
-            opened.id,
-            measure,
-            whole,
-            max_drop=max_drop,
-            density=density,
+            prepared.problem(),
+            candidates(harm),
+            budget,
             max_runs=MAX_RUNS,
             on_step=lambda step: advance(1),
         )
@@ -223,7 +181,10 @@ def measure_plan(
         causal_edges=causal,
         prompt_runs=tuple(prompt.runs()),
         flow=flow_of(trace) if trace else None,
-        steps=tuple((s.density, s.score.accuracy, s.accepted) for s in found.steps)
+        steps=tuple(
+            (s.cost.edges / found.dense_cost.edges, s.score.accuracy, s.accepted)
+            for s in found.steps
+        )
         if found
         else (),
         dense_calibration=found.dense.accuracy if found else None,

@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from prune.bench import bench
+from prune.calibration import BATCH
 from prune.errors import BadInputError, RefusedError
 from prune.evaluate.answers import Answer, answer, prepare, under
 from prune.export import check_target, export
-from prune.measure import BATCH, Progress, find_plan, flow_of, measure_plan, split_samples
+from prune.measure import Progress, find_plan, flow_of, measure_plan, split_samples
 from prune.models import PLAN_FILE, Opened, open_model
 from prune.pathways import TRACED, Pathway, dense_reach
+from prune.plan.budget import Budget
 from prune.plan.plan import Plan
 from prune.plan.presets import PRESETS
 from prune.report.figures.flow import flow_figure
@@ -67,8 +69,7 @@ def export_model(
     trace: Trace | None = None,
     test: Path | None = None,
     plan: Plan | None = None,
-    max_drop: float | None = None,
-    density: float | None = None,
+    budget: Budget | None = None,
     num_frames: int | None = None,
     force: bool = False,
     argv: str = "",
@@ -94,8 +95,8 @@ def export_model(
     frames = num_frames or (trace.header["num_frames"] if trace else 8)
     found = None
     if plan is None:
-        assert trace is not None
-        found = find_plan(opened, trace, calibration, progress, max_drop, density)
+        assert trace is not None and budget is not None
+        found = find_plan(opened, trace, calibration, progress, budget)
         plan = found.plan
     plan = plan.with_model(opened.id)
     result = measure_plan(opened, plan, held_out, frames, progress, trace, found, argv)
@@ -133,7 +134,7 @@ def run_demo(out: Path, seed: int, progress: Progress, argv: str = "") -> tuple[
         progress,
         trace=trace,
         test=clips / "test.jsonl",
-        max_drop=DEMO_MAX_DROP,
+        budget=Budget("max_drop", DEMO_MAX_DROP),
         force=True,
         argv=argv,
     )

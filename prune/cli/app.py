@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from prune.errors import SamplesFailedError, UsageError
+from prune.errors import SamplesFailedError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -38,12 +38,3 @@ def report_failed(failed: dict[str, str]) -> None:
     if failed:
         lines = "".join(f"\n  {name}: {reason}" for name, reason in failed.items())
         raise SamplesFailedError(f"{len(failed)} samples could not be used:{lines}")
-
-
-def budget(max_drop: float | None, density: float | None) -> dict[str, float | None]:
-    """What a search may lose or keep; half a point of accuracy unless said otherwise."""
-    if max_drop is not None and density is not None:
-        raise UsageError("--max-drop and --density: give one of them")
-    if max_drop is None and density is None:
-        max_drop = 0.5
-    return {"max_drop": max_drop, "density": density}

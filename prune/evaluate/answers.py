@@ -14,6 +14,7 @@ from prune.pathways import Reach
 from prune.runtime.prefill import pruned_logits
 from prune.runtime.replay import Clip, Replay, capture, decode, encode, letter_ids
 from prune.samples import Sample
+from prune.segments import Segments
 
 
 @dataclass(frozen=True)
@@ -22,19 +23,27 @@ class Answer:
 
     Attributes:
         choice: index of the most likely option (accuracy restricted to the options).
-        correct: whether that is the true option.
+        true: index of the right option.
         free_correct: whether the most likely token of the whole vocabulary is the true letter.
-        p_true: probability of the true option, normalised over the options.
-        p_options: the same of every option.
+        p_options: probability of every option, normalised over the options.
     """
 
     id: str
     task: str
     choice: int
-    correct: bool
+    true: int
     free_correct: bool
-    p_true: float
     p_options: tuple[float, ...]
+
+    @property
+    def correct(self) -> bool:
+        """Whether the most likely option is the right one."""
+        return self.choice == self.true
+
+    @property
+    def p_true(self) -> float:
+        """Probability of the right option, normalised over the options."""
+        return self.p_options[self.true]
 
 
 @dataclass(frozen=True)
@@ -76,6 +85,12 @@ def prepare(
     return batches, failed
 
 
+def typical_prompt(batches: Sequence[Prepared]) -> Segments:
+    """The layout of the prompt of median length: what edges and costs are counted on."""
+    rows = [b.replay.segments.row(i) for b in batches for i in range(len(b.samples))]
+    return sorted(rows, key=lambda s: s.shape[1])[len(rows) // 2]
+
+
 RunBatch = Callable[[Prepared], Tensor]
 """Runs a batch of prompts: next-token logits `[B, V]`. See `under`."""
 
@@ -105,9 +120,8 @@ def answer(
                         sample.id,
                         sample.task,
                         choice,
-                        choice == sample.answer,
+                        sample.answer,
                         int(logits.argmax()) == ids[sample.answer],
-                        float(p[sample.answer]),
                         tuple(p.tolist()),
                     )
                 )

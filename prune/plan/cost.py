@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from prune.edges import edge_histogram
+from prune.edges import EdgeHistogram, edge_histogram
 from prune.pathways import Reach, dense_reach
 from prune.plan.liveness import Mode, State, decode_reads, order_of, states
 from prune.segments import Role, Segments
@@ -82,7 +82,11 @@ class Cost:
 
 
 def cost_of(
-    reach: Reach, segments: Segments, geometry: Geometry, mode: Mode = "single_turn"
+    reach: Reach,
+    segments: Segments,
+    geometry: Geometry,
+    mode: Mode = "single_turn",
+    histogram: EdgeHistogram | None = None,
 ) -> Cost:
     """Count the cost of a reach table on a batch of prompts.
 
@@ -92,8 +96,10 @@ def cost_of(
             to its longest in the cache.
         geometry: of the model.
         mode: `multi_turn` if follow-up questions may read the prompts.
+        histogram: `edge_histogram(segments)`, where a caller counts many tables on one prompt.
     """
-    by_roles = edge_histogram(segments).kept_by_roles(reach).mean(1)
+    histogram = edge_histogram(segments) if histogram is None else histogram
+    by_roles = histogram.kept_by_roles(reach).mean(1)
     tokens = np.array([segments.count(role) for role in Role])
     state = states(reach, mode, order_of(segments))
     computed = (state == State.COMPUTE) * tokens

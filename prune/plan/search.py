@@ -1,191 +1,317 @@
-"""From a trace to a plan: remove edges in order of harm per edge, and check every step.
+"""From a trace to a plan: remove what costs much and carries little, and check every step.
 
 Trace scores only rank. Whether a step stays is decided by real runs of the pruned model on the
-calibration samples.
+calibration samples. Everything is deterministic: the same trace and samples give the same plan.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
-
-from prune.edges import EdgeHistogram
-from prune.errors import BadInputError, UsageError
-from prune.pathways import PATHWAYS, Pathway, Reach, dense_reach, remove_pathway
+from prune.edges import EdgeHistogram, edge_histogram
+from prune.errors import BadInputError
+from prune.pathways import Pathway, Reach, dense_reach
+from prune.plan.budget import Budget, Measure, Score
+from prune.plan.cost import Cost, Geometry, cost_of, dense_cost
+from prune.plan.moves import Candidate, Slide, removed_layers, restored, slides, without
 from prune.plan.plan import Plan
 from prune.plan.schema import ModelId
+from prune.segments import Segments
+
+SHARE = 0.5
+"""Of what may still be lost, the part that one structure may take; the rest is for what follows."""
+
+LADDER = (0.25, 1.0, 4.0, 16.0)
+"""Points that may be lost, one after the other, until a plan saves what was asked for."""
 
 
 @dataclass(frozen=True)
-class Score:
-    """What a plan makes of the calibration samples, in percent.
+class Problem:
+    """What a plan is searched for.
 
     Attributes:
-        accuracy: share of right answers.
-        expected: mean probability of the right option, which is the accuracy of an answer drawn
-            from the model. It moves before answers flip, so a search over few samples fits less
-            noise.
+        model: the plan's.
+        prompt: a typical prompt, on which costs are counted.
+        geometry: of the model.
+        dense: the dense model's score on the calibration samples.
+        measure: runs a reach table on them.
     """
 
-    accuracy: float
-    expected: float
-
-    def lost(self, dense: "Score") -> float:
-        """Points below the dense model, by the measure that lost more."""
-        return max(dense.accuracy - self.accuracy, dense.expected - self.expected)
-
-
-Measure = Callable[[Reach, float | None], Score]
-"""Runs a reach table on the calibration samples. It may give up early on a plan that will clearly
-lose more than the second argument in points; the score is then what had been seen."""
-
-SMALL = 0.001
-"""Candidates with a smaller share of all edges come last: they are not worth a run of their own."""
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One pathway in one layer, with the harm that the trace saw and the edges it would remove."""
-
-    pathway: Pathway
-    layer: int
-    harm: float
-    edges: int
-    small: bool
-
-    @property
-    def order(self) -> tuple[bool, float, int, str, int]:
-        """Least harm per edge first; ties by size, then by name, so that the order is fixed."""
-        return self.small, self.harm / self.edges, -self.edges, self.pathway.name, self.layer
+    model: ModelId
+    prompt: Segments
+    geometry: Geometry
+    dense: Score
+    measure: Measure
 
 
 @dataclass(frozen=True)
 class Step:
-    """A plan that was tried: its density, its score, and whether it was kept."""
+    """A plan that was tried.
 
-    density: float
+    Attributes:
+        what: what it removed, or gave back, in words.
+        cost: counted on the typical prompt.
+        score: of the calibration samples; of the part that was run, where that was hopeless.
+        accepted: whether the search went on from it.
+    """
+
+    what: str
+    cost: Cost
     score: Score
     accepted: bool
 
 
 @dataclass(frozen=True)
+class Harm:
+    """What a removed pathway was measured to do: what the plan would win back with it.
+
+    Attributes:
+        pathway: its title.
+        layers: 0-based layers in which it is removed.
+        points: of accuracy and of expected accuracy that all of it would win back.
+        flops: share of dense FLOPs that it saves.
+    """
+
+    pathway: str
+    layers: tuple[int, ...]
+    points: tuple[float, float]
+    flops: float
+
+
+@dataclass(frozen=True)
 class Found:
-    """The result of a search."""
+    """The result of a search.
+
+    Attributes:
+        score, cost: of the plan.
+        dense, dense_cost: what they compare with.
+        steps: every plan that was run, in order.
+        harms: of each pathway that the plan removes.
+        interrupted: whether the search was stopped, and the plan is the best until then.
+        exhaustive: runs over single samples that backward elimination, one candidate at a time,
+            would have taken.
+    """
 
     plan: Plan
-    steps: tuple[Step, ...]
+    score: Score
+    cost: Cost
     dense: Score
+    dense_cost: Cost
+    steps: tuple[Step, ...]
+    harms: tuple[Harm, ...]
+    interrupted: bool
+    exhaustive: int
 
-
-def candidates(
-    harm: dict[str, np.ndarray], histogram: EdgeHistogram, num_layers: int
-) -> list[Candidate]:
-    """Every (pathway, layer) in the order in which a search removes them.
-
-    Args:
-        harm: for each pathway how much it matters in each layer, `[L]` (`Trace.harm`).
-        histogram: edges of a typical prompt.
-        num_layers: L.
-    """
-    found = []
-    for name, by_layer in harm.items():
-        table = dense_reach(1)
-        remove_pathway(table, PATHWAYS[name], [0])
-        edges = histogram.causal - int(histogram.kept(table)[0, 0])
-        small = edges < SMALL * histogram.causal * num_layers
-        found += [
-            Candidate(PATHWAYS[name], layer, float(by_layer[layer]), edges, small)
-            for layer in range(num_layers)
-            if edges > 0
-        ]
-    return sorted(found, key=lambda c: c.order)
+    @property
+    def forwards(self) -> int:
+        """Runs over single samples that the search took."""
+        return sum(step.score.samples for step in self.steps)
 
 
 def search(
+    problem: Problem,
     ranked: list[Candidate],
-    histogram: EdgeHistogram,
-    model: ModelId,
-    measure: Measure,
-    dense: Score,
+    budget: Budget,
     *,
-    max_drop: float | None = None,
-    density: float | None = None,
     max_runs: int,
     on_step: Callable[[Step], None] = lambda step: None,
 ) -> Found:
-    """Remove candidates in order as long as the budget holds.
+    """Find the cheapest plan within a budget.
 
-    With `max_drop`, blocks of candidates are tried together, half of them at first. After one that
-    holds the next is twice as large; in one that does not, bisection finds the candidate that was
-    too much, which stays for good. With `density`, candidates are removed until
-    that share of edges is left, whatever it costs, and the cost is reported.
+    First each structure (`prune.plan.moves.slides`) goes as far as bisection finds that it holds;
+    then single candidates are removed in order of harm per FLOP saved. Where a budget says what has
+    to be saved, both are repeated with a larger allowance until it is reached, so that the least is
+    lost; what is left to do after the last is done whatever it costs.
+
+    Ctrl-C ends the search with the best plan so far.
 
     Args:
-        ranked: from `candidates`.
-        histogram: edges of a typical prompt.
-        model: what the plan is for.
-        measure: runs a reach table on the calibration samples.
-        dense: the dense model's score on them.
-        max_drop: points that may be lost (`Score.lost`).
-        density: share of edges to keep.
-        max_runs: most calls of `measure`.
+        problem: what to search for.
+        ranked: candidates (`prune.plan.moves.candidates`), in any order.
+        budget: what may be lost, or has to be saved.
+        max_runs: most runs of `problem.measure`.
         on_step: called after each.
 
     Raises:
-        UsageError: not exactly one of `max_drop` and `density` is given.
-        BadInputError: the density cannot be reached.
+        BadInputError: the budget cannot be reached with these candidates.
     """
-    if (max_drop is None) == (density is None):
-        raise UsageError("give exactly one of max_drop and density")
-    steps: list[Step] = []
-
-    def removed(chosen: list[Candidate]) -> Reach:
-        reach = dense_reach(model.num_layers)
-        for candidate in chosen:
-            remove_pathway(reach, candidate.pathway, [candidate.layer])
-        return reach
-
-    def density_of(reach: Reach) -> float:
-        return float(histogram.kept(reach).sum() / (histogram.causal * len(reach)))
-
-    if density is not None:
-        taken: list[Candidate] = []
-        for candidate in ranked:
-            if density_of(removed(taken)) <= density:
-                break
-            taken.append(candidate)
-        reach = removed(taken)
-        if density_of(reach) > density:
-            raise BadInputError(f"a density of {density} cannot be reached with these pathways")
-        steps.append(Step(density_of(reach), measure(reach, None), True))
-        on_step(steps[-1])
-        return Found(_plan(reach, model, {"density": density}), tuple(steps), dense)
-
-    assert max_drop is not None
-    kept_out: list[Candidate] = []
-    rest, size = ranked, max(1, len(ranked) // 2)
-    suspects = 0  # So many candidates at the front of `rest` were too much together.
-    while rest and len(steps) < max_runs:
-        if suspects == 1:
-            rest, suspects = rest[1:], 0
-            continue
-        block = rest[: suspects // 2 or size]
-        reach = removed(kept_out + block)
-        # What earlier steps removed already (video -> video covers cross-frame) needs no run.
-        holds = bool((reach == removed(kept_out)).all())
-        if not holds:
-            score = measure(reach, max_drop)
-            holds = score.lost(dense) <= max_drop
-            steps.append(Step(density_of(reach), score, holds))
-            on_step(steps[-1])
-        if holds:
-            kept_out, rest = kept_out + block, rest[len(block) :]
-            suspects, size = max(0, suspects - len(block)), size if suspects else 2 * size
+    state = _Search(problem, budget, max_runs, on_step)
+    interrupted = False
+    try:
+        if budget.limits_harm:
+            state.descend(ranked, budget.value)
         else:
-            suspects, size = len(block), size if suspects else max(1, size // 2)
-    return Found(_plan(removed(kept_out), model, {"max_drop": max_drop}), tuple(steps), dense)
+            for allowed in LADDER:
+                state.descend(ranked, allowed)
+                if state.done:
+                    break
+            else:
+                state.finish(ranked)
+        harms = state.harms({candidate.pathway for candidate in ranked})
+    except KeyboardInterrupt:
+        interrupted, harms = True, ()
+    tried = len(ranked)
+    return Found(
+        plan=Plan(
+            state.reach,
+            problem.model,
+            f"{budget.kind.replace('_', ' ')} {budget.value:g}",
+            {"method": "greedy", budget.kind: budget.value},
+        ),
+        score=state.score,
+        cost=state.cost(state.reach),
+        dense=problem.dense,
+        dense_cost=state.dense_cost,
+        steps=tuple(state.steps),
+        harms=harms,
+        interrupted=interrupted,
+        exhaustive=tried * (tried + 1) // 2 * problem.dense.samples,
+    )
 
 
-def _plan(reach: Reach, model: ModelId, budget: dict[str, float]) -> Plan:
-    (name, value), *_ = budget.items()
-    return Plan(reach, model, f"{name} {value:g}", {"method": "greedy", **budget})
+class _Search:
+    """The plan so far, and the ways to go on from it."""
+
+    def __init__(
+        self, problem: Problem, budget: Budget, max_runs: int, on_step: Callable[[Step], None]
+    ):
+        self.problem, self.budget = problem, budget
+        self.runs_left, self.on_step = max_runs, on_step
+        self.histogram: EdgeHistogram = edge_histogram(problem.prompt)
+        self.dense_cost = dense_cost(problem.model.num_layers, problem.prompt, problem.geometry)
+        self.reach = dense_reach(problem.model.num_layers)
+        self.score = problem.dense
+        self.steps: list[Step] = []
+
+    def cost(self, reach: Reach) -> Cost:
+        """Counted on the typical prompt."""
+        return cost_of(reach, self.problem.prompt, self.problem.geometry, histogram=self.histogram)
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing more has to be saved."""
+        return self.reached(self.reach)
+
+    def reached(self, reach: Reach) -> bool:
+        """Whether a plan saves what the budget asks for."""
+        return self.budget.reached(self.cost(reach), self.dense_cost)
+
+    @property
+    def lost(self) -> float:
+        """What the plan so far loses."""
+        return self.budget.loss(self.score, self.problem.dense)
+
+    def holds(self, reach: Reach, what: str, allowed: float) -> bool:
+        """Run a plan and go on from it if it loses no more than `allowed`."""
+        if not self.differs(reach):
+            self.reach = reach
+            return True
+        if self.runs_left <= 0:
+            return False
+        self.runs_left -= 1
+        dense = self.problem.dense
+        score = self.problem.measure(reach, self.budget.hopeless(allowed, dense))
+        accepted = self.budget.loss(score, dense) <= allowed
+        self.note(what, reach, score, accepted)
+        if accepted:
+            self.reach, self.score = reach, score
+        return accepted
+
+    def differs(self, reach: Reach) -> bool:
+        """Whether a plan keeps other edges of the prompt than the plan so far."""
+        kept = self.histogram.kept_by_roles
+        return bool((kept(reach) != kept(self.reach)).any())
+
+    def note(self, what: str, reach: Reach, score: Score, accepted: bool) -> None:
+        """Write a step down."""
+        self.steps.append(Step(what, self.cost(reach), score, accepted))
+        self.on_step(self.steps[-1])
+
+    def descend(self, ranked: list[Candidate], allowed: float) -> None:
+        """Remove structures, then candidates, while the loss stays within `allowed`."""
+        num_frames = self.histogram.pairs.shape[-1]
+        for slide in slides(self.problem.model.num_layers, num_frames):
+            if not self.done:
+                self.slide(slide, self.lost + SHARE * (allowed - self.lost))
+        if not self.done:
+            self.refine(self.by_harm_per_cost(ranked), allowed)
+
+    def slide(self, slide: Slide, allowed: float) -> None:
+        """Take a structure as far as it holds, by bisection."""
+        start = self.reach
+        low, high = 0, slide.settings
+        while low < high and self.reached(slide.at(start, high - 1)):
+            high -= 1
+        while low < high:
+            middle = (low + high + 1) // 2
+            if self.holds(slide.at(start, middle), slide.title(middle), allowed):
+                low = middle
+            else:
+                high = middle - 1
+
+    def by_harm_per_cost(self, ranked: list[Candidate]) -> list[Candidate]:
+        """Least harm per FLOP saved first; those that save nothing any more are left out."""
+        now = self.cost(self.reach)
+        order = []
+        for index, candidate in enumerate(ranked):
+            reach = without(self.reach, [candidate])
+            if self.differs(reach):
+                saved = (now.flops - self.cost(reach).flops) / self.dense_cost.flops
+                order.append((candidate.harm / max(saved, 1e-9), -saved, index, candidate))
+        return [candidate for *_, candidate in sorted(order, key=lambda item: item[:3])]
+
+    def refine(self, rest: list[Candidate], allowed: float) -> None:
+        """Remove candidates in blocks, half of them at first.
+
+        After a block that holds the next is twice as large; in one that does not, bisection finds
+        the candidate that was too much, which stays for good.
+        """
+        size, suspects = max(1, len(rest) // 2), 0
+        while rest and self.runs_left > 0 and not self.done:
+            if suspects == 1:
+                rest, suspects = rest[1:], 0
+                continue
+            block = self.enough(rest[: suspects // 2 or size])
+            title = block[0].name + (f" and {len(block) - 1} more" if len(block) > 1 else "")
+            if self.holds(without(self.reach, block), title, allowed):
+                rest = rest[len(block) :]
+                suspects, size = max(0, suspects - len(block)), size if suspects else 2 * size
+            else:
+                suspects, size = len(block), size if suspects else max(1, size // 2)
+
+    def enough(self, block: list[Candidate]) -> list[Candidate]:
+        """The first part of a block that saves what was asked for, or all of it."""
+        low, high = 1, len(block)
+        while low < high:
+            middle = (low + high) // 2
+            if self.reached(without(self.reach, block[:middle])):
+                high = middle
+            else:
+                low = middle + 1
+        return block[:low]
+
+    def finish(self, ranked: list[Candidate]) -> None:
+        """Remove candidates until enough is saved, whatever is lost."""
+        block = self.enough(self.by_harm_per_cost(ranked))
+        reach = without(self.reach, block)
+        if not self.reached(reach):
+            raise BadInputError(
+                f"{self.budget.kind.replace('_', ' ')} {self.budget.value:g} cannot be reached "
+                "with the pathways that were traced"
+            )
+        self.runs_left = max(1, self.runs_left)
+        self.holds(reach, f"{len(block)} more, whatever they cost", float("inf"))
+
+    def harms(self, pathways: set[Pathway]) -> tuple[Harm, ...]:
+        """Give every removed pathway back, one at a time, to see what its removal does."""
+        found, now = [], self.cost(self.reach)
+        for pathway in sorted(pathways, key=lambda p: p.name):
+            layers = removed_layers(self.reach, pathway, self.histogram)
+            if not layers:
+                continue
+            reach = restored(self.reach, pathway)
+            score = self.problem.measure(reach, lambda score: False)
+            self.note(f"{pathway.title} given back", reach, score, False)
+            won = score.accuracy - self.score.accuracy, score.expected - self.score.expected
+            saved = (self.cost(reach).flops - now.flops) / self.dense_cost.flops
+            found.append(Harm(pathway.title, tuple(layers), won, saved))
+        return tuple(sorted(found, key=lambda harm: -max(harm.points)))

@@ -43,10 +43,7 @@ def test_bootstrap_band_covers_the_mean() -> None:
 
 def _answers(right: str) -> list[Answer]:
     tasks = "aabb"
-    return [
-        Answer(str(i), tasks[i], int(r), r == "1", r == "1", 0.5, (0.5, 0.5))
-        for i, r in enumerate(right)
-    ]
+    return [Answer(str(i), tasks[i], int(r), 1, r == "1", (0.5, 0.5)) for i, r in enumerate(right)]
 
 
 def test_accuracy_report() -> None:

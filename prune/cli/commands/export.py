@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from prune.cli.app import Model, app, budget, command_line, report_failed
+from prune.cli.app import Model, app, command_line, report_failed
+from prune.cli.budget import Density, KvBytes, MaxDrop, MaxKl, PrefillSpeedup, budget_of
 from prune.console import out, progress, result_table
 from prune.errors import UsageError
 
@@ -19,13 +20,11 @@ def export(
         Path | None,
         typer.Option(help="Held-out JSONL for the report [default: half of what was not traced]."),
     ] = None,
-    max_drop: Annotated[
-        float | None,
-        typer.Option(min=0, help="Points of accuracy that may be lost [default: 0.5]."),
-    ] = None,
-    density: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Share of edges to keep.")
-    ] = None,
+    max_drop: MaxDrop = None,
+    max_kl: MaxKl = None,
+    density: Density = None,
+    prefill_speedup: PrefillSpeedup = None,
+    kv_bytes: KvBytes = None,
     plan_file: Annotated[
         Path | None, typer.Option("--plan", help="A plan file instead of a search.")
     ] = None,
@@ -46,9 +45,15 @@ def export(
     from prune.stages import export_model
     from prune.trace.trace import Trace
 
-    given = [x for x in (max_drop, density, plan_file, preset) if x is not None]
-    if len(given) > 1:
-        raise UsageError("--max-drop, --density, --plan and --preset: give one of them")
+    given: dict[str, float | None] = {
+        "max_drop": max_drop,
+        "max_kl": max_kl,
+        "density": density,
+        "prefill_speedup": prefill_speedup,
+        "kv_bytes": kv_bytes,
+    }
+    if sum(x is not None for x in (*given.values(), plan_file, preset)) > 1:
+        raise UsageError("a budget, --plan and --preset: give one of them")
     if run is None and plan_file is None and preset is None:
         raise UsageError("a search needs --trace RUN (or give --plan or --preset)")
     if run is None and test is None:
@@ -66,10 +71,10 @@ def export(
         trace=traced,
         test=test,
         plan=ready,
+        budget=budget_of(**given) if ready is None else None,
         num_frames=frames,
         force=force,
         argv=command_line(),
-        **(budget(max_drop, density) if ready is None else {}),
     )
     out.print(result_table(result))
     out.print(f"\nPruned model  {target}\nReport        {target / 'report.html'}")

@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
-from prune.cli.app import app, budget
-from prune.console import liveness_lines, out, plan_grid, progress
+from prune.cli.app import app
+from prune.cli.budget import Density, KvBytes, MaxDrop, MaxKl, PrefillSpeedup, budget_of
+from prune.console import found_table, liveness_lines, out, plan_grid, progress
 
 
 @app.command()
@@ -20,31 +21,33 @@ def plan(
         Path | None,
         typer.Option(help="Held-out JSONL of a later report; without it, samples are held back."),
     ] = None,
-    max_drop: Annotated[
-        float | None, typer.Option(min=0, help="Points of accuracy that may be lost.")
-    ] = None,
-    density: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Share of edges to keep.")
-    ] = None,
+    max_drop: MaxDrop = None,
+    max_kl: MaxKl = None,
+    density: Density = None,
+    prefill_speedup: PrefillSpeedup = None,
+    kv_bytes: KvBytes = None,
 ) -> None:
-    """Search the plan that removes the most edges within a budget."""
+    """Search the cheapest plan within a budget; Ctrl-C ends it with the best plan so far."""
     from prune.measure import find_plan, split_samples
     from prune.models import open_model
     from prune.trace.trace import Trace
 
+    budget = budget_of(
+        max_drop=max_drop,
+        max_kl=max_kl,
+        density=density,
+        prefill_speedup=prefill_speedup,
+        kv_bytes=kv_bytes,
+    )
     traced = Trace.load(run)
     opened = open_model(model or traced.model.name, dense=True)
     calibration, _ = split_samples(traced, test)
-    found = find_plan(opened, traced, calibration, progress, **budget(max_drop, density))
+    found = find_plan(opened, traced, calibration, progress, budget)
     path = target or run / "plan.json"
     found.plan.save(path)
     out.print(plan_grid(found.plan.reach))
     out.print("\n".join(liveness_lines(found.plan.reach)))
-    best = [s for s in found.steps if s.accepted]
-    if best:
-        now, before = best[-1].score.accuracy, found.dense.accuracy
-        out.print(
-            f"{100 * best[-1].density:.1f}% of edges kept; accuracy on {len(calibration)} "
-            f"calibration samples {now:.1f}% (dense {before:.1f}%)"
-        )
+    out.print(found_table(found))
     out.print(f"Plan  {path}")
+    if found.interrupted:
+        raise KeyboardInterrupt

@@ -1,0 +1,114 @@
+"""Calibration: the samples on which a search checks its plans, and what a plan makes of them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prune.errors import BadInputError
+from prune.evaluate.answers import Answer, Prepared, answer, prepare, typical_prompt, under
+from prune.models import Opened
+from prune.pathways import Reach, dense_reach
+from prune.plan.budget import Hopeless, Score
+from prune.plan.cost import Geometry
+from prune.plan.search import Problem
+from prune.samples import Sample
+
+BATCH = 32
+TEMPERATURE = 0.5
+"""Of the answer's probabilities when they are averaged. Pruning makes a model less sure long before
+it makes it wrong; at temperature 1 the search would mostly protect its confidence, and at 0 it
+would only see the few answers that flip."""
+
+Seen = NDArray[np.float64]
+"""Right (0 or 1), probability of the true option, and divergence from dense, by sample `[N, 3]`."""
+
+
+@dataclass
+class Calibration:
+    """Calibration samples whose clips are encoded, with the dense model's answers to them.
+
+    Attributes:
+        batches: by task, so that a plan that is too much for one task shows it in a few batches.
+        dense: the dense model's answers, a list a batch.
+    """
+
+    opened: Opened
+    batches: list[Prepared]
+    dense: list[list[Answer]]
+    _order: list[int] = field(init=False)
+    _unchanged: list[Seen] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._order = list(range(len(self.batches)))
+        self._unchanged = [_seen(answers, answers) for answers in self.dense]
+
+    @property
+    def score(self) -> Score:
+        """The dense model's."""
+        return _score(self._unchanged, range(len(self.batches)))
+
+    def problem(self) -> Problem:
+        """What a search has to solve."""
+        return Problem(
+            self.opened.id,
+            typical_prompt(self.batches),
+            Geometry.of(self.opened.model),
+            self.score,
+            self.measure,
+        )
+
+    def measure(self, reach: Reach, hopeless: Hopeless) -> Score:
+        """`prune.plan.budget.Measure`; begins with the batches that fell most the last time."""
+        seen = list(self._unchanged)
+        fall = np.zeros(len(seen))
+        score = self.score
+        for count, index in enumerate(self._order, 1):
+            answers = self._answers(index, reach)
+            seen[index] = _seen(answers, self.dense[index])
+            fall[index] = (self._unchanged[index] - seen[index])[:, 1].mean()
+            score = _score(seen, self._order[:count])
+            if hopeless(score):
+                break
+        self._order.sort(key=lambda index: -fall[index])
+        return score
+
+    def _answers(self, index: int, reach: Reach) -> list[Answer]:
+        model, processor = self.opened.model, self.opened.processor
+        return answer(model, processor, [self.batches[index]], under(reach))
+
+
+def calibrate(
+    opened: Opened,
+    samples: Sequence[Sample],
+    num_frames: int,
+    on_done: Callable[[int], None] = lambda n: None,
+) -> Calibration:
+    """Encode calibration samples and answer them densely.
+
+    Raises:
+        BadInputError: not one of them can be used.
+    """
+    by_task = sorted(samples, key=lambda sample: sample.task)
+    batches, failed = prepare(opened.model, opened.processor, by_task, num_frames, BATCH, on_done)
+    if not batches:
+        raise BadInputError(f"no calibration sample could be used: {next(iter(failed.values()))}")
+    run = under(dense_reach(opened.id.num_layers))
+    dense = [answer(opened.model, opened.processor, [batch], run) for batch in batches]
+    return Calibration(opened, batches, dense)
+
+
+def _seen(answers: Sequence[Answer], dense: Sequence[Answer]) -> Seen:
+    rows = []
+    for now, before in zip(answers, dense, strict=True):
+        p, q = np.array(before.p_options), np.array(now.p_options)
+        kl = float((p * np.log(np.maximum(p, 1e-12) / np.maximum(q, 1e-12))).sum())
+        surer = q ** (1 / TEMPERATURE)
+        rows.append((now.correct, (surer / surer.sum())[now.true], kl))
+    return np.array(rows, np.float64)
+
+
+def _score(seen: Sequence[Seen], run: Sequence[int]) -> Score:
+    accuracy, expected, kl = np.concatenate(list(seen)).mean(0).tolist()
+    return Score(100 * accuracy, 100 * expected, kl, sum(len(seen[index]) for index in run))

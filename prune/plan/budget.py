@@ -1,0 +1,103 @@
+"""What a plan makes of a model's answers, and how much of it a search may give up for what."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from prune.errors import UsageError
+from prune.pathways import Reach
+from prune.plan.cost import Cost
+
+Kind = Literal["max_drop", "max_kl", "density", "prefill_speedup", "kv_bytes"]
+
+QUALITY: tuple[Kind, ...] = ("max_drop", "max_kl")
+"""Budgets that limit what is lost; the others say how much must be saved."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """What a plan makes of the calibration samples.
+
+    Attributes:
+        accuracy: share of right answers among the options, in percent.
+        expected: mean probability of the true option, in percent, when the model is a little less
+            sure than it says (`prune.calibration.TEMPERATURE`). It moves before answers flip, so a
+            search over few samples fits less noise.
+        kl: mean Kullback-Leibler divergence of the answers over the options from the dense
+            model's, in nats.
+        samples: how many were run; those that a hopeless plan was spared count as unchanged.
+    """
+
+    accuracy: float
+    expected: float
+    kl: float
+    samples: int
+
+    def lost(self, dense: "Score") -> float:
+        """Points below the dense model, by the measure that lost more."""
+        return max(dense.accuracy - self.accuracy, dense.expected - self.expected)
+
+
+WON_BACK = 2
+"""Answers by which a plan may be below its allowance, part of the way, before it is given up."""
+
+Hopeless = Callable[[Score], bool]
+"""Whether a score of the samples seen so far can no longer end within its allowance."""
+
+Measure = Callable[[Reach, Hopeless], Score]
+"""Runs a reach table on the calibration samples; it may give up on a plan that is hopeless."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a search is given.
+
+    Attributes:
+        kind: `max_drop` (points of accuracy that may be lost) and `max_kl` (nats) limit the harm;
+            `density` (share of edges to keep), `prefill_speedup` (counted FLOPs, dense over pruned)
+            and `kv_bytes` (of one prompt's cache) say what has to be reached.
+        value: the number.
+    """
+
+    kind: Kind
+    value: float
+
+    @staticmethod
+    def of(**given: float | None) -> "Budget":
+        """The one budget among keyword arguments; raises `UsageError` unless there is one."""
+        named = {kind: value for kind, value in given.items() if value is not None}
+        if len(named) != 1:
+            flags = ", ".join(f"--{kind.replace('_', '-')}" for kind in get_args(Kind))
+            raise UsageError(f"give exactly one of {flags}")
+        ((kind, value),) = named.items()
+        return Budget(kind, value)  # type: ignore[arg-type]
+
+    @property
+    def limits_harm(self) -> bool:
+        """Whether the budget limits what is lost, and not what has to be saved."""
+        return self.kind in QUALITY
+
+    def loss(self, score: Score, dense: Score) -> float:
+        """What a plan loses: nats for `max_kl`, else points."""
+        return score.kl if self.kind == "max_kl" else score.lost(dense)
+
+    def hopeless(self, allowed: float, dense: Score) -> Hopeless:
+        """When a run over part of the samples, in any order, may stop.
+
+        A divergence cannot become less; points are given up where the rest would have to win back
+        more than `WON_BACK` answers, which pruning does not do. A plan is only ever accepted on all
+        samples, so stopping early can reject, and never accept, by chance.
+        """
+        won_back = 0.0 if self.kind == "max_kl" else 100 * WON_BACK / dense.samples
+        return lambda score: self.loss(score, dense) > allowed + won_back
+
+    def reached(self, cost: Cost, dense: Cost) -> bool:
+        """Whether a plan saves what the budget asks for; never for one that limits the harm."""
+        match self.kind:
+            case "density":
+                return cost.edges <= self.value * dense.edges
+            case "prefill_speedup":
+                return dense.flops >= self.value * cost.flops
+            case "kv_bytes":
+                return cost.kv_bytes <= self.value
+        return False

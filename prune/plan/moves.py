@@ -1,0 +1,180 @@
+"""What a search may remove: whole structures, and single pathways in single layers.
+
+A structure is a cut that grows along one axis: video dead from layer l on, no frame farther than w.
+Whether it holds is monotone, or nearly, so bisection finds how far it goes in a few runs. Removing
+one edge after the other would not get there, since a state is alive until the very last edge that
+reads it is gone.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prune.edges import EdgeHistogram
+from prune.pathways import (
+    ALL,
+    LAST,
+    NONE,
+    OPTIONS,
+    PATHWAYS,
+    QUESTION_SEALED,
+    SAME_FRAME,
+    VIDEO,
+    Pathway,
+    Reach,
+    inherit_answer,
+    limit_edges,
+    remove_pathway,
+)
+from prune.segments import Role
+
+_TEXT = (*QUESTION_SEALED, *OPTIONS, *LAST)
+_READERS = (*VIDEO, *_TEXT)
+
+
+@dataclass(frozen=True)
+class Slide:
+    """A structure with settings 1 to `settings`; each removes what the one before does, and more.
+
+    Attributes:
+        what: in words, with `{}` for `shown(setting)`.
+        cut: removes the structure at a setting from a reach table `[L, G, R, R]`, in place.
+        shown: the number a person reads at a setting (a 1-based layer, or frames).
+    """
+
+    what: str
+    settings: int
+    cut: Callable[[Reach, int], None]
+    shown: Callable[[int], int]
+
+    def at(self, reach: Reach, setting: int) -> Reach:
+        """A copy of `reach` with this structure removed."""
+        table = reach.copy()
+        if setting:
+            self.cut(table, setting)
+        return table
+
+    def title(self, setting: int) -> str:
+        """For people, for example `video dead from layer 9 on`."""
+        return self.what.format(self.shown(setting))
+
+
+def slides(num_layers: int, num_frames: int) -> list[Slide]:
+    """Every structure, in the order in which a search tries them.
+
+    States that die come first, since they save most; then the paper's questions (2510.13251,
+    section 3): in which layers frames are compared, the question reads the video, and the answer
+    reads the question.
+
+    Args:
+        num_layers: L.
+        num_frames: of a typical prompt.
+    """
+
+    def dead(name: str, keys: tuple[Role, ...]) -> Slide:
+        return Slide(
+            f"{name} dead from layer {{}} on",
+            num_layers,
+            lambda reach, n: limit_edges(reach, slice(num_layers - n, None), _READERS, keys, NONE),
+            lambda n: num_layers - n + 1,
+        )
+
+    def starts(name: str, queries: tuple[Role, ...], keys: tuple[Role, ...], limit: int) -> Slide:
+        return Slide(
+            f"{name} from layer {{}} on",
+            num_layers,
+            lambda reach, n: limit_edges(reach, slice(n), queries, keys, limit),
+            lambda n: n + 1,
+        )
+
+    found = [
+        dead("video", VIDEO),
+        dead("question", QUESTION_SEALED),
+        dead("options", OPTIONS),
+        Slide(
+            "cross-frame up to layer {}",
+            num_layers,
+            lambda reach, n: limit_edges(
+                reach, slice(num_layers - n, None), VIDEO, VIDEO, SAME_FRAME
+            ),
+            lambda n: num_layers - n,
+        ),
+        starts("cross-frame", VIDEO, VIDEO, SAME_FRAME),
+        Slide(
+            "at most {} frames back",
+            num_frames - 1,
+            lambda reach, n: limit_edges(reach, slice(None), VIDEO, VIDEO, num_frames - 1 - n),
+            lambda n: num_frames - 1 - n,
+        ),
+        starts("text reads the video", _TEXT, VIDEO, NONE),
+        starts("the answer reads the text", LAST, (*QUESTION_SEALED, *OPTIONS), NONE),
+    ]
+    return [slide for slide in found if slide.settings > 0]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One pathway in one layer (of one KV head, or all), with the harm that the trace saw."""
+
+    pathway: Pathway
+    layer: int
+    harm: float
+    head: int | None = None
+
+    def cut(self, reach: Reach) -> None:
+        """Remove it from a reach table `[L, G, R, R]`, in place."""
+        table = reach if self.head is None else reach[:, self.head : self.head + 1]
+        remove_pathway(table, self.pathway, [self.layer])
+
+    @property
+    def name(self) -> str:
+        """For people, for example `video → last in layer 3`."""
+        head = "" if self.head is None else f", KV head {self.head}"
+        return f"{self.pathway.title} in layer {self.layer + 1}{head}"
+
+
+def candidates(
+    harm: Mapping[str, NDArray[np.float64]], heads: int | None = None
+) -> list[Candidate]:
+    """Every (pathway, layer), or with `heads` every (pathway, layer, KV head).
+
+    Args:
+        harm: for each pathway how much it matters in each layer, `[L]` (`Trace.harm`).
+        heads: Hkv. A head's share of its layer's harm is not known to the trace: all count alike.
+    """
+    return [
+        Candidate(PATHWAYS[name], layer, float(value) / (heads or 1), head)
+        for name, by_layer in harm.items()
+        for layer, value in enumerate(by_layer)
+        for head in (range(heads) if heads else (None,))
+    ]
+
+
+def without(reach: Reach, chosen: list[Candidate]) -> Reach:
+    """A copy of `reach` without some candidates."""
+    table = reach.copy()
+    for candidate in chosen:
+        candidate.cut(table)
+    return table
+
+
+def restored(reach: Reach, pathway: Pathway) -> Reach:
+    """A copy of `reach` in which every layer has `pathway` again."""
+    table = reach.copy()
+    block = np.ix_(range(len(table)), range(table.shape[1]), pathway.queries, pathway.keys)
+    open_again = table[block] >= pathway.limit
+    table[block] = np.where(open_again, ALL, table[block])
+    inherit_answer(table)
+    return table
+
+
+def removed_layers(reach: Reach, pathway: Pathway, histogram: EdgeHistogram) -> list[int]:
+    """The layers in which `reach` lacks at least one edge of `pathway` that the prompt has."""
+    dense = restored(reach, pathway)
+    return [
+        layer
+        for layer in range(len(reach))
+        if (histogram.kept(dense[layer]) > histogram.kept(reach[layer])).any()
+    ]
