@@ -27,6 +27,7 @@ class Family:
         frame_runs: whether each run of placeholders is one frame.
         video_bounds: tokens before and after a video, where images use the same placeholder.
         extra_tokens: placeholders at the end of a video that encode none of its frames.
+        class_tokens: placeholders at the start of every frame that show no place in it.
         deepstack: path in the config of the list that has one entry for each of the first decoder
             layers after which the model adds video features, or "".
         refusal: why plans cannot be enforced in this family, or "".
@@ -39,6 +40,7 @@ class Family:
     frame_runs: bool = False
     video_bounds: tuple[str, str] | None = None
     extra_tokens: int = 0
+    class_tokens: int = 0
     deepstack: str = ""
     refusal: str = ""
 

@@ -5,4 +5,5 @@ from prune.families.family import Family
 FAMILY = Family(
     model_type="video_llava",
     processors=("VideoLlavaProcessor",),
+    class_tokens=1,
 )

@@ -59,9 +59,9 @@ def visit_states(replay: Replay, visit: Visit) -> Tensor:
 class Lens:
     """Reads states as distributions over the vocabulary (logit lens).
 
-    With the unembedding the last state is read as the model reads it: its final norm is always
-    applied. The published code of Map the Flow (2510.13251) normalises only that one (`norm=False`)
-    and, for video tokens, multiplies with the input embeddings (`matrix="embedding"`).
+    The last state is read as the model reads it: the final norm is always applied to it. The
+    published code of Map the Flow (2510.13251) normalises that one alone (`norm=False`) and reads
+    video tokens with the input embeddings (`matrix="embedding"`).
 
     Attributes:
         norm: apply the final norm to the states before the last as well.
@@ -77,6 +77,11 @@ class Lens:
     def num_layers(self) -> int:
         """L."""
         return len(self.text_model.layers)
+
+    @property
+    def vocab_size(self) -> int:
+        """V."""
+        return self.model.get_output_embeddings().weight.shape[0]
 
     @torch.no_grad()
     def logits(self, layer: int, states: Tensor) -> Tensor:

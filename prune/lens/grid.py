@@ -1,0 +1,118 @@
+"""Where video tokens look: their frame, and the cell of its grid."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from prune.errors import BadInputError
+from prune.families import family_of_processor
+from prune.segments import Role, Segments
+
+Box = tuple[float, float, float, float]
+"""Top, left, bottom, right, in pixels."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The video tokens of a prompt that show a place of a frame.
+
+    A family's newline and class tokens show none; where a family drops cells that do not change,
+    the others keep their places.
+
+    Attributes:
+        position: columns in the prompt, int64 `[N]`.
+        frame: index of each one's frame (temporal unit), int64 `[N]`.
+        cell: its place in the frame, row by row, int64 `[N]`.
+        height, width: cells of a frame.
+    """
+
+    position: Tensor
+    frame: Tensor
+    cell: Tensor
+    height: int
+    width: int
+
+    @property
+    def num_frames(self) -> int:
+        """Number of temporal units."""
+        return int(self.frame.max()) + 1
+
+    def spread(self, values: Tensor) -> Tensor:
+        """Values `[..., N]` of the tokens in their cells, `[..., T, h, w]`; NaN in empty ones."""
+        size = self.height * self.width
+        out = values.new_full((*values.shape[:-1], self.num_frames * size), float("nan"))
+        out[..., self.frame * size + self.cell] = values
+        return out.unflatten(-1, (self.num_frames, self.height, self.width))
+
+
+def grid_of(processor: Any, inputs: Any, segments: Segments) -> Grid:
+    """The grid of a prompt with one video.
+
+    Args:
+        processor: the model's.
+        inputs: what it returned for the prompt.
+        segments: the prompt's layout, a batch of one.
+
+    Raises:
+        BadInputError: the prompt has no video, or its tokens are not one grid a frame.
+    """
+    family = family_of_processor(processor)
+    position = (segments.role[0] == Role.VIDEO).nonzero()[:, 0]
+    position = position[: len(position) - family.extra_tokens]
+    if not len(position):
+        raise BadInputError("the prompt has no video tokens to look at")
+    frame = segments.frame[0, position].long()
+    first = torch.searchsorted(frame, frame)  # each one's first token of the same frame
+    place = torch.arange(len(frame)) - first
+    patch = place >= family.class_tokens
+    position, frame, cell = position[patch], frame[patch], place[patch] - family.class_tokens
+    kept = inputs.get("video_compression_mask")
+    if kept is not None:
+        kept = kept.cpu().bool().reshape(int(frame.max()) + 1, -1)
+        cell = kept.nonzero()[:, 1]
+        size = kept.shape[1]
+    else:
+        size = int(cell.max()) + 1
+    if kept is None and len(cell) != (int(frame.max()) + 1) * size:
+        raise BadInputError("frames with different numbers of video tokens are no grids")
+    height, width = _shape(inputs, size)
+    return Grid(position, frame, cell, height, width)
+
+
+def _shape(inputs: Any, size: int) -> tuple[int, int]:
+    """Rows and columns of `size` cells, in the proportions of what the vision tower sees."""
+    grid = inputs.get("video_grid_thw")
+    if grid is not None:
+        height, width = grid[0, 1:].tolist()
+    else:
+        pixels = inputs.get("pixel_values_videos")
+        pixels = inputs["pixel_values"] if pixels is None else pixels
+        height, width = pixels.shape[-2:]
+    divisors = [rows for rows in range(1, size + 1) if size % rows == 0]
+    stretch = {rows: abs(math.log(height / rows * (size / rows) / width)) for rows in divisors}
+    rows = min(divisors, key=stretch.__getitem__)
+    if stretch[rows] > math.log(2):
+        raise BadInputError(f"{size} video tokens are no grid of a {height} x {width} frame")
+    return rows, size // rows
+
+
+def shown_frame(unit: int, num_units: int, num_frames: int) -> int:
+    """The decoded frame that a temporal unit shows first, where a unit may hold several."""
+    return min(unit * -(-num_frames // num_units), num_frames - 1)
+
+
+def visible_box(processor: Any, height: int, width: int) -> Box:
+    """The part of a decoded frame that the model sees: all but what its processor crops off."""
+    video = getattr(processor, "video_processor", None)
+    if video is None or not getattr(video, "do_center_crop", False):
+        return 0.0, 0.0, float(height), float(width)
+    size, crop = video.size, video.crop_size
+    edge = size.get("shortest_edge") if getattr(video, "do_resize", True) else min(height, width)
+    down = height / size["height"] if edge is None else min(height, width) / edge
+    across = width / size["width"] if edge is None else min(height, width) / edge
+    seen_h, seen_w = min(height, crop["height"] * down), min(width, crop["width"] * across)
+    top, left = (height - seen_h) / 2, (width - seen_w) / 2
+    return top, left, top + seen_h, left + seen_w

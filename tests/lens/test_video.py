@@ -1,0 +1,131 @@
+"""What video tokens say, and which words are counted."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from prune.attention import seam
+from prune.errors import BadInputError
+from prune.lens import video
+from prune.lens.states import Lens, Matrix, visit_states
+from prune.lens.video import VideoWords, count_words, frequencies, layer_bins
+from prune.lens.vocabulary import EMBEDDED, Vocabulary, load_groups
+from prune.models import Opened
+from prune.runtime.replay import capture, read
+from prune.samples import Sample
+from prune.segments import Role
+from prune.tiny.questions import WORDS
+
+PIECES = ["circ", "les", "us", "box", "o", "pen", "Open", " open", "ed", " "]
+SPELLINGS = {
+    "circles": ["circ", "les"],
+    "circus": ["circ", "us"],
+    "box": ["box"],
+    "open": ["o", "pen"],
+    "opened": ["o", "pen", "ed"],
+    "Open": ["Open"],
+    " open": [" open"],
+}
+TOKENIZER = SimpleNamespace(
+    encode=lambda text, **_: [PIECES.index(p) for p in SPELLINGS.get(text, [])],
+    decode=lambda ids: "".join(PIECES[i] for i in ids),
+)
+"""Knows a few words and spells some of them in pieces."""
+
+
+def test_words_of_several_tokens_are_recognised_by_what_is_theirs_alone() -> None:
+    groups = {"things": ["circles", "circus", "box"], "acts": ["open", "opened"]}
+    vocabulary = Vocabulary.of(groups, TOKENIZER)
+    found = {PIECES[token]: vocabulary.words[i][1] for token, i in vocabulary.token.items()}
+    # "circ" and "pen" could be of two words, "us", "o" and "ed" are too short.
+    assert found == {"les": "circles", "box": "box", "Open": "open", " open": "open"}
+    assert vocabulary.silent == ["circus", "opened"]
+    alone = Vocabulary.of({"things": ["circles"]}, TOKENIZER)
+    assert {PIECES[token] for token in alone.token} == {"circ", "les"}
+
+
+def test_embedded_vocabularies(tiny: Opened, samples: list[Sample]) -> None:
+    for path in EMBEDDED.glob("*.json"):
+        assert set(load_groups(path.stem, samples)) == {"spatial", "temporal"}
+    groups = load_groups("tiny", samples)
+    assert sorted(word for group in groups.values() for word in group) == sorted(WORDS)
+    assert not Vocabulary.of(groups, tiny.processor.tokenizer).silent
+
+
+def test_words_of_the_data(samples: list[Sample]) -> None:
+    groups = load_groups(None, samples)
+    assert {"circle", "red"} <= set(groups["questions"])
+    assert {"grows", "shrinks"} <= set(groups["options"])
+    assert "the" not in groups["questions"] and not set(groups["questions"]) & set(
+        groups["options"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("{", "neither a JSON file"), ("{}", "expected"), ('{"a": ["x"], "b": "y"}', "expected"),
+     ('{"a": ["x"], "b": ["x"]}', "x: a word can be listed only once")],
+)  # fmt: skip
+def test_bad_vocabularies(tmp_path: Path, content: str, message: str) -> None:
+    path = tmp_path / "words.json"
+    path.write_text(content)
+    with pytest.raises(BadInputError, match=message):
+        load_groups(path, [])
+    path.write_text(json.dumps({"things": ["cup"]}))
+    assert load_groups(path, []) == {"things": ["cup"]}
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("norm", [True, False])
+@pytest.mark.parametrize("matrix", ["unembedding", "embedding"])
+def test_every_state_is_read(
+    tiny: Opened, samples: list[Sample], norm: bool, matrix: Matrix, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(video, "MAX_LOGITS", 475 * 10)  # several parts
+    inputs = read(tiny.processor, samples[:1], 8)
+    hidden = list(tiny.model(**inputs, output_hidden_states=True).hidden_states)
+    replay = capture(tiny.model, tiny.processor, inputs)
+    positions = (replay.segments.role[0] == Role.VIDEO).nonzero()[:, 0]
+    words = VideoWords(Lens(tiny.model, replay.text_model, norm, matrix), positions, k=3)
+    with seam(tiny.model):
+        visit_states(replay, words)
+    assert len(words.ids) == len(hidden) == 13
+
+    text = tiny.model.model.language_model
+    weight = (tiny.model.lm_head if matrix == "unembedding" else text.embed_tokens).weight
+
+    def expected(layer: int) -> Tensor:
+        state = hidden[layer][0, positions]
+        return ((text.norm(state) if norm and layer < 12 else state) @ weight.T).softmax(-1)
+
+    for layer in (0, 5, 12):
+        p = expected(layer)
+        for top in (p.topk(3, -1).values, p.gather(-1, words.ids[layer])):
+            torch.testing.assert_close(words.probabilities[layer], top, atol=1e-5, rtol=1e-4)
+
+
+def test_words_are_counted_by_layer() -> None:
+    lens = SimpleNamespace(vocab_size=6)
+    said = VideoWords(lens, torch.arange(3), k=2)  # type: ignore[arg-type]
+    said.ids = [torch.tensor([[4, 0], [5, 0], [1, 4]]), torch.tensor([[4, 0], [4, 1], [0, 4]])]
+    words = said.words(Vocabulary((("g", "x"), ("g", "y")), {4: 0, 1: 1}))
+    assert words.tolist() == [[0, -1, 1], [0, 0, -1]]
+    assert count_words(words, 2).tolist() == [[1, 1], [2, 0]]
+
+
+def test_bins_are_disjoint_and_a_short_one_is_fair() -> None:
+    bins = layer_bins(12, 5)
+    assert [list(layers) for layers in bins] == [[1, 2, 3, 4, 5], [6, 7, 8, 9, 10], [11, 12]]
+    counts = np.ones((13, 3), np.int64)
+    counts[:, 1] = 0
+    counts[1:6, 2] = 0
+    share = frequencies(counts, bins, 5)
+    np.testing.assert_allclose(share[:, 0], 1 / 3)
+    assert np.isnan(share[:, 1]).all()
+    np.testing.assert_allclose(share[:, 2], [0, 0.5, 0.5])
+    assert np.isnan(frequencies(counts, bins, 13)).all()
