@@ -95,7 +95,7 @@ class Segments:
         return int((self.role == role).sum())
 
 
-def _token_starts(tokenizer: Any, ids: list[int]) -> tuple[str, list[int]]:
+def token_starts(tokenizer: Any, ids: list[int]) -> tuple[str, list[int]]:
     """The text of `ids`, and for every token the offset of its first character in it."""
 
     def decode(part: list[int]) -> str:
@@ -108,7 +108,7 @@ def _token_starts(tokenizer: Any, ids: list[int]) -> tuple[str, list[int]]:
 
 def label_text(tokenizer: Any, ids: list[int]) -> tuple[list[int], list[int]]:
     """Roles and options of the text tokens after the last video token, or of a later turn."""
-    text, starts = _token_starts(tokenizer, ids)
+    text, starts = token_starts(tokenizer, ids)
     spans: Spans = spans_after_video(text)
     roles: list[int] = []
     options: list[int] = []
