@@ -4,6 +4,6 @@ from prune.families.family import Family
 
 FAMILY = Family(
     model_type="llava_onevision",
-    processors=("LlavaOnevisionProcessor",),
+    processors=("LlavaOnevisionProcessor", "TinyOnevisionProcessor"),
     extra_tokens=1,
 )

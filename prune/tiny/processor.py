@@ -1,6 +1,6 @@
-"""The processor of `tiny`: tokenizer and frames to tensors, without torchvision.
+"""The processors of `tiny` and `tiny-ov`: tokenizer and frames to tensors, without torchvision.
 
-It is called like any transformers video processor, so that nothing else has to know `tiny`.
+They are called like any transformers video processor, so that nothing else has to know them.
 """
 
 import json
@@ -24,9 +24,11 @@ class TinyProcessor:
         tokenizer: pads on the left.
         image_size: side of a frame in pixels.
         tokens_per_frame: video tokens that the model makes of one frame.
+        extra_tokens: video tokens that the model puts after the last frame.
     """
 
     video_token = "<video>"
+    extra_tokens = 0
 
     def __init__(self, tokenizer: Any, image_size: int, tokens_per_frame: int):
         self.tokenizer = tokenizer
@@ -71,7 +73,8 @@ class TinyProcessor:
         for i, prompt in enumerate(texts):
             head, *tails = prompt.split(self.video_token)
             for tail in tails:
-                head += self.video_token * (len(next(rest)) * self.tokens_per_frame) + tail
+                count = len(next(rest)) * self.tokens_per_frame + self.extra_tokens
+                head += self.video_token * count + tail
             texts[i] = head
         encoded = self.tokenizer(texts, padding=padding, return_tensors=return_tensors)
         data = {"input_ids": encoded["input_ids"], "attention_mask": encoded["attention_mask"]}
@@ -102,15 +105,25 @@ class TinyProcessor:
         }
         (Path(folder) / CONFIG_NAME).write_text(json.dumps(config, indent=2) + "\n")
 
-    @classmethod
-    def from_pretrained(cls, folder: str | Path) -> "TinyProcessor":
-        """Read what `save_pretrained` wrote."""
+    @staticmethod
+    def from_pretrained(folder: str | Path) -> "TinyProcessor":
+        """Read what `save_pretrained` wrote, as the class that wrote it."""
         config = json.loads((Path(folder) / CONFIG_NAME).read_text())
         tokenizer = AutoTokenizer.from_pretrained(folder)
-        return cls(tokenizer, config["image_size"], config["tokens_per_frame"])
+        kind = _KINDS[config["processor_class"]]
+        return kind(tokenizer, config["image_size"], config["tokens_per_frame"])
 
     @staticmethod
     def wrote(folder: Path) -> bool:
-        """Whether a model folder's processor is a `TinyProcessor`."""
+        """Whether a model folder's processor is one of these."""
         path = folder / CONFIG_NAME
-        return path.is_file() and f'"{TinyProcessor.__name__}"' in path.read_text()
+        return path.is_file() and any(f'"{name}"' in path.read_text() for name in _KINDS)
+
+
+class TinyOnevisionProcessor(TinyProcessor):
+    """The processor of `tiny-ov`: LLaVA-OneVision ends a video with a newline token."""
+
+    extra_tokens = 1
+
+
+_KINDS = {kind.__name__: kind for kind in (TinyProcessor, TinyOnevisionProcessor)}

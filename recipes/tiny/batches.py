@@ -109,20 +109,23 @@ class Batch:
 
 
 class Packer:
-    """Draws scenes of one split and packs questions about them."""
+    """Draws scenes of one split and packs questions about them.
 
-    def __init__(self, tokenizer, split: str, seed: int):
+    `extra_tokens` follow the frames of every video (`TinyProcessor`).
+    """
+
+    def __init__(self, tokenizer, split: str, seed: int, extra_tokens: int = 0):
         self.tokenizer, self.split, self.rng = tokenizer, split, random.Random(seed)
         self.noise = np.random.default_rng(seed)
         self.encode = lru_cache(100_000)(
             lambda text: tokenizer.encode(text, add_special_tokens=False)
         )
-        video = "<video>" * (FRAMES * TOKENS_PER_FRAME)
-        prefix = self.encode(PREFIX.replace("<video>", video))
+        video = FRAMES * TOKENS_PER_FRAME + extra_tokens
+        prefix = self.encode(PREFIX.replace("<video>", "<video>" * video))
         self.prefix = [tokenizer.bos_token_id, *prefix]
         self.prefix_roles = [Role.SYSTEM] * len(self.prefix)
         first = self.prefix.index(tokenizer.convert_tokens_to_ids("<video>"))
-        self.prefix_roles[first:] = [Role.VIDEO] * (FRAMES * TOKENS_PER_FRAME)
+        self.prefix_roles[first:] = [Role.VIDEO] * video
         self.prefix_roles += [Role.BRIDGE] * (len(self.prefix) - len(self.prefix_roles))
         self.roles_of = lru_cache(100_000)(self._roles_of)
 

@@ -41,9 +41,10 @@ def masks_of(batch: Batch, reach: Reach) -> list[list[torch.Tensor]]:
     prefix = batch.roles.shape[1] - sum(s.count * s.width for s in batch.slots)
     shared = batch.roles[:1, :prefix]
     frame = torch.full((1, prefix), -1, dtype=torch.int32)
-    frame[shared == Role.VIDEO] = torch.arange(FRAMES * TOKENS_PER_FRAME, dtype=torch.int32) // (
-        TOKENS_PER_FRAME
-    )
+    video = shared == Role.VIDEO
+    at = torch.arange(int(video.sum()), dtype=torch.int32) // TOKENS_PER_FRAME
+    # Extra tokens at the end of a video belong to its last frame.
+    frame[video] = at.clamp(max=FRAMES - 1)
     parts = [(shared, frame, prefix)]
     start = prefix
     for s in batch.slots:

@@ -1,6 +1,7 @@
-"""The architecture and the tokenizer of `tiny`, built from transformers' own classes."""
+"""The tokenizer and the architectures, built from transformers' own classes."""
 
 import random
+from typing import Any
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import (
@@ -8,14 +9,19 @@ from transformers import (
     LlamaConfig,
     LlavaNextVideoConfig,
     LlavaNextVideoForConditionalGeneration,
+    LlavaOnevisionConfig,
+    LlavaOnevisionForConditionalGeneration,
     PreTrainedTokenizerFast,
+    Qwen2Config,
 )
 
 from prune.prompts import ANSWER_CUE, choice_text
+from prune.tiny.processor import TinyOnevisionProcessor, TinyProcessor
 from prune.tiny.questions import TASKS, WORDS, ask, describe, tasks_of
 from prune.tiny.scenes import sample_scene
 
 IMAGE_SIZE, PATCH, POOL, FRAMES = 48, 8, 2, 8
+FAMILIES = ("llava_next_video", "llava_onevision")
 TOKENS_PER_FRAME = (IMAGE_SIZE // PATCH // POOL) ** 2
 
 SYSTEM = "Watch the video carefully."
@@ -73,9 +79,13 @@ def build_tokenizer(vocab_size: int = 512) -> PreTrainedTokenizerFast:
     )
 
 
-def build_model(tokenizer: PreTrainedTokenizerFast) -> LlavaNextVideoForConditionalGeneration:
-    """A randomly initialised `tiny`: CLIP tower of 3 layers, Llama decoder of 12."""
-    config = LlavaNextVideoConfig(
+def build_model(tokenizer: PreTrainedTokenizerFast, family: str) -> Any:
+    """A randomly initialised model of a family: a CLIP tower of 3 layers, a decoder of 12.
+
+    `llava_next_video` is `tiny`, with Llama's decoder; `llava_onevision` is `tiny-ov`, with
+    Qwen2's, whose query heads share keys and values in pairs.
+    """
+    return {"llava_next_video": _llava_next_video, "llava_onevision": _llava_onevision}[family](
         vision_config=CLIPVisionConfig(
             hidden_size=128,
             intermediate_size=384,
@@ -85,23 +95,45 @@ def build_model(tokenizer: PreTrainedTokenizerFast) -> LlavaNextVideoForConditio
             patch_size=PATCH,
             projection_dim=128,
         ),
-        text_config=LlamaConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=128,
-            intermediate_size=352,
-            num_hidden_layers=12,
-            num_attention_heads=4,
-            num_key_value_heads=4,
-            max_position_embeddings=512,
-            pad_token_id=tokenizer.pad_token_id,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-        ),
+        text={
+            "vocab_size": len(tokenizer),
+            "hidden_size": 128,
+            "intermediate_size": 352,
+            "num_hidden_layers": 12,
+            "num_attention_heads": 4,
+            "max_position_embeddings": 512,
+            "pad_token_id": tokenizer.pad_token_id,
+            "bos_token_id": tokenizer.bos_token_id,
+            "eos_token_id": tokenizer.eos_token_id,
+        },
         vision_feature_layer=-1,
-        spatial_pool_stride=POOL,
+        vision_feature_select_strategy="default",
         image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
         video_token_index=tokenizer.convert_tokens_to_ids("<video>"),
         image_grid_pinpoints=[[IMAGE_SIZE, IMAGE_SIZE]],
         tie_word_embeddings=False,
     )
-    return LlavaNextVideoForConditionalGeneration(config)
+
+
+def build_processor(tokenizer: PreTrainedTokenizerFast, family: str) -> TinyProcessor:
+    """The processor of `build_model`'s model of the same family."""
+    kinds = {"llava_next_video": TinyProcessor, "llava_onevision": TinyOnevisionProcessor}
+    return kinds[family](tokenizer, IMAGE_SIZE, TOKENS_PER_FRAME)
+
+
+def _llava_next_video(
+    text: dict[str, int], **config: Any
+) -> LlavaNextVideoForConditionalGeneration:
+    return LlavaNextVideoForConditionalGeneration(
+        LlavaNextVideoConfig(
+            text_config=LlamaConfig(num_key_value_heads=4, **text),
+            spatial_pool_stride=POOL,
+            **config,
+        )
+    )
+
+
+def _llava_onevision(text: dict[str, int], **config: Any) -> LlavaOnevisionForConditionalGeneration:
+    return LlavaOnevisionForConditionalGeneration(
+        LlavaOnevisionConfig(text_config=Qwen2Config(num_key_value_heads=2, **text), **config)
+    )

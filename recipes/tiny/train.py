@@ -1,4 +1,4 @@
-"""Train `tiny` from nothing: `python recipes/tiny/train.py --out prune/tiny/model`.
+"""Train `tiny` from nothing, or `tiny-ov` from `tiny` (README.md has the commands).
 
 Three kinds of target share the batches: a description of the clip, an open answer, and the letter
 of an option. Matching a word to its letter is learnt from text alone first, then choices of two
@@ -14,13 +14,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
-from batches import Batch, Packer, Slots
-from dropout import draw_reach, masks_of
-from model import FRAMES, TOKENS_PER_FRAME, build_model, build_tokenizer
+from batches import Packer, Slots
+from dropout import draw_reach
+from forward import evaluate, hits_of, logits_of, loss_of
+from inherit import inherit
+from model import (
+    FAMILIES,
+    FRAMES,
+    TOKENS_PER_FRAME,
+    build_model,
+    build_processor,
+    build_tokenizer,
+)
 from vision import pretrain_vision
 
-from prune.pathways import Reach, dense_reach
+from prune.models import open_model
+from prune.pathways import dense_reach
 
 
 @dataclass(frozen=True)
@@ -67,66 +76,16 @@ LESSONS = (
 )
 
 
-def logits_of(model, batch: Batch, reach: Reach) -> torch.Tensor:
-    """Logits `[B, S, V]` of a packed batch under a reach table."""
-    embeds = model.get_input_embeddings()(batch.input_ids)
-    features = model.get_video_features(
-        batch.pixels,
-        vision_feature_layer=model.config.vision_feature_layer,
-        vision_feature_select_strategy=model.config.vision_feature_select_strategy,
-    ).pooler_output
-    video = batch.input_ids == model.config.video_token_id
-    embeds = embeds.masked_scatter(video[..., None], features.to(embeds.dtype))
-    hidden = model.model.language_model(
-        inputs_embeds=embeds,
-        position_ids=batch.positions,
-        use_cache=False,
-        slots=batch.slots,
-        masks=masks_of(batch, reach),
-    ).last_hidden_state
-    return model.lm_head(hidden)
-
-
-def loss_of(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
-    """Weighted cross-entropy, per packed question."""
-    chosen = batch.targets >= 0
-    losses = F.cross_entropy(logits[chosen].float(), batch.targets[chosen], reduction="none")
-    weights = batch.weights[chosen]
-    return (losses * weights).sum() / weights.sum()
-
-
-def hits_of(logits: torch.Tensor, batch: Batch) -> dict[str, list[bool]]:
-    """Right or wrong for each watched position, by name."""
-    right = defaultdict(list)
-    for row, column, task in batch.watched:
-        hit = logits[row, column].argmax() == batch.targets[row, column]
-        right[task].append(bool(hit))
-    return right
-
-
-@torch.no_grad()
-def evaluate(model, tokenizer, batches: int = 8) -> dict[str, float]:
-    """Accuracy per task with all options, on fresh calibration scenes."""
-    packer = Packer(tokenizer, "calibration", seed=1)
-    right = defaultdict(list)
-    dense = dense_reach(model.config.text_config.num_hidden_layers)
-    model.eval()
-    for _ in range(batches):
-        batch = packer.batch(16, (Slots("choice", 5, 54),))
-        for task, hits in hits_of(logits_of(model, batch, dense), batch).items():
-            right[task] += hits
-    model.train()
-    return {task: sum(hits) / len(hits) for task, hits in sorted(right.items())}
-
-
 def main() -> None:
     """Parse the command line and train."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder for weights and tokenizer")
+    parser.add_argument("--family", choices=FAMILIES, default=FAMILIES[0])
     parser.add_argument("--minutes", type=float, default=60, help="wall-clock budget")
     parser.add_argument("--lr", type=float, default=1.2e-3)
+    parser.add_argument("--warmup", type=int, default=200, help="steps up to the full rate")
     parser.add_argument("--vision-minutes", type=float, default=5, help="of the first lesson")
-    parser.add_argument("--resume", type=Path, help="go on from these weights, vision learnt")
+    parser.add_argument("--resume", help="go on from this model's weights, vision learnt")
     parser.add_argument("--skip", type=int, default=0, help="lessons to leave out")
     parser.add_argument("--dropout", type=float, default=0.8, help="highest rate of a step")
     parser.add_argument("--seed", type=int, default=0)
@@ -134,15 +93,16 @@ def main() -> None:
 
     torch.manual_seed(args.seed)
     tokenizer = build_tokenizer()
-    model = build_model(tokenizer)
+    model, processor = build_model(tokenizer, args.family), build_processor(tokenizer, args.family)
     if args.resume:
-        model = type(model).from_pretrained(args.resume)
+        inherit(model, open_model(args.resume))
     model.train()
     model.set_attn_implementation({"text_config": "packed"})
     model.model.language_model.compile(dynamic=False)
     if not args.resume:
         pretrain_vision(model, tokenizer, args.vision_minutes, args.seed)
-    packer = Packer(tokenizer, "train", seed=args.seed)
+    extra = processor.extra_tokens
+    packer = Packer(tokenizer, "train", args.seed, extra)
     layers, rng = model.config.text_config.num_hidden_layers, random.Random(args.seed)
     dense = dense_reach(layers)
     groups: dict[tuple[float, float], list] = defaultdict(list)
@@ -164,7 +124,7 @@ def main() -> None:
         lesson = next(lessons)
     while progress < 1:
         progress = min(1.0, (time.time() - start) / (60 * args.minutes))
-        warmup = min(1.0, (step + 1) / 200)
+        warmup = min(1.0, (step + 1) / args.warmup)
         decay = min(1.0, (1 - progress) / 0.35)
         for group in optimizer.param_groups:
             group["lr"] = group["rate"] * args.lr * warmup * max(decay, 0.01)
@@ -191,11 +151,14 @@ def main() -> None:
             if progress > lesson.latest or means.get(lesson.task, 0) >= lesson.enough:
                 lesson = next(lessons)
                 print("next lesson:", lesson, flush=True)
-        if step % 500 == 0 or progress >= 1:
-            print("calibration", evaluate(model, tokenizer), flush=True)
-            args.out.mkdir(parents=True, exist_ok=True)
+        if step % 250 == 0 or progress >= 1:
+            print(
+                "calibration",
+                evaluate(model, Packer(tokenizer, "calibration", 1, extra)),
+                flush=True,
+            )
             model.save_pretrained(args.out)
-            tokenizer.save_pretrained(args.out)
+            processor.save_pretrained(args.out)
 
 
 if __name__ == "__main__":
