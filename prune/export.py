@@ -7,7 +7,7 @@ from pathlib import Path
 
 from prune.attention import NAME
 from prune.errors import RefusedError, ResourceError
-from prune.files import write_atomically
+from prune.files import put_in_place, sync, write_atomically
 from prune.manifest import MANIFEST, write_manifest
 from prune.models import PLAN_FILE, Opened
 from prune.plan.plan import Plan
@@ -17,6 +17,8 @@ from prune.result import Result
 
 _OURS = (PLAN_FILE, REPORT_FILE, MANIFEST, "report.html", "README.md")
 _NEVER = (".py", ".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack")
+MARGIN = 64 * 2**20
+"""Bytes for plan, report and manifest."""
 
 
 def check_target(source: Path, out: Path, force: bool) -> None:
@@ -38,26 +40,35 @@ def check_target(source: Path, out: Path, force: bool) -> None:
         raise RefusedError(f"{out.absolute().parent}: no such folder, or it cannot be written")
 
 
+def _copied(source: Path) -> list[Path]:
+    """The files of a model that its export holds unchanged."""
+    return [
+        path
+        for path in sorted(source.iterdir())
+        if path.is_file() and path.name not in _OURS and path.suffix not in _NEVER
+    ]
+
+
+def _check_space(source: Path, parent: Path) -> None:
+    """Raise `ResourceError` before anything is written to a disk that is too full."""
+    needed = sum(path.stat().st_size for path in _copied(source)) + MARGIN
+    free = shutil.disk_usage(parent).free
+    if free < needed:
+        raise ResourceError(
+            f"{parent}: {free / 2**30:.2f} GiB free, the export needs {needed / 2**30:.2f}"
+        )
+
+
 def _copy_model(source: Path, stage: Path, plan: Plan) -> None:
     """Weights and processor files byte for byte; `config.json` says that a plan belongs to it."""
-    for path in sorted(source.iterdir()):
-        if path.is_file() and path.name not in _OURS and path.suffix not in _NEVER:
-            shutil.copyfile(path, stage / path.name)
+    for path in _copied(source):
+        shutil.copyfile(path, stage / path.name)
     config = json.loads((source / "config.json").read_text(encoding="utf-8"))
     # A name that transformers does not know without prune: it stops there instead of running dense.
     config["attn_implementation"] = {"text_config": NAME}
     config["attention_pruning"] = {"plan": PLAN_FILE, "sha256": plan.sha256}
     text = json.dumps(config, indent=2, ensure_ascii=False)
     write_atomically(stage / "config.json", text + "\n")
-
-
-def _sync(path: Path) -> None:
-    """Flush a file or a folder's entries to the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def export(
@@ -92,8 +103,8 @@ def export(
         if not Path(f"/proc/{stale.name.split('.')[-2]}").exists():
             shutil.rmtree(stale, ignore_errors=True)
     stage = parent / f".{out.name}.{os.getpid()}.stage"
-    old = parent / f".{out.name}.{os.getpid()}.old"
     try:
+        _check_space(opened.folder, parent)
         stage.mkdir()
         _copy_model(opened.folder, stage, plan)
         plan.save(stage / PLAN_FILE)
@@ -102,16 +113,11 @@ def export(
         (stage / "README.md").write_text(card(result, plan), encoding="utf-8")
         write_manifest(stage)
         for path in [*stage.iterdir(), stage]:
-            _sync(path)
-        if out.exists():
-            os.rename(out, old)
-        os.rename(stage, out)
-        _sync(parent)
+            sync(path)
+        put_in_place(stage, out)
+        sync(parent)
     except OSError as error:
-        if old.exists() and not out.exists():
-            os.rename(old, out)
         raise ResourceError(f"{out}: cannot write the export: {error.strerror}") from None
     finally:
         shutil.rmtree(stage, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
     return out

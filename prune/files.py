@@ -1,7 +1,10 @@
-"""Writing files whole or not at all, and hashing them."""
+"""Writing files and folders whole or not at all, and hashing them."""
 
+import ctypes
 import hashlib
 import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 
@@ -22,3 +25,42 @@ def sha256_of(path: Path) -> str:
     """Hash of a file's bytes."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_of_each(paths: Sequence[Path]) -> list[str]:
+    """Hash of every file, several at a time."""
+    # Hashing leaves the interpreter's lock, so threads are enough.
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(sha256_of, paths))
+
+
+def sync(path: Path) -> None:
+    """Flush a file, or a folder's entries, to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def put_in_place(stage: Path, target: Path) -> None:
+    """Rename a finished folder to `target`; one that stands there is then at `stage`.
+
+    The exchange is one step where the file system can, so a kill leaves one of the two whole.
+    """
+    if not target.exists():
+        os.rename(stage, target)
+    elif not _exchange(stage, target):
+        old = stage.with_suffix(".old")
+        os.rename(target, old)
+        os.rename(stage, target)
+        os.rename(old, stage)
+
+
+def _exchange(a: Path, b: Path) -> bool:
+    """Linux's `renameat2` with `RENAME_EXCHANGE`; whether it could be done."""
+    renameat2 = getattr(ctypes.CDLL(None), "renameat2", None)
+    here, exchange = -100, 2
+    return renameat2 is not None and not renameat2(
+        here, os.fsencode(a), here, os.fsencode(b), exchange
+    )

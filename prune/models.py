@@ -1,6 +1,5 @@
 """Opening models: `tiny`, a transformers folder, an exported folder or a hub id."""
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 from transformers.utils import logging
 
-from prune.errors import BadInputError, RefusedError
+from prune.errors import BadInputError
 from prune.families import family_of_model_type
 from prune.identity import geometry, weights_sha256
 from prune.plan.liveness import Mode
@@ -19,6 +18,7 @@ from prune.plan.plan import Plan
 from prune.plan.schema import ModelId
 from prune.runtime.apply import attach
 from prune.tiny.processor import TinyProcessor
+from prune.untrusted import check_folder, read_json
 
 TINY = Path(__file__).parent / "tiny" / "model"
 PLAN_FILE = "prune_plan.json"
@@ -46,27 +46,18 @@ def resolve(name: str | Path) -> Path:
 
 def _check(folder: Path) -> None:
     """Refuse, before any weight is read, what could not be run safely or rightly."""
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        model_type = config["model_type"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BadInputError(f"{folder}/config.json: not a model configuration: {error}") from None
-    if "auto_map" in config:
-        raise RefusedError(
-            f"{folder}/config.json: auto_map asks to run code from the model: refused"
-        )
-    family = family_of_model_type(model_type)
+    config = read_json(folder / "config.json", "a model configuration")
+    if not isinstance(config, dict) or "model_type" not in config:
+        raise BadInputError(f"{folder}/config.json: not a model configuration: no model_type")
+    family = family_of_model_type(config["model_type"])
+    check_folder(folder)
     try:
         family.check(AutoConfig.from_pretrained(folder))
     except (StrictDataclassError, ValueError) as error:
         reason = str(error).strip().splitlines()[0].rstrip(":")
         raise BadInputError(
-            f"{folder}/config.json: not a configuration of {model_type}: {reason}"
+            f"{folder}/config.json: not a configuration of {family.model_type}: {reason}"
         ) from None
-    if not any(folder.glob("*.safetensors")):
-        raise BadInputError(
-            f"{folder}: no .safetensors weights in it (pickled weights are not read)"
-        )
 
 
 def _processor(folder: Path) -> Any:
@@ -151,8 +142,7 @@ def load(
     """`(model, processor)` of a folder that `prune export` wrote; it runs pruned.
 
     The model is an ordinary transformers model: `forward` and `generate` just work. A folder
-        without a
-    plan, `tiny` or a hub id gives the dense model.
+    without a plan, `tiny` or a hub id gives the dense model.
 
     Args:
         name: folder, hub id or `tiny`.

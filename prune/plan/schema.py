@@ -1,6 +1,5 @@
 """The JSON of a plan: closed, strict, and small enough to edit by hand."""
 
-import json
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -8,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from prune.errors import BadInputError, RefusedError
+from prune.untrusted import read_json
 
 SCHEMA_VERSION = 1
 MAX_BYTES = 4 * 2**20
@@ -123,17 +123,6 @@ class PlanFile(_Closed):
     rules: Annotated[list[Rule], Field(max_length=20_000)]
 
 
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    keys = [key for key, _ in pairs]
-    if len(set(keys)) != len(keys):
-        raise ValueError(f"duplicate key {max(keys, key=keys.count)!r}")
-    return dict(pairs)
-
-
-def _no_constant(text: str) -> float:
-    raise ValueError(f"{text} is not a JSON number")
-
-
 def parse_plan(path: Path) -> PlanFile:
     """Read and validate a plan file.
 
@@ -141,15 +130,7 @@ def parse_plan(path: Path) -> PlanFile:
         BadInputError: it cannot be read, is not JSON, or a field is unknown or wrong.
         RefusedError: it was written by a newer prune.
     """
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise BadInputError(f"{path}: larger than {MAX_BYTES} bytes, not a plan")
-        text = path.read_bytes().decode("utf-8")
-        data = json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
-    except OSError as error:
-        raise BadInputError(f"{path}: cannot read the plan: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise BadInputError(f"{path}: not a plan: {error}") from None
+    data = read_json(path, "a plan", MAX_BYTES)
     if not isinstance(data, dict):
         raise BadInputError(f"{path}: not a plan: expected a JSON object")
     version = data.get("schema_version")

@@ -10,12 +10,14 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 import prune
-from prune.errors import BadInputError, RefusedError, VerificationError
+from prune.errors import BadInputError, RefusedError, ResourceError, VerificationError
 from prune.export import export
+from prune.files import put_in_place
 from prune.manifest import MANIFEST, verify
 from prune.measure import costs
 from prune.models import PLAN_FILE, TINY, Opened, open_model
@@ -181,10 +183,8 @@ def test_page_escapes_what_it_shows(exported: Path) -> None:
     assert "<script>alert" not in page and "&lt;script&gt;" in page
 
 
-@pytest.mark.parametrize("delay", [0.0, 0.01, 0.02, 0.04, 0.08])
-def test_a_killed_export_leaves_nothing_or_everything(
-    tiny: Opened, samples: list[Sample], exported: Path, tmp_path: Path, delay: float
-) -> None:
+def killed_export(source: Path, out: Path, delay: float) -> None:
+    """Start an export of `source`'s plan to `out` in another process and kill it."""
     code = (
         "import sys; from pathlib import Path\n"
         "from prune.export import export; from prune.models import open_model\n"
@@ -194,20 +194,68 @@ def test_a_killed_export_leaves_nothing_or_everything(
         "result = Result.load(src / 'prune_report.json')\n"
         "opened = open_model('tiny')\n"
         "print('ready', flush=True)\n"
-        "export(opened, plan, result, out)\n"
+        "export(opened, plan, result, out, force=out.exists())\n"
     )
-    out = tmp_path / "out"
     process = subprocess.Popen(
-        [sys.executable, "-c", code, str(exported), str(out)], stdout=subprocess.PIPE
+        [sys.executable, "-c", code, str(source), str(out)], stdout=subprocess.PIPE
     )
     assert process.stdout is not None
     process.stdout.readline()
     time.sleep(delay)
     process.kill()
     process.wait()
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.02, 0.08])
+def test_a_killed_export_leaves_nothing_or_everything(
+    tiny: Opened, samples: list[Sample], exported: Path, tmp_path: Path, delay: float
+) -> None:
+    out = tmp_path / "out"
+    killed_export(exported, out, delay)
     if out.exists():
         verify(out)
     plan = Plan.load(exported / PLAN_FILE)
     export(tiny, plan, Result.load(exported / "prune_report.json"), out, force=out.exists())
     verify(out)
     assert not list(tmp_path.glob(".out.*")), "a stale stage is cleaned up"
+
+
+@pytest.mark.slow
+def test_fifty_kills(exported: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    delays = np.random.default_rng(0).uniform(0, 0.5, 50)
+    there = []
+    for delay in delays:
+        killed_export(exported, out, float(delay))
+        there.append(out.exists())
+        if out.exists():
+            verify(out)
+    # Once there, an export is only ever replaced by a whole one.
+    assert there == sorted(there) and there[-1]
+
+
+@pytest.mark.parametrize("in_one_step", [True, False])
+def test_a_folder_is_swapped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_one_step: bool
+) -> None:
+    if not in_one_step:
+        monkeypatch.setattr("prune.files._exchange", lambda a, b: False)
+    for name in ("stage", "target"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).touch()
+    put_in_place(tmp_path / "stage", tmp_path / "target")
+    assert {p.relative_to(tmp_path).as_posix() for p in tmp_path.glob("*/*")} == {
+        "stage/target",
+        "target/stage",
+    }
+
+
+def test_a_full_disk_is_seen_before_anything_is_written(
+    tiny: Opened, samples: list[Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = mixed_plan(tiny)
+    usage = shutil.disk_usage(tmp_path)._replace(free=2**20)
+    monkeypatch.setattr("prune.export.shutil.disk_usage", lambda path: usage)
+    with pytest.raises(ResourceError, match="GiB free"):
+        export(tiny, plan, small_result(tiny, plan, samples), tmp_path / "out")
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,145 @@
+"""Reading files that anyone may have written: bounded, strict, and before a library sees them.
+
+A hostile or damaged model folder is refused from a few headers, whatever the size of its weights.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from prune.errors import BadInputError, RefusedError
+
+MAX_JSON = 4 * 2**20
+MAX_HEADER = 8 * 2**20
+"""Bytes of a safetensors header; 100 MB are legal, and cost 11 s and 1.5 GiB to parse."""
+
+CODE_KEYS = {"auto_map", "trust_remote_code", "custom_pipelines", "custom_generate", "model_file"}
+"""Config keys by which libraries find code to run."""
+
+
+def read_json(path: Path, what: str, max_bytes: int = MAX_JSON) -> Any:
+    """The content of a JSON file, refusing what Python's parser lets through.
+
+    Args:
+        path: the file.
+        what: for messages, such as "a plan".
+        max_bytes: larger files are not read.
+
+    Raises:
+        BadInputError: it cannot be read, is too large, or is not JSON: that is, has duplicate keys,
+            NaN or infinity, or is nested without end.
+    """
+    try:
+        if path.stat().st_size > max_bytes:
+            raise BadInputError(f"{path}: larger than {max_bytes} bytes, not {what}")
+        return _parse(path.read_bytes())
+    except OSError as error:
+        raise BadInputError(f"{path}: cannot read {what}: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise BadInputError(f"{path}: not {what}: {error}") from None
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a model folder that names code, reads outside itself, or has broken weight headers.
+
+    Raises:
+        BadInputError: a config, index or weight file is damaged, missing or not a regular file.
+        RefusedError: a config names code to run, or a path leads out of the folder.
+    """
+    for path in sorted(folder.glob("*config.json")):
+        _check_config(path, read_json(path, "a configuration"))
+    for path in sorted(folder.glob("*.safetensors.index.json")):
+        _check_index(path)
+    weights = sorted(folder.glob("*.safetensors"))
+    if not weights:
+        raise BadInputError(
+            f"{folder}: no .safetensors weights in it (pickled weights are not read)"
+        )
+    for path in weights:
+        _check_inside(folder, path)
+        _check_header(path)
+
+
+def _parse(data: bytes) -> Any:
+    return json.loads(
+        data.decode("utf-8"), object_pairs_hook=_no_duplicates, parse_constant=_no_constant
+    )
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"duplicate key {max(found, key=keys.count)!r}")
+    return found
+
+
+def _no_constant(text: str) -> float:
+    raise ValueError(f"{text} is not a JSON number")
+
+
+def _check_config(path: Path, config: Any) -> None:
+    if not isinstance(config, dict):
+        raise BadInputError(f"{path}: not a configuration: expected a JSON object")
+    for key, value in _entries(config):
+        if key in CODE_KEYS and value not in (None, False):
+            raise RefusedError(f"{path}: {key} asks to run code from the model: refused")
+        # A name with a slash is a kernel that transformers would download and run.
+        if "attn_implementation" in key and "/" in json.dumps(value):
+            raise RefusedError(f"{path}: {key} asks to run code from the hub: refused")
+
+
+def _entries(config: Any) -> Iterator[tuple[str, Any]]:
+    """Every key and value of nested objects, without recursion."""
+    open_ = [config]
+    while open_:
+        value = open_.pop()
+        if isinstance(value, dict):
+            yield from value.items()
+            open_ += value.values()
+        elif isinstance(value, list):
+            open_ += value
+
+
+def _check_index(path: Path) -> None:
+    index = read_json(path, "an index of weights", MAX_HEADER)
+    files = index.get("weight_map") if isinstance(index, dict) else None
+    if not isinstance(files, dict) or not all(isinstance(name, str) for name in files.values()):
+        raise BadInputError(f"{path}: not an index of weights: no weight_map")
+    for name in sorted(set(files.values())):
+        if Path(name).name != name or not name.endswith(".safetensors"):
+            raise RefusedError(f"{path}: weight_map names {name!r}, which is no file beside it")
+        _check_inside(path.parent, path.parent / name)
+
+
+def _check_inside(folder: Path, path: Path) -> None:
+    # A snapshot of the hub's cache holds links to the blobs beside it.
+    root = folder.resolve()
+    root = root.parents[1] if root.parent.name == "snapshots" else root
+    if not path.resolve().is_relative_to(root):
+        raise RefusedError(f"{path}: leads out of the model folder")
+    if not path.is_file():
+        raise BadInputError(f"{path}: no such weight file")
+
+
+def _check_header(path: Path) -> None:
+    """Offsets without holes or overlaps, to the end of the file."""
+    size = path.stat().st_size
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if size < 8 or length > size - 8:
+            raise BadInputError(f"{path}: not safetensors: it is cut off in its header")
+        if length > MAX_HEADER:
+            raise BadInputError(f"{path}: not safetensors: a header of {length} bytes")
+        raw = file.read(length)
+    try:
+        header = _parse(raw)
+        header.pop("__metadata__", None)
+        spans = sorted(tuple(map(int, entry["data_offsets"])) for entry in header.values())
+        ends = [0, *(end for _, end in spans)]
+        begins = [*(begin for begin, _ in spans), size - 8 - length]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise BadInputError(f"{path}: not safetensors: {error}") from None
+    if ends != begins:
+        raise BadInputError(f"{path}: not safetensors: its tensors do not fill the file")
