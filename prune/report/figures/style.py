@@ -26,13 +26,27 @@ def style_axes(axes: Axes, title: str) -> None:
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a PNG."""
-    figure.savefig(path, dpi=160, metadata={"Software": None})
+    """Write a PNG or an SVG, by the file's name; the same figure gives the same bytes."""
+    if path.suffix == ".svg":
+        path.write_bytes(_svg_bytes(figure))
+    else:
+        figure.savefig(path, dpi=160, metadata={"Software": None})
+
+
+def save_both(figure: Figure, path: Path) -> None:
+    """Write a PNG and, under the same name, an SVG without a date: equal figures, equal bytes."""
+    save_figure(figure, path.with_suffix(".png"))
+    with matplotlib.rc_context({"svg.hashsalt": "prune"}):
+        figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
 
 
 def svg(figure: Figure) -> str:
     """The figure as a data URI that an `img` element shows."""
+    return "data:image/svg+xml;base64," + base64.b64encode(_svg_bytes(figure)).decode()
+
+
+def _svg_bytes(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": "prune"}):
         figure.savefig(buffer, format="svg", metadata={"Date": None})
-    return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return buffer.getvalue()
