@@ -82,10 +82,10 @@ def split(layout: Layout, num_queries: int, reach: ReachTable) -> tuple[Part, ..
     return tuple(parts)
 
 
-def is_plain_causal(parts: tuple[Part, ...], length: int) -> bool:
-    """Whether every sequence is causal attention over all its positions, with nothing removed."""
-    whole = (Block(Span(0, length), 1, True, ()),)
-    return all(part.blocks == whole for part in parts)
+def is_plain_causal(parts: tuple[Part, ...], num_queries: int, num_keys: int) -> bool:
+    """Whether every query reads all positions up to its own, with nothing removed."""
+    every = num_queries * (num_keys - num_queries) + num_queries * (num_queries + 1) // 2
+    return all(len(part.blocks) == 1 and part.blocks[0].edges == every for part in parts)
 
 
 def density(parts: tuple[Part, ...], layout: Layout, num_queries: int) -> float:

@@ -40,7 +40,8 @@ def choose(impl: Impl, q: Tensor, k: Tensor, v: Tensor, layout: Layout, reach: R
         return "sdpa"
     limit = TRITON_BELOW_DENSITY.get(torch.cuda.get_device_name(q.device), 0.0)
     parts = split(layout, q.shape[2], reach)
-    if is_plain_causal(parts, q.shape[2]) or density(parts, layout, q.shape[2]) >= limit:
+    plain = is_plain_causal(parts, q.shape[2], k.shape[2])
+    if plain or density(parts, layout, q.shape[2]) >= limit:
         return "sdpa"
     return "triton"
 

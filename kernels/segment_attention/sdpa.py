@@ -7,10 +7,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn.attention.bias import causal_lower_right
 
 from prune.kernels.segment_attention.blocks import Block, Part, Span, is_plain_causal, split
 from prune.kernels.segment_attention.flash import backend_for
 from prune.kernels.segment_attention.layout import Layout, ReachTable
+
+TAIL_ROWS = 256
+"""Most rows behind other keys that may take a mask of rows x keys, which is linear in the keys."""
 
 
 def sdpa_attention(
@@ -30,12 +34,24 @@ def sdpa_attention(
         `[B, Hq, Sq, D]`, and the LSE `[B, Hq, Sq]` if `need_lse`, else None.
     """
     parts = split(layout, q.shape[2], reach)
-    if is_plain_causal(parts, q.shape[2]) and not need_lse:
-        grouped = q.shape[1] != k.shape[1]
-        return F.scaled_dot_product_attention(
-            q, k, v, is_causal=True, scale=scale, enable_gqa=grouped
-        ), None
+    rows, keys = q.shape[2], k.shape[2]
+    one_call = rows <= TAIL_ROWS or rows == keys
+    if one_call and not need_lse and is_plain_causal(parts, rows, keys):
+        return _plain_causal(q, k, v, scale), None
     return _Blocks.apply(q, k, v, parts, scale)
+
+
+def _plain_causal(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
+    rows, keys = q.shape[2], k.shape[2]
+    mask = None
+    if 1 < rows < keys:
+        # CUDA's kernels know this mask by name. The CPU's adds it, and would convert a boolean one.
+        mask = causal_lower_right(rows, keys)
+        if not q.is_cuda:
+            mask = q.new_full((rows, keys), float("-inf")).triu_(keys - rows + 1)
+    return F.scaled_dot_product_attention(
+        q, k, v, mask, is_causal=rows == keys, scale=scale, enable_gqa=q.shape[1] != k.shape[1]
+    )
 
 
 class _Blocks(torch.autograd.Function):

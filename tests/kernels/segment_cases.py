@@ -150,6 +150,7 @@ def named() -> list[Case]:
         Case("decode gqa", *mixed_batch, table(**FRAME_LOCAL), heads=(6, 2), num_queries=1),
         Case("decode, per KV head", *plain, per_head(SEALED, {}), heads=(4, 2), num_queries=2),
         Case("last rows", *plain, table(**FRAME_LOCAL), num_queries=8),
+        Case("text rows", *plain, table(**FRAME_LOCAL), heads=(6, 2), num_queries=6),
         Case("rows from a frame's middle", *plain, table(**FRAME_LOCAL), num_queries=15),
         Case("odd head_dim", *plain, table(**FRAME_LOCAL), head_dim=5),
         Case("wide scale", *plain, table(**FRAME_LOCAL), scale=1.5),

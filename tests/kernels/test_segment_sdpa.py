@@ -102,12 +102,16 @@ def gradients(case: Case, dtype: torch.dtype, allowed: torch.Tensor) -> tuple[tu
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("heads", [(4, 4), (6, 2)], ids=str)
+@pytest.mark.parametrize("rows", [126, 6, 1])
 def test_with_all_edges_it_is_dense_sdpa_bit_for_bit(
-    heads: tuple[int, int], dtype: torch.dtype
+    rows: int, heads: tuple[int, int], dtype: torch.dtype
 ) -> None:
-    case = Case("dense", *prompt(frames=6, tokens=20), table(), heads=heads)
+    """Also the rows behind a video whose frames do not read each other."""
+    reach = table() if rows == 126 else table(**FRAME_LOCAL)
+    case = Case("dense", *prompt(6, tokens=20, system=0), reach, heads, num_queries=rows)
     q, k, v = case.tensors(dtype)
-    dense = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
+    mask = torch.ones(rows, 126, dtype=torch.bool).tril(126 - rows) if rows == 6 else None
+    dense = F.scaled_dot_product_attention(q, k, v, mask, is_causal=rows == 126, enable_gqa=True)
     assert torch.equal(segment_attention(q, k, v, *case.layout, impl="auto"), dense)
 
 
