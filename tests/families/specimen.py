@@ -88,7 +88,6 @@ class Specimen:
         pixels: from the frame counts of the videos in each row, the vision inputs.
         units: from a number of frames, the number of tokens in each temporal unit.
         ragged: whether the videos of a batch may differ in their number of frames.
-        several: whether a prompt may have more than one video.
         token_types: whether the model takes `mm_token_type_ids`.
     """
 
@@ -100,7 +99,6 @@ class Specimen:
     units: Callable[[int], list[int]] = lambda count: [4] * count
     others: Sequence[str] = ()
     ragged: bool = True
-    several: bool = True
     token_types: bool = False
 
 

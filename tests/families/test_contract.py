@@ -104,17 +104,15 @@ def test_rows_of_a_batch_are_as_if_alone(tiny: Tiny) -> None:
             assert torch.equal(getattr(together.row(i), name), getattr(alone, name))
 
 
-def test_frames_are_numbered_through_several_videos(tiny: Tiny) -> None:
-    if not tiny.specimen.several:
-        pytest.skip(f"{tiny.family.model_type} takes one video a prompt")
-    ids, segments = layout(tiny, NONE, TWO, (BEFORE, 2, AFTER))
-    units = tiny.specimen.units(2)
-    extra = tiny.family.extra_tokens
+def test_frames_are_numbered_through_several_videos(running: Tiny) -> None:
+    ids, segments = layout(running, NONE, TWO, (BEFORE, 2, AFTER))
+    units = running.specimen.units(2)
+    extra = running.family.extra_tokens
     expected = [*units[:-1], units[-1] + extra] * 2
     frame = segments.frame[1, segments.role[1] == Role.VIDEO]
     assert torch.bincount(frame).tolist() == expected
     middle = ids[1, (segments.role[1] == Role.TIMESTAMP) & (segments.frame[1] == len(units))]
-    assert " and then " in tiny.processor.tokenizer.decode(middle)
+    assert " and then " in running.processor.tokenizer.decode(middle)
     assert set(segments.row(0).role[0].tolist()) == {Role.SYSTEM, Role.LAST}
     assert segments.frame[0].max() == -1
 

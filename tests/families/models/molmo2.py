@@ -22,5 +22,4 @@ SPECIMEN = Specimen(
     config=lambda tokenizer: Molmo2Config(),
     expand=_expand,
     pixels=_pixels,
-    several=False,
 )
