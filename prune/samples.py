@@ -2,7 +2,7 @@
 
 A line is `{"id", "video", "question", "options", "answer", "task"}`, and `start`, `end` in seconds
 where the question is about a part of the video. `video` is relative to the file; `answer` is the
-text of one of the options.
+text of one of the options, or its index from 0.
 """
 
 import hashlib
@@ -15,6 +15,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from prune.errors import BadInputError
+from prune.files import write_atomically
 from prune.prompts import letter
 
 MAX_LINE = 2**20
@@ -46,7 +47,7 @@ class _Line(BaseModel):
     video: Annotated[str, Field(min_length=1)]
     question: Annotated[str, Field(min_length=1)]
     options: Annotated[list[str], Field(min_length=2, max_length=26)]
-    answer: str
+    answer: str | Annotated[int, Field(ge=0)]
     task: str = "all"
     start: float | None = None
     end: float | None = None
@@ -56,10 +57,15 @@ def _parse(line: bytes, folder: Path) -> Sample:
     if len(line) > MAX_LINE:
         raise ValueError(f"longer than {MAX_LINE} bytes")
     item = _Line.model_validate_json(line)
-    if item.options.count(item.answer) != 1:
-        raise ValueError(
-            f"the answer {item.answer!r} must be exactly one of the options {item.options}"
-        )
+    answer = item.answer
+    if isinstance(answer, str):
+        if item.options.count(answer) != 1:
+            raise ValueError(
+                f"the answer {answer!r} must be exactly one of the options {item.options}"
+            )
+        answer = item.options.index(answer)
+    elif answer >= len(item.options):
+        raise ValueError(f"the answer {answer} is none of {len(item.options)} options")
     relative = Path(item.video)
     if relative.is_absolute() or ".." in relative.parts or ":" in item.video:
         raise ValueError(f"video {item.video!r} must be a path below the data set's folder")
@@ -68,7 +74,7 @@ def _parse(line: bytes, folder: Path) -> Sample:
         folder / relative,
         item.question,
         tuple(item.options),
-        item.options.index(item.answer),
+        answer,
         item.task,
         item.start,
         item.end,
@@ -103,20 +109,29 @@ def load_samples(path: str | Path) -> list[Sample]:
 
 
 def save_samples(path: Path, samples: Sequence[Sample]) -> None:
-    """Write a data set whose videos lie below the file's folder."""
-    with open(path, "w", encoding="utf-8", newline="\n") as file:
-        for s in samples:
-            line: dict[str, Any] = {
-                "id": s.id,
-                "video": str(s.video.relative_to(path.parent.resolve())),
-                "question": s.question,
-                "options": list(s.options),
-                "answer": s.options[s.answer],
-                "task": s.task,
-            }
-            bounds = {"start": s.start, "end": s.end}
-            line.update({key: value for key, value in bounds.items() if value is not None})
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+    """Write a data set, whole or not at all; its videos must lie below the file's folder.
+
+    Raises:
+        BadInputError: a video does not.
+    """
+    folder = path.parent.resolve()
+    lines = []
+    for s in samples:
+        if not s.video.is_relative_to(folder):
+            raise BadInputError(f"{path}: {s.video} does not lie below the file's folder")
+        unique = s.options.count(s.options[s.answer]) == 1
+        line: dict[str, Any] = {
+            "id": s.id,
+            "video": str(s.video.relative_to(folder)),
+            "question": s.question,
+            "options": list(s.options),
+            "answer": s.options[s.answer] if unique else s.answer,
+            "task": s.task,
+        }
+        bounds = {"start": s.start, "end": s.end}
+        line.update({key: value for key, value in bounds.items() if value is not None})
+        lines.append(json.dumps(line, ensure_ascii=False) + "\n")
+    write_atomically(path, "".join(lines))
 
 
 def fingerprint(samples: Sequence[Sample]) -> str:

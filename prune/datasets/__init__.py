@@ -1,0 +1,31 @@
+"""Public benchmarks: from a local copy in its published layout to samples, a file a benchmark."""
+
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
+
+from prune.errors import UsageError
+from prune.samples import Sample
+
+
+def names() -> list[str]:
+    """The benchmarks that can be read."""
+    return [module.name for module in iter_modules(__path__) if module.name != "layout"]
+
+
+def read_dataset(name: str, folder: Path) -> list[Sample]:
+    """Every question of a benchmark.
+
+    Args:
+        name: one of `names`.
+        folder: where it lies, unpacked, as its authors publish it.
+
+    Raises:
+        UsageError: there is no such benchmark.
+        BadInputError: the folder does not hold it.
+    """
+    if name not in names():
+        raise UsageError(f"no benchmark {name!r}: choose of {', '.join(names())}")
+    read: Callable[[Path], list[Sample]] = import_module(f"prune.datasets.{name}").read
+    return read(folder.resolve())

@@ -1,0 +1,60 @@
+"""What the readers of benchmarks share: their JSON files, and a question made of one entry."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from prune.errors import BadInputError
+from prune.samples import Sample
+from prune.untrusted import read_json
+
+MAX_BYTES = 256 * 2**20
+
+
+def entries(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The entries of a JSON file, a list or an object, each with what to call it in messages."""
+    content = read_json(path, "a benchmark's questions", MAX_BYTES)
+    if not isinstance(content, list | dict):
+        raise BadInputError(f"{path}: not a benchmark's questions: expected a list or an object")
+    pairs = content.items() if isinstance(content, dict) else enumerate(content)
+    for key, entry in pairs:
+        where = f"{path}: entry {key}"
+        if not isinstance(entry, dict):
+            raise BadInputError(f"{where}: expected an object")
+        yield where, entry
+
+
+def question(
+    where: str,
+    entry: dict[str, Any],
+    id: str,
+    task: str,
+    video: Path,
+    options: str = "candidates",
+    answer: str = "answer",
+    bounded: bool = False,
+) -> Sample:
+    """A sample from an entry.
+
+    Args:
+        where: what to call the entry in messages.
+        entry: of the file.
+        id, task, video: of the sample.
+        options, answer: the entry's fields; the answer is the text of an option or its index.
+        bounded: whether the entry's `start` and `end`, in seconds, bound the clip.
+
+    Raises:
+        BadInputError: a field is missing, or the answer is no option.
+    """
+    try:
+        choices = [str(option) for option in entry[options]]
+        right = entry[answer]
+        index = right if isinstance(right, int) else choices.index(right)
+        if not 0 <= index < len(choices):
+            raise ValueError(f"the answer {right!r} is none of {len(choices)} options")
+        bounds = (float(entry["start"]), float(entry["end"])) if bounded else (None, None)
+        return Sample(id, video, str(entry["question"]), tuple(choices), index, task, *bounds)
+    except KeyError as error:
+        raise BadInputError(f"{where}: no field {error}") from None
+    except (TypeError, ValueError) as error:
+        raise BadInputError(f"{where}: {error}") from None
