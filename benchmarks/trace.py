@@ -19,7 +19,8 @@ from prune.bench import conditions
 from prune.pathways import PUBLISHED, SEALED, Pathway
 from prune.runtime.replay import Replay, capture
 from prune.trace.incremental import knockout_logits, record_dense
-from prune.trace.knockout import Knockouts, default_window, plain_logits
+from prune.trace.knockout import Knockouts, plain_logits
+from prune.trace.windows import default_window
 
 MID = Shape(16, 512, 1408, 8, 8, (256, 4, 14), "llava-next-7b")
 

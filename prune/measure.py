@@ -1,39 +1,31 @@
 """From a model, a trace and a budget to a plan; from a plan and held-out samples to a `Result`."""
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from prune.bench import bench, conditions
 from prune.calibration import BATCH, calibrate
+from prune.compare import SEEDS, compare
 from prune.errors import BadInputError
-from prune.evaluate.answers import Prepared, answer, prepare, typical_prompt, under
-from prune.evaluate.random_edges import random_logits
-from prune.evaluate.stats import bootstrap_band
+from prune.evaluate.answers import prepare, typical_prompt
 from prune.models import Opened
-from prune.pathways import PUBLISHED, REMOVABLE, TRACED, dense_reach
+from prune.pathways import REMOVABLE
 from prune.plan.budget import Budget
 from prune.plan.cost import Geometry, cost_of, dense_cost
 from prune.plan.moves import candidates
 from prune.plan.plan import Plan
 from prune.plan.search import Found, search
-from prune.result import AccuracyReport, CostRow, Curve, Flow, Result, accuracy_report
+from prune.progress import Progress
+from prune.result import CostRow, Result, SearchReport
 from prune.runtime.replay import read
 from prune.samples import Sample, load_samples
 from prune.segments import Segments
+from prune.trace.flow import flow_of
 from prune.trace.trace import Trace
-
-Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
-"""Opens a progress bar: `with progress(title, total) as advance: advance(1)`."""
 
 MAX_RUNS = 120
 """Most pruned runs over the calibration samples that a search may take."""
-
-RANDOM_SEEDS = 5
 
 
 def split_samples(trace: Trace | None, test: Path | None) -> tuple[list[Sample], list[Sample]]:
@@ -94,39 +86,6 @@ def find_plan(
         )
 
 
-def compare(
-    opened: Opened, plan: Plan, batches: Sequence[Prepared], progress: Progress
-) -> AccuracyReport:
-    """Answers of the dense model, of the plan, and of random edges at the same budget."""
-    count = sum(len(b.samples) for b in batches)
-    with progress("Answering held-out questions", count * (2 + RANDOM_SEEDS)) as advance:
-        runs = [under(dense_reach(plan.num_layers)), under(plan.reach)]
-        runs += [partial(random_logits, reach=plan.reach, seed=s) for s in range(RANDOM_SEEDS)]
-        dense, pruned, *random = [
-            answer(opened.model, opened.processor, batches, run, advance) for run in runs
-        ]
-    return accuracy_report(dense, pruned, random)
-
-
-def flow_of(trace: Trace) -> Flow:
-    """The curves of the flow map (2510.13251, figures 2 and 3)."""
-
-    def curve(label: str, pathway: str, task: str | None = None) -> Curve:
-        mean, low, high = bootstrap_band(trace.relative_change(pathway, task))
-        return Curve(label, *(tuple(np.round(c, 4).tolist()) for c in (mean, low, high)))
-
-    traced = trace.pathways()
-    tasks = sorted({r["task"] for r in trace.traced} if PUBLISHED[0] in traced else ())
-    # By default the paper's, without the variants that only a search needs.
-    shown = PUBLISHED[1:] if tuple(traced) == TRACED else [p for p in traced if p != PUBLISHED[0]]
-    return Flow(
-        by_task=tuple(curve(task, "cross_frame", task) for task in tasks),
-        pathways=tuple(curve(p.title, p.name) for p in shown),
-        counts=trace.counts(),
-        window=trace.header["window"],
-    )
-
-
 def costs(model: Any, plan: Plan, prompt: Segments) -> tuple[CostRow, ...]:
     """Counted for a prompt: dense, with edges skipped, and with all that follows skipped."""
     geometry = Geometry.of(model)
@@ -155,6 +114,7 @@ def measure_plan(
     trace: Trace | None = None,
     found: Found | None = None,
     argv: str = "",
+    seeds: int = SEEDS,
 ) -> Result:
     """Everything the report shows about a plan, on samples that neither trace nor search saw.
 
@@ -168,7 +128,7 @@ def measure_plan(
     if not batches:
         raise BadInputError(f"no held-out sample could be used: {next(iter(failed.values()))}")
     prompt = typical_prompt(batches)
-    accuracies = compare(opened, plan, batches, progress)
+    accuracies, baselines = compare(opened, plan, batches, progress, seeds)
     runs = 20
     with progress("Timing", runs) as advance:
         inputs = read(opened.processor, batches[0].samples[:1], num_frames)
@@ -181,14 +141,9 @@ def measure_plan(
         causal_edges=causal,
         prompt_runs=tuple(prompt.runs()),
         flow=flow_of(trace) if trace else None,
-        steps=tuple(
-            (s.cost.edges / found.dense_cost.edges, s.score.accuracy, s.accepted)
-            for s in found.steps
-        )
-        if found
-        else (),
-        dense_calibration=found.dense.accuracy if found else None,
+        search=SearchReport.of(found) if found else None,
         accuracy=accuracies,
+        baselines=baselines,
         cost=costs(opened.model, plan, prompt),
         latency=latency,
         conditions=conditions(opened.model, frames=str(num_frames), batch="1", command=argv),

@@ -4,7 +4,9 @@
 exists: `NONE`, 0 (same frame), w (up to w frames back) or `ALL`. Causality always holds on top.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import IntEnum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,23 +30,40 @@ Reach = NDArray[np.int32]
 """int32 `[L, G, R, R]`."""
 
 
+class OptionRole(IntEnum):
+    """Options told apart by the sample's truth: in knockouts (`prune.trace`), never in a plan."""
+
+    TRUE_OPTION = NUM_ROLES
+    FALSE_OPTIONS = NUM_ROLES + 1
+
+
 @dataclass(frozen=True)
 class Pathway:
     """A set of edges: from the states of `keys` into those of `queries`.
 
     Attributes:
         limit: what stays of its reach when it is removed (`SAME_FRAME` for cross-frame edges).
+        joined: pathways that are removed together with it.
     """
 
     name: str
-    keys: tuple[Role, ...]
-    queries: tuple[Role, ...]
+    keys: tuple[Role | OptionRole, ...]
+    queries: tuple[Role | OptionRole, ...]
     limit: int = NONE
+    joined: tuple["Pathway", ...] = ()
 
     @property
     def title(self) -> str:
         """For figures, for example `video → question`."""
-        return self.name.replace("_to_", " → ").replace("->", " → ").replace("_", "-")
+        title = self.name.replace("cross_frame", "cross-frame").replace(",", ", ")
+        return title.replace("_to_", " → ").replace("->", " → ").replace("_", " ")
+
+
+def join(pathways: Iterable[Pathway]) -> Pathway:
+    """One pathway that removes the edges of all."""
+    first, *others = pathways
+    name = " + ".join(p.name for p in (first, *others))
+    return Pathway(name, first.keys, first.queries, first.limit, tuple(others))
 
 
 PUBLISHED = (
@@ -85,26 +104,41 @@ TRACED = tuple(dict.fromkeys((*PUBLISHED, *SEALED, *REMOVABLE)))
 PATHWAYS = {pathway.name: pathway for pathway in TRACED}
 
 
+_WORDS: dict[str, tuple[Role | OptionRole, ...]] = {
+    **{role.name.lower(): (role,) for role in Role if role != Role.ANSWER},
+    "video": VIDEO,
+    **{role.name.lower(): (role,) for role in OptionRole},
+    "response": (Role.ANSWER,),
+}
+
+
 def find_pathway(text: str) -> Pathway:
-    """A pathway by its name, or one in terms of roles, such as `video->question,options`.
+    """A pathway by its name or in terms of roles; `+` joins several into one knockout.
+
+    Args:
+        text: such as `cross_frame`, `video->question,options` or `video->last + question->last`.
+            Roles are those of `prune.segments` and `true_option`, `false_options`, `response`.
 
     Raises:
-        UsageError: it is neither.
+        UsageError: it is none of these.
     """
+    pathways = [_single(part.strip()) for part in text.split("+")]
+    return pathways[0] if len(pathways) == 1 else join(pathways)
+
+
+def _single(text: str) -> Pathway:
     if text in PATHWAYS:
         return PATHWAYS[text]
-    words: dict[str, tuple[Role, ...]] = {r.name.lower(): (r,) for r in Role if r != Role.ANSWER}
-    words["video"] = VIDEO
     keys, _, queries = text.replace(" ", "").partition("->")
     try:
         read, by = (
-            tuple(role for word in side.split(",") for role in words[word])
+            tuple(role for word in side.split(",") for role in _WORDS[word])
             for side in (keys, queries)
         )
     except KeyError as error:
         raise UsageError(
             f"pathway {text!r}: {error} is no role; write roles on both sides of ->, such as "
-            f"'video->question,options', of {', '.join(words)}; or one of {', '.join(PATHWAYS)}"
+            f"'video->question,options', of {', '.join(_WORDS)}; or one of {', '.join(PATHWAYS)}"
         ) from None
     return Pathway(f"{keys}->{queries}", read, by)
 
@@ -117,8 +151,8 @@ def dense_reach(num_layers: int, groups: int = 1) -> Reach:
 def limit_edges(
     reach: Reach,
     layers: slice | list[int],
-    queries: tuple[Role, ...],
-    keys: tuple[Role, ...],
+    queries: tuple[Role | OptionRole, ...],
+    keys: tuple[Role | OptionRole, ...],
     limit: int,
 ) -> None:
     """Lower `reach` in place to at most `limit` for the given layers, query and key roles."""
@@ -129,8 +163,15 @@ def limit_edges(
 
 
 def remove_pathway(reach: Reach, pathway: Pathway, layers: slice | list[int]) -> None:
-    """Remove a pathway from `reach` in place in the given layers."""
-    limit_edges(reach, layers, pathway.queries, pathway.keys, pathway.limit)
+    """Remove a pathway from `reach` in place in the given layers.
+
+    Raises:
+        UsageError: it tells options apart by their truth, which no plan knows.
+    """
+    for single in (pathway, *pathway.joined):
+        if set(single.keys + single.queries) & set(OptionRole):
+            raise UsageError(f"{single.name}: only a trace can tell true from false options")
+        limit_edges(reach, layers, single.queries, single.keys, single.limit)
 
 
 def inherit_answer(reach: Reach) -> None:

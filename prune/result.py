@@ -10,9 +10,12 @@ from prune.errors import BadInputError
 from prune.evaluate.answers import Answer
 from prune.evaluate.stats import Interval, mcnemar, paired_difference, proportion
 from prune.files import write_atomically
+from prune.flow import Curve, Flow, Panel
+from prune.plan.front import Point, front
+from prune.plan.search import Found, Harm
 from prune.segments import Role
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 FILE = "prune_report.json"
 
 
@@ -50,23 +53,51 @@ class AccuracyReport:
 
 
 @dataclass(frozen=True)
-class Curve:
-    """Mean relative change of the answer's probability by layer, in percent, and its 95% band."""
+class BaselineRow:
+    """A baseline (`prune.baselines`) on the samples of the `AccuracyReport`.
 
-    label: str
-    mean: tuple[float, ...]
-    low: tuple[float, ...]
-    high: tuple[float, ...]
+    Attributes:
+        name, source, setting: of `prune.baselines.baseline.Baseline`.
+        edges, flops: shares of the dense model's, counted.
+        accuracies: in percent, one a seed where it is drawn at random.
+        difference: the plan's accuracy minus the baseline's (its best seed's), in points.
+        p_value: exact McNemar test of that difference.
+    """
+
+    name: str
+    source: str
+    setting: str
+    edges: float
+    flops: float
+    accuracies: tuple[float, ...]
+    difference: Interval
+    p_value: float
 
 
 @dataclass(frozen=True)
-class Flow:
-    """The flow map: cross-frame by task, and the pathways over all tasks."""
+class SearchReport:
+    """How the plan was found.
 
-    by_task: tuple[Curve, ...]
-    pathways: tuple[Curve, ...]
-    counts: dict[str, int]
-    window: int
+    Attributes:
+        samples: calibration samples.
+        points: what was tried (`prune.plan.front.Point`), the dense model among them.
+        harms: what each removed pathway was measured to do.
+        forwards, exhaustive: runs over single samples that the search took, and that backward
+            elimination would have taken.
+    """
+
+    samples: int
+    points: tuple[Point, ...]
+    harms: tuple[Harm, ...]
+    forwards: int
+    exhaustive: int
+
+    @staticmethod
+    def of(found: Found) -> "SearchReport":
+        """The report of a finished search."""
+        return SearchReport(
+            found.dense.samples, front(found), found.harms, found.forwards, found.exhaustive
+        )
 
 
 @dataclass(frozen=True)
@@ -109,7 +140,8 @@ class Result:
         kept_edges, causal_edges: of the prompts below.
         prompt_runs: layout of the prompt of median length, on which edges and costs were counted
             (`prune.segments.Segments.runs`).
-        steps: `(density, accuracy on the calibration samples, kept)` of each plan the search tried.
+        search: how the plan was found, if it was searched.
+        baselines: what the same cost buys otherwise.
         conditions: device, versions, settings: what one needs to measure this again.
         failed: reason by id of each held-out sample that could not be used.
     """
@@ -120,9 +152,9 @@ class Result:
     causal_edges: int
     prompt_runs: tuple[tuple[int, int, int], ...]
     flow: Flow | None
-    steps: tuple[tuple[float, float, bool], ...]
-    dense_calibration: float | None
+    search: SearchReport | None
     accuracy: AccuracyReport | None
+    baselines: tuple[BaselineRow, ...]
     cost: tuple[CostRow, ...]
     latency: tuple[LatencyRow, ...]
     conditions: dict[str, str]
@@ -165,8 +197,12 @@ _NESTED: dict[str, Any] = {
     "accuracy": AccuracyReport,
     "overall": TaskRow,
     "tasks": TaskRow,
-    "by_task": Curve,
-    "pathways": Curve,
+    "panels": Panel,
+    "curves": Curve,
+    "search": SearchReport,
+    "points": Point,
+    "harms": Harm,
+    "baselines": BaselineRow,
     "cost": CostRow,
     "latency": LatencyRow,
     "dense": Interval,

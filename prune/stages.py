@@ -8,23 +8,22 @@ from prune.calibration import BATCH
 from prune.errors import BadInputError, RefusedError
 from prune.evaluate.answers import Answer, answer, prepare, under
 from prune.export import check_target, export
-from prune.measure import Progress, find_plan, flow_of, measure_plan, split_samples
+from prune.measure import Progress, find_plan, measure_plan, split_samples
 from prune.models import PLAN_FILE, Opened, open_model
-from prune.pathways import TRACED, Pathway, dense_reach
+from prune.pathways import dense_reach
 from prune.plan.budget import Budget
 from prune.plan.plan import Plan
 from prune.plan.presets import PRESETS
-from prune.report.figures.flow import flow_figure
-from prune.report.figures.style import save_figure
+from prune.report.figures.flow import write_flow
 from prune.report.page import write_report
 from prune.result import FILE as REPORT_FILE
 from prune.result import LatencyRow, Result
 from prune.runtime.replay import read
 from prune.samples import Sample, load_samples
 from prune.tiny.benchmark import write_benchmark
-from prune.trace.knockout import Knockouts, default_window
-from prune.trace.shares import process
-from prune.trace.trace import Trace, write_trace
+from prune.trace.flow import flow_of
+from prune.trace.run import trace_model
+from prune.trace.trace import Trace
 
 PLAN = "plan.json"
 DEMO_CALIBRATION, DEMO_TEST = 32, 60
@@ -35,30 +34,6 @@ DEMO_TRACED = 72
 
 DEMO_MAX_DROP = 0.5
 """Points of accuracy that the demo's plan may lose on its calibration clips."""
-
-
-def trace_model(
-    opened: Opened,
-    data: Path,
-    run: Path,
-    progress: Progress,
-    *,
-    limit: int | None = None,
-    window: int | None = None,
-    num_frames: int = 8,
-    which: str = "correct",
-    exact_reference: bool = False,
-    pathways: Sequence[Pathway] = TRACED,
-) -> Trace:
-    """Trace the first `limit` samples of a data set into `run`, and draw `flow.png`."""
-    samples = load_samples(data)[:limit]
-    layers = opened.id.num_layers
-    knockouts = Knockouts(pathways, layers, window or default_window(layers), exact_reference)
-    with progress("Tracing", -(-len(samples) // process()[1])) as advance:
-        trace = write_trace(opened, data, run, samples, knockouts, num_frames, which, advance)
-    if process()[0] == 0:
-        save_figure(flow_figure(flow_of(trace), opened.id.name), run / "flow.png")
-    return trace
 
 
 def export_model(
@@ -128,6 +103,7 @@ def run_demo(out: Path, seed: int, progress: Progress, argv: str = "") -> tuple[
     opened = open_model("tiny")
     run, exported = out / f"run-{seed}", out / "tiny-pruned"
     trace = trace_model(opened, clips / "calibration.jsonl", run, progress, limit=DEMO_TRACED)
+    write_flow(run, {opened.id.name: flow_of(trace)})
     result = export_model(
         opened,
         exported,

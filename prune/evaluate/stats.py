@@ -23,6 +23,12 @@ def proportion(right: Sequence[bool]) -> Interval:
     return Interval(100 * sum(right) / len(right), 100 * result.low, 100 * result.high)
 
 
+def proportion_of(percent: float, n: int) -> Interval:
+    """`proportion` from an accuracy in percent of `n` samples."""
+    right = round(percent * n / 100)
+    return proportion([True] * right + [False] * (n - right))
+
+
 def paired_difference(before: Sequence[bool], after: Sequence[bool]) -> Interval:
     """Accuracy after minus before on the same samples, in points.
 
@@ -52,5 +58,7 @@ def bootstrap_band(
     """Mean over samples of `[N, L]` and its 95% percentile bootstrap band: three `[L]`."""
     rng = np.random.default_rng(seed)
     picks = rng.integers(0, len(values), (resamples, len(values)))
-    low, high = np.percentile(values[picks].mean(1), [2.5, 97.5], axis=0)
+    # How often each sample was drawn: a product with it needs no copy of the values a resample.
+    drawn = np.stack([np.bincount(pick, minlength=len(values)) for pick in picks])
+    low, high = np.percentile(drawn @ values / len(values), [2.5, 97.5], axis=0)
     return values.mean(0), low, high

@@ -55,13 +55,9 @@ def _context(result: Result, plan: Plan) -> dict[str, Any]:
         "flops_ratio": dense.flops / best.flops,
         "kv_saved": 100 * (1 - best.kv_bytes / dense.kv_bytes),
         "figures": {
-            "flow": svg(flow_figure(result.flow, model)) if result.flow else None,
+            "flow": svg(flow_figure({model: result.flow})) if result.flow else None,
             "plan": svg(plan_figure(plan.reach, histogram)),
-            "front": (
-                svg(front_figure(result.steps, result.dense_calibration or 0.0))
-                if len(result.steps) > 1
-                else None
-            ),
+            "front": svg(front_figure(result.search)) if result.search else None,
             "accuracy": (svg(accuracy_figure(result.accuracy)) if result.accuracy else None),
             "tokens": svg(tokens_figure(best.live_tokens, dense.live_tokens)),
         },

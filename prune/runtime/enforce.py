@@ -126,7 +126,8 @@ class MaskEnforcer:
 
     Attributes:
         masks: bool `[M, S, S]`, True where a query may read a key.
-        choice: int64 `[L, B]`, the mask of every layer and batch row.
+        choice: int64 `[L, B]`, the mask of every layer and batch row; or `[L, B, G]`, also of every
+            KV head, or one for all (G = 1).
     """
 
     masks: Tensor
@@ -134,5 +135,9 @@ class MaskEnforcer:
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
         """See `prune.attention.Enforcer`."""
-        mask = self.masks[self.choice[layer]][:, None].to(query.device)
+        chosen = self.choice[layer]
+        chosen = chosen[:, None] if chosen.ndim == 1 else chosen
+        mask = self.masks[chosen].to(query.device)
+        if chosen.shape[1] > 1:
+            mask = mask.repeat_interleave(query.shape[1] // chosen.shape[1], 1)
         return masked_attention(query, key, value, mask, scale)

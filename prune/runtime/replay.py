@@ -1,6 +1,6 @@
 """Replay: prompts whose vision tower ran once, and whose text model can run under any enforcer."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,10 +21,18 @@ from prune.video import load_video
 def prompt_text(processor: Any, sample: Sample) -> str:
     """The sample's prompt in the model's chat template; the next token is the option's letter."""
     question = choice_text(sample.question, list(sample.options))
-    content = [{"type": "video"}, {"type": "text", "text": question}]
+    return _chat(processor, question) + ANSWER_CUE
+
+
+def open_text(processor: Any, sample: Sample) -> str:
+    """The sample's question without its options; the model replies in its own words."""
+    return _chat(processor, f"Question: {sample.question}")
+
+
+def _chat(processor: Any, text: str) -> str:
+    content = [{"type": "video"}, {"type": "text", "text": text}]
     messages = [{"role": "user", "content": content}]
-    text = processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
-    return text + ANSWER_CUE
+    return processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
 
 
 def letter_ids(processor: Any, letters: Sequence[str]) -> list[int]:
@@ -42,10 +50,15 @@ def decode(sample: Sample, num_frames: int) -> Clip:
     return load_video(sample.video, num_frames, sample.start, sample.end)
 
 
-def encode(processor: Any, samples: Sequence[Sample], clips: Sequence[Clip]) -> Any:
+def encode(
+    processor: Any,
+    samples: Sequence[Sample],
+    clips: Sequence[Clip],
+    text: Callable[[Any, Sample], str] = prompt_text,
+) -> Any:
     """Model inputs for a batch of prompts, padded on the left."""
     return processor(
-        text=[prompt_text(processor, s) for s in samples],
+        text=[text(processor, s) for s in samples],
         videos=[[video] for video, _ in clips],
         video_metadata=[[metadata] for _, metadata in clips],
         do_sample_frames=False,
@@ -83,7 +96,7 @@ class Replay:
         """B."""
         return self.segments.shape[0]
 
-    def _repeated(self, times: int) -> dict[str, Any]:
+    def repeated(self, times: int) -> dict[str, Any]:
         """Arguments with every batch row repeated (only for a batch of one)."""
         if times == 1:
             return self.kwargs
@@ -111,7 +124,7 @@ class Replay:
         Raises:
             NumericError: a logit is NaN or infinite.
         """
-        kwargs = {**self._repeated(times), "use_cache": cache is not None, "past_key_values": cache}
+        kwargs = {**self.repeated(times), "use_cache": cache is not None, "past_key_values": cache}
         hidden = self.text_model(**kwargs, prune=enforcer).last_hidden_state[:, -1]
         logits = self.model.get_output_embeddings()(hidden).float()
         if not torch.isfinite(logits).all():

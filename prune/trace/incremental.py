@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers import DynamicCache
 
 from prune.errors import NumericError
-from prune.kernels import segment_attention
-from prune.pathways import Pathway, dense_reach
+from prune.kernels import ALL, segment_attention
+from prune.pathways import Pathway
 from prune.runtime.enforce import PlanEnforcer, masked_attention
 from prune.runtime.replay import Replay
 from prune.trace.knockout import knockout_masks, knockout_tables
@@ -68,7 +69,7 @@ def record_dense(replay: Replay) -> DensePass:
     handles += [layer.register_forward_hook(after) for layer in layers]
     cache = DynamicCache()
     try:
-        reach = dense_reach(len(layers))
+        reach = knockout_tables(()).repeat(len(layers), 0)
         dense.logits = replay.last_logits(PlanEnforcer(reach, replay.segments), cache=cache)[0]
     finally:
         for handle in handles:
@@ -102,6 +103,7 @@ class _Rows:
         row: the first changed row, r.
         pathway: for every batch entry the index of its pathway.
         layers: for every batch entry the layers of its window.
+        head: the KV head that the knockouts are in, or `None` for all.
         edges: of the dense model and of each pathway's knockout, bool `[1 + P, S - r, S]`; `None`
             where that is too large, and the kernel takes over.
     """
@@ -110,6 +112,7 @@ class _Rows:
     pathways: Sequence[Pathway]
     row: int
     edges: Tensor | None
+    head: int | None
     pathway: list[int] = field(default_factory=list)
     layers: list[Sequence[int]] = field(default_factory=list)
 
@@ -129,6 +132,18 @@ class _Rows:
                 for pathway, layers in zip(self.pathway, self.layers, strict=True)
             ]
         )
+        out = self._attend(chosen, query, key, value, scale)
+        if self.head is None:
+            return out
+        shared_by = query.shape[1] // key.shape[1]
+        cut = torch.arange(query.shape[1], device=query.device) // shared_by == self.head
+        others = self._attend(torch.zeros_like(chosen), query, key, value, scale)
+        return torch.where(cut[:, None, None], out, others)
+
+    def _attend(
+        self, chosen: Tensor, query: Tensor, key: Tensor, value: Tensor, scale: float
+    ) -> Tensor:
+        """Attention of every batch entry under the `chosen` `[B]` of `edges`."""
         if self.edges is not None:
             mask = self.edges[chosen.to(query.device), None]
             return masked_attention(query, key, value, mask, scale)
@@ -147,11 +162,11 @@ class _Rows:
 
 def _first_changed(replay: Replay, pathway: Pathway) -> int:
     """The first row that has a query role of the pathway and a key of it in front (or S)."""
-    role = replay.segments.role[0]
-    is_query = torch.isin(role, torch.tensor(pathway.queries))
-    is_key = torch.isin(role, torch.tensor(pathway.keys))
-    changed = is_query & is_key.cumsum(0).bool()
-    return int(changed.int().argmax()) if changed.any() else len(role)
+    role = replay.segments.role[0].numpy()
+    lowered = knockout_tables([pathway])[1, 0] < ALL
+    in_front = (role[:, None] == np.arange(len(lowered))).cumsum(0) > 0
+    changed = (lowered[role] & in_front).any(1)
+    return int(changed.argmax()) if changed.any() else len(role)
 
 
 @torch.no_grad()
@@ -159,19 +174,23 @@ def knockout_logits(
     dense: DensePass,
     pathways: Sequence[Pathway],
     windows: Sequence[Sequence[int]],
+    head: int | None = None,
 ) -> Tensor:
     """Next-token logits of every pathway's knockout in every window: float32 `[P, W, V]`.
 
     Args:
         dense: the prompt's recorded pass.
         pathways: what is removed.
-        windows: the layers of each knockout, consecutive and ascending.
+        windows: the layers of each knockout, ascending.
+        head: the KV head it is removed in, or `None` for all.
 
     Raises:
         NumericError: a logit is NaN or infinite.
     """
     length = dense.replay.segments.shape[1]
     result = dense.logits.repeat(len(pathways), len(windows), 1)
+    # Without a layer there is nothing to remove.
+    real = [number for number, window in enumerate(windows) if window]
     starts = [_first_changed(dense.replay, pathway) for pathway in pathways]
     for row, group in groupby(sorted(range(len(pathways)), key=starts.__getitem__),
                               key=starts.__getitem__):  # fmt: skip
@@ -179,9 +198,10 @@ def knockout_logits(
             continue
         indices = list(group)
         together = max(1, MAX_KEYS // (len(indices) * length))
-        for first in range(0, len(windows), together):
-            some = range(first, min(first + together, len(windows)))
-            logits = _run(dense, [pathways[i] for i in indices], [windows[w] for w in some], row)
+        for first in range(0, len(real), together):
+            some = real[first : first + together]
+            at = [windows[number] for number in some]
+            logits = _run(dense, [pathways[i] for i in indices], at, row, head)
             for position, index in enumerate(indices):
                 result[index, some] = logits[position]
     if not torch.isfinite(result).all():
@@ -190,7 +210,11 @@ def knockout_logits(
 
 
 def _run(
-    dense: DensePass, pathways: Sequence[Pathway], windows: Sequence[Sequence[int]], row: int
+    dense: DensePass,
+    pathways: Sequence[Pathway],
+    windows: Sequence[Sequence[int]],
+    row: int,
+    head: int | None,
 ) -> Tensor:
     """Logits `[P, W, V]` of pathways that first change `row`."""
     replay = dense.replay
@@ -198,7 +222,7 @@ def _run(
     edges = None
     if (1 + len(pathways)) * (length - row) * length <= MAX_EDGES:
         edges = knockout_masks(replay, pathways, length - row).to(dense.inputs[0].device)
-    rows = _Rows(dense, pathways, row, edges)
+    rows = _Rows(dense, pathways, row, edges, head)
     hidden: Tensor | None = None
     order: list[int] = []
     for index, layer in enumerate(replay.text_model.layers):

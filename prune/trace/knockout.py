@@ -5,60 +5,81 @@ row of a batch that runs through all layers.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from prune.kernels import allowed_edges
-from prune.pathways import Pathway, Reach, dense_reach, knockout
+from prune.identity import geometry
+from prune.kernels import ALL, allowed_edges
+from prune.pathways import OptionRole, Pathway, Reach
 from prune.runtime.enforce import MaskEnforcer
 from prune.runtime.replay import Replay
-
-
-def default_window(num_layers: int) -> int:
-    """The paper's window of 9 of 32 layers, scaled to a model's depth."""
-    return max(1, round(9 * num_layers / 32))
-
-
-def window_layers(centre: int, window: int, num_layers: int) -> list[int]:
-    """The `window` layers around `centre` (0-based), cut off at both ends."""
-    start, stop = centre - window // 2, centre + (window + 1) // 2
-    return list(range(max(0, start), min(num_layers, stop)))
+from prune.segments import NUM_ROLES, Role, Segments
+from prune.trace.windows import Style, style_windows
 
 
 @dataclass(frozen=True)
 class Knockouts:
-    """Which knockouts to run: every pathway, around every layer.
+    """Which knockouts to run: every pathway, in every window of a sweep.
 
     Attributes:
+        window: number of layers around each layer.
         exact_reference: run each through all layers (`plain_logits`), not incrementally.
+        heads: KV heads to cut one at a time; `None` cuts all together.
     """
 
     pathways: Sequence[Pathway]
     num_layers: int
     window: int
     exact_reference: bool = False
+    style: Style = Style.CENTRE
+    heads: Sequence[int | None] = field(default=(None,))
 
     def windows(self) -> list[list[int]]:
-        """The layers of the window around every layer."""
-        return [window_layers(c, self.window, self.num_layers) for c in range(self.num_layers)]
+        """The layers of every knockout, see `style_windows`."""
+        return style_windows(self.style, self.window, self.num_layers)
 
 
-def knockout_masks(replay: Replay, pathways: Sequence[Pathway], rows: int) -> torch.Tensor:
+def tell_options_apart(segments: Segments, true_option: int) -> Segments:
+    """The layout in which every options token says whether its option is the true one."""
+    told = torch.where(
+        segments.option == true_option, OptionRole.TRUE_OPTION, OptionRole.FALSE_OPTIONS
+    )
+    role = torch.where(segments.role == Role.OPTIONS, told, segments.role)
+    return replace(segments, role=role.to(segments.role.dtype))
+
+
+def knockout_tables(pathways: Sequence[Pathway]) -> Reach:
+    """One layer's reach over `Role` and `OptionRole`, `[1 + P, 1, R, R]`.
+
+    The first is dense, the others lack a pathway each. Generated tokens are `Role.ANSWER` and a
+    role like any other: they do not inherit the row of `last`, as they do in a plan.
+    """
+    size = NUM_ROLES + len(OptionRole)
+    tables = np.full((1 + len(pathways), 1, size, size), ALL, np.int32)
+    for table, pathway in zip(tables[1:, 0], pathways, strict=True):
+        for single in (pathway, *pathway.joined):
+            block = np.ix_(_finer(single.queries), _finer(single.keys))
+            table[block] = np.minimum(table[block], single.limit)
+    return tables
+
+
+def _finer(roles: Sequence[Role | OptionRole]) -> list[int]:
+    """Roles with `options` also as what it is told apart into."""
+    return [*roles, *(OptionRole if Role.OPTIONS in roles else ())]
+
+
+def knockout_masks(replay: Replay, pathways: Sequence[Pathway], rows: int) -> Tensor:
     """Edges of a prompt's last rows, densely and without each pathway: bool `[1 + P, rows, S]`."""
     tables = torch.from_numpy(knockout_tables(pathways))
     role, frame = replay.segments.role, replay.segments.frame
     return torch.stack([allowed_edges(role, frame, table, rows)[0, 0] for table in tables])
 
 
-def knockout_tables(pathways: Sequence[Pathway]) -> Reach:
-    """One layer's reach, densely and without each pathway, `[1 + P, 1, R, R]`."""
-    return np.concatenate([dense_reach(1), *(knockout(1, pathway, [0]) for pathway in pathways)])
-
-
-def plain_logits(replay: Replay, knockouts: Knockouts, batch: int = 32) -> torch.Tensor:
-    """Next-token logits under every knockout, float32 `[P, L, V]`.
+def plain_logits(replay: Replay, knockouts: Knockouts, batch: int = 32) -> Tensor:
+    """Next-token logits under every knockout, float32 `[P, W, H, V]`.
 
     Args:
         replay: one prompt.
@@ -66,14 +87,16 @@ def plain_logits(replay: Replay, knockouts: Knockouts, batch: int = 32) -> torch
         batch: knockouts in one forward pass.
     """
     masks = knockout_masks(replay, knockouts.pathways, replay.segments.shape[1])
-    # The mask of every layer for every knockout, pathways outermost; 0 is the dense one.
-    count = len(knockouts.pathways)
-    choice = torch.zeros(knockouts.num_layers, count, knockouts.num_layers, dtype=torch.long)
-    for centre, layers in enumerate(knockouts.windows()):
-        for layer in layers:
-            choice[layer, :, centre] = torch.arange(1, count + 1)
+    windows, heads = knockouts.windows(), list(knockouts.heads)
+    groups = 1 if heads == [None] else geometry(replay.model).num_kv_heads
+    cut = torch.zeros(knockouts.num_layers, 1, len(windows), len(heads), groups, dtype=torch.bool)
+    for number, layers in enumerate(windows):
+        for column, head in enumerate(heads):
+            cut[layers, 0, number, column, slice(None) if head is None else head] = True
+    # The mask of every layer and KV head for every knockout; 0 is the dense one.
+    choice = cut * torch.arange(1, len(knockouts.pathways) + 1).reshape(1, -1, 1, 1, 1)
     parts = [
         replay.last_logits(MaskEnforcer(masks, columns), columns.shape[1])
-        for columns in choice.flatten(1).split(batch, dim=1)
+        for columns in choice.flatten(1, 3).split(batch, dim=1)
     ]
-    return torch.cat(parts).unflatten(0, (count, knockouts.num_layers))
+    return torch.cat(parts).unflatten(0, choice.shape[1:4])

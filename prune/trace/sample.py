@@ -3,13 +3,16 @@
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from prune.attention import seam
 from prune.errors import NumericError
-from prune.runtime.replay import capture, letter_ids, read
 from prune.samples import Sample
+from prune.trace.ask import Asking, Case, Choice
 from prune.trace.incremental import knockout_logits, record_dense
 from prune.trace.knockout import Knockouts, plain_logits
+
+CHOICE = Choice()
 
 
 def trace_sample(
@@ -19,59 +22,119 @@ def trace_sample(
     num_frames: int,
     knockouts: Knockouts,
     which: str = "correct",
+    asking: Asking = CHOICE,
 ) -> dict[str, Any]:
     """Trace one sample.
 
     Args:
         model, processor, sample, num_frames: what to run.
         knockouts: what to remove.
-        which: `correct`, `wrong` or `all`: samples whose knockouts are run; for others the record
-            holds the dense answer alone.
+        which: `correct`, `wrong` or `all`: cases whose knockouts are run, where one can be right or
+            wrong; for others the record holds the dense answer alone.
+        asking: how it is put to the model.
 
     Returns:
-        `id`, `task`, `correct` (the likeliest token is the true letter), `p_answer` and `p_true`
-        (the dense probability of the likeliest token and of the true letter), and `knockouts`: for
-        each pathway, by layer, the two probabilities and the chosen option.
+        `id`, `task` and `cases`: one, or one for every anchor of the reply. A case has
+
+        - `token` and `p_answer`: the traced token (the dense model's likeliest, or the anchor's)
+          and its dense probability; `anchor`: the text it begins, if it was traced for that;
+        - where there are options: `true`, index of the true one; `p_true`, its probability;
+          `choice`, the likeliest option; `correct`, whether `token` is the true one's;
+        - `knockouts`: by pathway the measures of `_measure`, each a list with an item a window (of
+          lists with an item a KV head, where these are cut one at a time).
 
     Raises:
         BadInputError: the clip cannot be decoded.
         NumericError: a logit is NaN or infinite.
     """
-    replay = capture(model, processor, read(processor, [sample], num_frames))
-    letters = letter_ids(processor, sample.letters)
-    true_id = letters[sample.answer]
+    cases = asking.cases(model, processor, sample, num_frames)
     with seam(model):
-        dense = record_dense(replay)
-        p_dense = torch.log_softmax(dense.logits, -1)
-        answer_id = int(p_dense.argmax())
-        record: dict[str, Any] = {
-            "id": sample.id,
-            "task": sample.task,
-            "correct": answer_id == true_id,
-            "p_answer": _probability(p_dense[answer_id]),
-            "p_true": _probability(p_dense[true_id]),
+        traced = [_trace(processor, case, sample.answer, knockouts, which) for case in cases]
+    return {"id": sample.id, "task": sample.task, "cases": traced}
+
+
+def _trace(
+    processor: Any, case: Case, true_option: int, knockouts: Knockouts, which: str
+) -> dict[str, Any]:
+    dense = record_dense(case.replay)
+    logp = torch.log_softmax(dense.logits, -1)
+    token = int(logp.argmax()) if case.token is None else case.token
+    record: dict[str, Any] = {
+        "token": processor.tokenizer.decode([token]),
+        "p_answer": _probability(logp[token]),
+    }
+    if case.anchor is not None:
+        record["anchor"] = case.anchor
+    true = None
+    if case.options:
+        true = case.options[true_option]
+        record |= {
+            "true": true_option,
+            "p_true": _probability(logp[true]),
+            "choice": int(logp[list(case.options)].argmax()),
+            "correct": token == true,
         }
-        if which != "all" and record["correct"] != (which == "correct"):
-            return record
-        if knockouts.exact_reference:
-            logits = plain_logits(replay, knockouts)
-        else:
-            logits = knockout_logits(dense, knockouts.pathways, knockouts.windows())
-    logp = torch.log_softmax(logits, -1).cpu()
+    if case.options and which != "all" and record["correct"] != (which == "correct"):
+        return record
+    if knockouts.exact_reference:
+        logits = plain_logits(case.replay, knockouts)
+    else:
+        windows = knockouts.windows()
+        by_head = [knockout_logits(dense, knockouts.pathways, windows, h) for h in knockouts.heads]
+        logits = torch.stack(by_head, 2)
+    if list(knockouts.heads) == [None]:
+        logits = logits[:, :, 0]
+    cut = torch.log_softmax(logits, -1)
     record["knockouts"] = {
-        pathway.name: {
-            "p_answer": [_probability(v) for v in rows[:, answer_id]],
-            "p_true": [_probability(v) for v in rows[:, true_id]],
-            "choice": rows[:, letters].argmax(-1).tolist(),
-        }
-        for pathway, rows in zip(knockouts.pathways, logp, strict=True)
+        pathway.name: _measure(logp, rows, token, true, list(case.options))
+        for pathway, rows in zip(knockouts.pathways, cut, strict=True)
     }
     return record
 
 
-def _probability(logp: torch.Tensor) -> float:
+def _measure(
+    dense: Tensor, cut: Tensor, token: int, true: int | None, options: list[int]
+) -> dict[str, Any]:
+    """What one pathway's knockouts change.
+
+    Args:
+        dense: log-probabilities of the next token, `[V]`.
+        cut: the same under every knockout, `[W, V]` or `[W, H, V]`.
+        token, true: the traced token and the true option's.
+        options: tokens of all options.
+
+    Returns:
+        `p_answer` and `dlogp_answer`, probability of the traced token and change of its logarithm
+        (nats); `kl`, divergence of the next token's distribution from the dense one (nats); and,
+        where there are options, `p_true` and `dlogp_true`, and `choice`, the likeliest option.
+    """
+    divergence = (dense.exp() * (dense - cut)).sum(-1).clamp(min=0)
+    measures = {
+        "p_answer": _map(_probability, cut[..., token]),
+        "dlogp_answer": _map(_nats, cut[..., token] - dense[token]),
+        "kl": _map(_nats, divergence),
+    }
+    if true is not None:
+        measures |= {
+            "p_true": _map(_probability, cut[..., true]),
+            "dlogp_true": _map(_nats, cut[..., true] - dense[true]),
+            "choice": cut[..., options].argmax(-1).tolist(),
+        }
+    return measures
+
+
+def _map(number: Any, values: Tensor) -> Any:
+    return [_map(number, v) if v.ndim else number(v) for v in values.cpu()]
+
+
+def _probability(logp: Tensor) -> float:
     value = float(logp.double().exp())
     if not 0 <= value <= 1.000001:
         raise NumericError(f"probability {value} is not between 0 and 1")
     # Six digits: far below the effects, and short enough for a journal that people read.
     return float(f"{value:.6g}")
+
+
+def _nats(value: Tensor) -> float:
+    # To a millionth, for the same reason; adding 0 turns -0.0 into 0.0.
+    return round(float(value), 6) + 0.0

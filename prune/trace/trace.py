@@ -1,4 +1,4 @@
-"""`Trace`: the finished journal as arrays; and the command that writes one."""
+"""`Trace`: the finished journal as arrays; and the stage that writes one."""
 
 import os
 import platform
@@ -17,12 +17,14 @@ from prune.models import Opened
 from prune.pathways import Pathway, find_pathway
 from prune.plan.schema import ModelId
 from prune.samples import Sample, fingerprint
+from prune.trace.ask import Asking
 from prune.trace.journal import read_journal
-from prune.trace.knockout import Knockouts, window_layers
-from prune.trace.sample import trace_sample
+from prune.trace.knockout import Knockouts
+from prune.trace.sample import CHOICE, trace_sample
 from prune.trace.shares import write_records
+from prune.trace.windows import Style, style_windows
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 FOLDER = "trace"
 
 
@@ -60,51 +62,82 @@ class Trace:
 
     @property
     def traced(self) -> list[dict[str, Any]]:
-        """Records of the samples whose knockouts were run."""
-        return [r for r in self.records if "knockouts" in r]
+        """Cases whose knockouts were run, with the `id` and `task` of their sample.
+
+        `number` is the place of the case in its sample, from 1: the n-th anchor.
+        """
+        return [
+            {"id": record["id"], "task": record["task"], "number": number, **case}
+            for record in self.records
+            for number, case in enumerate(record.get("cases", ()), 1)
+            if "knockouts" in case
+        ]
 
     @property
     def failed(self) -> dict[str, str]:
         """Reason by id of each sample that could not be used."""
         return {r["id"]: r["error"] for r in self.records if "error" in r}
 
+    @property
+    def per_head(self) -> bool:
+        """Whether KV heads were cut one at a time."""
+        return self.header["heads"] != [None]
+
     def pathways(self) -> list[Pathway]:
         """The pathways that were knocked out."""
         return [find_pathway(name) for name in self.header["pathways"]]
 
+    def windows(self) -> list[list[int]]:
+        """The layers of every knockout, `W` lists."""
+        style, window = Style(self.header["style"]), self.header["window"]
+        return style_windows(style, window, self.model.num_layers)
+
     def relative_change(self, pathway: str, task: str | None = None) -> NDArray[np.float64]:
-        """Change of the answer's probability in percent of itself, `[N, L]` (2510.13251, eq. 4)."""
+        """Change of the answer's probability in percent of itself (2510.13251, eq. 4).
+
+        Returns:
+            `[N, W]`, or `[N, W, H]` where KV heads were cut one at a time.
+        """
         rows = [
-            100 * (np.array(r["knockouts"][pathway]["p_answer"]) / r["p_answer"] - 1)
-            for r in self.traced
-            if task is None or r["task"] == task
+            100 * (np.array(case["knockouts"][pathway]["p_answer"]) / case["p_answer"] - 1)
+            for case in self.traced
+            if task is None or case["task"] == task
         ]
-        return np.array(rows).reshape(len(rows), self.model.num_layers)
+        shape = (len(self.windows()), *([len(self.header["heads"])] if self.per_head else []))
+        return np.array(rows).reshape(len(rows), *shape)
 
     def harm(self, pathway: str) -> NDArray[np.float64]:
         """How much a pathway matters in each layer, in percent of the answer's probability, `[L]`.
 
         It is what the task that needs it most loses; a knockout that helps does no harm. A layer
         matters at most as much as the least harmful window that holds it: a window that can go
-        without harm clears all its layers.
+        without harm clears all its layers. In a layer that no window holds, it is infinite.
+
+        Raises:
+            BadInputError: KV heads were cut one at a time, which says nothing about all together.
         """
-        tasks = sorted({record["task"] for record in self.traced})
+        if self.per_head:
+            raise BadInputError(f"{self.run}: a plan needs a trace without --per-head")
+        tasks = sorted({case["task"] for case in self.traced})
         change = np.array([self.relative_change(pathway, task).mean(0) for task in tasks])
         fall = np.maximum(0, -change.min(0))
-        layers = self.model.num_layers
-        harm = np.full(layers, np.inf)
-        for centre in range(layers):
-            inside = window_layers(centre, self.header["window"], layers)
-            harm[inside] = np.minimum(harm[inside], fall[centre])
+        harm = np.full(self.model.num_layers, np.inf)
+        for window, loss in zip(self.windows(), fall, strict=True):
+            harm[window] = np.minimum(harm[window], loss)
         return harm
 
     def counts(self) -> dict[str, int]:
-        """How many samples there are, were answered right, were traced and failed."""
+        """How many samples there are, were answered right, were traced and failed; and cases.
+
+        Cases are traced prompts: one a traced sample, or one for every anchor of its reply.
+        """
+        cases = [case for record in self.records for case in record.get("cases", ())]
         return {
             "samples": len(self.records),
-            "correct": sum(bool(r.get("correct")) for r in self.records),
-            "traced": len(self.traced),
+            "correct": sum(bool(case.get("correct")) for case in cases),
+            "traced": len({case["id"] for case in self.traced}),
             "failed": len(self.failed),
+            "cases": len(self.traced),
         }
 
 
@@ -116,6 +149,7 @@ def _header(
     num_frames: int,
     which: str,
     knockouts: Knockouts,
+    asking: Asking,
 ) -> dict[str, Any]:
     return {
         "schema_version": SCHEMA_VERSION,
@@ -126,8 +160,11 @@ def _header(
         "samples": [s.id for s in samples],
         "num_frames": num_frames,
         "which": which,
+        "asking": asking.identity,
         "pathways": [p.name for p in knockouts.pathways],
+        "style": knockouts.style.value,
         "window": knockouts.window,
+        "heads": list(knockouts.heads),
         "exact_reference": knockouts.exact_reference,
         "dtype": str(opened.model.dtype).removeprefix("torch."),
         "device": opened.model.device.type,
@@ -148,6 +185,7 @@ def write_trace(
     num_frames: int = 8,
     which: str = "correct",
     on_done: Callable[[int], None] = lambda n: None,
+    asking: Asking = CHOICE,
 ) -> Trace:
     """Trace `samples` into `run/trace`, going on where an earlier call stopped.
 
@@ -161,12 +199,12 @@ def write_trace(
         BadInputError: not one sample could be used.
         NumericError: the logits of every sample are NaN or infinite.
     """
-    header = _header(opened, data, run, samples, num_frames, which, knockouts)
+    header = _header(opened, data, run, samples, num_frames, which, knockouts, asking)
 
     def trace_one(sample: Sample) -> dict[str, Any]:
         try:
             return trace_sample(
-                opened.model, opened.processor, sample, num_frames, knockouts, which
+                opened.model, opened.processor, sample, num_frames, knockouts, which, asking
             )
         except (BadInputError, NumericError) as error:
             record = {"id": sample.id, "task": sample.task, "error": str(error)}
@@ -180,6 +218,8 @@ def write_trace(
             worst = NumericError
         raise worst(f"no sample of {data} could be used: {next(iter(trace.failed.values()))}")
     if not trace.traced:
+        if asking.identity["way"] == "own reply":
+            raise BadInputError(f"{data}: none of {len(samples)} replies has an anchor")
         raise BadInputError(
             f"{data}: none of {len(samples)} samples is {which} under the dense model: "
             "nothing to trace (see --samples)"

@@ -17,9 +17,10 @@ from prune.plan.plan import Plan
 from prune.runtime.replay import letter_ids, read
 from prune.samples import Sample, load_samples
 from prune.trace.journal import Journal, read_journal
-from prune.trace.knockout import Knockouts, default_window, window_layers
+from prune.trace.knockout import Knockouts
 from prune.trace.sample import trace_sample
 from prune.trace.trace import Trace, write_trace
+from prune.trace.windows import default_window, window_layers
 
 FEW = (PATHWAYS["cross_frame"], PATHWAYS["video_to_question_sealed"], PATHWAYS["last_to_last"])
 
@@ -40,7 +41,7 @@ def test_default_window_scales_with_depth() -> None:
 @torch.no_grad()
 def test_each_knockout_equals_a_plan(tiny: Opened, samples: list[Sample]) -> None:
     knockouts = Knockouts(FEW, 12, 3)
-    record = trace_sample(tiny.model, tiny.processor, samples[1], 8, knockouts, "all")
+    (record,) = trace_sample(tiny.model, tiny.processor, samples[1], 8, knockouts, "all")["cases"]
     inputs = read(tiny.processor, samples[1:2], 8)
     true_id = letter_ids(tiny.processor, samples[1].letters)[samples[1].answer]
     dense = tiny.model(**inputs).logits[0, -1].softmax(-1)
@@ -68,8 +69,10 @@ def test_sealed_pathways_cover_the_template(tiny: Opened) -> None:
 def test_only_the_asked_samples_are_knocked_out(tiny: Opened, samples: list[Sample]) -> None:
     knockouts = Knockouts(FEW[:1], 12, 3)
     for sample in samples[:6]:
-        right = trace_sample(tiny.model, tiny.processor, sample, 8, knockouts, "correct")
-        wrong = trace_sample(tiny.model, tiny.processor, sample, 8, knockouts, "wrong")
+        (right,), (wrong,) = (
+            trace_sample(tiny.model, tiny.processor, sample, 8, knockouts, which)["cases"]
+            for which in ("correct", "wrong")
+        )
         assert ("knockouts" in right) == right["correct"] == ("knockouts" not in wrong)
 
 
@@ -170,19 +173,23 @@ def test_both_ways_write_the_same_record(tiny: Opened, samples: list[Sample]) ->
         for way in (False, True)
     ]
     for name in (p.name for p in FEW):
-        fast, plain = (record["knockouts"][name] for record in records)
+        fast, plain = (record["cases"][0]["knockouts"][name] for record in records)
         assert fast["choice"] == plain["choice"]
-        for p in ("p_answer", "p_true"):
-            assert fast[p] == pytest.approx(plain[p], rel=1e-3, abs=1e-6)
+        for p in ("p_answer", "p_true", "dlogp_answer", "dlogp_true", "kl"):
+            assert fast[p] == pytest.approx(plain[p], rel=1e-3, abs=1e-4)
 
 
 def test_a_harmless_window_clears_its_layers() -> None:
     """Layer 0 alone matters: windows of 3 around layers 0 and 1 hold it."""
-    record = {"id": "a", "task": "t", "p_answer": 1.0}
-    record["knockouts"] = {"cross_frame": {"p_answer": [0.5, 0.6, 1.0, 1.0, 1.1]}}
+    records = [
+        {"id": task, "task": task, "cases": [
+            {"p_answer": 1.0, "knockouts": {"cross_frame": {"p_answer": after}}}
+        ]}
+        for task, after in (("t", [0.5, 0.6, 1.0, 1.0, 1.1]), ("u", [1.0] * 5))
+    ]  # fmt: skip
     model = {"name": "m", "num_layers": 5, "num_kv_heads": 1}
-    spared = {**record, "task": "u", "knockouts": {"cross_frame": {"p_answer": [1.0] * 5}}}
-    trace = Trace(Path(), {"model": model, "window": 3}, [record, spared])
+    header = {"model": model, "window": 3, "style": "centre", "heads": [None]}
+    trace = Trace(Path(), header, records)
     np.testing.assert_allclose(trace.harm("cross_frame"), [40, 0, 0, 0, 0], atol=1e-9)
 
 

@@ -5,9 +5,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.table import Table
 
 from prune.cli.app import Data, Frames, Model, app, report_failed
 from prune.console import out, progress
+from prune.errors import UsageError
+from prune.flow import Flow
+from prune.trace.windows import Style
 
 
 class Which(StrEnum):
@@ -24,14 +28,47 @@ def trace(
     data: Data,
     run: Annotated[Path, typer.Option("--out", help="Run folder; an unfinished trace goes on.")],
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first N samples.")] = None,
+    frames: Frames = 8,
+    samples: Annotated[
+        Which | None, typer.Option(help="Which answers to trace [default: correct].")
+    ] = None,
+    named_set: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="Pathways by the name of their set: all, cross-frame, paper, "
+            "sealed, options, true-option, false-options, open-ended.",
+        ),
+    ] = None,
+    pathway: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What to knock out, such as 'video->question,options'; 'a->b + c->d' "
+            "is cut together; repeat for more."
+        ),
+    ] = None,
+    pairs: Annotated[
+        bool, typer.Option("--pairs", help="Also every two pathways together: their interaction.")
+    ] = False,
+    style: Annotated[Style, typer.Option(help="Layers that a knockout cuts.")] = Style.CENTRE,
     window: Annotated[
         int | None, typer.Option(min=1, help="Layers knocked out together [default: 9 of 32].")
     ] = None,
-    frames: Frames = 8,
-    samples: Annotated[Which, typer.Option(help="Which answers to trace.")] = Which.correct,
-    pathway: Annotated[
-        list[str] | None,
-        typer.Option(help="What to knock out, such as 'video->question,options'; repeat for more."),
+    per_head: Annotated[
+        bool, typer.Option("--per-head", help="Cut one KV head at a time.")
+    ] = False,
+    prefix: Annotated[
+        str | None, typer.Option(help="Ask without options; the reply begins with this.")
+    ] = None,
+    anchor: Annotated[
+        str | None,
+        typer.Option(
+            help="Ask without options; trace what this regular expression matches in the "
+            "model's own reply."
+        ),
+    ] = None,
+    verbs: Annotated[
+        str | None, typer.Option(help="The same with verbs: a spaCy pipeline, or its folder.")
     ] = None,
     exact_reference: Annotated[
         bool, typer.Option("--exact-reference", help="The slow way: each knockout from the start.")
@@ -39,10 +76,20 @@ def trace(
 ) -> None:
     """Find the pathways: knock out attention edges and watch the answer's probability."""
     from prune.models import open_model
-    from prune.pathways import TRACED, find_pathway
-    from prune.stages import trace_model
+    from prune.report.figures.flow import write_flow
+    from prune.trace.ask import ask
+    from prune.trace.flow import flow_of, paired
+    from prune.trace.run import trace_model
+    from prune.trace.sets import choose
     from prune.trace.shares import process
+    from prune.trace.table import write_table
 
+    asking = ask(prefix, anchor, verbs)
+    openly = prefix is not None or anchor is not None or verbs is not None
+    if samples is not None and asking.identity["way"] == "own reply":
+        raise UsageError("--samples: a reply of the model's own is neither right nor wrong")
+    if openly and not named_set and not pathway:
+        named_set = ["open-ended"]
     found = trace_model(
         open_model(model, dense=True),
         data,
@@ -51,15 +98,37 @@ def trace(
         limit=limit,
         window=window,
         num_frames=frames,
-        which=samples.value,
+        which=(samples or Which.correct).value,
         exact_reference=exact_reference,
-        pathways=[find_pathway(text) for text in pathway] if pathway else TRACED,
+        pathways=choose(named_set, pathway, pairs),
+        style=style,
+        per_head=per_head,
+        asking=asking,
     )
     if process()[0] > 0:
         return
+    name = found.model.name
+    write_flow(run, {name: flow_of(found)})
+    if paired(found):
+        write_flow(run, {name: flow_of(found, "interaction")}, "pairs")
+    write_table(found, run)
     counts = found.counts()
     out.print(
-        f"{counts['traced']} of {counts['samples']} samples traced "
-        f"({counts['correct']} right)\nFigure  {run / 'flow.png'}"
+        f"{counts['traced']} of {counts['samples']} samples traced ({counts['correct']} right)"
     )
+    if len(found.windows()) == 1:
+        out.print(_once(flow_of(found, "accuracy" if "true" in found.traced[0] else "kl")))
+    out.print(f"Figure  {run / 'flow.png'}\nTable   {run / 'flow.csv'}")
     report_failed(found.failed)
+
+
+def _once(flow: Flow) -> Table:
+    """What each task loses by a single knockout (2510.13251, table 2)."""
+    table = Table(title=flow.quantity, title_justify="left", box=None, padding=(0, 2, 0, 0))
+    table.add_column(f"cut in: {flow.sweep}")
+    for curve in flow.panels[0].curves:
+        table.add_column(f"{curve.label} (n={curve.n})", justify="right")
+    for panel in flow.panels:
+        cells = [f"{c.mean[0]:+.1f} \\[{c.low[0]:+.1f}, {c.high[0]:+.1f}]" for c in panel.curves]
+        table.add_row(panel.title, *cells)
+    return table

@@ -1,31 +1,40 @@
 """The flow map: what knocking out each pathway does to the answer, layer by layer."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
-from prune.report.figures.style import COLORS, INK, MUTED, style_axes
-from prune.result import Curve, Flow
+from prune.flow import Curve, Flow
+from prune.report.figures.heads import heads_figure
+from prune.report.figures.once import once_figure
+from prune.report.figures.style import COLORS, INK, MUTED, save_both, style_axes
+
+LINES: tuple[Literal["-", "--", ":", "-."], ...] = ("-", "--", ":", "-.")
+"""Of the first, second, ... model."""
+
+MAX_COLUMNS = 3
 
 
-def flow_figure(flow: Flow, model: str) -> Figure:
-    """Change of the answer's probability when a pathway is knocked out, layer by layer."""
-    panels = [("Cross-frame edges, by task", flow.by_task)] if flow.by_task else []
-    panels += [("Pathways, all tasks", flow.pathways)] if flow.pathways else []
-    figure = Figure(figsize=(5.25 * len(panels), 4.6), layout="constrained")
-    for axes, (title, curves) in zip(
-        figure.subplots(1, len(panels), sharey=True, squeeze=False)[0], panels, strict=True
-    ):
-        style_axes(axes, title)
-        _curves(axes, curves)
-    figure.axes[0].set_ylabel("change of answer probability (%)", fontsize=9, color=INK)
-    counts = flow.counts
+def flow_figure(flows: Mapping[str, Flow]) -> Figure:
+    """Flow maps of one model, or of several of the same quantity over each other.
+
+    Args:
+        flows: by name of the model; several must be curves over layers.
+    """
+    first = next(iter(flows.values()))
+    if first.form == "heads":
+        figure = heads_figure(first)
+    elif first.form == "once":
+        figure = once_figure(first)
+    else:
+        figure = _curves_figure(flows)
     figure.suptitle(
-        f"{model}: attention knockout, window {flow.window}; {counts['traced']} of "
-        f"{counts['samples']} samples traced ({counts['correct']} right, "
-        f"{counts['failed']} failed); bands: 95% bootstrap",
+        "\n".join(_caption(name, flow) for name, flow in flows.items()),
         fontsize=8.5,
         color=MUTED,
         x=0.01,
@@ -34,12 +43,59 @@ def flow_figure(flow: Flow, model: str) -> Figure:
     return figure
 
 
-def _curves(axes: Axes, curves: Sequence[Curve]) -> None:
-    for curve, color in zip(curves, COLORS * 3, strict=False):
-        layers = np.arange(1, len(curve.mean) + 1)
-        axes.plot(layers, curve.mean, color=color, linewidth=1.8, label=curve.label)
-        axes.fill_between(layers, curve.low, curve.high, color=color, alpha=0.15, linewidth=0)
-    axes.axhline(0, color=MUTED, linewidth=0.8)
-    axes.set_xlabel("layer (centre of the window)", fontsize=9, color=INK)
-    axes.set_xticks(layers[:: max(1, len(layers) // 12)])
-    axes.legend(fontsize=8, frameon=False, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.16))
+def write_flow(folder: Path, flows: Mapping[str, Flow], name: str = "flow") -> None:
+    """Draw `flow_figure` into a folder, as PNG and as SVG."""
+    save_both(flow_figure(flows), folder / name)
+
+
+def _caption(model: str, flow: Flow) -> str:
+    """What was measured, on which samples."""
+    counts = flow.counts
+    anchors = f"{counts['cases']} anchors in " if counts["cases"] > counts["traced"] else ""
+    return (
+        f"{model}: attention knockout, {flow.sweep}; traced: {anchors}{counts['traced']} of "
+        f"{counts['samples']} samples ({flow.which}; {counts['correct']} answered right, "
+        f"{counts['failed']} failed); bands: 95% bootstrap"
+    )
+
+
+def _curves_figure(flows: Mapping[str, Flow]) -> Figure:
+    first = next(iter(flows.values()))
+    columns = min(MAX_COLUMNS, len(first.panels))
+    rows = -(-len(first.panels) // columns)
+    figure = Figure(figsize=(5.25 * columns, 4.6 * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
+    for axes, panel in zip(grid.flat, first.panels, strict=False):
+        style_axes(axes, panel.title)
+        colors = dict(zip((curve.label for curve in panel.curves), COLORS * 9, strict=False))
+        for flow, line in zip(flows.values(), LINES, strict=False):
+            for other in flow.panels:
+                if other.title == panel.title:
+                    known = [curve for curve in other.curves if curve.label in colors]
+                    _draw(axes, known, colors, line)
+        axes.axhline(0, color=MUTED, linewidth=0.8)
+        axes.set_xlabel(first.step, fontsize=9, color=INK)
+        layers = np.arange(1, max(len(curve.mean) for curve in panel.curves) + 1)
+        axes.set_xticks(layers[:: max(1, len(layers) // 12)])
+        key = [Line2D([], [], color=color, label=label) for label, color in colors.items()]
+        axes.legend(handles=key, fontsize=8, frameon=False, ncols=3, loc="upper center",
+                    bbox_to_anchor=(0.5, -0.16))  # fmt: skip
+    for axes in list(grid.flat)[len(first.panels) :]:
+        axes.set_visible(False)
+    for axes in grid[:, 0]:
+        axes.set_ylabel(first.quantity, fontsize=9, color=INK)
+    if len(flows) > 1:
+        named = [
+            Line2D([], [], color=INK, linestyle=line, label=name)
+            for name, line in zip(flows, LINES, strict=False)
+        ]
+        figure.legend(handles=named, fontsize=9, loc="outside lower center", ncols=len(flows),
+                      frameon=False)  # fmt: skip
+    return figure
+
+
+def _draw(axes: Axes, curves: list[Curve], colors: dict[str, str], line: str) -> None:
+    for curve in curves:
+        layers, color = np.arange(1, len(curve.mean) + 1), colors[curve.label]
+        axes.plot(layers, curve.mean, color=color, linewidth=1.8, linestyle=line)
+        axes.fill_between(layers, curve.low, curve.high, color=color, alpha=0.12, linewidth=0)

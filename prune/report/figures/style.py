@@ -34,10 +34,9 @@ def save_figure(figure: Figure, path: Path) -> None:
 
 
 def save_both(figure: Figure, path: Path) -> None:
-    """Write a PNG and, under the same name, an SVG without a date: equal figures, equal bytes."""
-    save_figure(figure, path.with_suffix(".png"))
-    with matplotlib.rc_context({"svg.hashsalt": "prune"}):
-        figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
+    """Write a PNG and, under the same name, an SVG."""
+    for suffix in (".png", ".svg"):
+        save_figure(figure, path.with_suffix(suffix))
 
 
 def svg(figure: Figure) -> str:

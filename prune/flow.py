@@ -1,0 +1,52 @@
+"""The flow map as data: what knockouts do to the answers, as curves with bands.
+
+Traces are summarised into it (`prune.trace.flow`), reports keep it, figures draw it.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Mean over cases at every knockout of a sweep, and its 95% band.
+
+    Attributes:
+        n: number of cases.
+    """
+
+    label: str
+    mean: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    n: int
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Curves that are drawn together."""
+
+    title: str
+    curves: tuple[Curve, ...]
+
+
+@dataclass(frozen=True)
+class Flow:
+    """Panels of one quantity, with what was measured on which samples.
+
+    Attributes:
+        counts: of samples and cases (`prune.trace.trace.Trace.counts`).
+        quantity: what the curves show, with its unit.
+        sweep: what a knockout cuts, such as "window 3".
+        step: what the number of a knockout means, such as "layer (centre of the window)".
+        which: the samples that were traced: correct, wrong or all.
+        form: curves over layers, one a KV head, or a single knockout.
+    """
+
+    panels: tuple[Panel, ...]
+    counts: dict[str, int]
+    quantity: str
+    sweep: str
+    step: str
+    which: str
+    form: Literal["layers", "heads", "once"] = "layers"

@@ -1,0 +1,34 @@
+"""Knockouts in one set of layers: what every task loses (Map the Flow, 2510.13251, table 2)."""
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from prune.flow import Flow
+from prune.report.figures.style import COLORS, INK, MUTED, style_axes
+
+MAX_COLUMNS = 3
+
+
+def once_figure(flow: Flow) -> Figure:
+    """A bar a task with its interval, a panel a pathway."""
+    columns = min(MAX_COLUMNS, len(flow.panels))
+    rows = -(-len(flow.panels) // columns)
+    tasks = len(flow.panels[0].curves)
+    figure = Figure(figsize=(4.6 * columns, (1.3 + 0.3 * tasks) * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    for axes, panel in zip(grid.flat, flow.panels, strict=False):
+        style_axes(axes, panel.title)
+        mean, low, high = (
+            np.array([getattr(curve, part)[0] for curve in panel.curves])
+            for part in ("mean", "low", "high")
+        )
+        axes.barh(np.arange(tasks), mean, color=COLORS[0], height=0.6)
+        axes.hlines(np.arange(tasks), low, high, color=INK, linewidth=1.2)
+        axes.axvline(0, color=MUTED, linewidth=0.8)
+        labels = [f"{curve.label} (n={curve.n})" for curve in panel.curves]
+        axes.set_yticks(np.arange(tasks), labels, fontsize=8.5)
+        axes.set_xlabel(flow.quantity, fontsize=9, color=INK)
+    grid[0, 0].invert_yaxis()
+    for axes in list(grid.flat)[len(flow.panels) :]:
+        axes.set_visible(False)
+    return figure

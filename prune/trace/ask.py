@@ -1,0 +1,164 @@
+"""How a sample is put to the model, and whose probability is traced.
+
+As a multiple-choice question; openly, with a given beginning of the reply (Map the Flow,
+2510.13251, appendix: "answer prefix"); or openly, with the model's own greedy reply, in which
+anchors are traced (section 5: the n-th verb).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from prune.errors import BadInputError, UsageError
+from prune.runtime.replay import Replay, capture, decode, encode, letter_ids, open_text, read
+from prune.samples import Sample
+from prune.segments import token_starts
+from prune.trace.anchors import matches, verbs
+from prune.trace.knockout import tell_options_apart
+from prune.trace.reply import greedy, replied, shortened
+
+
+@dataclass(frozen=True)
+class Case:
+    """A prompt whose next token is traced.
+
+    Attributes:
+        options: the token with which each option would begin, by index; none if nothing is asked
+            that has options.
+        token: the token that is traced; the likeliest if None.
+        anchor: the text of the reply that the token begins, if it is traced for that.
+    """
+
+    replay: Replay
+    options: Sequence[int] = ()
+    token: int | None = None
+    anchor: str | None = None
+
+
+class Asking(Protocol):
+    """A way to ask."""
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What distinguishes a trace that asks this way, for its header."""
+        ...
+
+    def cases(self, model: Any, processor: Any, sample: Sample, num_frames: int) -> list[Case]:
+        """The prompts of a sample; raises `BadInputError` if its clip cannot be decoded."""
+        ...
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The options with their letters; the next token is a letter."""
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """See `Asking`."""
+        return {"way": "choice"}
+
+    def cases(self, model: Any, processor: Any, sample: Sample, num_frames: int) -> list[Case]:
+        """See `Asking`."""
+        replay = capture(model, processor, read(processor, [sample], num_frames))
+        told = tell_options_apart(replay.segments, sample.answer)
+        return [Case(replace(replay, segments=told), letter_ids(processor, sample.letters))]
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """The question alone, and the beginning of the reply: the next token begins an option's text.
+
+    Attributes:
+        text: such as "The object moves to the".
+    """
+
+    text: str
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """See `Asking`."""
+        return {"way": "prefix", "prefix": self.text}
+
+    def cases(self, model: Any, processor: Any, sample: Sample, num_frames: int) -> list[Case]:
+        """See `Asking`; raises `BadInputError` if two options begin with the same token."""
+        prefix = _ids(processor, self.text)
+        options = [_first_new(_ids(processor, f"{self.text} {o}"), prefix) for o in sample.options]
+        if len(set(options)) < len(options) or -1 in options:
+            raise BadInputError(
+                f"{sample.id}: after this prefix two options begin with the same token, or one "
+                "with none: trace them with --anchor"
+            )
+        inputs = encode(processor, [sample], [decode(sample, num_frames)], open_text)
+        return [Case(replied(model, processor, inputs, prefix), options)]
+
+
+@dataclass(frozen=True)
+class OwnReply:
+    """The question alone, and the model's own greedy reply: each anchor in it is a case.
+
+    Attributes:
+        find: offsets in a text where anchors start and stop.
+        described: what `find` finds, for the header.
+        max_tokens: of the reply.
+    """
+
+    find: Callable[[str], list[tuple[int, int]]]
+    described: dict[str, str]
+    max_tokens: int = 256
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """See `Asking`."""
+        return {"way": "own reply", **self.described, "max_tokens": self.max_tokens}
+
+    def cases(self, model: Any, processor: Any, sample: Sample, num_frames: int) -> list[Case]:
+        """See `Asking`; none where the reply has no anchor."""
+        inputs = encode(processor, [sample], [decode(sample, num_frames)], open_text)
+        reply = greedy(model, processor, inputs, self.max_tokens)
+        text, starts = token_starts(processor.tokenizer, reply)
+        found = [
+            (sum(start <= first for start in starts) - 1, text[first:stop])
+            for first, stop in self.find(text)
+        ]
+        if not found:
+            return []
+        whole = replied(model, processor, inputs, reply)
+        prompt = inputs["input_ids"].shape[1]
+        return [
+            Case(shortened(whole, prompt + place), token=reply[place], anchor=words)
+            for place, words in found
+        ]
+
+
+def ask(prefix: str | None, anchor: str | None, verbs_by: str | None) -> Asking:
+    """The way that a command asks for, a multiple-choice question if it names none.
+
+    Args:
+        prefix: of the reply (`Prefix`).
+        anchor: regular expression of the anchors in the model's own reply.
+        verbs_by: spaCy pipeline that finds verbs as anchors.
+
+    Raises:
+        UsageError: more than one is given, or the expression is none.
+        BadInputError: there is no such pipeline.
+    """
+    given = [option for option in (prefix, anchor, verbs_by) if option is not None]
+    if len(given) > 1:
+        raise UsageError("--prefix, --anchor and --verbs: give one of them")
+    if prefix is not None:
+        return Prefix(prefix)
+    if anchor is not None:
+        return OwnReply(matches(anchor), {"anchor": anchor})
+    if verbs_by is not None:
+        return OwnReply(verbs(verbs_by), {"verbs": verbs_by})
+    return Choice()
+
+
+def _ids(processor: Any, text: str) -> list[int]:
+    return processor.tokenizer.encode(text, add_special_tokens=False)
+
+
+def _first_new(longer: list[int], shorter: list[int]) -> int:
+    """The first token of `longer` that `shorter` does not begin with, or -1."""
+    pairs = zip(longer, [*shorter, None], strict=False)
+    return next((token for token, known in pairs if token != known), -1)

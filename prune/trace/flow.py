@@ -1,0 +1,134 @@
+"""From a trace to its flow map (2510.13251, figures 2 and 3)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from prune.errors import UsageError
+from prune.evaluate.stats import bootstrap_band
+from prune.flow import Curve, Flow, Panel
+from prune.pathways import PUBLISHED, TRACED, Pathway
+from prune.trace.metrics import INTERACTION, METRICS, Metric, Values, singles
+from prune.trace.trace import Trace
+from prune.trace.windows import Style
+
+Case = dict[str, Any]
+
+CROSS_FRAME = PUBLISHED[0]
+
+STEPS = {
+    Style.CENTRE: "layer (centre of the window)",
+    Style.INVERSE: "layer (centre of the window that is kept)",
+    Style.TOP_DOWN: "first layer that is cut",
+    Style.BOTTOM_UP: "last layer that is cut",
+    Style.FIRST_HALF: "",
+    Style.EVERY: "",
+}
+
+
+def flow_of(trace: Trace, metric: str = "change_answer") -> Flow:
+    """The curves of a trace.
+
+    Args:
+        trace: what was knocked out.
+        metric: a name in `METRICS`, or `interaction` for the pairs of pathways.
+
+    Raises:
+        UsageError: there is no such metric, or the trace does not have it.
+    """
+    if metric not in (*METRICS, "interaction"):
+        raise UsageError(f"no metric {metric!r}: there are {', '.join(METRICS)}, interaction")
+    chosen = INTERACTION if metric == "interaction" else METRICS[metric]
+    cases = [case for case in trace.traced if not chosen.has_options or "true" in case]
+    if not cases or not _shown(trace, metric):
+        raise UsageError(f"{trace.run}: its trace has no {metric} (no options, or no pairs)")
+    style = Style(trace.header["style"])
+    width = trace.header["window"]
+    return Flow(
+        panels=tuple(_panels(trace, chosen, cases, _shown(trace, metric))),
+        counts=trace.counts(),
+        quantity=chosen.quantity,
+        sweep=f"window {width}" if style == Style.CENTRE else _described(style, width),
+        step=STEPS[style],
+        which=trace.header["which"],
+        form="heads" if trace.per_head else "layers" if STEPS[style] else "once",
+    )
+
+
+def paired(trace: Trace) -> list[Pathway]:
+    """Joined pathways whose parts were also cut alone."""
+    names = set(trace.header["pathways"])
+    return [p for p in trace.pathways() if p.joined and names.issuperset(singles(p))]
+
+
+def _described(style: Style, width: int) -> str:
+    return f"all but a window of {width}" if style == Style.INVERSE else style.replace("-", " ")
+
+
+def _shown(trace: Trace, metric: str) -> list[Pathway]:
+    """Pathways to draw."""
+    pairs = paired(trace)
+    if metric == "interaction":
+        return pairs
+    traced = trace.pathways()
+    # By default the paper's, without the variants that only a search needs.
+    return list(PUBLISHED) if tuple(traced) == TRACED else [p for p in traced if p not in pairs]
+
+
+def _panels(
+    trace: Trace, metric: Metric, cases: list[Case], pathways: list[Pathway]
+) -> list[Panel]:
+    tasks = sorted({case["task"] for case in cases})
+    by_task = {task: [case for case in cases if case["task"] == task] for task in tasks}
+    if trace.per_head:
+        return [
+            Panel(pathway.title, tuple(_heads(metric, pathway, cases, trace.header["heads"])))
+            for pathway in pathways
+        ]
+    if len(trace.windows()) == 1:
+        return [
+            Panel(pathway.title, tuple(_by_task(metric, pathway, {**by_task, "all": cases})))
+            for pathway in pathways
+        ]
+    if any("anchor" in case for case in cases):
+        numbers = sorted({case["number"] for case in cases})
+        groups = {f"Anchor {n}": [c for c in cases if c["number"] == n] for n in numbers}
+        return [
+            Panel(f"{title} (n={len(group)})", tuple(_by_pathway(metric, pathways, group)))
+            for title, group in groups.items()
+        ]
+    panels = []
+    if CROSS_FRAME in pathways:
+        panels.append(
+            Panel("Cross-frame edges, by task", tuple(_by_task(metric, CROSS_FRAME, by_task)))
+        )
+    others = [pathway for pathway in pathways if pathway != CROSS_FRAME]
+    if others:
+        panels.append(Panel("Pathways, all tasks", tuple(_by_pathway(metric, others, cases))))
+    return panels
+
+
+def _by_task(metric: Metric, pathway: Pathway, groups: dict[str, list[Case]]) -> list[Curve]:
+    return [
+        _curve(task.replace("_", " "), [metric.of(case, pathway) for case in cases])
+        for task, cases in groups.items()
+    ]
+
+
+def _by_pathway(metric: Metric, pathways: list[Pathway], cases: list[Case]) -> list[Curve]:
+    return [_curve(p.title, [metric.of(case, p) for case in cases]) for p in pathways]
+
+
+def _heads(metric: Metric, pathway: Pathway, cases: list[Case], heads: list[int]) -> list[Curve]:
+    values = [metric.of(case, pathway) for case in cases]
+    return [
+        _curve(f"KV head {head + 1}", [value[:, column] for value in values])
+        for column, head in enumerate(heads)
+    ]
+
+
+def _curve(label: str, values: Sequence[Values]) -> Curve:
+    bands = bootstrap_band(np.array(values))
+    mean, low, high = (tuple(np.round(band, 4).tolist()) for band in bands)
+    return Curve(label, mean, low, high, len(values))

@@ -1,0 +1,76 @@
+"""What a knockout changes, as numbers per case; every one has its unit."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prune.pathways import Pathway
+
+Values = NDArray[np.float64]
+"""By knockout, `[W]`, or `[W, H]` where KV heads are cut one at a time."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One number a knockout.
+
+    Attributes:
+        quantity: its name and unit, for axes.
+        of: from a case and a pathway to its values.
+        has_options: whether only cases with options have it.
+    """
+
+    quantity: str
+    of: Callable[[dict[str, Any], Pathway], Values]
+    has_options: bool = False
+
+
+def _change(of: str) -> Callable[[dict[str, Any], Pathway], Values]:
+    """Relative change of a probability in percent (2510.13251, eq. 4)."""
+    return lambda case, pathway: 100 * (_read(of)(case, pathway) / case[of] - 1)
+
+
+def _read(name: str) -> Callable[[dict[str, Any], Pathway], Values]:
+    return lambda case, pathway: np.array(case["knockouts"][pathway.name][name], float)
+
+
+def _accuracy(case: dict[str, Any], pathway: Pathway) -> Values:
+    """Right after the knockout minus right before it, among the options."""
+    after = _read("choice")(case, pathway) == case["true"]
+    return 100.0 * (after.astype(float) - (case["choice"] == case["true"]))
+
+
+def _interaction(case: dict[str, Any], pathway: Pathway) -> Values:
+    """What pathways lose together beyond what each loses alone.
+
+    Negative where one makes up for the loss of another (self-repair), positive where they carry
+    the same.
+    """
+    alone = [case["knockouts"][name]["dlogp_answer"] for name in singles(pathway)]
+    return _read("dlogp_answer")(case, pathway) - np.sum(alone, axis=0)
+
+
+def singles(pathway: Pathway) -> list[str]:
+    """Names of the pathways that a joined one removes together."""
+    return pathway.name.split(" + ")
+
+
+METRICS = {
+    "change_answer": Metric("change of answer probability (%)", _change("p_answer")),
+    "dlogp_answer": Metric("change of the answer's log-probability (nats)", _read("dlogp_answer")),
+    "kl": Metric("KL divergence from the dense model (nats)", _read("kl")),
+    "change_true": Metric(
+        "change of the true option's probability (%)", _change("p_true"), has_options=True
+    ),
+    "dlogp_true": Metric(
+        "change of the true option's log-probability (nats)", _read("dlogp_true"), has_options=True
+    ),
+    "accuracy": Metric("change of accuracy over the options (points)", _accuracy, True),
+}
+"""Metrics of every pathway."""
+
+INTERACTION = Metric("joint minus sum of single knockouts (nats)", _interaction)
+"""The metric of pathways that were also cut alone."""

@@ -1,0 +1,62 @@
+"""The stage behind `prune trace`: from names and options to a trace on disk."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from prune.models import Opened
+from prune.pathways import TRACED, Pathway
+from prune.progress import Progress
+from prune.samples import load_samples
+from prune.trace.ask import Asking
+from prune.trace.knockout import Knockouts
+from prune.trace.sample import CHOICE
+from prune.trace.shares import process
+from prune.trace.trace import Trace, write_trace
+from prune.trace.windows import Style, default_window
+
+
+def trace_model(
+    opened: Opened,
+    data: Path,
+    run: Path,
+    progress: Progress,
+    *,
+    limit: int | None = None,
+    window: int | None = None,
+    num_frames: int = 8,
+    which: str = "correct",
+    exact_reference: bool = False,
+    pathways: Sequence[Pathway] = TRACED,
+    style: Style = Style.CENTRE,
+    per_head: bool = False,
+    asking: Asking = CHOICE,
+) -> Trace:
+    """Trace the first `limit` samples of a data set into `run`.
+
+    Args:
+        opened: the dense model.
+        data: JSONL of the samples.
+        run: folder of the run; a trace in it that is not finished goes on.
+        progress: shows it.
+        limit: number of samples, all if None.
+        window: layers that are cut together, `default_window` if None.
+        num_frames: of every clip.
+        which: `correct`, `wrong` or `all` answers are traced.
+        exact_reference: each knockout from the start, the slow way.
+        pathways: what is cut.
+        style: in which layers.
+        per_head: one KV head at a time instead of all together.
+        asking: how samples are put to the model.
+
+    Raises:
+        RefusedError: `run` holds a trace of something else.
+    """
+    samples = load_samples(data)[:limit]
+    layers = opened.id.num_layers
+    heads = tuple(range(opened.id.num_kv_heads)) if per_head else (None,)
+    width = window or default_window(layers)
+    knockouts = Knockouts(pathways, layers, width, exact_reference, style, heads)
+    with progress("Tracing", -(-len(samples) // process()[1])) as advance:
+        return write_trace(
+            opened, data, run, samples, knockouts, num_frames, which, advance, asking
+        )

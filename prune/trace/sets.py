@@ -1,0 +1,56 @@
+"""The sets of pathways that Map the Flow knocks out together, by name (2510.13251, section 3)."""
+
+from itertools import combinations
+
+from prune.errors import UsageError
+from prune.pathways import PUBLISHED, TRACED, Pathway, find_pathway, join
+
+CROSS_FRAME = PUBLISHED[:1]
+
+
+def _of(*names: str) -> tuple[Pathway, ...]:
+    return tuple(find_pathway(name) for name in names)
+
+
+SETS = {
+    "all": TRACED,
+    "cross-frame": CROSS_FRAME,
+    "paper": CROSS_FRAME
+    + _of("video->question,options", "video->last", "question,options->last", "last->last"),
+    "sealed": CROSS_FRAME
+    + _of("video->bridge,question,options,tail", "video->last",
+          "bridge,question,options,tail->last", "last->last"),
+    "options": _of("question->last", "true_option->last", "false_options->last"),
+    "true-option": _of("video->question", "question->true_option", "video->true_option"),
+    "false-options": _of("video->question", "question->false_options", "video->false_options"),
+    "open-ended": _of("video->question", "video->response", "video->last", "question->last",
+                      "response->last"),
+}  # fmt: skip
+"""`all` is what a plan's search needs; `paper` takes question and options together, as the paper
+does; `sealed` is the same with `bridge` and `tail` as part of the question."""
+
+
+def choose(
+    sets: list[str] | None, texts: list[str] | None, pairs: bool = False
+) -> tuple[Pathway, ...]:
+    """The pathways that a command asks for.
+
+    Args:
+        sets: names in `SETS`; everything if neither sets nor pathways are given.
+        texts: pathways, see `find_pathway`.
+        pairs: add every pair of them, cut together.
+
+    Raises:
+        UsageError: a name is unknown, or a pair has nobody to pair with.
+    """
+    unknown = set(sets or ()) - set(SETS)
+    if unknown:
+        raise UsageError(f"--set {min(unknown)}: there are {', '.join(SETS)}")
+    chosen = [pathway for name in sets or () for pathway in SETS[name]]
+    chosen += [find_pathway(text) for text in texts or ()]
+    singles = tuple(dict.fromkeys(chosen or TRACED))
+    if not pairs:
+        return singles
+    if len(singles) < 2:
+        raise UsageError("--pairs needs at least two pathways")
+    return singles + tuple(join(pair) for pair in combinations(singles, 2))
