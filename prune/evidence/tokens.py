@@ -71,6 +71,27 @@ def token_regions(regions: Regions, segments: Segments, inputs: Any) -> NDArray[
     return found
 
 
+def token_map(
+    values: NDArray[np.floating], segments: Segments, inputs: Any, shape: tuple[int, ...]
+) -> NDArray[np.float64]:
+    """Values of the video tokens `[V]`, each drawn where its token looks, on `[T, H, W]` pixels.
+
+    Tokens without a cell are not drawn.
+
+    Raises:
+        RefusedError: the tokens of a unit form no grid.
+    """
+    units, rows, columns = token_grid(segments, inputs)
+    per_unit = len(values) // units
+    spare = per_unit - rows * columns
+    cells = values.reshape(units, per_unit)[:, spare : spare + rows * columns]
+    frames, height, width = shape
+    unit = np.arange(frames) // -(-frames // units)
+    row, column = np.arange(height) * rows // height, np.arange(width) * columns // width
+    grid = cells.reshape(units, rows, columns).astype(np.float64)
+    return grid[unit][:, row][:, :, column]
+
+
 def _frames(segments: Segments) -> NDArray[np.int64]:
     """Temporal unit of each video token of one prompt, `[V]`."""
     video: torch.Tensor = segments.role[0] == Role.VIDEO

@@ -1,0 +1,103 @@
+"""`Case`: one question with the model's reply to it, ready to be explained."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prune.errors import UsageError
+from prune.evidence.fill import FILLS
+from prune.evidence.forced import TeacherForcing, forced_replay
+from prune.evidence.masked import MaskedScorer
+from prune.evidence.pixels import PixelScorer
+from prune.evidence.regions import Regions
+from prune.evidence.reply import Target, find_target, greedy_reply
+from prune.evidence.tokens import token_grid, token_map
+from prune.pathways import Reach
+from prune.plan.plan import Plan
+from prune.runtime.replay import Clip, decode, encode
+from prune.samples import Sample
+
+REMOVALS = ("masked", *FILLS)
+"""How regions are removed: their visual tokens left out of attention, or their pixels filled."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A question, a reply and the model that gave it.
+
+    Attributes:
+        model, processor: dense.
+        sample, clip, inputs: the prompt; inputs without the reply.
+        target: the reply, and which of its tokens are explained.
+        forcing: runs it.
+    """
+
+    model: Any
+    processor: Any
+    sample: Sample
+    clip: Clip
+    inputs: Any
+    target: Target
+    forcing: TeacherForcing
+
+    @property
+    def frames(self) -> NDArray[np.uint8]:
+        """`[T, H, W, 3]`."""
+        return self.clip[0]
+
+    @cached_property
+    def grid(self) -> tuple[int, int, int]:
+        """Temporal units, rows and columns of the video tokens."""
+        return token_grid(self.forcing.replay.segments, self.inputs)
+
+    def map_of(self, values: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Values of the video tokens `[V]` as a map over the clip's pixels, `[T, H, W]`."""
+        segments = self.forcing.replay.segments
+        return token_map(values, segments, self.inputs, self.frames.shape[:3])
+
+    def scorer(self, regions: Regions, removal: str = "masked") -> MaskedScorer | PixelScorer:
+        """Scores sets of the regions; raises `UsageError` for an unknown removal."""
+        if removal == "masked":
+            return MaskedScorer(self.forcing, regions, self.inputs)
+        if removal not in FILLS:
+            raise UsageError(f"removal {removal!r}: expected {', '.join(REMOVALS)}")
+        return PixelScorer(
+            self.forcing, regions, self.processor, self.sample, self.clip,
+            FILLS[removal](self.frames),
+        )  # fmt: skip
+
+
+def open_case(
+    model: Any,
+    processor: Any,
+    sample: Sample,
+    num_frames: int = 8,
+    target: str = "answer",
+    plan: Plan | None = None,
+    reply: list[int] | None = None,
+) -> Case:
+    """Decode a sample's clip and let the model reply.
+
+    Args:
+        model, processor: dense.
+        sample, num_frames: the question and how many frames of its clip are seen.
+        target: what is explained (`prune.evidence.reply.find_target`).
+        plan: the model runs under this plan.
+        reply: token ids of a reply to explain in place of the model's own greedy one.
+
+    Raises:
+        BadInputError: the clip cannot be decoded.
+        UsageError: the reply has no such target.
+    """
+    clip = decode(sample, num_frames)
+    inputs = encode(processor, [sample], [clip])
+    if reply is None:
+        reply = greedy_reply(model, processor, inputs, plan)
+    found = find_target(target, reply, processor, sample)
+    reach: Reach | None = plan.reach if plan else None
+    replay = forced_replay(model, processor, inputs, found.ids)
+    forcing = TeacherForcing(replay, found.ids, reach)
+    return Case(model, processor, sample, clip, inputs, found, forcing)

@@ -1,0 +1,33 @@
+"""Do two explanations of one answer name the same evidence?"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+TOP = 0.2
+
+
+def rank_correlation(one: Sequence[int], other: Sequence[int]) -> float:
+    """Spearman's correlation of the ranks of regions in two orderings of the same regions."""
+    return float(stats.spearmanr(np.argsort(one), np.argsort(other)).statistic)
+
+
+def top_iou(
+    one: Sequence[int], other: Sequence[int], area: NDArray[np.float64], top: float = TOP
+) -> float:
+    """Intersection over union of the regions that come first in two orderings.
+
+    Args:
+        one, other: orderings of the same R regions.
+        area: share of the clip that each region covers, `[R]`.
+        top: from each ordering the first regions are taken until they cover this share.
+    """
+    a, b = _first(one, area, top), _first(other, area, top)
+    return float(area[list(a & b)].sum() / area[list(a | b)].sum())
+
+
+def _first(order: Sequence[int], area: NDArray[np.float64], top: float) -> set[int]:
+    covered = area[list(order)].cumsum()
+    return set(order[: int(np.searchsorted(covered, top - 1e-9)) + 1])

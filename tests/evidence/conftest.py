@@ -1,0 +1,14 @@
+"""Cases of `tiny` that several tests explain."""
+
+import pytest
+
+from prune.evidence.case import Case, open_case
+from prune.models import Opened
+from prune.samples import Sample
+
+
+@pytest.fixture(scope="session")
+def case(tiny: Opened, samples: list[Sample]) -> Case:
+    """A question whose reply is right and names the scenery."""
+    sample = next(s for s in samples if s.task == "scene_transition")
+    return open_case(tiny.model, tiny.processor, sample)
