@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from prune.errors import UsageError
 from prune.kernels import allowed_edges
 from prune.pathways import Pathway
 from prune.runtime.enforce import PlanEnforcer
@@ -19,6 +20,19 @@ from prune.trace.knockout import knockout_tables
 
 Pool = Literal["mean", "max"] | int
 """How heads become one map: the mean, the largest weight, or a single head (0-based)."""
+
+
+def pool_of(text: str, num_heads: int) -> Pool:
+    """A pool as people write it: `mean`, `max`, or a head counted from 1.
+
+    Raises:
+        UsageError: it is none of these.
+    """
+    if text in ("mean", "max"):
+        return "mean" if text == "mean" else "max"
+    if not text.isdigit() or not 1 <= int(text) <= num_heads:
+        raise UsageError(f"--heads {text}: expected mean, max or a head from 1 to {num_heads}")
+    return int(text) - 1
 
 
 @dataclass

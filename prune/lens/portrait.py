@@ -1,0 +1,111 @@
+"""One sample close up: what each of its patches says, and what its question words read."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prune.attention import seam
+from prune.lens.attention import Pool, attention_rows, pooled
+from prune.lens.grid import Box, Grid, grid_of, shown_frame, visible_box
+from prune.lens.query import query_rows
+from prune.lens.states import Lens, visit_states
+from prune.lens.survey import Settings
+from prune.lens.video import VideoWords
+from prune.lens.vocabulary import Vocabulary
+from prune.models import Opened
+from prune.pathways import Pathway
+from prune.runtime.replay import capture, decode, encode
+from prune.samples import Sample
+from prune.trace.knockout import tell_options_apart
+
+
+@dataclass(frozen=True)
+class View:
+    """Which attention is looked at.
+
+    Attributes:
+        queries: words or positions of the prompt (`prune.lens.query`).
+        pathway: what is removed for the second map.
+        layers: where (0-based).
+        pool: how heads become one.
+    """
+
+    queries: Sequence[str]
+    pathway: Pathway
+    layers: Sequence[int]
+    pool: Pool = "mean"
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """What was seen in a sample.
+
+    Attributes:
+        frames: the decoded frame that each temporal unit shows first, `[T, H, W, 3]`.
+        box: the part of them that the model sees.
+        grid: where the video tokens are.
+        said: the likeliest tokens of the video tokens.
+        maps: for each query the attention weights on every cell, dense and under the knockout,
+            `[2, L, T, h, w]`.
+    """
+
+    sample: Sample
+    frames: NDArray[np.uint8]
+    box: Box
+    grid: Grid
+    said: VideoWords
+    maps: dict[str, NDArray[np.float64]]
+
+
+def portray(opened: Opened, sample: Sample, settings: Settings, view: View, k: int = 5) -> Portrait:
+    """Look closely at one sample.
+
+    Args:
+        opened: the model, dense.
+        sample: what it is asked.
+        settings: how video tokens are read.
+        view: which attention is looked at.
+        k: likeliest tokens kept of every video token.
+
+    Raises:
+        BadInputError: the clip cannot be decoded, or its tokens are no grid.
+        NumericError: a state is NaN or infinite.
+        UsageError: the prompt has no such query.
+    """
+    model, processor = opened.model, opened.processor
+    clip = decode(sample, settings.num_frames)
+    inputs = encode(processor, [sample], [clip])
+    replay = capture(model, processor, inputs)
+    grid = grid_of(processor, inputs, replay.segments)
+    queries = {q: query_rows(processor, inputs, replay.segments, q) for q in view.queries}
+    lens = Lens(model, replay.text_model, settings.norm, settings.matrix)
+    said = VideoWords(lens, grid.position, k)
+    maps = {}
+    with seam(model):
+        visit_states(replay, said)
+        told = replace(replay, segments=tell_options_apart(replay.segments, sample.answer))
+        for query, rows in queries.items():
+            runs = (attention_rows(told, rows),
+                    attention_rows(told, rows, view.pathway, view.layers))  # fmt: skip
+            cells = [grid.spread(pooled(run, view.pool)[:, grid.position]) for run in runs]
+            maps[query] = np.stack([cell.double().numpy() for cell in cells])
+    shown = [shown_frame(t, grid.num_frames, len(clip[0])) for t in range(grid.num_frames)]
+    box = visible_box(processor, *clip[0].shape[1:3])
+    return Portrait(sample, clip[0][shown], box, grid, said, maps)
+
+
+def word_cells(
+    portrait: Portrait, vocabulary: Vocabulary, bins: Sequence[range]
+) -> NDArray[np.int64]:
+    """The word that each cell says most often in every bin of layers, or -1: `[bins, T, h, w]`."""
+    words = portrait.said.words(vocabulary)
+    grid = portrait.grid
+    cells = np.full((len(bins), grid.num_frames, grid.height * grid.width), -1)
+    for row, layers in enumerate(bins):
+        for token, said in enumerate(words[list(layers)].T):
+            if (said >= 0).any():
+                often = np.bincount(said[said >= 0]).argmax()
+                cells[row, grid.frame[token], grid.cell[token]] = often
+    return cells.reshape(len(bins), grid.num_frames, grid.height, grid.width)

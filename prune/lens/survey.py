@@ -1,0 +1,169 @@
+"""What a lens sees in every sample of a data set: a journal with one record a sample."""
+
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+
+from prune.attention import seam
+from prune.errors import BadInputError, NumericError, PruneError
+from prune.lens.answer import AnswerByLayer, first_layer, settled_layer
+from prune.lens.grid import grid_of
+from prune.lens.states import Lens, Matrix, Visit, visit_states
+from prune.lens.video import VideoWords, count_words
+from prune.lens.vocabulary import Groups, Vocabulary
+from prune.models import Opened
+from prune.runtime.replay import capture, letter_ids, read
+from prune.samples import Sample, fingerprint
+from prune.trace.shares import write_records
+
+SCHEMA_VERSION = 1
+FOLDER = "journal"
+READINGS = {"normed": True, "raw": False}
+"""Ways to read the answer, by whether the final norm is applied before the last layer."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is looked for.
+
+    Attributes:
+        num_frames: T.
+        groups: the words counted on video tokens.
+        norm: apply the final norm to the states of video tokens before the last layer.
+        matrix: what words are read with on video tokens.
+    """
+
+    num_frames: int
+    groups: Groups
+    norm: bool = True
+    matrix: Matrix = "unembedding"
+
+
+@dataclass(frozen=True)
+class Survey:
+    """The finished journal.
+
+    Attributes:
+        header: identity of model, data and settings.
+        records: one a sample, in the order of the data set (`look`).
+    """
+
+    header: dict[str, Any]
+    records: list[dict[str, Any]]
+
+    @property
+    def failed(self) -> dict[str, str]:
+        """Reason by id of each sample that could not be used."""
+        return {r["id"]: r["error"] for r in self.records if "error" in r}
+
+    def chosen(self, which: str) -> list[dict[str, Any]]:
+        """Records of the samples answered `correct` or `wrong`, or of `all` that could be used."""
+        usable = [r for r in self.records if "error" not in r]
+        return [r for r in usable if which == "all" or r["correct"] == (which == "correct")]
+
+
+def look(opened: Opened, sample: Sample, settings: Settings) -> dict[str, Any]:
+    """Look into one dense run.
+
+    Returns:
+        `id`, `task`, `correct` (the likeliest token is the true letter), `true` (index of the true
+        option); for each of `READINGS` the probability of every option's letter `p` `[L][O]`, the
+        `likeliest` token by layer, and the layers (1-based) where it is `first` and finally
+        (`settled`) the answer; `video_tokens`; and `words`: by word, how many of them say it after
+        layers 0 to L, words that none says left out.
+
+    Raises:
+        BadInputError: the clip cannot be decoded, or its tokens are no grid.
+        NumericError: a state is NaN or infinite.
+    """
+    model, processor = opened.model, opened.processor
+    inputs = read(processor, [sample], settings.num_frames)
+    replay = capture(model, processor, inputs)
+    letters = letter_ids(processor, sample.letters)
+    answers = {
+        name: AnswerByLayer(Lens(model, replay.text_model, norm), letters)
+        for name, norm in READINGS.items()
+    }
+    grid = grid_of(processor, inputs, replay.segments)
+    video_lens = Lens(model, replay.text_model, settings.norm, settings.matrix)
+    video = VideoWords(video_lens, grid.position, k=1)
+    visits: list[Visit] = [*answers.values(), video]
+
+    def visit(layer: int, states: torch.Tensor) -> None:
+        for see in visits:
+            see(layer, states)
+
+    with seam(model):
+        answer = int(visit_states(replay, visit)[0].argmax())
+    vocabulary = Vocabulary.of(settings.groups, processor.tokenizer)
+    counts = count_words(video.words(vocabulary), len(vocabulary.words))
+    record = {
+        "id": sample.id,
+        "task": sample.task,
+        "correct": answer == letters[sample.answer],
+        "true": sample.answer,
+    }
+    for name, seen in answers.items():
+        record[name] = {
+            # Six digits, as in a trace.
+            "p": [[float(f"{p:.6g}") for p in row] for row in seen.probabilities],
+            "likeliest": [processor.tokenizer.decode([token]) for token in seen.likeliest],
+            "first": first_layer(seen.likeliest),
+            "settled": settled_layer(seen.likeliest),
+        }
+    said = {word: column for (_, word), column in zip(vocabulary.words, counts.T, strict=True)}
+    words = {word: column.tolist() for word, column in said.items() if column.any()}
+    return {**record, "video_tokens": len(grid.position), "words": words}
+
+
+def survey(
+    opened: Opened,
+    out: Path,
+    samples: Sequence[Sample],
+    settings: Settings,
+    on_done: Callable[[int], None] = lambda n: None,
+) -> Survey:
+    """Look into every sample, going on where an earlier call stopped; see `prune.trace.shares`.
+
+    A sample that cannot be decoded or is not finite is recorded with the reason and counts nowhere.
+
+    Raises:
+        RefusedError: the folder holds a survey of something else.
+        BadInputError, NumericError: not one sample could be used.
+    """
+    header = {
+        "schema_version": SCHEMA_VERSION,
+        "model": opened.id.model_dump(mode="json"),
+        "data_sha256": fingerprint(samples),
+        "samples": [s.id for s in samples],
+        "num_frames": settings.num_frames,
+        "groups": {name: list(words) for name, words in settings.groups.items()},
+        "norm": settings.norm,
+        "matrix": settings.matrix,
+        "dtype": str(opened.model.dtype).removeprefix("torch."),
+        "device": opened.model.device.type,
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+        },
+    }
+
+    def look_at(sample: Sample) -> dict[str, Any]:
+        try:
+            return look(opened, sample, settings)
+        except (BadInputError, NumericError) as error:
+            record = {"id": sample.id, "task": sample.task, "error": str(error)}
+            return {**record, "exit_code": error.exit_code}
+
+    found = Survey(header, write_records(out / FOLDER, header, samples, look_at, on_done))
+    if len(found.failed) == len(samples):
+        codes = {record["exit_code"] for record in found.records}
+        worst: type[PruneError] = NumericError if codes == {7} else BadInputError
+        raise worst(f"no sample could be used: {next(iter(found.failed.values()))}")
+    return found

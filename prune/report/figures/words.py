@@ -1,0 +1,56 @@
+"""Which words video tokens say, layer by layer (Map the Flow, 2510.13251, figure 4)."""
+
+from collections.abc import Mapping, Sequence
+from itertools import cycle
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from prune.report.figures.style import COLORS, INK, MUTED, style_axes
+
+Floats = NDArray[np.float64]
+
+
+def words_figure(
+    shares: Mapping[str, Floats],
+    frequencies: Mapping[str, Floats],
+    bins: Sequence[str],
+    what: str,
+) -> Figure:
+    """Words of each group on video tokens: how often by layer, and where each is at home.
+
+    Args:
+        shares: by group, percent of the video tokens that say one of its words, for layers 0 to L.
+        frequencies: by group, the share of each word's hits in every bin, `[bins, W]`, NaN for
+            words that are said too rarely.
+        bins: names of the bins.
+        what: which model and samples.
+    """
+    figure = Figure(figsize=(10.5, 4.2), layout="constrained")
+    often, home = figure.subplots(1, 2)
+    style_axes(often, "Video tokens that say a word of the group")
+    style_axes(home, "Where a word is said (each sums to 1)")
+    for (group, share), color in zip(shares.items(), cycle(COLORS), strict=False):
+        often.plot(np.arange(len(share)), share, color=color, linewidth=1.8, label=group)
+        _home(home, frequencies[group], color, group)
+    often.set_xlabel("layer (0: embeddings)", fontsize=9, color=INK)
+    often.set_ylabel("% of video tokens", fontsize=9, color=INK)
+    home.set_xticks(range(len(bins)), bins)
+    home.set_xlabel("layers", fontsize=9, color=INK)
+    for axes in (often, home):
+        axes.set_ylim(bottom=0)
+        axes.legend(fontsize=8, frameon=False)
+    figure.suptitle(what, fontsize=8.5, color=MUTED, x=0.01, ha="left")
+    return figure
+
+
+def _home(axes: Axes, shares: Floats, color: str, group: str) -> None:
+    said = shares[:, ~np.isnan(shares).any(0)]
+    if not said.size:
+        axes.plot([], color=color, label=f"{group} (no word often enough)")
+        return
+    axes.plot(said, color=color, linewidth=0.6, alpha=0.35)
+    label = f"{group} (mean of {said.shape[1]} words)"
+    axes.plot(said.mean(1), color=color, linewidth=2, marker="o", markersize=4, label=label)
