@@ -160,7 +160,7 @@ class _Rows:
         return out
 
 
-def _first_changed(replay: Replay, pathway: Pathway) -> int:
+def first_changed(replay: Replay, pathway: Pathway) -> int:
     """The first row that has a query role of the pathway and a key of it in front (or S)."""
     role = replay.segments.role[0].numpy()
     lowered = knockout_tables([pathway])[1, 0] < ALL
@@ -191,7 +191,7 @@ def knockout_logits(
     result = dense.logits.repeat(len(pathways), len(windows), 1)
     # Without a layer there is nothing to remove.
     real = [number for number, window in enumerate(windows) if window]
-    starts = [_first_changed(dense.replay, pathway) for pathway in pathways]
+    starts = [first_changed(dense.replay, pathway) for pathway in pathways]
     for row, group in groupby(sorted(range(len(pathways)), key=starts.__getitem__),
                               key=starts.__getitem__):  # fmt: skip
         if row == length:  # The prompt has no such edge.
