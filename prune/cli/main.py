@@ -13,7 +13,18 @@ from prune.cli.app import app
 from prune.console import err, out
 from prune.errors import BadInputError, PruneError, ResourceError, UsageError
 
-COMMANDS = ("demo", "trace", "flow", "plan", "export", "evaluate", "lens", "data", "inspect")
+COMMANDS = (
+    "demo",
+    "trace",
+    "flow",
+    "plan",
+    "export",
+    "evaluate",
+    "lens",
+    "explain",
+    "data",
+    "inspect",
+)
 """The modules of `prune.cli.commands`, in the order of `prune --help`."""
 
 for _name in COMMANDS:

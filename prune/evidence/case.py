@@ -17,7 +17,7 @@ from prune.evidence.reply import Target, find_target, greedy_reply
 from prune.evidence.tokens import token_grid, token_map
 from prune.pathways import Reach
 from prune.plan.plan import Plan
-from prune.runtime.replay import Clip, decode, encode
+from prune.runtime.replay import Clip, decode, encode, letter_ids
 from prune.samples import Sample
 
 REMOVALS = ("masked", *FILLS)
@@ -32,7 +32,7 @@ class Case:
         model, processor: dense.
         sample, clip, inputs: the prompt; inputs without the reply.
         target: the reply, and which of its tokens are explained.
-        forcing: runs it.
+        forcing: runs it; the alternatives that it watches are the options' letters.
     """
 
     model: Any
@@ -99,5 +99,6 @@ def open_case(
     found = find_target(target, reply, processor, sample)
     reach: Reach | None = plan.reach if plan else None
     replay = forced_replay(model, processor, inputs, found.ids)
-    forcing = TeacherForcing(replay, found.ids, reach)
+    letters = letter_ids(processor, sample.letters)
+    forcing = TeacherForcing(replay, found.ids, reach, letters)
     return Case(model, processor, sample, clip, inputs, found, forcing)

@@ -61,12 +61,15 @@ class TeacherForcing:
         replay: a batch of one, from `forced_replay`.
         reply: the K tokens it ends in.
         reach: int32 `[L, G, R, R]`, what a plan keeps; `None` for the dense model.
+        alternatives: A tokens that might stand in place of the reply's first, such as the options'
+            letters: their probabilities come with the others at no cost.
         forwards: variants run so far.
     """
 
     replay: Replay
     reply: Sequence[int]
     reach: Reach | None = None
+    alternatives: Sequence[int] = ()
     forwards: int = 0
     _prefix: list[tuple[Tensor, Tensor]] | None = field(default=None, init=False)
 
@@ -96,12 +99,12 @@ class TeacherForcing:
             features: `[N, V, D]` in the form of `features`, the clip's own without.
 
         Returns:
-            `[N, K]`.
+            `[N, K + A]`, the alternatives last.
 
         Raises:
             NumericError: a logit is NaN or infinite.
         """
-        found = np.empty((len(shown), len(self.reply)))
+        found = np.empty((len(shown), len(self.reply) + len(self.alternatives)))
         order = shown.sum(1).argsort(kind="stable")
         text = self.replay.segments.shape[1] - shown.shape[1]
         limit = MAX_TOKENS * (1 if self.replay.model.device.type == "cpu" else 4)
@@ -117,7 +120,7 @@ class TeacherForcing:
         return found
 
     def _run(self, shown: Tensor, features: Tensor) -> NDArray[np.float64]:
-        """One batch: shown `[N, V]`, features `[N or 1, V, D]`, to `[N, K]`."""
+        """One batch: shown `[N, V]`, features `[N or 1, V, D]`, to `[N, K + A]`."""
         replay, count = self.replay, len(shown)
         first, size = int(self.video[0]), replay.segments.shape[1]
         chosen = torch.ones(count, size, dtype=torch.bool)
@@ -155,8 +158,10 @@ class TeacherForcing:
         logits = replay.model.get_output_embeddings()(steps).double()
         if not torch.isfinite(logits).all():
             raise NumericError("the model's logits are NaN or infinite")
+        logp = logits.log_softmax(-1)
         ids = torch.tensor(self.reply, device=logits.device).expand(count, -1)
-        return logits.log_softmax(-1).gather(2, ids[..., None])[..., 0].exp().cpu().numpy()
+        own = logp.gather(2, ids[..., None])[..., 0]
+        return torch.cat([own, logp[:, 0, list(self.alternatives)]], 1).exp().cpu().numpy()
 
     def _positions(self, columns: Tensor) -> Tensor:
         """Position ids of some tokens, `[N, n]`, or `[3, N, n]` under M-RoPE."""

@@ -89,7 +89,7 @@ class PixelScorer:
     def probabilities(self, visible: NDArray[np.bool_]) -> NDArray[np.float64]:
         """See `Scorer`."""
         keys = [[self._key(u, row) for u in range(len(self.units))] for row in visible]
-        found = np.empty((len(visible), len(self.forcing.reply)))
+        found = []
         # As many at a time as their features may be kept.
         step = max(1, MAX_KEPT // (2 * self.forcing.features.numel()))
         for start in range(0, len(visible), step):
@@ -97,8 +97,8 @@ class PixelScorer:
             self._learn(visible[part], keys[part])
             features = torch.stack([self._clip_features(row) for row in keys[part]])
             shown = np.ones((len(features), features.shape[1]), bool)
-            found[part] = self.forcing.probabilities(shown, features)
-        return found
+            found.append(self.forcing.probabilities(shown, features))
+        return np.concatenate(found)
 
     def _key(self, unit: int, visible: NDArray[np.bool_]) -> tuple[int, bytes]:
         """Names what is seen of a unit."""

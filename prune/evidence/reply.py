@@ -63,8 +63,9 @@ def find_target(spec: str, reply: Sequence[int], processor: Any, sample: Sample)
 
     Args:
         spec: `answer` (its first token, the option's letter), `sentence` (all of it), `word:TEXT`
-            (the tokens that spell TEXT), `tokens:0,2` (by index), or `counter:B` (that the reply
-            began with option B instead: 2509.22496's target for hallucinations).
+            (the tokens that spell TEXT), `tokens:0,2` (by index), `counter:B` (that the reply
+            began with option B instead), or `right` (with the true option: 2509.22496's target for
+            hallucinations).
         reply: token ids of the model's own reply.
         processor: the model's.
         sample: whose options `counter` means.
@@ -74,6 +75,8 @@ def find_target(spec: str, reply: Sequence[int], processor: Any, sample: Sample)
     """
     kind, _, value = spec.partition(":")
     ids = list(reply)
+    if spec == "right":
+        kind, value = "counter", sample.letters[sample.answer]
     if kind == "counter":
         if value not in sample.letters:
             raise UsageError(
@@ -92,7 +95,8 @@ def find_target(spec: str, reply: Sequence[int], processor: Any, sample: Sample)
         chosen = [i for i in every if i in {int(part) for part in value.split(",")}]
     else:
         raise UsageError(
-            f"target {spec!r}: expected answer, sentence, word:TEXT, tokens:0,2 or counter:LETTER"
+            f"target {spec!r}: expected answer, sentence, word:TEXT, tokens:0,2, "
+            "counter:LETTER or right"
         )
     if not chosen:
         raise UsageError(f"target {spec!r}: the reply {''.join(texts)!r} has no such token")

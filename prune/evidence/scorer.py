@@ -20,7 +20,7 @@ class Scorer(Protocol):
         ...
 
     def probabilities(self, visible: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """Probability of each reply token.
+        """Probability of each reply token, and of whatever else the scorer was told to watch.
 
         Args:
             visible: bool `[N, R]`, which regions are seen.

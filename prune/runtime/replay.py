@@ -21,15 +21,16 @@ from prune.video import load_video
 def prompt_text(processor: Any, sample: Sample) -> str:
     """The sample's prompt in the model's chat template; the next token is the option's letter."""
     question = choice_text(sample.question, list(sample.options))
-    return _chat(processor, question) + ANSWER_CUE
+    return chat(processor, question) + ANSWER_CUE
 
 
 def open_text(processor: Any, sample: Sample) -> str:
     """The sample's question without its options; the model replies in its own words."""
-    return _chat(processor, f"Question: {sample.question}")
+    return chat(processor, f"Question: {sample.question}")
 
 
-def _chat(processor: Any, text: str) -> str:
+def chat(processor: Any, text: str) -> str:
+    """What a user says about one video, in the model's chat template."""
     content = [{"type": "video"}, {"type": "text", "text": text}]
     messages = [{"role": "user", "content": content}]
     return processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)

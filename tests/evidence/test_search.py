@@ -127,7 +127,7 @@ def test_exhaustive_finds_what_greedy_cannot() -> None:
 
 
 def test_batches_order_as_one_at_a_time_does(tiny: Opened, samples: list[Sample]) -> None:
-    sample, clip = samples[2], decode(samples[2], 8)
+    sample, clip = samples[2], decode(samples[2], 4)
     inputs = encode(tiny.processor, [sample], [clip])
     reply = greedy_reply(tiny.model, tiny.processor, inputs)
     regions = whole_frames(clip[0])
@@ -160,9 +160,10 @@ def test_grid_cells_are_ordered_by_what_they_add(tiny: Opened, samples: list[Sam
     inputs = encode(tiny.processor, samples[:1], [clip])
     reply = greedy_reply(tiny.model, tiny.processor, inputs)
     forcing = TeacherForcing(forced_replay(tiny.model, tiny.processor, inputs, reply), reply)
-    objective = Objective(MaskedScorer(forcing, grid(clip[0], 9), inputs), [0])
+    regions = grid(clip[0], 4)
+    objective = Objective(MaskedScorer(forcing, regions, inputs), [0])
     order = efficient(objective)
-    found = curves(objective, order, np.full(72, 1 / 72))
-    backwards = curves(objective, order[::-1], np.full(72, 1 / 72))
+    found = curves(objective, order, regions.area)
+    backwards = curves(objective, order[::-1], regions.area)
     assert found.insertion[:, 0].mean() > backwards.insertion[:, 0].mean()
     assert found.deletion[:, 0].mean() < backwards.deletion[:, 0].mean()

@@ -1,0 +1,156 @@
+"""`prune explain`: which frames and regions an answer rests on."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from prune.cli.app import Data, Frames, Model, app, report_failed
+from prune.cli.commands.trace import Which
+from prune.console import err, out
+from prune.errors import UsageError
+
+
+@app.command()
+def explain(
+    model: Model,
+    data: Data,
+    run: Annotated[Path, typer.Option("--out", help="Run folder; an unfinished run goes on.")],
+    sample: Annotated[
+        list[str] | None, typer.Option(help="Id of a sample to explain; repeat for more.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first N samples.")] = None,
+    samples: Annotated[Which, typer.Option(help="Which answers to explain.")] = Which.all,
+    target: Annotated[
+        str,
+        typer.Option(
+            help="answer, sentence, word:TEXT, tokens:0,2, counter:LETTER, or right (the true "
+            "option in place of a wrong answer)."
+        ),
+    ] = "answer",
+    regions: Annotated[
+        str, typer.Option(help="grid, frames, superpixels, tubes, or coarse (frames, then cells).")
+    ] = "grid",
+    count: Annotated[int, typer.Option(min=1, help="Regions of a frame, about.")] = 9,
+    align: Annotated[
+        bool, typer.Option("--align", help="Regions follow the model's token grid.")
+    ] = False,
+    removal: Annotated[
+        str, typer.Option(help="masked (visual tokens), or pixels: black, mean, blur.")
+    ] = "masked",
+    search: Annotated[str, typer.Option(help="efficient, full or lazy.")] = "efficient",
+    frames: Frames = 8,
+) -> None:
+    """Find the frames and regions that an answer rests on, and draw them."""
+    from prune.evidence.explain import Settings
+    from prune.evidence.run import explain_samples, summary
+    from prune.files import write_atomically
+    from prune.models import PLAN_FILE, open_model
+    from prune.plan.plan import Plan
+    from prune.report.figures.evidence import evidence_figure
+    from prune.report.figures.style import save_figure
+    from prune.samples import load_samples
+    from prune.trace.shares import process
+
+    settings = Settings(regions, count, removal, search, target, frames, align)
+    chosen = load_samples(data)
+    if sample:
+        known = {s.id: s for s in chosen}
+        missing = [name for name in sample if name not in known]
+        if missing:
+            raise UsageError(f"--sample: {data} has no sample {', '.join(missing)}")
+        chosen = [known[name] for name in sample]
+    chosen = chosen[:limit]
+    opened = open_model(model, dense=True)
+    path = opened.folder / PLAN_FILE
+    plan = Plan.load(path) if path.is_file() else None
+    if plan is not None:
+        plan.check_model(opened.id)
+
+    def draw(case: Any, found: Any, record: dict[str, Any]) -> None:
+        figure = evidence_figure(record, case.frames, found.regions.labels, found.saliency)
+        name = figure_name(record["id"])
+        save_figure(figure, run / f"{name}.png")
+        write_atomically(run / f"{name}.json", json.dumps(record, indent=1) + "\n")
+
+    with _progress(len(chosen)) as (on_step, on_done):
+        records = explain_samples(
+            opened, chosen, run, settings, plan=plan, which=samples.value,
+            draw=draw, on_step=on_step, on_done=on_done,
+        )  # fmt: skip
+    if process()[0] > 0:
+        return
+    found = summary(records)
+    write_atomically(run / "summary.json", json.dumps(found, indent=2) + "\n")
+    out.print(_table(found))
+    for name, line in _lines(found).items():
+        out.print(f"{name}  {line}")
+    shown = next(r["id"] for r in records if "scores" in r)
+    out.print(
+        f"Figures  {run}/*.png, such as {figure_name(shown)}.png\nNumbers  {run}/summary.json"
+    )
+    report_failed(found["failed"])
+
+
+def figure_name(sample_id: str) -> str:
+    """A file name for a sample, whatever its id holds."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", sample_id).strip(".-") or "sample"
+
+
+@contextmanager
+def _progress(
+    total: int,
+) -> Iterator[tuple[Callable[[int, int, float], None], Callable[[int], None]]]:
+    """A bar over samples that also says how far the present one is, and its best F so far."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[now]}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=err) as bar:
+        task = bar.add_task("Explaining", total=total, now="")
+
+        def on_step(placed: int, regions: int, best: float) -> None:
+            bar.update(task, now=f"region {placed} of {regions}, best F {best:.3f}")
+
+        yield on_step, lambda n: bar.update(task, advance=n, now="")
+
+
+def _table(found: dict[str, Any]) -> Table:
+    """Scores by task: mean and its 95% interval over all samples."""
+    names = ("insertion_auc", "deletion_auc", "highest_confidence")
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for column in ("task", "n", *(name.replace("_", " ") for name in names)):
+        table.add_column(column, justify="left" if column == "task" else "right")
+    for task, row in found["scores"].items():
+        cells = [
+            f"{row[n]['mean']:.3f} \\[{row[n]['low']:.3f}, {row[n]['high']:.3f}]" for n in names
+        ]
+        table.add_row(task.replace("_", " "), str(row["n"]), *cells)
+    return table
+
+
+def _lines(found: dict[str, Any]) -> dict[str, str]:
+    """What there is to say beside the table."""
+    lines = {"Forwards": f"{found['forwards']} in {found['seconds']:.1f} s"}
+    if "correction" in found:
+        c = found["correction"]
+        lines["Correction"] = (
+            f"{c['samples']} wrong answers: on average {100 * c['amcr']:.1f}% of the clip has to "
+            f"go (AMCR); {100 * c['csr_10']:.1f}% come right within 10% (CSR@10%)"
+        )
+    if "collateral" in found:
+        c = found["collateral"]
+        lines["Collateral"] = (
+            f"{100 * c['share']:.1f}% of {c['samples']} right answers flip when the tenth of the "
+            "clip that speaks most for them is taken away"
+        )
+    return lines

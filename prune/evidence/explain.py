@@ -1,0 +1,224 @@
+"""One explanation: from a case to every number about it."""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from prune.errors import UsageError
+from prune.evidence.case import Case
+from prune.evidence.curves import Curves, attribution, curves, modality
+from prune.evidence.metrics.auc import scores
+from prune.evidence.metrics.correction import WITHIN, minimal_correction
+from prune.evidence.objective import Objective
+from prune.evidence.regions import PARTITIONS, Regions, grid, partition, whole_frames
+from prune.evidence.regions.align import align
+from prune.evidence.regions.refine import refine
+from prune.evidence.search import SEARCHES
+
+COARSE = "coarse"
+"""The partition that is made in two steps: frames, then cells of those that come first."""
+
+COARSE_SHARE = 0.25
+"""Share of the frames that coarse to fine cuts further."""
+
+OnStep = Callable[[int, int, float], None]
+"""Told how many regions of how many are placed, and the best F so far."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to explain.
+
+    Attributes:
+        regions: a partition (`prune.evidence.regions.PARTITIONS`), or `coarse`.
+        count: regions of a frame, about.
+        removal: how regions are removed (`prune.evidence.case.REMOVALS`).
+        search: how they are ordered (`prune.evidence.search.SEARCHES`).
+        target: which tokens are explained (`prune.evidence.reply.find_target`).
+        num_frames: frames of every clip.
+        aligned: regions follow the token grid; they always do where tokens are masked.
+        insight_weight, necessity_weight: lambda 1 and 2 of F.
+    """
+
+    regions: str = "grid"
+    count: int = 9
+    removal: str = "masked"
+    search: str = "efficient"
+    target: str = "answer"
+    num_frames: int = 8
+    aligned: bool = False
+    insight_weight: float = 1.0
+    necessity_weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name, value, known in (
+            ("regions", self.regions, (*PARTITIONS, COARSE)),
+            ("search", self.search, tuple(SEARCHES)),
+        ):
+            if value not in known:
+                raise UsageError(f"{name} {value!r}: expected {', '.join(known)}")
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Regions in the order in which they matter, with what that shows.
+
+    Attributes:
+        regions: of the clip, R.
+        order: the regions, those that matter most first.
+        curves: of all reply tokens, and behind them of the options' letters: K + n columns.
+        attribution: of each region, `[R]` in [0, 1].
+        values: F of the first 0 to R regions, `[R + 1]`.
+        forwards: passes of the text model that search and curves took.
+        seconds: wall time of both.
+    """
+
+    regions: Regions
+    order: list[int]
+    curves: Curves
+    attribution: np.ndarray
+    values: np.ndarray
+    forwards: int
+    seconds: float
+
+    @property
+    def saliency(self) -> np.ndarray:
+        """The attribution map, `[T, H, W]`."""
+        return self.regions.spread(self.attribution)
+
+
+def explain(
+    case: Case, settings: Settings, on_step: OnStep = lambda placed, total, best: None
+) -> Explanation:
+    """Order the regions of a case by how much its target needs them.
+
+    Raises:
+        RefusedError: the regions cannot be removed as asked.
+    """
+    start, before = time.perf_counter(), case.forcing.forwards
+    if settings.regions == COARSE:
+        first = whole_frames(case.frames)
+        order = search(case, first, settings, on_step)
+        keep = max(1, round(COARSE_SHARE * len(order)))
+        regions = refine(first, order[:keep], grid(case.frames, settings.count))
+    else:
+        regions = partition(settings.regions, case.frames, settings.count)
+    if settings.regions != "frames" and (settings.aligned or settings.removal == "masked"):
+        regions = align(regions, case.grid)
+    objective = _objective(case, regions, settings)
+    order = _search(objective, settings, on_step)
+    return explanation(case, objective, regions, order, start, before)
+
+
+def search(case: Case, regions: Regions, settings: Settings, on_step: OnStep) -> list[int]:
+    """Order given regions as `settings` say."""
+    return _search(_objective(case, regions, settings), settings, on_step)
+
+
+def _objective(case: Case, regions: Regions, settings: Settings) -> Objective:
+    return Objective(
+        case.scorer(regions, settings.removal),
+        case.target.positions,
+        settings.insight_weight,
+        settings.necessity_weight,
+    )
+
+
+def _search(objective: Objective, settings: Settings, on_step: OnStep) -> list[int]:
+    total = objective.num_regions
+    return SEARCHES[settings.search](objective, lambda placed, best: on_step(placed, total, best))
+
+
+def explanation(
+    case: Case,
+    objective: Objective,
+    regions: Regions,
+    order: list[int],
+    start: float,
+    forwards_before: int,
+) -> Explanation:
+    """What an ordering shows, whichever method found it."""
+    found = curves(objective, order, regions.area)
+    chosen = list(case.target.positions)
+    weights = objective.insight_weight, objective.necessity_weight
+    insight, rest = found.insertion[:, chosen].mean(1), found.deletion[:, chosen].mean(1)
+    return Explanation(
+        regions,
+        order,
+        found,
+        attribution(found, order, chosen, *weights),
+        weights[0] * insight + weights[1] * (1 - rest),
+        case.forcing.forwards - forwards_before,
+        time.perf_counter() - start,
+    )
+
+
+def record_of(case: Case, found: Explanation, settings: Settings) -> dict[str, Any]:
+    """Every number of an explanation, for JSON (`docs/explaining-an-answer.md` names them)."""
+    sample, target = case.sample, case.target
+    tokens = len(target.ids)
+    options = found.curves.insertion[:, tokens:].argmax(1)
+    without = found.curves.deletion[:, tokens:].argmax(1)
+    level = modality(found.curves)
+    near = found.curves.area <= WITHIN + 1e-9
+    right = options == sample.answer
+    record: dict[str, Any] = {
+        "id": sample.id,
+        "task": sample.task,
+        "question": sample.question,
+        "options": list(sample.options),
+        "answer": sample.options[sample.answer],
+        "chosen": sample.options[int(options[-1])],
+        "correct": bool(right[-1]),
+        "reply": list(target.texts),
+        "target": {"name": target.name, "tokens": list(target.positions)},
+        "settings": asdict(settings),
+        "order": found.order,
+        "regions": _regions(found),
+        "curves": {
+            "area": _short(found.curves.area),
+            "value": _short(found.values),
+            "insertion": _short(found.curves.insertion[:, :tokens]),
+            "deletion": _short(found.curves.deletion[:, :tokens]),
+            "insertion_options": _short(found.curves.insertion[:, tokens:]),
+            "deletion_options": _short(found.curves.deletion[:, tokens:]),
+        },
+        "scores": {k: v if v is None else round(v, 6)
+                   for k, v in scores(found.curves, target.positions).items()},
+        "modality": {kind: _short(values[:tokens]) for kind, values in level.items()},
+        "forwards": found.forwards,
+        "seconds": round(found.seconds, 3),
+        # Does the answer flip when the least of the clip that speaks for it is taken away?
+        "flips": bool((without[near] != options[-1]).any()),
+    }  # fmt: skip
+    if target.name == "right":
+        record["correction"] = round(minimal_correction(found.curves.area, right), 6)
+    return record
+
+
+def _regions(found: Explanation) -> list[dict[str, Any]]:
+    """For each region its area, attribution, frames, and box in shares of the frame."""
+    _, height, width = found.regions.labels.shape
+    rows = []
+    for index, area in enumerate(found.regions.area):
+        frame, y, x = np.nonzero(found.regions.labels == index)
+        rows.append(
+            {
+                "area": round(float(area), 6),
+                "attribution": round(float(found.attribution[index]), 6),
+                "frames": [int(frame.min()), int(frame.max())],
+                "box": _short(
+                    np.array([x.min() / width, y.min() / height,
+                              (x.max() + 1) / width, (y.max() + 1) / height])
+                ),
+            }
+        )  # fmt: skip
+    return rows
+
+
+def _short(values: Any) -> Any:
+    """Six digits after the point: far below the effects, and short enough to read."""
+    return np.round(np.asarray(values, float), 6).tolist()

@@ -1,0 +1,148 @@
+"""Explaining a data set: resumable, with a summary over its samples."""
+
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+
+from prune.errors import BadInputError, NumericError, RefusedError, UsageError
+from prune.evaluate.stats import bootstrap_band
+from prune.evidence.case import Case, open_case
+from prune.evidence.explain import Explanation, OnStep, Settings, explain, record_of
+from prune.evidence.metrics.correction import amcr, csr
+from prune.models import Opened
+from prune.plan.plan import Plan
+from prune.samples import Sample, fingerprint
+from prune.trace.shares import write_records
+
+SCHEMA_VERSION = 1
+FOLDER = "evidence"
+
+Record = dict[str, Any]
+Draw = Callable[[Case, Explanation, Record], None]
+
+
+def explain_samples(
+    opened: Opened,
+    samples: Sequence[Sample],
+    folder: Path,
+    settings: Settings,
+    *,
+    plan: Plan | None = None,
+    which: str = "all",
+    draw: Draw = lambda case, found, record: None,
+    on_step: OnStep = lambda placed, total, best: None,
+    on_done: Callable[[int], None] = lambda n: None,
+) -> list[Record]:
+    """Explain each sample into `folder/evidence`, going on where an earlier call stopped.
+
+    Args:
+        opened: dense.
+        samples: in order.
+        folder: of the run.
+        settings: how.
+        plan: the model runs under it.
+        which: `correct`, `wrong` or `all`: samples that are explained; of others only the answer
+            is recorded.
+        draw: called with each explanation before its record is written.
+        on_step, on_done: progress inside a sample, and samples finished.
+
+    Returns:
+        A record a sample (`prune.evidence.explain.record_of`), or its id, task and `error`.
+
+    Raises:
+        RefusedError: the folder holds explanations of something else.
+        BadInputError: not one sample could be explained.
+    """
+    header = {
+        "schema_version": SCHEMA_VERSION,
+        "model": opened.id.model_dump(mode="json"),
+        "plan": plan.sha256 if plan else None,
+        "data_sha256": fingerprint(samples),
+        "samples": [s.id for s in samples],
+        "which": which,
+        "settings": asdict(settings),
+        "dtype": str(opened.model.dtype).removeprefix("torch."),
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+        },
+    }
+
+    def explain_one(sample: Sample) -> Record:
+        try:
+            case = open_case(
+                opened.model, opened.processor, sample, settings.num_frames, settings.target, plan
+            )
+            if which != "all" and answers_rightly(case) != (which == "correct"):
+                return {"id": sample.id, "task": sample.task, "skipped": f"not {which}"}
+            found = explain(case, settings, on_step)
+        except (BadInputError, NumericError, UsageError) as error:
+            return {"id": sample.id, "task": sample.task, "error": str(error)}
+        record = record_of(case, found, settings)
+        draw(case, found, record)
+        return record
+
+    records = write_records(folder / FOLDER, header, samples, explain_one, on_done)
+    failed = [r["error"] for r in records if "error" in r]
+    if len(failed) == len(records):
+        raise BadInputError(f"no sample could be explained: {failed[0]}")
+    return records
+
+
+def answers_rightly(case: Case) -> bool:
+    """Whether the likeliest of the options, with the whole clip in sight, is the true one."""
+    whole = np.ones((1, len(case.forcing.video)), bool)
+    options = case.forcing.probabilities(whole)[0, len(case.target.ids) :]
+    return int(options.argmax()) == case.sample.answer
+
+
+def summary(records: Sequence[Record]) -> dict[str, Any]:
+    """Means over the explained samples with 95% bootstrap intervals, by task and over all.
+
+    Of corrections, AMCR and CSR@10% count every sample, those never corrected too. `collateral` is
+    the share of right answers that flip when the tenth of the clip that speaks most for them goes.
+    """
+    explained = [r for r in records if "scores" in r]
+    if not explained:
+        raise RefusedError("none of the samples was explained: choose others with --samples")
+    found: dict[str, Any] = {
+        "samples": len(records),
+        "explained": len(explained),
+        "failed": {r["id"]: r["error"] for r in records if "error" in r},
+        "forwards": sum(r["forwards"] for r in explained),
+        "seconds": round(sum(r["seconds"] for r in explained), 3),
+        "scores": _by_task(explained),
+    }
+    corrections = [r["correction"] for r in explained if "correction" in r and not r["correct"]]
+    if corrections:
+        found["correction"] = {
+            "samples": len(corrections),
+            "amcr": round(amcr(corrections), 6),
+            "csr_10": round(csr(corrections), 6),
+        }
+    right = [r["flips"] for r in explained if r["correct"] and "correction" not in r]
+    if right:
+        found["collateral"] = {"samples": len(right), "share": round(float(np.mean(right)), 6)}
+    return found
+
+
+def _by_task(explained: Sequence[Record]) -> dict[str, Any]:
+    tasks = (*sorted({r["task"] for r in explained}), "all")
+    table: dict[str, Any] = {}
+    for task in tasks:
+        rows = [r for r in explained if task in ("all", r["task"])]
+        table[task] = {"n": len(rows)}
+        for name in rows[0]["scores"]:
+            values = [r["scores"][name] for r in rows if r["scores"][name] is not None]
+            if values:
+                band = bootstrap_band(np.array(values)[:, None])
+                mean, low, high = (round(float(x[0]), 6) for x in band)
+                table[task][name] = {"mean": mean, "low": low, "high": high, "n": len(values)}
+    return table

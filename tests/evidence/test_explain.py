@@ -1,0 +1,137 @@
+"""`prune explain`: numbers, figures, resumption, and errors in one line."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from prune.cli.main import _run
+from prune.evidence.case import Case, open_case
+from prune.evidence.explain import Settings, explain, record_of
+from prune.evidence.run import FOLDER, explain_samples, summary
+from prune.models import Opened
+from prune.report.figures.evidence import evidence_figure
+from prune.samples import Sample
+from prune.trace.journal import JOURNAL
+
+CHEAP = Settings(regions="frames")
+
+
+def test_a_record_holds_every_number(case: Case) -> None:
+    found = explain(case, CHEAP)
+    record = json.loads(json.dumps(record_of(case, found, CHEAP)))
+    assert sorted(record["order"]) == list(range(8)) and record["correct"]
+    curve = record["curves"]
+    assert curve["area"] == pytest.approx(np.linspace(0, 1, 9), abs=1e-6)
+    assert curve["insertion"][-1] == curve["deletion"][0]
+    assert curve["insertion"][0] == curve["deletion"][-1]
+    assert len(curve["insertion"][0]) == len(record["reply"])
+    # The answer's first token is an option's letter, so both curves hold the same number.
+    answer = case.sample.answer
+    assert [row[0] for row in curve["insertion"]] == [
+        row[answer] for row in curve["insertion_options"]
+    ]
+    assert curve["value"][-1] == pytest.approx(curve["insertion"][-1][0] + 1
+                                               - curve["deletion"][-1][0], abs=2e-6)  # fmt: skip
+    assert record["regions"][3]["frames"] == [3, 3]
+    assert record["regions"][3]["box"] == [0, 0, 1, 1]
+    figure = evidence_figure(record, case.frames, found.regions.labels, found.saliency)
+    assert len(figure.axes) == 2 * 8 + 3
+
+
+def test_evidence_beats_the_text_in_the_modality_score(case: Case) -> None:
+    record = record_of(case, explain(case, CHEAP), CHEAP)
+    letter, bracket = record["modality"]["code"][:2]
+    assert letter > 10 * bracket, "a letter needs the video, the bracket after it does not"
+
+
+def test_coarse_cuts_only_frames_that_matter(case: Case) -> None:
+    found = explain(case, Settings(regions="coarse", count=4))
+    assert found.regions.count == 6 + 2 * 4
+
+
+def test_pixels_and_tokens_start_from_the_same_clip(case: Case) -> None:
+    by_tokens = explain(case, CHEAP)
+    by_pixels = explain(case, Settings(regions="frames", removal="blur"))
+    assert by_pixels.curves.insertion[-1] == pytest.approx(by_tokens.curves.insertion[-1], abs=1e-4)
+    assert by_pixels.curves.insertion[0] != pytest.approx(by_tokens.curves.insertion[0], abs=1e-4)
+
+
+def test_the_right_answer_of_a_wrong_one(tiny: Opened, samples: list[Sample]) -> None:
+    """Explains the true option of a question that is answered wrongly on purpose."""
+    sample = next(s for s in samples if s.task == "object_existence")
+    wrong = Sample(**{**sample.__dict__, "answer": 1 - sample.answer})
+    case = open_case(tiny.model, tiny.processor, wrong, target="right")
+    record = record_of(case, explain(case, CHEAP), Settings(regions="frames", target="right"))
+    assert not record["correct"] and 0 < record["correction"] <= 1
+    found = summary([record])
+    assert found["correction"]["samples"] == 1
+    assert found["correction"]["amcr"] == record["correction"]
+    assert "collateral" not in found
+
+
+def _explain(tiny: Opened, samples: list[Sample], run: Path, drawn: list[str]) -> list[dict]:
+    return explain_samples(
+        tiny, samples, run, CHEAP, draw=lambda case, found, record: drawn.append(record["id"])
+    )
+
+
+def test_a_run_goes_on_where_it_stopped(
+    tiny: Opened, samples: list[Sample], tmp_path: Path
+) -> None:
+    drawn: list[str] = []
+    records = _explain(tiny, samples[:2], tmp_path, drawn)
+    journal = tmp_path / FOLDER / JOURNAL
+    first, _ = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(first + b"torn")
+    drawn.clear()
+    again = _explain(tiny, samples[:2], tmp_path, drawn)
+    assert drawn == [samples[1].id]
+    for one, other in zip(records, again, strict=True):
+        assert {**one, "seconds": 0} == {**other, "seconds": 0}
+
+
+@pytest.fixture
+def prune_command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]):
+    def run(*args: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["prune", *map(str, args)])
+        code = _run()
+        captured = capfd.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+def test_the_command(prune_command, clips: Path, tmp_path: Path) -> None:
+    data, run = clips / "test.jsonl", tmp_path / "run"
+    chosen = ("explain", "tiny", "--data", data, "--regions", "frames")
+    one = "test/moving_direction/0000"
+    code, out, err = prune_command(*chosen, "--sample", one, "--out", run)
+    assert code == 0 and "moving direction" in out, err
+    assert (run / "test-moving_direction-0000.png").stat().st_size > 10_000
+    record = json.loads((run / "test-moving_direction-0000.json").read_text())
+    assert record["id"] == one
+    assert json.loads((run / "summary.json").read_text())["explained"] == 1
+    code, _, err = prune_command(*chosen, "--sample", one, "--removal", "mean", "--out", run)
+    assert code == 4 and "settings differ" in err
+    code, _, err = prune_command(*chosen, "--sample", "nobody", "--out", tmp_path / "x")
+    assert code == 2 and "no sample nobody" in err
+    code, _, err = prune_command(*chosen[:-1], "stars", "--out", tmp_path / "x")
+    assert code == 2 and "expected frames, grid" in err
+
+
+def test_a_sample_that_cannot_be_explained_is_listed(
+    prune_command, clips: Path, tmp_path: Path
+) -> None:
+    data = tmp_path / "data.jsonl"
+    lines = (clips / "test.jsonl").read_text().splitlines()[:2]
+    (tmp_path / "test").mkdir()
+    name = json.loads(lines[0])["video"]
+    (tmp_path / name).write_bytes((clips / name).read_bytes())
+    data.write_text("\n".join(lines))
+    code, _, err = prune_command(
+        "explain", "tiny", "--data", data, "--regions", "frames", "--out", tmp_path / "run"
+    )
+    assert code == 5 and "1 samples could not be used" in err and "no such video" in err
