@@ -1,4 +1,4 @@
-"""Measure `tiny` on its test clips and write its card: `python recipes/tiny/card.py`.
+"""Measure a model on its test clips and write its card: `python recipes/tiny/card.py --model tiny`.
 
 Accuracy is over the answer options, on real MP4 files through the path of any user's video; once
 with the frames in order and once with the frames of every clip in random order.
@@ -14,7 +14,7 @@ import torch
 
 from prune.attention import seam
 from prune.evaluate.stats import Interval, proportion
-from prune.models import TINY, Opened, open_model
+from prune.models import Opened, open_model
 from prune.pathways import dense_reach
 from prune.runtime.enforce import PlanEnforcer
 from prune.runtime.replay import capture, letter_ids, read
@@ -23,6 +23,8 @@ from prune.tiny.benchmark import write_benchmark
 from prune.tiny.questions import TASKS
 
 FRAMES, BATCH = 8, 16
+NAMES = {"llava_next_video": "tiny", "llava_onevision": "tiny-ov"}
+DECODERS = {"llama": "Llama", "qwen2": "Qwen2"}
 
 
 def answers(opened: Opened, samples: list[Sample], shuffled: bool, seed: int = 0) -> list[bool]:
@@ -66,36 +68,47 @@ def card(opened: Opened, samples: list[Sample]) -> str:
         for task in TASKS
     ]
     mean, lost = (sum(v.value for v in part.values()) / len(TASKS) for part in (ordered, mixed))
-    parameters = sum(p.numel() for p in opened.model.parameters()) / 1e6
-    text = opened.model.config.text_config
-    template = Path(__file__).with_name("card_template.md")
-    return template.read_text().format(
-        parameters=parameters,
-        layers=text.num_hidden_layers,
-        hidden=text.hidden_size,
-        heads=text.num_attention_heads,
-        n=len(samples),
-        per_task=len(samples) // len(TASKS),
-        rows="\n".join(rows),
-        mean=mean,
-        mixed=lost,
-        difference=lost - mean,
-        machine=f"{platform.machine()} CPU, torch {torch.__version__}",
+    config, name = opened.model.config, NAMES[opened.id.model_type]
+    text = config.text_config
+    here = Path(__file__).parent
+    return (
+        (here / "card_template.md")
+        .read_text()
+        .format(
+            name=name,
+            architecture=type(opened.model).__name__,
+            vision_layers=config.vision_config.num_hidden_layers,
+            decoder=DECODERS[text.model_type],
+            layers=text.num_hidden_layers,
+            hidden=text.hidden_size,
+            heads=text.num_attention_heads,
+            kv_heads=text.num_key_value_heads,
+            parameters=sum(p.numel() for p in opened.model.parameters()) / 1e6,
+            extra=" and a newline token" if opened.processor.extra_tokens else "",
+            n=len(samples),
+            per_task=len(samples) // len(TASKS),
+            rows="\n".join(rows),
+            mean=mean,
+            mixed=lost,
+            difference=lost - mean,
+            command=f"python recipes/tiny/card.py --model {name}",
+            machine=f"{platform.machine()} CPU, torch {torch.__version__}",
+            training=(here / f"training_{name.replace('-', '_')}.md").read_text(),
+        )
     )
 
 
 def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default="tiny")
+    parser.add_argument("--model", default="tiny", help="its card is written into its folder")
     parser.add_argument("--per-task", type=int, default=200)
-    parser.add_argument("--out", type=Path, default=TINY / "README.md")
     args = parser.parse_args()
     opened = open_model(args.model)
     with tempfile.TemporaryDirectory() as folder:
         data = write_benchmark(Path(folder), "test", args.per_task, seed=1)
         text = card(opened, load_samples(data))
-    args.out.write_text(text)
+    (opened.folder / "README.md").write_text(text)
     print(text)
 
 
