@@ -72,6 +72,7 @@ class Cost:
         flops: prefill FLOPs when dead states are skipped too.
         kv_bytes: KV cache that later tokens may still read, after the prefill.
         live_tokens: tokens computed in each layer.
+        flops_by_layer: `flops`, layer by layer.
     """
 
     edges: float
@@ -79,6 +80,7 @@ class Cost:
     flops: float
     kv_bytes: int
     live_tokens: tuple[int, ...]
+    flops_by_layer: tuple[float, ...]
 
 
 def cost_of(
@@ -104,15 +106,17 @@ def cost_of(
     state = states(reach, mode, order_of(segments))
     computed = (state == State.COMPUTE) * tokens
     projected = (state == State.KV_ONLY) * tokens
-    live_edges = (by_roles.sum(-1) * (state == State.COMPUTE)).sum()
-    linear = computed.sum() * geometry.layer_flops + projected.sum() * geometry.kv_flops
+    live_edges = (by_roles.sum(-1) * (state == State.COMPUTE)).sum(1)
+    linear = computed.sum(1) * geometry.layer_flops + projected.sum(1) * geometry.kv_flops
+    flops = (linear + live_edges * geometry.edge_flops).astype(float)
     every = len(reach) * tokens.sum() * geometry.layer_flops
     return Cost(
         edges=float(by_roles.sum()),
         mask_flops=float(every + by_roles.sum() * geometry.edge_flops),
-        flops=float(linear + live_edges * geometry.edge_flops),
+        flops=float(flops.sum()),
         kv_bytes=int((decode_reads(reach, mode) * tokens).sum() * geometry.kv_bytes),
         live_tokens=tuple(int(n) for n in computed.sum(1)),
+        flops_by_layer=tuple(flops.tolist()),
     )
 
 
@@ -127,4 +131,5 @@ def dense_cost(num_layers: int, segments: Segments, geometry: Geometry) -> Cost:
         cost.mask_flops,
         num_layers * tokens * geometry.kv_bytes,
         (tokens,) * num_layers,
+        (cost.mask_flops / num_layers,) * num_layers,
     )

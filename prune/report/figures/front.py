@@ -1,25 +1,50 @@
-"""The plans that a search tried: edges against accuracy."""
+"""The plans that a search tried: what each costs against what it answers."""
 
-from collections.abc import Sequence
-
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from prune.report.figures.style import COLORS, INK, PALE, style_axes
+from prune.evaluate.stats import proportion_of
+from prune.report.figures.style import COLORS, INK, MUTED, PALE, style_axes
+from prune.result import SearchReport
+
+PANELS = (("edges", "edges (%)"), ("flops", "prefill FLOPs (%)"), ("kv_bytes", "KV cache (%)"))
 
 
-def front_figure(steps: Sequence[tuple[float, float, bool]], dense: float) -> Figure:
-    """Edges against accuracy: each plan that the search ran on the calibration samples."""
-    figure = Figure(figsize=(5.2, 3.6), layout="constrained")
-    axes = figure.subplots()
-    style_axes(axes, "Plans tried (calibration)")
-    for accepted, color, label in ((False, PALE, "rejected"), (True, COLORS[0], "kept")):
-        points = [(100 * d, a) for d, a, ok in steps if ok == accepted]
-        if points:
-            x, y = zip(*points, strict=True)
-            axes.scatter(x, y, s=22, color=color, label=label, zorder=3)
-    axes.axhline(dense, color=COLORS[1], linewidth=1.2, linestyle="--", label="dense")
-    axes.set_xlabel("edges kept (%)", fontsize=9, color=INK)
-    axes.set_ylabel("accuracy (%)", fontsize=9, color=INK)
-    axes.invert_xaxis()
-    axes.legend(fontsize=8, frameon=False)
+def front_figure(report: SearchReport) -> Figure:
+    """Accuracy on the calibration samples against edges, FLOPs and KV bytes, shares of dense.
+
+    The line is the Pareto front of a panel; bars are Wilson's 95% intervals of its points.
+    """
+    figure = Figure(figsize=(10.5, 3.6), layout="constrained")
+    for axes, (cost, label) in zip(figure.subplots(1, 3, sharey=True), PANELS, strict=True):
+        style_axes(axes, "")
+        _panel(axes, report, cost)
+        axes.set_xlabel(label, fontsize=9, color=INK)
+        axes.invert_xaxis()
+    figure.axes[0].set_ylabel("accuracy (%)", fontsize=9, color=INK)
+    figure.axes[0].legend(fontsize=8, frameon=False, loc="lower left")
+    figure.suptitle(
+        f"Plans tried on {report.samples} calibration samples", x=0.01, ha="left", fontsize=8.5,
+        color=MUTED,
+    )  # fmt: skip
     return figure
+
+
+def _panel(axes: Axes, report: SearchReport, cost: str) -> None:
+    places = [(100 * getattr(point, cost), point) for point in report.points]
+    for accepted, color, label in ((False, PALE, "rejected"), (True, COLORS[0], "accepted")):
+        chosen = [(x, p.accuracy) for x, p in places if p.accepted == accepted]
+        if chosen:
+            x, y = zip(*chosen, strict=True)
+            axes.scatter(x, y, s=20, color=color, label=label, zorder=3)
+    # From the cheapest on, a plan is on the front if it answers better than every cheaper one.
+    line: list[tuple[float, float]] = []
+    for x, point in sorted(places, key=lambda place: (place[0], -place[1].accuracy)):
+        if not line or point.accuracy > line[-1][1]:
+            line.append((x, point.accuracy))
+    bands = [proportion_of(accuracy, report.samples) for _, accuracy in line]
+    errors = [[b.value - b.low for b in bands], [b.high - b.value for b in bands]]
+    axes.errorbar(
+        [x for x, _ in line], [y for _, y in line], yerr=errors, color=COLORS[1], elinewidth=0.8,
+        capsize=2, linewidth=1.4, drawstyle="steps-post", label="front", zorder=4,
+    )  # fmt: skip

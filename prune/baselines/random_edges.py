@@ -2,20 +2,39 @@
 
 import hashlib
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
 
+from prune.baselines.baseline import Baseline, Target
 from prune.evaluate.answers import Prepared
 from prune.kernels import allowed_edges
 from prune.pathways import Reach, dense_reach
+from prune.plan.cost import dense_cost
 from prune.runtime.enforce import MaskEnforcer
 from prune.runtime.replay import Replay
 from prune.samples import Sample
 from prune.segments import Role
 
 
-def random_edges(
+def random_edges(target: Target, seed: int = 0) -> Baseline:
+    """As many edges as the plan keeps, drawn one by one.
+
+    Some edge into every state survives, so nothing dies and the cost is that of the edges alone.
+    """
+    dense = dense_cost(target.plan.num_layers, target.prompt, target.geometry)
+    return Baseline(
+        "random edges",
+        "arXiv 2510.13251, table 3",
+        f"seed {seed}",
+        target.cost.edges,
+        dense.flops - (dense.edges - target.cost.edges) * target.geometry.edge_flops,
+        partial(random_logits, reach=target.plan.reach, seed=seed),
+    )
+
+
+def random_masks(
     replay: Replay, samples: Sequence[Sample], reach: Reach, seed: int
 ) -> MaskEnforcer:
     """Masks that keep as many edges of every prompt as `reach` does, spread evenly over layers.
@@ -59,5 +78,5 @@ def random_edges(
 
 
 def random_logits(batch: Prepared, reach: Reach, seed: int) -> torch.Tensor:
-    """Next-token logits `[B, V]` of a batch under `random_edges`."""
-    return batch.replay.last_logits(random_edges(batch.replay, batch.samples, reach, seed))
+    """Next-token logits `[B, V]` of a batch under `random_masks`."""
+    return batch.replay.last_logits(random_masks(batch.replay, batch.samples, reach, seed))
