@@ -8,7 +8,7 @@ from typing import Any
 from prune.lens.portrait import Portrait, View, word_cells
 from prune.lens.summary import answer_probabilities, exit_layers, word_counts
 from prune.lens.survey import Survey
-from prune.lens.tables import counts, write_csv, write_tables
+from prune.lens.tables import counts, write_tables
 from prune.lens.video import frequencies, layer_bins
 from prune.lens.vocabulary import Vocabulary
 from prune.report.figures.answer_layers import answer_figure
@@ -17,6 +17,7 @@ from prune.report.figures.exits import exits_figure
 from prune.report.figures.overlay import overlay_figure
 from prune.report.figures.style import save_both
 from prune.report.figures.words import words_figure
+from prune.tables import write_csv
 
 TITLES = {"normed": "Final norm after every layer", "raw": "No norm before the last layer"}
 

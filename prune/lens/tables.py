@@ -1,15 +1,14 @@
 """A survey as CSV and JSON. Every column is described in `COLUMNS`; layers are 1-based."""
 
-import csv
-import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from prune.files import write_atomically
 from prune.lens.summary import Record, WordCounts, mean_curves
 from prune.lens.survey import READINGS, Survey
+from prune.tables import write_csv
 
 COLUMNS = {
     "id": "the sample",
@@ -37,16 +36,6 @@ COLUMNS = {
     "dense": "attention weight of the query on the cell in the dense model",
     "knockout": "the same with the pathway's edges removed",
 }
-
-
-def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write a table whose columns are among `COLUMNS`."""
-    assert set(columns) <= COLUMNS.keys()
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    write_atomically(path, text.getvalue())
 
 
 def write_tables(out: Path, seen: Survey, which: str, words: WordCounts) -> None:

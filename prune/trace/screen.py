@@ -1,0 +1,195 @@
+"""A gradient screen: what every knockout would do to an answer, to first order.
+
+Attribution patching (2403.00745) with its fix for saturated softmaxes: what attention would return
+without a pathway's edges is computed exactly, renormalised; only what follows it is linear. So a
+few gradients price the removal of each pathway in every layer and KV head, where exact knockouts
+need a run for each.
+
+Two saturations remain, and both are taken out. The probability of a sure answer is flat, so the
+gradient is that of the margin m = logit(answer) - logsumexp(the others), of which log p is an exact
+function. And what follows is not linear, so gradients are averaged over the way on which the edges
+fade in all layers at once (integrated gradients, 2403.17806), at the points `FADED`.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from prune.errors import NumericError
+from prune.kernels import segment_attention
+from prune.pathways import Pathway
+from prune.runtime.replay import Replay
+from prune.trace.incremental import first_changed
+from prune.trace.knockout import knockout_tables
+
+FADED = (0.0, 0.5)
+"""Shares of a pathway's edges that are gone where gradients are taken; 0 is the dense model.
+
+A window of layers is a part of the whole way: points of its second half, where the pathway is
+nearly gone everywhere, make the screen worse (`benchmarks/screen.py`).
+"""
+
+
+@dataclass(frozen=True)
+class Screened:
+    """One prompt, screened.
+
+    Attributes:
+        margin: of the answer, in nats.
+        change: of the margin when a pathway is removed, to first order, float64 `[P, L, Hkv]`.
+    """
+
+    margin: float
+    change: Tensor
+
+    def log_probability(self, windows: Sequence[Sequence[int]]) -> Tensor:
+        """Change of the answer's log-probability, in nats, float64 `[P, W]`, in all heads."""
+        change = torch.stack([self.change[:, list(w)].sum((1, 2)) for w in windows], 1)
+        return self._change(change)
+
+    def by_head(self) -> Tensor:
+        """The same for a single layer and KV head, float64 `[P, L, Hkv]`."""
+        return self._change(self.change)
+
+    def _change(self, change: Tensor) -> Tensor:
+        margin = torch.tensor(self.margin, dtype=torch.double)
+        return F.logsigmoid(margin + change) - F.logsigmoid(margin)
+
+
+def screen_prompt(
+    replay: Replay, pathways: Sequence[Pathway], answer: int, faded: Sequence[float] = FADED
+) -> Screened:
+    """Price the removal of every pathway in every layer and KV head.
+
+    One forward and backward pass for the dense model, and one for each pathway and point of `faded`
+    but 0.
+
+    Args:
+        replay: one prompt, inside `prune.attention.seam`.
+        pathways: what is removed.
+        answer: id of the token whose margin is followed.
+        faded: where gradients are taken, each in [0, 1).
+
+    Raises:
+        NumericError: a logit or gradient is NaN or infinite.
+    """
+    tables = torch.from_numpy(knockout_tables(pathways))
+    length = replay.segments.shape[1]
+    effects = []
+    with _frozen(replay.model):
+        dense = _Faded(replay, tables[0])
+        margin, dense_gradients = dense.gradients(answer)
+        for pathway, table in zip(pathways, tables[1:], strict=True):
+            row = first_changed(replay, pathway)
+            if row == length:  # The prompt has no such edge.
+                effects.append(torch.zeros(len(dense.outputs), dense.num_kv_heads))
+                continue
+            runs = [dense_gradients if not share else
+                    _Faded(replay, tables[0], table, share).gradients(answer)[1]
+                    for share in faded]  # fmt: skip
+            by_layer = zip(*runs, strict=True)
+            effects.append(
+                torch.stack([
+                    dense.effect(layer, table, row, torch.stack(gradients).mean(0))
+                    for layer, gradients in enumerate(by_layer)
+                ])
+            )  # fmt: skip
+    change = torch.stack(effects).double()
+    if not torch.isfinite(change).all():
+        raise NumericError("the model's gradients are NaN or infinite")
+    return Screened(margin, change)
+
+
+@contextmanager
+def _frozen(model: Any) -> Iterator[None]:
+    """No gradients for weights, which would double the memory of a run."""
+    trained = [weight for weight in model.parameters() if weight.requires_grad]
+    for weight in trained:
+        weight.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for weight in trained:
+            weight.requires_grad_(True)
+
+
+@dataclass
+class _Faded:
+    """A run in which a share of a pathway is gone in every layer; an enforcer that remembers.
+
+    Attributes:
+        dense: one layer's reach with all edges, `[1, R, R]`.
+        without: the same without the pathway; `None` in the dense run.
+        share: how much of the pathway's effect on attention is applied.
+        inputs: q `[1, Hq, S, D]`, k, v `[1, Hkv, S, D]` and scale of every layer.
+        outputs: attention `[1, Hq, S, D]` of every layer.
+    """
+
+    replay: Replay
+    dense: Tensor
+    without: Tensor | None = None
+    share: float = 0.0
+    inputs: list[tuple[Tensor, Tensor, Tensor, float]] = field(default_factory=list)
+    outputs: list[Tensor] = field(default_factory=list)
+
+    @property
+    def num_kv_heads(self) -> int:
+        """Hkv."""
+        return self.inputs[0][1].shape[1]
+
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+        """See `prune.attention.Enforcer`."""
+        out = self._attention(query, key, value, scale, self.dense)
+        if self.without is not None:
+            out = out.lerp(self._attention(query, key, value, scale, self.without), self.share)
+        if layer == 0:  # Nothing before it needs a gradient.
+            out = out.detach().requires_grad_()
+        self.inputs.append((query.detach(), key.detach(), value.detach(), scale))
+        self.outputs.append(out)
+        return out
+
+    def _attention(
+        self, query: Tensor, key: Tensor, value: Tensor, scale: float, table: Tensor
+    ) -> Tensor:
+        segments = self.replay.segments
+        layout = segments.role.to(query.device), segments.frame.to(query.device)
+        return segment_attention(query, key, value, *layout, table, scale)
+
+    @torch.enable_grad()
+    def gradients(self, answer: int) -> tuple[float, list[Tensor]]:
+        """The answer's margin, and its gradient for every layer's output, `[1, Hq, S, D]`.
+
+        Raises:
+            NumericError: a logit is NaN or infinite.
+        """
+        kwargs = {**self.replay.kwargs, "use_cache": False, "past_key_values": None}
+        hidden = self.replay.text_model(**kwargs, prune=self).last_hidden_state[:, -1]
+        logits = self.replay.model.get_output_embeddings()(hidden)[0].float()
+        if not torch.isfinite(logits).all():
+            raise NumericError("the model's logits are NaN or infinite")
+        others = torch.cat([logits[:answer], logits[answer + 1 :]])
+        margin = logits[answer] - others.logsumexp(0)
+        gradients = torch.autograd.grad(margin, self.outputs)
+        self.outputs = [out.detach() for out in self.outputs]
+        return float(margin.detach()), list(gradients)
+
+    @torch.no_grad()
+    def effect(self, layer: int, table: Tensor, row: int, gradient: Tensor) -> Tensor:
+        """What removing edges in a layer does to the margin, by KV head, float32 `[Hkv]`.
+
+        Args:
+            layer: 0-based.
+            table: reach without the edges, `[1, R, R]`.
+            row: the first that loses one.
+            gradient: of the margin for the layer's output, `[1, Hq, S, D]`.
+        """
+        query, key, value, scale = self.inputs[layer]
+        without = self._attention(query[:, :, row:], key, value, scale, table)
+        change = (without - self.outputs[layer][:, :, row:]).float()
+        by_head = (gradient[:, :, row:].float() * change).sum((0, 2, 3))
+        return by_head.unflatten(0, (self.num_kv_heads, -1)).sum(1).cpu()
