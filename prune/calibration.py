@@ -47,7 +47,7 @@ class Calibration:
     @property
     def score(self) -> Score:
         """The dense model's."""
-        return _score(self._unchanged, range(len(self.batches)))
+        return _score(self._unchanged, self._unchanged, range(len(self.batches)))
 
     def problem(self) -> Problem:
         """What a search has to solve."""
@@ -68,7 +68,7 @@ class Calibration:
             answers = self._answers(index, reach)
             seen[index] = _seen(answers, self.dense[index])
             fall[index] = (self._unchanged[index] - seen[index])[:, 1].mean()
-            score = _score(seen, self._order[:count])
+            score = _score(seen, self._unchanged, self._order[:count])
             if hopeless(score):
                 break
         self._order.sort(key=lambda index: -fall[index])
@@ -109,6 +109,9 @@ def _seen(answers: Sequence[Answer], dense: Sequence[Answer]) -> Seen:
     return np.array(rows, np.float64)
 
 
-def _score(seen: Sequence[Seen], run: Sequence[int]) -> Score:
-    accuracy, expected, kl = np.concatenate(list(seen)).mean(0).tolist()
-    return Score(100 * accuracy, 100 * expected, kl, sum(len(seen[index]) for index in run))
+def _score(seen: Sequence[Seen], unchanged: Sequence[Seen], run: Sequence[int]) -> Score:
+    now, before = np.concatenate(list(seen)), np.concatenate(list(unchanged))
+    accuracy, expected, kl = now.mean(0).tolist()
+    spread = float((now - before)[:, 1].std())
+    count = sum(len(seen[index]) for index in run)
+    return Score(100 * accuracy, 100 * expected, kl, count, 100 * spread)

@@ -13,7 +13,8 @@ from prune.edges import EdgeHistogram
 from prune.evaluate.answers import Answer
 from prune.evaluate.stats import proportion
 from prune.pathways import SAME_FRAME, Reach
-from prune.plan.liveness import State, states
+from prune.plan.liveness import State, leaks, states
+from prune.plan.outlook import TOKENS_PER_FRAME, outlook, video_prompt
 from prune.plan.search import Found
 from prune.report.figures.plan import MAP_ROWS
 from prune.result import LatencyRow, Result, by_quantity
@@ -74,6 +75,40 @@ def liveness_lines(reach: Reach) -> list[str]:
     return lines
 
 
+def leak_lines(reach: Reach, most: int = 5) -> list[str]:
+    """The ways from video to the answer that can start latest, layers counted from 1."""
+    ways = sorted(leaks(reach), key=lambda leak: (-leak.layers[0][-1], leak.roles))
+    if not ways:
+        return ["no way from the video to the answer is open"]
+    lines = [f"video still reaches the answer from layer {ways[0].layers[0][-1] + 1}, by"]
+    for leak in ways[:most]:
+        hops = zip(leak.roles[1:], leak.layers, strict=True)
+        path = " → ".join(
+            f"{role.name.lower()} ({layers[0] + 1}-{layers[-1] + 1})" for role, layers in hops
+        )
+        lines.append(f"  video → {path}")
+    return lines + ([f"  and {len(ways) - most} more ways"] if len(ways) > most else [])
+
+
+def outlook_table(reach: Reach, frames: Sequence[int] = (8, 64)) -> Table:
+    """What a plan saves on prompts of the paper's shape."""
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    columns = (
+        f"kept, frames x {TOKENS_PER_FRAME} tokens",
+        "edges",
+        "states",
+        "KV",
+        "KV, multi turn",
+    )
+    for column in columns:
+        table.add_column(column, justify="left" if column == columns[0] else "right")
+    for count in frames:
+        found = outlook(reach, video_prompt(count))
+        shares = (found.edges, found.computed, found.kv, found.kv_multi_turn)
+        table.add_row(f"{count} frames", *(f"{100 * share:.0f}%" for share in shares))
+    return table
+
+
 def found_table(found: Found) -> Table:
     """What a searched plan saves, and what it lost on the calibration samples."""
     cost, dense = found.cost, found.dense_cost
@@ -118,6 +153,23 @@ def result_table(result: Result) -> Table:
             f"{what} (measured)", f"{pair['dense'].median:.2f} ms",
             f"{pair['pruned'].median:.2f} ms", "",
         )  # fmt: skip
+    return table
+
+
+def baseline_table(result: Result) -> Table:
+    """What the plan's cost buys otherwise, on the same held-out samples."""
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for column in ("at the plan's cost", "FLOPs", "accuracy", "plan is better by", "p"):
+        table.add_column(column, justify="left" if column.startswith("at") else "right")
+    for row in result.baselines:
+        by = row.difference
+        table.add_row(
+            row.name,
+            f"{100 * row.flops:.0f}%",
+            f"{sum(row.accuracies) / len(row.accuracies):.1f}",
+            f"{by.value:+.1f} \\[{by.low:+.1f}, {by.high:+.1f}]",
+            f"{row.p_value:.2g}",
+        )
     return table
 
 

@@ -26,12 +26,14 @@ class Score:
         kl: mean Kullback-Leibler divergence of the answers over the options from the dense
             model's, in nats.
         samples: how many were run; those that a hopeless plan was spared count as unchanged.
+        spread: standard deviation over samples of what each loses in `expected`, in points.
     """
 
     accuracy: float
     expected: float
     kl: float
     samples: int
+    spread: float = 0.0
 
     def lost(self, dense: "Score") -> float:
         """Points below the dense model, by the measure that lost more."""

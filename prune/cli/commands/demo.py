@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from prune.cli.app import app, command_line
-from prune.console import out, progress, result_table
+from prune.console import baseline_table, out, progress, result_table
 
 
 @app.command()
@@ -19,6 +19,7 @@ def demo(
 
     result, exported = run_demo(folder, seed, progress, command_line())
     out.print(result_table(result))
+    out.print(baseline_table(result))
     out.print(f"\nPruned model  {exported}\nReport        {exported / 'report.html'}")
 
 

@@ -7,7 +7,7 @@ import typer
 
 from prune.cli.app import Model, app, command_line, report_failed
 from prune.cli.budget import Density, KvBytes, MaxDrop, MaxKl, PrefillSpeedup, budget_of
-from prune.console import out, progress, result_table
+from prune.console import baseline_table, out, progress, result_table
 from prune.errors import UsageError
 
 
@@ -77,5 +77,6 @@ def export(
         argv=command_line(),
     )
     out.print(result_table(result))
+    out.print(baseline_table(result))
     out.print(f"\nPruned model  {target}\nReport        {target / 'report.html'}")
     report_failed(result.failed)

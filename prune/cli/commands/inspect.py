@@ -7,7 +7,7 @@ import typer
 
 from prune import __version__
 from prune.cli.app import app
-from prune.console import liveness_lines, out, plan_grid
+from prune.console import leak_lines, liveness_lines, out, outlook_table, plan_grid
 
 
 @app.command()
@@ -33,13 +33,14 @@ def inspect(
         typer.Argument(help="A plan file, a preset's name, an exported folder or a run folder."),
     ],
 ) -> None:
-    """Draw a plan as a grid of layers and pathways, and say what it leaves alive."""
+    """Draw a plan as a grid; say what dies, what leaks, and what it saves on long prompts."""
     from prune.stages import plan_of
 
     shown = plan_of(what)
     out.print(f"[bold]{shown.name}[/bold]  for {shown.model.name}, {shown.num_layers} layers")
     out.print(plan_grid(shown.reach))
-    out.print("\n".join(liveness_lines(shown.reach)))
+    out.print("\n".join([*liveness_lines(shown.reach), *leak_lines(shown.reach)]))
+    out.print(outlook_table(shown.reach))
     out.print(f"sha256 {shown.sha256}")
 
 
