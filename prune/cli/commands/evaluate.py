@@ -1,5 +1,6 @@
 """`prune eval` and `prune bench`: accuracy and latency."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,17 +10,31 @@ from prune.console import accuracy_table, latency_table, out, progress
 from prune.errors import UsageError
 
 
-@app.command("eval")
+@app.command("eval", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def evaluate(
+    context: typer.Context,
     model: Model,
-    data: Data,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="JSONL to answer; without it, [bold]--tasks[/bold] are lm-eval's."),
+    ] = None,
     tasks: Annotated[
-        str | None, typer.Option(help="Only these tasks of the data, separated by commas.")
+        str | None,
+        typer.Option(help="Only these tasks of the data; or lm-eval's, such as tiny or tvbench."),
     ] = None,
     frames: Frames = 8,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first N samples.")] = None,
 ) -> None:
-    """Answer a data set's questions; an exported folder answers under its plan."""
+    """Answer questions; an exported folder answers under its plan.
+
+    Without --data every flag of lm-eval is understood and passed on, for example
+    prune eval DIR --tasks tvbench --metadata '{"data": "/data/TVBench"}' --output_path results.
+    """
+    if data is None:
+        _harness(model, tasks, frames, limit, context.args)
+        return
+    if context.args:
+        raise UsageError(f"no such option with --data: {context.args[0]}")
     from prune.samples import load_samples
     from prune.stages import evaluate_model
 
@@ -33,6 +48,30 @@ def evaluate(
     answers, failed = evaluate_model(model, samples[:limit], frames, progress)
     out.print(accuracy_table(answers))
     report_failed(failed)
+
+
+def _harness(
+    model: str, tasks: str | None, frames: int, limit: int | None, flags: list[str]
+) -> None:
+    """Run lm-eval's own command line with our model and tasks."""
+    if tasks is None:
+        raise UsageError("give --data FILE, or --tasks of lm-eval such as tiny or tvbench")
+    try:
+        from lm_eval.__main__ import cli_evaluate
+    except ImportError:
+        raise UsageError(
+            "--tasks without --data needs lm-eval: pip install 'prune[eval]'"
+        ) from None
+    import sys
+
+    from prune.harness import TASKS
+
+    sys.argv = ["lm-eval", "run", "--model", "prune", "--tasks", tasks]
+    sys.argv += ["--include_path", str(TASKS), "--device", "auto"]
+    sys.argv += ["--model_args", f"pretrained={model}", f"num_frames={frames}"]
+    sys.argv += [] if limit is None else ["--limit", str(limit)]
+    sys.argv += flags
+    cli_evaluate()
 
 
 @app.command()

@@ -1,0 +1,187 @@
+"""lm-eval's numbers are ours: pruned, dense, by likelihood, by generation and from the command."""
+
+import json
+import os
+import subprocess
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from lm_eval import simple_evaluate
+from lm_eval.api.registry import get_model
+from lm_eval.tasks import TaskManager
+
+from prune.errors import BadInputError, RefusedError, UsageError
+from prune.evaluate.answers import Answer
+from prune.export import export
+from prune.harness import TASKS, PruneLM
+from prune.harness.tasks.documents import clip, load, text
+from prune.models import Opened
+from prune.runtime.apply import apply
+from prune.runtime.replay import read
+from prune.samples import Sample
+from prune.stages import evaluate_model
+from prune.tiny.benchmark import write_benchmark
+from tests.unit.test_apply import mixed_plan
+from tests.unit.test_export import small_result
+
+BIN = Path(sys.executable).parent
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_benchmark(tmp_path_factory.mktemp("data"), "test", 2, 3)
+
+
+@pytest.fixture(scope="module")
+def pruned(tiny: Opened, samples: list[Sample], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    plan = mixed_plan(tiny)
+    out = tmp_path_factory.mktemp("export") / "pruned"
+    return export(tiny, plan, small_result(tiny, plan, samples), out)
+
+
+@pytest.fixture(scope="module")
+def lm(pruned: Path) -> PruneLM:
+    return PruneLM(str(pruned), batch_size=3)
+
+
+def ours(model: str, data: Path) -> list[Answer]:
+    from contextlib import nullcontext
+
+    from prune.samples import load_samples
+
+    answers, failed = evaluate_model(
+        model, load_samples(data), 8, lambda title, total: nullcontext(lambda n: None)
+    )
+    assert not failed
+    return answers
+
+
+def evaluate(model: Any, data: Path, *tasks: str, **more: Any) -> dict[str, Any]:
+    manager = TaskManager(
+        include_path=str(TASKS), include_defaults=False, metadata={"data": str(data)}
+    )
+    return simple_evaluate(
+        model, tasks=list(tasks), task_manager=manager, bootstrap_iters=0, **more
+    )
+
+
+def test_it_is_registered() -> None:
+    assert get_model("prune") is PruneLM
+    (entry,) = [e for e in entry_points(group="lm_eval.models") if e.name == "prune"]
+    assert entry.load().PruneLM is PruneLM
+
+
+def test_likelihoods_are_the_answers_of_prune_eval(lm: PruneLM, pruned: Path, data: Path) -> None:
+    answers = ours(str(pruned), data)
+    found = evaluate(lm, data, "tiny")
+    whole = found["results"]["tiny"]
+    assert whole["acc,none"] == np.mean([a.correct for a in answers])
+    assert whole["exact_match,none"] == np.mean([a.free_correct for a in answers])
+    by_id = {a.id: a for a in answers}
+    logged = [row for rows in found["samples"].values() for row in rows]
+    assert {row["doc"]["id"] for row in logged} == set(by_id)
+    for row in logged:
+        scores = torch.tensor([response[0][0] for response in row["resps"]])
+        assert torch.allclose(
+            scores.softmax(0), torch.tensor(by_id[row["doc"]["id"]].p_options), atol=1e-4
+        )
+
+
+def test_generation_says_the_most_likely_letter(lm: PruneLM, pruned: Path, data: Path) -> None:
+    found = evaluate(lm, data, "tiny_generate")["results"]["tiny_generate"]
+    free = np.mean([a.free_correct for a in ours(str(pruned), data)])
+    assert found["exact_match,letter"] == free
+
+
+def requests(data: Path, *continuations: str) -> list[Any]:
+    documents = load("tiny", data=str(data))["test"]
+    return [
+        SimpleNamespace(args=(text(document), continuation, {"visual": clip(document)}))
+        for document in [documents[0], documents[1]]
+        for continuation in continuations
+    ]
+
+
+@torch.no_grad()
+def test_long_continuations_are_scored_token_by_token(
+    lm: PruneLM, tiny: Opened, data: Path
+) -> None:
+    from prune.samples import load_samples
+
+    asked = requests(data, "A", "A) red", "B")
+    found = lm.loglikelihood(asked)
+    model, processor = tiny.model, tiny.processor
+    with apply(model, mixed_plan(tiny), processor=processor, skip="none"):
+        for (score, greedy), request, sample in zip(
+            found, asked, np.repeat(load_samples(data)[:2], 3), strict=True
+        ):
+            ids = lm._continuation(*request.args[:2])
+            inputs = read(processor, [sample], 8)
+            total, likely, cache = 0.0, True, None
+            for token in ids:
+                out = model(**inputs, past_key_values=cache, use_cache=True)
+                scores = torch.log_softmax(out.logits[0, -1], -1)
+                total, likely = (
+                    total + float(scores[token]),
+                    likely and int(scores.argmax()) == token,
+                )
+                cache = out.past_key_values
+                inputs = {
+                    "input_ids": torch.tensor([[token]]),
+                    "attention_mask": torch.ones(1, cache.get_seq_length() + 1, dtype=torch.long),
+                }
+            assert score == pytest.approx(total, abs=1e-4)
+            assert greedy == likely
+
+
+def test_the_batch_size_changes_nothing(lm: PruneLM, pruned: Path, data: Path) -> None:
+    asked = requests(data, "A", "B")
+    alone = PruneLM(str(pruned)).loglikelihood(asked)
+    for (a, _), (b, _) in zip(lm.loglikelihood(asked), alone, strict=True):
+        assert a == pytest.approx(b, abs=1e-5)
+
+
+def test_a_cache_of_another_plan_is_refused(pruned: Path, data: Path, tmp_path: Path) -> None:
+    cache = str(tmp_path / "responses")
+    first = evaluate(PruneLM(str(pruned)), data, "tiny", use_cache=cache, limit=1)
+    again = evaluate(PruneLM(str(pruned)), data, "tiny", use_cache=cache, limit=1)
+    assert again["results"]["tiny"]["acc,none"] == first["results"]["tiny"]["acc,none"]
+    for other in (PruneLM(str(pruned), dense=True), PruneLM(str(pruned), num_frames=4)):
+        with pytest.raises(RefusedError, match="another model, plan"):
+            evaluate(other, data, "tiny", use_cache=cache, limit=1)
+
+
+def test_what_cannot_be_done_is_refused(lm: PruneLM, data: Path) -> None:
+    with pytest.raises(RefusedError, match="perplexity"):
+        lm.loglikelihood_rolling([])
+    with pytest.raises(UsageError, match="batch_size"):
+        PruneLM("tiny", batch_size="auto")
+    with pytest.raises(BadInputError, match="--metadata"):
+        load("tvbench")
+    with pytest.raises(BadInputError, match="no question of task 'x'"):
+        load("tiny", "x", data=str(data))
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_the_command_gives_the_same_numbers(
+    pruned: Path, data: Path, tmp_path: Path, processes: int
+) -> None:
+    torchrun = [BIN / "torchrun", "--standalone", "--nproc-per-node", str(processes)]
+    metadata = json.dumps({"data": str(data)})
+    flags = ["--metadata", metadata, "--batch_size", "4", "--output_path", str(tmp_path)]
+    done = subprocess.run(
+        [*(torchrun if processes > 1 else []), BIN / "prune", "eval", pruned, "--tasks", "tiny", *flags],
+        capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    (path,) = tmp_path.rglob("results_*.json")
+    found = json.loads(path.read_text())["results"]["tiny"]
+    answers = ours(str(pruned), data)
+    assert found["acc,none"] == np.mean([a.correct for a in answers])
+    assert found["exact_match,none"] == np.mean([a.free_correct for a in answers])
