@@ -9,6 +9,7 @@ form one block, executed as one batched call.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 
@@ -104,16 +105,25 @@ def density(parts: tuple[Part, ...], layout: Layout, num_queries: int) -> float:
 def _blocks(runs: Runs, reach: np.ndarray, first: int) -> tuple[Block, ...]:
     runs = runs.cut(first)
     allowed = runs.allowed(reach)
-    by_shape: dict[tuple, list[Block]] = {}
-    for i, j, causal in groups(allowed, int(np.searchsorted(runs.start, first))):
-        start, end = int(runs.start[i]), int(runs.end[j - 1])
-        # A single row reads itself like any other key.
-        single = causal and end - start == 1
-        causal = causal and not single
-        keys = tuple(Span(a, b - a) for a, b in _intervals(runs, allowed[i, : i + single]))
-        shape = (end - start, causal, *(span.length for span in keys))
-        by_shape.setdefault(shape, []).append(Block(Span(start, end - start), 1, causal, keys))
-    return tuple(block for same in by_shape.values() for block in _progressions(same))
+    found = groups(allowed, int(np.searchsorted(runs.start, first)))
+    if not found:
+        return ()
+    i, j, causal = (np.array(column) for column in zip(*found, strict=True))
+    start, length = runs.start[i], runs.end[j - 1] - runs.start[i]
+    # A single row reads itself like any other key.
+    single = causal & (length == 1)
+    earlier = np.arange(len(allowed)) < (i + single)[:, None]
+    owner, bounds = runs.spans(allowed[i] & earlier)
+    keys: list[list[list[int]]] = [[] for _ in found]
+    for group, span in zip(owner.tolist(), bounds.tolist(), strict=True):
+        keys[group].append(span)
+
+    by_shape: dict[tuple, list[tuple[int, ...]]] = {}
+    columns = start.tolist(), length.tolist(), (causal & ~single).tolist(), keys
+    for row, rows, is_causal, spans in zip(*columns, strict=True):
+        shape = (rows, is_causal, *(end - begin for begin, end in spans))
+        by_shape.setdefault(shape, []).append((row, *(begin for begin, _ in spans)))
+    return tuple(block for shape, at in by_shape.items() for block in _progressions(shape, at))
 
 
 def groups(allowed: np.ndarray, first_run: int) -> list[tuple[int, int, bool]]:
@@ -128,65 +138,47 @@ def groups(allowed: np.ndarray, first_run: int) -> list[tuple[int, int, bool]]:
         `i` to itself (causal) or none of them.
     """
     num_runs = len(allowed)
-    index = np.arange(num_runs)
     # Three numbers a run decide membership; taking them at once keeps the loop off numpy.
-    differs = np.full(num_runs, num_runs)
     changes = allowed[1:] != allowed[:-1]
-    differs[1:] = np.where(changes.any(axis=1), changes.argmax(axis=1), num_runs)
-    earlier = index[:, None] >= index[None, :]
-    last_unread = np.where(earlier & ~allowed, index, -1).max(axis=1, initial=-1).tolist()
-    last_read = np.where(earlier & allowed, index, -1).max(axis=1, initial=-1).tolist()
-    first_change = differs.tolist()
-    own = allowed.diagonal().tolist()
+    differs = np.where(changes.any(axis=1), changes.argmax(axis=1), num_runs)
+    first_change = [num_runs, *differs.tolist()]
+    reads_itself = allowed.diagonal()
+    exceptions = (allowed != reads_itself[:, None]) & np.tri(num_runs, dtype=bool)
+    last = num_runs - 1 - exceptions[:, ::-1].argmax(axis=1)
+    last_exception = np.where(exceptions.any(axis=1), last, -1).tolist()
+    own = reads_itself.tolist()
 
     found = []
     i = first_run
     while i < num_runs:
-        last_exception = last_unread if own[i] else last_read
         j = i + 1
-        while j < num_runs and first_change[j] >= i and last_exception[j] < i:
+        while j < num_runs and first_change[j] >= i and own[j] == own[i] and last_exception[j] < i:
             j += 1
         found.append((i, j, own[i]))
         i = j
     return found
 
 
-def _intervals(runs: Runs, chosen: np.ndarray) -> list[tuple[int, int]]:
-    """The positions of the chosen runs (bool `[n]`, the first n) as maximal `(start, end)`."""
-    padded = np.concatenate(([False], chosen, [False])).astype(np.int8)
-    edges = np.flatnonzero(np.diff(padded))
-    return [
-        (int(runs.start[a]), int(runs.end[b - 1]))
-        for a, b in zip(edges[::2], edges[1::2], strict=True)
-    ]
+def _progressions(shape: tuple, at: list[tuple[int, ...]]) -> Iterator[Block]:
+    """The groups of one shape as blocks: those that advance by constant steps are joined.
 
-
-def _progressions(groups: list[Block]) -> Iterator[Block]:
-    """Join single groups of one shape whose rows and keys all advance by constant steps."""
+    Args:
+        shape: rows, whether causal, and the length of every key span.
+        at: of every group, where its rows and its key spans start.
+    """
+    rows, causal, *lengths = shape
+    steps = [tuple(b - a for a, b in pairwise(column)) for column in zip(*at, strict=True)]
+    moves = [*zip(*steps, strict=True), None]
     i = 0
-    while i < len(groups):
-        steps = _steps(groups, i)
-        count = 1
-        while steps and i + count < len(groups) and _steps(groups, i + count - 1) == steps:
-            count += 1
-        head = groups[i]
-        if count == 1:
-            yield head
-        else:
-            assert steps is not None
-            rows = Span(head.rows.start, head.rows.length, steps[0])
-            keys = tuple(
-                Span(span.start, span.length, step)
-                for span, step in zip(head.keys, steps[1:], strict=True)
-            )
-            yield Block(rows, count, head.causal, keys)
+    while i < len(at):
+        move, count = moves[i], 1
+        # A view can only slide forwards.
+        if move is not None and min(move) >= 0:
+            while moves[i + count - 1] == move:
+                count += 1
+        spans = [
+            Span(start, length, step if count > 1 else 0)
+            for start, length, step in zip(at[i], (rows, *lengths), move or at[i], strict=True)
+        ]
+        yield Block(spans[0], count, causal, tuple(spans[1:]))
         i += count
-
-
-def _steps(groups: list[Block], i: int) -> tuple[int, ...] | None:
-    if i + 1 >= len(groups):
-        return None
-    here, there = groups[i], groups[i + 1]
-    steps = tuple(b.start - a.start for a, b in zip(here.keys, there.keys, strict=True))
-    # A view can only slide forwards.
-    return None if min(steps, default=0) < 0 else (there.rows.start - here.rows.start, *steps)

@@ -62,12 +62,30 @@ class Runs:
         Returns:
             bool `[N, N]`, query run by key run.
         """
-        distance = np.abs(self.frame[:, None] - self.frame[None, :])
         has_frame = self.frame >= 0
-        distance[~(has_frame[:, None] & has_frame[None, :])] = 0
-        real = self.role >= 0
-        within = distance <= reach[self.role[:, None], self.role[None, :]]
-        return within & real[:, None] & real[None, :]
+        both_have_frames = has_frame[:, None] & has_frame[None, :]
+        distance = np.abs(self.frame[:, None] - self.frame[None, :])
+        # Padding, role -1, takes the last row or column, whose edges do not exist.
+        table = np.full((len(reach) + 1, len(reach) + 1), NONE)
+        table[:-1, :-1] = reach
+        return np.where(both_have_frames, distance, 0) <= table[self.role][:, self.role]
+
+    def spans(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The positions of chosen runs as maximal spans.
+
+        Args:
+            chosen: bool `[K, N]`, K choices.
+
+        Returns:
+            int64 `[M]` and `[M, 2]`: of every span its choice, in order, and its bounds.
+        """
+        width = chosen.shape[1] + 1
+        padded = np.zeros((len(chosen), width + 1), bool)
+        padded[:, 1:-1] = chosen
+        # A row begins and ends unchosen, so its changes are a begin and an end in turn.
+        edges = np.flatnonzero(padded[:, 1:] != padded[:, :-1]).reshape(-1, 2)
+        begin, last = edges[:, 0] % width, edges[:, 1] % width - 1
+        return edges[:, 0] // width, np.stack((self.start[begin], self.end[last]), axis=1)
 
 
 @dataclass(frozen=True, eq=False)

@@ -43,7 +43,7 @@ def sdpa_attention(
 
 def _plain_causal(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
     rows, keys = q.shape[2], k.shape[2]
-    mask = None
+    mask: Tensor | None = None
     if 1 < rows < keys:
         # CUDA's kernels know this mask by name. The CPU's adds it, and would convert a boolean one.
         mask = causal_lower_right(rows, keys)

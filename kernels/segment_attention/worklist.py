@@ -106,12 +106,14 @@ def _tiles(runs: Runs, reach: np.ndarray, first: int, block_q: int, block_n: int
     start, end = runs.start[i], runs.end[j - 1]
 
     index = np.arange(len(runs.start))
-    lower = allowed & (index[None, :] <= index[:, None])
-    # The packs are consecutive, so each reduction covers the runs of one pack.
-    some = np.logical_or.reduceat(lower, i, axis=0)
-    full = np.logical_and.reduceat(lower, i, axis=0) & (index[None, :] < i[:, None])
-    full_owner, full_spans = _spans(full, runs)
-    table_owner, table_spans = _spans(some & ~full & ~single[:, None], runs)
+    lower = allowed & np.tri(len(index), dtype=bool)
+    full, table = lower[i] & (index < i[:, None]), np.zeros((len(packs), len(index)), bool)
+    if not single.all():
+        # The packs are consecutive, so each reduction covers the runs of one pack.
+        full &= np.logical_and.reduceat(lower, i, axis=0)
+        table = np.logical_or.reduceat(lower, i, axis=0) & ~full & ~single[:, None]
+    full_owner, full_spans = runs.spans(full)
+    table_owner, table_spans = runs.spans(table)
     spans = np.concatenate((full_spans, table_spans)).astype(np.int32)
 
     def offsets(owner: np.ndarray) -> np.ndarray:
@@ -155,16 +157,6 @@ def _pack(
                 continue
         packs.append((i, j, True, causal))
     return packs
-
-
-def _spans(chosen: np.ndarray, runs: Runs) -> tuple[np.ndarray, np.ndarray]:
-    """The chosen runs (bool `[packs, runs]`) as maximal spans: their packs and `[M, 2]` bounds."""
-    padded = np.zeros((chosen.shape[0], chosen.shape[1] + 2), np.int8)
-    padded[:, 1:-1] = chosen
-    edges = np.diff(padded, axis=1)
-    owner, begin = np.nonzero(edges == 1)
-    end = np.nonzero(edges == -1)[1]
-    return owner, np.stack((runs.start[begin], runs.end[end - 1]), axis=1)
 
 
 def _cut(items: np.ndarray, spans: np.ndarray, costs: np.ndarray, block_n: int) -> _Tiles:

@@ -28,7 +28,9 @@ class Mutant:
 
 
 SHARED = (
-    Mutant("a window one frame short", "layout.py", "distance <= reach[", "distance < reach["),
+    Mutant(
+        "a window one frame short", "layout.py", "distance, 0) <= table", "distance, 0) < table"
+    ),
     Mutant(
         "frames only count forwards",
         "layout.py",
@@ -36,14 +38,17 @@ SHARED = (
         "(self.frame[:, None] - self.frame[None, :])",
     ),
     Mutant(
-        "text stands at frame -1", "layout.py", "distance[~(has_frame", "distance[:0][~(has_frame"
+        "text stands at frame -1",
+        "layout.py",
+        "np.where(both_have_frames, distance, 0)",
+        "distance",
     ),
-    Mutant("padding is read", "layout.py", " & real[:, None] & real[None, :]", ""),
+    Mutant("padding is read", "layout.py", "+ 1), NONE)", "+ 1), ALL)"),
     Mutant(
         "reach transposed",
         "layout.py",
-        "reach[self.role[:, None], self.role[None, :]]",
-        "reach[self.role[None, :], self.role[:, None]]",
+        "table[self.role][:, self.role]",
+        "table.T[self.role][:, self.role]",
     ),
     Mutant(
         "the first KV head's reach for all",
