@@ -43,7 +43,7 @@ class Pathway:
 
     Attributes:
         limit: what stays of its reach when it is removed (`SAME_FRAME` for cross-frame edges).
-        joined: pathways that are removed together with it.
+        joined: the pathways that it stands for, if it is several removed together.
     """
 
     name: str
@@ -51,6 +51,11 @@ class Pathway:
     queries: tuple[Role | OptionRole, ...]
     limit: int = NONE
     joined: tuple["Pathway", ...] = ()
+
+    @property
+    def singles(self) -> tuple["Pathway", ...]:
+        """What it removes, one by one."""
+        return self.joined or (self,)
 
     @property
     def title(self) -> str:
@@ -61,9 +66,8 @@ class Pathway:
 
 def join(pathways: Iterable[Pathway]) -> Pathway:
     """One pathway that removes the edges of all."""
-    first, *others = pathways
-    name = " + ".join(p.name for p in (first, *others))
-    return Pathway(name, first.keys, first.queries, first.limit, tuple(others))
+    joined = tuple(pathways)
+    return Pathway(" + ".join(p.name for p in joined), (), (), joined=joined)
 
 
 PUBLISHED = (
@@ -168,7 +172,7 @@ def remove_pathway(reach: Reach, pathway: Pathway, layers: slice | list[int]) ->
     Raises:
         UsageError: it tells options apart by their truth, which no plan knows.
     """
-    for single in (pathway, *pathway.joined):
+    for single in pathway.singles:
         if set(single.keys + single.queries) & set(OptionRole):
             raise UsageError(f"{single.name}: only a trace can tell true from false options")
         limit_edges(reach, layers, single.queries, single.keys, single.limit)

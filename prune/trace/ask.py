@@ -85,8 +85,8 @@ class Prefix:
         options = [_first_new(_ids(processor, f"{self.text} {o}"), prefix) for o in sample.options]
         if len(set(options)) < len(options) or -1 in options:
             raise BadInputError(
-                f"{sample.id}: after this prefix two options begin with the same token, or one "
-                "with none: trace them with --anchor"
+                "after this prefix two options begin with the same token, or one with none: "
+                "trace such questions with --anchor"
             )
         inputs = encode(processor, [sample], [decode(sample, num_frames)], open_text)
         return [Case(replied(model, processor, inputs, prefix), options)]

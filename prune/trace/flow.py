@@ -9,7 +9,7 @@ from prune.errors import UsageError
 from prune.evaluate.stats import bootstrap_band
 from prune.flow import Curve, Flow, Panel
 from prune.pathways import PUBLISHED, TRACED, Pathway
-from prune.trace.metrics import INTERACTION, METRICS, Metric, Values, singles
+from prune.trace.metrics import INTERACTION, METRICS, Metric, Values
 from prune.trace.trace import Trace
 from prune.trace.windows import Style
 
@@ -58,8 +58,8 @@ def flow_of(trace: Trace, metric: str = "change_answer") -> Flow:
 
 def paired(trace: Trace) -> list[Pathway]:
     """Joined pathways whose parts were also cut alone."""
-    names = set(trace.header["pathways"])
-    return [p for p in trace.pathways() if p.joined and names.issuperset(singles(p))]
+    traced = trace.pathways()
+    return [p for p in traced if p.joined and set(p.joined) <= set(traced)]
 
 
 def _described(style: Style, width: int) -> str:
@@ -105,7 +105,8 @@ def _panels(
         )
     others = [pathway for pathway in pathways if pathway != CROSS_FRAME]
     if others:
-        panels.append(Panel("Pathways, all tasks", tuple(_by_pathway(metric, others, cases))))
+        title = "Pairs of pathways, all tasks" if metric is INTERACTION else "Pathways, all tasks"
+        panels.append(Panel(title, tuple(_by_pathway(metric, others, cases))))
     return panels
 
 

@@ -4,6 +4,7 @@ A line is the CRC-32 of the record's JSON, a space, and the JSON. It is written 
 flushed to disk; a line that a kill left unfinished is cut off when the journal is opened again.
 """
 
+import errno
 import json
 import os
 import zlib
@@ -89,8 +90,11 @@ class Journal:
 
     def append(self, record: dict[str, Any]) -> None:
         """Add a record; it is on the disk when this returns."""
+        line = _line(record)
         try:
-            self._file.write(_line(record))
+            # A disk that fills up takes a part of the line and reports no error.
+            if self._file.write(line) < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             os.fsync(self._file.fileno())
         except OSError as error:
             raise ResourceError(

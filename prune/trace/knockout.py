@@ -60,7 +60,7 @@ def knockout_tables(pathways: Sequence[Pathway]) -> Reach:
     size = NUM_ROLES + len(OptionRole)
     tables = np.full((1 + len(pathways), 1, size, size), ALL, np.int32)
     for table, pathway in zip(tables[1:, 0], pathways, strict=True):
-        for single in (pathway, *pathway.joined):
+        for single in pathway.singles:
             block = np.ix_(_finer(single.queries), _finer(single.keys))
             table[block] = np.minimum(table[block], single.limit)
     return tables

@@ -49,13 +49,8 @@ def _interaction(case: dict[str, Any], pathway: Pathway) -> Values:
     Negative where one makes up for the loss of another (self-repair), positive where they carry
     the same.
     """
-    alone = [case["knockouts"][name]["dlogp_answer"] for name in singles(pathway)]
+    alone = [case["knockouts"][single.name]["dlogp_answer"] for single in pathway.joined]
     return _read("dlogp_answer")(case, pathway) - np.sum(alone, axis=0)
-
-
-def singles(pathway: Pathway) -> list[str]:
-    """Names of the pathways that a joined one removes together."""
-    return pathway.name.split(" + ")
 
 
 METRICS = {

@@ -7,7 +7,7 @@ from prune.models import Opened
 from prune.pathways import TRACED, Pathway
 from prune.progress import Progress
 from prune.samples import load_samples
-from prune.trace.ask import Asking
+from prune.trace.ask import Asking, OwnReply
 from prune.trace.knockout import Knockouts
 from prune.trace.sample import CHOICE
 from prune.trace.shares import process
@@ -41,7 +41,8 @@ def trace_model(
         limit: number of samples, all if None.
         window: layers that are cut together, `default_window` if None.
         num_frames: of every clip.
-        which: `correct`, `wrong` or `all` answers are traced.
+        which: `correct`, `wrong` or `all` answers are traced; replies of the model's own are
+            neither right nor wrong, and always traced.
         exact_reference: each knockout from the start, the slow way.
         pathways: what is cut.
         style: in which layers.
@@ -51,6 +52,7 @@ def trace_model(
     Raises:
         RefusedError: `run` holds a trace of something else.
     """
+    which = "all" if isinstance(asking, OwnReply) else which
     samples = load_samples(data)[:limit]
     layers = opened.id.num_layers
     heads = tuple(range(opened.id.num_kv_heads)) if per_head else (None,)

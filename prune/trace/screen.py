@@ -7,8 +7,8 @@ need a run for each.
 
 Two saturations remain, and both are taken out. The probability of a sure answer is flat, so the
 gradient is that of the margin m = logit(answer) - logsumexp(the others), of which log p is an exact
-function. And what follows is not linear, so gradients are averaged over the way on which the edges
-fade in all layers at once (integrated gradients, 2403.17806), at the points `FADED`.
+function. And what follows is not linear, so gradients are averaged over points of the way on which
+the edges fade in all layers at once (integrated gradients, 2403.17806).
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,11 +27,11 @@ from prune.runtime.replay import Replay
 from prune.trace.incremental import first_changed
 from prune.trace.knockout import knockout_tables
 
-FADED = (0.0, 0.5)
+FADED = (0.25,)
 """Shares of a pathway's edges that are gone where gradients are taken; 0 is the dense model.
 
-A window of layers is a part of the whole way: points of its second half, where the pathway is
-nearly gone everywhere, make the screen worse (`benchmarks/screen.py`).
+A window of layers is a small part of the way to a pathway that is gone everywhere, so the points
+that matter lie near its start: `python benchmarks/screen.py --faded 0 0.25 0.5` compares them.
 """
 
 

@@ -73,6 +73,14 @@ class Screening:
         """Which candidates were run exactly, bool `[C]`."""
         return ~np.isnan(self.exact[:, 0])
 
+    def grid(self) -> Floats:
+        """Predicted strength of every pathway around every layer, `[P, L]`."""
+        names = self.header["pathways"]
+        grid = np.zeros((len(names), self.heads.shape[1]))
+        for candidate, (_, strength) in zip(self.candidates, self.predicted, strict=True):
+            grid[names.index(candidate.pathway), candidate.layer] = strength
+        return grid
+
     def correlation(self) -> dict[str, float | None]:
         """Spearman's rank correlation with exact knockout, over the verified candidates."""
         rank = {}

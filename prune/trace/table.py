@@ -45,7 +45,7 @@ def write_table(trace: Trace, folder: Path) -> None:
         "counts": trace.counts(),
         "failed": trace.failed,
         "windows": [[layer + 1 for layer in window] for window in trace.windows()],
-        "open_ways": [str(way) for way in open_ways(trace.pathways(), trace.model.num_layers)],
+        "open_ways": open_ways(trace.pathways(), trace.model.num_layers),
         "curves": curves,
     }
     write_atomically(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import shutil
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 import prune
-from prune.errors import BadInputError, NumericError, RefusedError, UsageError
+from prune.errors import BadInputError, NumericError, RefusedError, ResourceError, UsageError
 from prune.models import Opened
 from prune.pathways import PATHWAYS, PUBLISHED, SEALED, find_pathway, knockout
 from prune.plan.plan import Plan
@@ -118,6 +119,36 @@ def test_another_setting_is_refused_and_named(
     with pytest.raises(RefusedError, match="data_sha256, samples"):
         _trace(tiny, samples[:2], clips, tmp_path)
     assert _bytes(tmp_path) == before
+    header = tmp_path / "trace" / "header.json"
+    for field, other in (("dtype", "bfloat16"), ("schema_version", 1), ("model", {"name": "b"})):
+        header.write_text(json.dumps({**json.loads(before["header.json"]), field: other}))
+        with pytest.raises(RefusedError, match=f"another trace: {field} differ"):
+            _trace(tiny, samples[:1], clips, tmp_path)
+
+
+def test_a_full_disk_loses_no_finished_sample(tmp_path: Path) -> None:
+    records = [{"id": str(number), "text": "x" * 300} for number in range(4)]
+    with Journal(tmp_path / "whole", {"a": 1}) as journal:
+        for record in records:
+            journal.append(record)
+    whole = (tmp_path / "whole" / "journal.jsonl").read_bytes()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(whole) // 2 + 50, before[1]))
+    try:
+        with Journal(tmp_path / "full", {"a": 1}) as journal:
+            with pytest.raises(ResourceError, match="finished samples are kept"):
+                for record in records:
+                    journal.append(record)
+            assert journal.records == records[:2]
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    torn = (tmp_path / "full" / "journal.jsonl").read_bytes()
+    assert len(torn) > len(whole) // 2, "the third line is there in part"
+    with Journal(tmp_path / "full", {"a": 1}) as journal:
+        assert journal.records == records[:2]
+        for record in records[2:]:
+            journal.append(record)
+    assert (tmp_path / "full" / "journal.jsonl").read_bytes() == whole
 
 
 def test_a_flipped_byte_is_found(tmp_path: Path) -> None:

@@ -79,6 +79,7 @@ def trace(
     from prune.report.figures.flow import write_flow
     from prune.trace.ask import ask
     from prune.trace.flow import flow_of, paired
+    from prune.trace.leaks import open_ways
     from prune.trace.run import trace_model
     from prune.trace.sets import choose
     from prune.trace.shares import process
@@ -118,6 +119,9 @@ def trace(
     )
     if len(found.windows()) == 1:
         out.print(_once(flow_of(found, "accuracy" if "true" in found.traced[0] else "kl")))
+    around = open_ways(found.pathways(), found.model.num_layers)
+    if around and around[0] != "video → last":
+        out.print(f"Leaks   {len(around)} ways around these pathways, such as {around[0]}")
     out.print(f"Figure  {run / 'flow.png'}\nTable   {run / 'flow.csv'}")
     report_failed(found.failed)
 
@@ -125,10 +129,10 @@ def trace(
 def _once(flow: Flow) -> Table:
     """What each task loses by a single knockout (2510.13251, table 2)."""
     table = Table(title=flow.quantity, title_justify="left", box=None, padding=(0, 2, 0, 0))
-    table.add_column(f"cut in: {flow.sweep}")
-    for curve in flow.panels[0].curves:
-        table.add_column(f"{curve.label} (n={curve.n})", justify="right")
+    for column in (f"cut in {flow.sweep}", "task", "n", "mean", "95%"):
+        table.add_column(column, justify="left" if column != "n" else "right")
     for panel in flow.panels:
-        cells = [f"{c.mean[0]:+.1f} \\[{c.low[0]:+.1f}, {c.high[0]:+.1f}]" for c in panel.curves]
-        table.add_row(panel.title, *cells)
+        for c in panel.curves:
+            mean, low, high = (f"{part[0]:+.1f}" for part in (c.mean, c.low, c.high))
+            table.add_row(panel.title, c.label, str(c.n), mean, f"\\[{low}, {high}]")
     return table

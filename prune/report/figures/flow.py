@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from textwrap import fill
 from typing import Literal
 
 import numpy as np
@@ -12,7 +13,7 @@ from matplotlib.lines import Line2D
 from prune.flow import Curve, Flow
 from prune.report.figures.heads import heads_figure
 from prune.report.figures.once import once_figure
-from prune.report.figures.style import COLORS, INK, MUTED, save_both, style_axes
+from prune.report.figures.style import INK, MUTED, distinct, save_both, style_axes
 
 LINES: tuple[Literal["-", "--", ":", "-."], ...] = ("-", "--", ":", "-.")
 """Of the first, second, ... model."""
@@ -34,7 +35,7 @@ def flow_figure(flows: Mapping[str, Flow]) -> Figure:
     else:
         figure = _curves_figure(flows)
     figure.suptitle(
-        "\n".join(_caption(name, flow) for name, flow in flows.items()),
+        "\n".join(fill(_caption(n, f), int(18 * figure.get_figwidth())) for n, f in flows.items()),
         fontsize=8.5,
         color=MUTED,
         x=0.01,
@@ -67,7 +68,8 @@ def _curves_figure(flows: Mapping[str, Flow]) -> Figure:
     grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
     for axes, panel in zip(grid.flat, first.panels, strict=False):
         style_axes(axes, panel.title)
-        colors = dict(zip((curve.label for curve in panel.curves), COLORS * 9, strict=False))
+        labels = [curve.label for curve in panel.curves]
+        colors = dict(zip(labels, distinct(len(labels)), strict=True))
         for flow, line in zip(flows.values(), LINES, strict=False):
             for other in flow.panels:
                 if other.title == panel.title:
@@ -78,7 +80,8 @@ def _curves_figure(flows: Mapping[str, Flow]) -> Figure:
         layers = np.arange(1, max(len(curve.mean) for curve in panel.curves) + 1)
         axes.set_xticks(layers[:: max(1, len(layers) // 12)])
         key = [Line2D([], [], color=color, label=label) for label, color in colors.items()]
-        axes.legend(handles=key, fontsize=8, frameon=False, ncols=3, loc="upper center",
+        axes.legend(handles=key, fontsize=8, frameon=False, loc="upper center",
+                    ncols=max(1, 75 // max(map(len, labels), default=1) - 1),
                     bbox_to_anchor=(0.5, -0.16))  # fmt: skip
     for axes in list(grid.flat)[len(first.panels) :]:
         axes.set_visible(False)

@@ -8,11 +8,20 @@ import matplotlib
 
 matplotlib.use("Agg")
 
+from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 COLORS = ("#3b6fb6", "#d1495b", "#2a9d74", "#e09f3e", "#7d5ba6", "#6b7280", "#159fb3")
 INK, MUTED, GRID, PALE = "#1f2933", "#7b8794", "#e4e7eb", "#cbd2d9"
+
+
+def distinct(count: int) -> tuple[str, ...]:
+    """Colours that tell `count` curves of one panel apart."""
+    if count <= len(COLORS):
+        return COLORS[:count]
+    return tuple(to_hex(colormaps["turbo"]((i + 0.5) / count)) for i in range(count))
 
 
 def style_axes(axes: Axes, title: str) -> None:

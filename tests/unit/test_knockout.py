@@ -1,0 +1,153 @@
+"""Which edges a knockout removes: windows, sets of pathways, options, KV heads."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+import prune
+from prune.attention import seam
+from prune.errors import UsageError
+from prune.models import Opened
+from prune.pathways import PATHWAYS, dense_reach, find_pathway, join, knockout, limit_edges
+from prune.plan.plan import Plan
+from prune.runtime.enforce import MaskEnforcer
+from prune.runtime.replay import Replay, capture, read
+from prune.samples import Sample
+from prune.segments import Role, Segments
+from prune.trace.knockout import Knockouts, knockout_tables, plain_logits, tell_options_apart
+from prune.trace.leaks import open_ways
+from prune.trace.sets import SETS, choose
+from prune.trace.windows import Style, style_windows, window_layers
+
+
+@pytest.mark.parametrize(
+    ("style", "third", "count"),
+    [
+        (Style.CENTRE, [1, 2, 3], 5),
+        (Style.INVERSE, [0, 4], 5),
+        (Style.TOP_DOWN, [2, 3, 4], 5),
+        (Style.BOTTOM_UP, [0, 1, 2], 5),
+        (Style.FIRST_HALF, [0, 1], 1),
+        (Style.EVERY, [0, 1, 2, 3, 4], 1),
+    ],
+)
+def test_styles_are_the_papers(style: Style, third: list[int], count: int) -> None:
+    windows = style_windows(style, 3, 5)
+    assert len(windows) == count
+    assert windows[2 if count > 1 else 0] == third
+
+
+def test_sets_are_the_papers() -> None:
+    names = {name: [p.name for p in pathways] for name, pathways in SETS.items()}
+    assert names["paper"] == [
+        "cross_frame", "video->question,options", "video->last", "question,options->last",
+        "last->last",
+    ]  # fmt: skip
+    assert names["options"] == ["question->last", "true_option->last", "false_options->last"]
+    assert names["true-option"][1:] == ["question->true_option", "video->true_option"]
+    assert names["open-ended"] == [
+        "video->question", "video->response", "video->last", "question->last", "response->last",
+    ]  # fmt: skip
+
+
+def test_only_the_sealed_set_leaves_no_way_around() -> None:
+    assert open_ways(SETS["sealed"], 4) == []
+    around = open_ways(SETS["paper"], 4)
+    assert around[:2] == ["video → bridge → last", "video → tail → last"]
+    assert all("bridge" in way or "tail" in way for way in around)
+
+
+def test_choosing_pathways() -> None:
+    chosen = choose(["cross-frame"], ["video->last", "cross_frame"])
+    assert [p.name for p in chosen] == ["cross_frame", "video->last"]
+    pairs = choose(["options"], None, pairs=True)
+    assert [p.name for p in pairs[3:]] == [
+        "question->last + true_option->last",
+        "question->last + false_options->last",
+        "true_option->last + false_options->last",
+    ]
+    assert choose(None, None) == SETS["all"]
+    for wrong, message in (
+        ((["papers"], None), "there are all, cross-frame, paper"),
+        ((["cross-frame"], None, True), "at least two"),
+        ((None, ["video->nothing"]), "is no role"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            choose(*wrong)
+
+
+def test_joined_pathways_go_together() -> None:
+    joined = find_pathway("cross_frame + video->question, options")
+    parts = [PATHWAYS["cross_frame"], find_pathway("video->question,options")]
+    assert joined == join(parts) and joined.name == "cross_frame + video->question,options"
+    assert joined.title == "cross-frame + video → question, options"
+    both, *alone = (knockout_tables([p])[1] for p in (joined, *parts))
+    assert (both == alone[0].clip(max=alone[1])).all()
+    assert (knockout(3, joined, [1]) == knockout(3, parts[0], [1]).clip(
+        max=knockout(3, parts[1], [1]))).all()  # fmt: skip
+
+
+def test_no_plan_can_tell_options_apart() -> None:
+    with pytest.raises(UsageError, match="only a trace can tell"):
+        knockout(3, find_pathway("true_option->last"), [0])
+
+
+def replay_of(tiny: Opened, sample: Sample) -> tuple[Replay, Segments]:
+    """The replay with options told apart, and the layout as it was."""
+    replay = capture(tiny.model, tiny.processor, read(tiny.processor, [sample], 8))
+    told = tell_options_apart(replay.segments, sample.answer)
+    return replace(replay, segments=told), replay.segments
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("task", ["scene_transition", "moving_direction", "object_count"])
+def test_true_and_false_options_are_masked_by_hand(
+    tiny: Opened, samples: list[Sample], task: str
+) -> None:
+    """Two, four and more options; the mask is made from option indices alone."""
+    sample = next(s for s in samples if s.task == task)
+    replay, before = replay_of(tiny, sample)
+    size = before.shape[1]
+    kept = torch.ones(size, size, dtype=torch.bool).tril()
+    true = before.option[0] == sample.answer
+    false = (before.option[0] >= 0) & ~true
+    assert true.any() and false.any()
+    masks = torch.stack([kept, kept.clone(), kept.clone()])
+    masks[1, -1, true] = False
+    masks[2, -1, false] = False
+    choice = torch.tensor([0] * 4 + [1] * 3 + [0] * 5)
+    pathways = [find_pathway("true_option->last"), find_pathway("false_options->last")]
+    with seam(tiny.model):
+        got = plain_logits(replay, Knockouts(pathways, 12, 3))[:, 5, 0]
+        for row, factor in zip(got, (1, 2), strict=True):
+            by_hand = replay.last_logits(MaskEnforcer(masks, choice[:, None] * factor))[0]
+            torch.testing.assert_close(row, by_hand, atol=1e-4, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_all_options_are_the_true_and_the_false_ones(tiny: Opened, samples: list[Sample]) -> None:
+    replay, before = replay_of(tiny, samples[0])
+    assert (replay.segments.role > max(Role)).sum() == before.count(Role.OPTIONS)
+    texts = ("options->last", "true_option,false_options->last", "options_to_last",
+             "true_option->last + false_options->last")  # fmt: skip
+    with seam(tiny.model):
+        logits = plain_logits(replay, Knockouts([find_pathway(t) for t in texts], 12, 3))
+    assert (logits == logits[0]).all()
+
+
+@torch.no_grad()
+def test_one_kv_head_is_cut_as_a_plan_cuts_it(tiny: Opened, samples: list[Sample]) -> None:
+    sample, pathway = samples[2], find_pathway("video->question")
+    inputs = read(tiny.processor, [sample], 8)
+    replay, _ = replay_of(tiny, sample)
+    with seam(tiny.model):
+        knockouts = Knockouts([pathway], 12, 3, heads=(0, 3))
+        got = plain_logits(replay, knockouts)[0, 1].log_softmax(-1)
+    for column, head in enumerate((0, 3)):
+        reach = dense_reach(12, groups=4)
+        one = reach[:, head : head + 1]
+        limit_edges(one, window_layers(1, 3, 12), pathway.queries, pathway.keys, pathway.limit)
+        with prune.apply(tiny.model, Plan(reach, tiny.id, "one"), processor=tiny.processor):
+            logp = tiny.model(**inputs).logits[0, -1].log_softmax(-1)
+        torch.testing.assert_close(got[column], logp, atol=1e-4, rtol=1e-4)
