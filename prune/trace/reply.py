@@ -24,11 +24,11 @@ def greedy(model: Any, processor: Any, inputs: Any, max_tokens: int) -> list[int
 def replied(model: Any, processor: Any, inputs: Any, reply: list[int]) -> Replay:
     """A prompt with the first tokens of its reply, captured."""
     prompt = segment(processor, inputs)
-    replay = capture(model, processor, _continued(inputs, reply))
+    replay = capture(model, processor, continued(inputs, reply))
     return replace(replay, segments=_with_reply(prompt, len(reply)))
 
 
-def _continued(inputs: Any, ids: list[int]) -> BatchFeature:
+def continued(inputs: Any, ids: list[int]) -> BatchFeature:
     """Inputs of a batch of one with more text tokens at the end."""
     longer = dict(inputs)
     for name, values in (("input_ids", ids), ("attention_mask", [1] * len(ids)),
