@@ -1,8 +1,9 @@
 """Teacher forcing: the probability of a fixed reply to many variants of one prompt, in batches.
 
-The text before the video never changes, so its keys and values are computed once. Video tokens that
-a variant does not show are left out of the batch: by position ids and causality nobody can tell
-that from an attention mask over them.
+Video tokens that a variant does not show are left out of the batch: with their own position ids the
+others cannot tell that from an attention mask. And by causality tokens that variants begin with
+alike, the text before the video first of all, have the same keys and values in all of them: those
+are computed once.
 """
 
 from collections.abc import Sequence
@@ -18,11 +19,12 @@ from transformers import BatchFeature, DynamicCache
 
 from prune.attention import seam
 from prune.errors import NumericError
+from prune.evidence.batches import batches
 from prune.kernels import allowed_edges
 from prune.pathways import Reach, dense_reach
 from prune.runtime.enforce import PlanEnforcer, masked_attention
 from prune.runtime.replay import Replay, capture
-from prune.runtime.rows import rows_of, take
+from prune.runtime.rows import NO_TOKEN, rows_of, take
 from prune.segments import Role, Segments, segment
 
 MAX_TOKENS = 2**13
@@ -71,7 +73,7 @@ class TeacherForcing:
     reach: Reach | None = None
     alternatives: Sequence[int] = ()
     forwards: int = 0
-    _prefix: list[tuple[Tensor, Tensor]] | None = field(default=None, init=False)
+    _front: "_Front | None" = field(default=None, init=False)
 
     @cached_property
     def video(self) -> Tensor:
@@ -90,12 +92,13 @@ class TeacherForcing:
 
     @torch.no_grad()
     def probabilities(
-        self, shown: NDArray[np.bool_], features: Tensor | None = None
+        self, look: NDArray[np.integer | np.bool_], features: Tensor | None = None
     ) -> NDArray[np.float64]:
         """Probability of each reply token under every variant.
 
         Args:
-            shown: bool `[N, V]`, the video tokens that a variant has.
+            look: `[N, V]`, 0 where a variant does not have a video token; elsewhere the number of
+                what it has there: equal numbers are equal features.
             features: `[N, V, D]` in the form of `features`, the clip's own without.
 
         Returns:
@@ -104,90 +107,128 @@ class TeacherForcing:
         Raises:
             NumericError: a logit is NaN or infinite.
         """
-        found = np.empty((len(shown), len(self.reply) + len(self.alternatives)))
-        order = shown.sum(1).argsort(kind="stable")
-        text = self.replay.segments.shape[1] - shown.shape[1]
-        limit = MAX_TOKENS * (1 if self.replay.model.device.type == "cpu" else 4)
+        numbers: NDArray[np.int64] = look.astype(np.int64)
+        found = np.empty((len(look), len(self.reply) + len(self.alternatives)))
+        device = self.replay.model.device.type
+        limit = MAX_TOKENS * (1 if device == "cpu" else 4)
+        behind = self.replay.segments.shape[1] - int(self.video[-1]) - 1
+        # Prefixes are kept between batches, not between calls: numbers may mean something else.
+        self._front = None
         with seam(self.replay.model):
-            while len(order):
-                # The longest of a batch decides what it costs, so variants of a length go together.
-                widths = shown[order].sum(1) + text
-                fitting = int((widths * np.arange(1, len(order) + 1) <= limit).sum())
-                now, order = np.split(order, [max(1, fitting)])
+            for now in batches(numbers, behind, device, limit):
                 mine = self.features if features is None else features[torch.from_numpy(now)]
-                found[now] = self._run(torch.from_numpy(shown[now]), mine)
-        self.forwards += len(shown)
+                found[now] = self._run(numbers[now], mine)
+        self._front = None
+        self.forwards += len(look)
         return found
 
-    def _run(self, shown: Tensor, features: Tensor) -> NDArray[np.float64]:
-        """One batch: shown `[N, V]`, features `[N or 1, V, D]`, to `[N, K + A]`."""
-        replay, count = self.replay, len(shown)
-        first, size = int(self.video[0]), replay.segments.shape[1]
-        chosen = torch.ones(count, size, dtype=torch.bool)
-        chosen[:, self.video] = shown
-        rows = rows_of(chosen[:, first:])
-        real = rows >= 0
-        columns = rows.clamp(min=0) + first
-        embeds: Tensor = replay.kwargs["inputs_embeds"]
-        width = embeds.shape[-1]
-        device = embeds.device
-        states = embeds[:, first:].expand(count, -1, -1).clone()
-        states[:, self.video.to(device) - first] = features[..., :width].to(states)
-        kwargs = {
-            **replay.kwargs,
-            "input_ids": None,
-            "inputs_embeds": take(states, rows),
-            "attention_mask": None,
-            "position_ids": self._positions(columns),
-            **self._deepstack(columns, real, features[..., width:]),
-        }
-        prefix = self._prefix_cache(count)
-        kwargs |= {"past_key_values": prefix, "use_cache": prefix is not None}
-        head = replay.segments.resized(first).repeated(count)
-        layout = [
-            torch.cat([front, column[0][columns].where(real, -1)], 1)
-            for front, column in (
-                (head.role, replay.segments.role),
-                (head.frame, replay.segments.frame),
-                (head.option, replay.segments.option),
-            )
-        ]
-        enforcer = self._enforcer(Segments(*layout), columns.shape[1])
-        hidden = replay.text_model(**kwargs, prune=enforcer).last_hidden_state
+    def _run(self, look: NDArray[np.int64], features: Tensor) -> NDArray[np.float64]:
+        """One batch: look `[N, V]`, features `[N or 1, V, D]`, to `[N, K + A]`."""
+        differs = np.flatnonzero((look != look[:1]).any(0))
+        # The place of the first video token that is not the same in all variants.
+        start = int(self.video[differs[0]] if len(differs) else self.video[-1] + 1)
+        front = self._run_front(look[0], start, features[:1])
+        chosen = torch.ones(len(look), self.replay.segments.shape[1], dtype=torch.bool)
+        chosen[:, self.video] = torch.from_numpy(look > 0)
+        rows = rows_of(chosen[:, start:])
+        columns = (rows + start).where(rows >= 0, NO_TOKEN)
+        hidden, _ = self._forward(columns, features, front)
         steps = hidden[:, -len(self.reply) - 1 : -1]
-        logits = replay.model.get_output_embeddings()(steps).double()
+        logits = self.replay.model.get_output_embeddings()(steps).double()
         if not torch.isfinite(logits).all():
             raise NumericError("the model's logits are NaN or infinite")
         logp = logits.log_softmax(-1)
-        ids = torch.tensor(self.reply, device=logits.device).expand(count, -1)
+        ids = torch.tensor(self.reply, device=logits.device).expand(len(look), -1)
         own = logp.gather(2, ids[..., None])[..., 0]
         return torch.cat([own, logp[:, 0, list(self.alternatives)]], 1).exp().cpu().numpy()
+
+    def _run_front(self, look: NDArray[np.int64], start: int, features: Tensor) -> "_Front":
+        """Keys and values of a variant's tokens before `start`, from what is known already."""
+        named = np.full(self.replay.segments.shape[1], -1)
+        named[self.video] = look
+        named = named[:start]
+        columns = np.flatnonzero(named)
+        names = named[columns]
+        known = self._front or _Front(columns[:0], names[:0], [])
+        size = min(len(columns), len(known.columns))
+        wrong = (columns[:size] != known.columns[:size]) | (names[:size] != known.names[:size])
+        same = int(wrong.argmax()) if wrong.any() else size
+        if same == len(columns):
+            return known.cut(same)
+        more = torch.from_numpy(columns[same:])[None]
+        _, cache = self._forward(more, features, known.cut(same))
+        layers: list[Any] = cache.layers
+        self._front = _Front(columns, names, [(layer.keys, layer.values) for layer in layers])
+        return self._front
+
+    def _forward(
+        self, columns: Tensor, features: Tensor, front: "_Front"
+    ) -> tuple[Tensor, DynamicCache]:
+        """Run tokens of each variant behind those they share.
+
+        Args:
+            columns: int64 `[N, n]` (`prune.runtime.rows`).
+            features: `[N or 1, V, D]`.
+            front: what they share.
+
+        Returns:
+            Last hidden states `[N, n, d]`, and the cache that was filled.
+        """
+        replay, count = self.replay, len(columns)
+        real = columns >= 0
+        embeds: Tensor = replay.kwargs["inputs_embeds"]
+        width = embeds.shape[-1]
+        states = embeds.expand(len(features), -1, -1).clone()
+        states[:, self.video.to(embeds.device)] = features[..., :width].to(states)
+        states = take(states.expand(count, -1, -1), columns)
+        cache = DynamicCache()
+        for index, (keys, values) in enumerate(front.layers):
+            cache.update(keys.expand(count, -1, -1, -1), values.expand(count, -1, -1, -1), index)
+        kwargs = {
+            **replay.kwargs,
+            "input_ids": None,
+            "inputs_embeds": states,
+            "attention_mask": None,
+            "position_ids": self._positions(columns),
+            "past_key_values": cache,
+            "use_cache": True,
+            **self._deepstack(columns, features[..., width:]),
+        }
+        shared = torch.from_numpy(front.columns)
+        layout = [
+            torch.cat(
+                [
+                    column[0][shared].expand(count, -1),
+                    column[0][columns.clamp(min=0)].where(real, -1),
+                ],
+                1,
+            )
+            for column in (replay.segments.role, replay.segments.frame, replay.segments.option)
+        ]
+        enforcer = self._enforcer(Segments(*layout), columns.shape[1])
+        return replay.text_model(**kwargs, prune=enforcer).last_hidden_state, cache
 
     def _positions(self, columns: Tensor) -> Tensor:
         """Position ids of some tokens, `[N, n]`, or `[3, N, n]` under M-RoPE."""
         known = self.replay.kwargs.get("position_ids")
-        device = self.replay.kwargs["inputs_embeds"].device
         if known is None:
-            return columns.to(device)
+            return columns.clamp(min=0).to(self.replay.kwargs["inputs_embeds"].device)
         return take(known, columns, -1)
 
-    def _deepstack(self, columns: Tensor, real: Tensor, features: Tensor) -> dict[str, Any]:
+    def _deepstack(self, columns: Tensor, features: Tensor) -> dict[str, Any]:
         """The features that the first decoder layers add at the video tokens of a batch."""
         extra = self.replay.kwargs.get("deepstack_visual_embeds")
         if not extra:
             return {}
-        size = self.replay.segments.shape[1]
-        place = torch.full((size,), -1)
+        place = torch.full((self.replay.segments.shape[1],), -1)
         place[self.video] = torch.arange(len(self.video))
-        place = place[columns].where(real, -1)
+        place = place[columns.clamp(min=0)].where(columns >= 0, -1)
         batch, index = (place >= 0).nonzero(as_tuple=True)
         device = features.device
-        mine = features.expand(len(columns), -1, -1)[
-            batch.to(device), place[batch, index].to(device)
-        ]
-        mask = (place >= 0).to(device)
+        every = features.expand(len(columns), -1, -1)
+        mine = every[batch.to(device), place[batch, index].to(device)]
         return {
-            "visual_pos_masks": mask,
+            "visual_pos_masks": (place >= 0).to(device),
             "deepstack_visual_embeds": list(mine.chunk(len(extra), -1)),
         }
 
@@ -195,36 +236,27 @@ class TeacherForcing:
         heads = self._table.shape[1]
         if segments.shape[0] * heads * rows * segments.shape[1] > MAX_EDGES:
             return PlanEnforcer(self._table, segments)
-        device = self.replay.kwargs["inputs_embeds"].device
-        return _Masks(self._table, segments, rows, device)
+        return _Masks(self._table, segments, rows)
 
-    def _prefix_cache(self, count: int) -> DynamicCache | None:
-        """Keys and values of the text before the video, once for each of `count` variants."""
-        first = int(self.video[0])
-        if first == 0:
-            return None
-        if self._prefix is None:
-            replay, cache = self.replay, DynamicCache()
-            positions = self._positions(torch.arange(first)[None])
-            kwargs = {
-                **replay.kwargs,
-                "input_ids": None,
-                "inputs_embeds": replay.kwargs["inputs_embeds"][:, :first],
-                "attention_mask": None,
-                "position_ids": positions,
-                "past_key_values": cache,
-                "use_cache": True,
-            }
-            if "deepstack_visual_embeds" in kwargs:
-                kwargs |= {"visual_pos_masks": None, "deepstack_visual_embeds": None}
-            head = replay.segments.resized(first)
-            replay.text_model(**kwargs, prune=PlanEnforcer(self._table, head))
-            layers: list[Any] = cache.layers
-            self._prefix = [(layer.keys, layer.values) for layer in layers]
-        filled = DynamicCache()
-        for index, (keys, values) in enumerate(self._prefix):
-            filled.update(keys.expand(count, -1, -1, -1), values.expand(count, -1, -1, -1), index)
-        return filled
+
+@dataclass(frozen=True)
+class _Front:
+    """Tokens that variants begin with, in order.
+
+    Attributes:
+        columns: their positions in the prompt, `[n]`.
+        names: what is shown at each, -1 for text, `[n]`.
+        layers: of each layer keys and values, `[1, Hkv, n, D]`.
+    """
+
+    columns: NDArray[np.int64]
+    names: NDArray[np.int64]
+    layers: list[tuple[Tensor, Tensor]]
+
+    def cut(self, size: int) -> "_Front":
+        """The first `size` tokens."""
+        layers = [(k[:, :, :size], v[:, :, :size]) for k, v in self.layers] if size else []
+        return _Front(self.columns[:size], self.names[:size], layers)
 
 
 def video_features(replay: Replay, video: Tensor) -> Tensor:
@@ -242,7 +274,6 @@ class _Masks:
     reach: Reach
     segments: Segments
     rows: int
-    device: torch.device
     _made: dict[bytes, Tensor] = field(default_factory=dict)
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
@@ -251,11 +282,11 @@ class _Masks:
         name = table.tobytes()
         if name not in self._made:
             s = self.segments
-            # Variants that show as many tokens as each other often show the same.
+            # Variants that show as many tokens as each other often show tokens of the same frames.
             same = bool((s.role == s.role[:1]).all() and (s.frame == s.frame[:1]).all())
             role, frame = (s.role[:1], s.frame[:1]) if same else (s.role, s.frame)
             mask = allowed_edges(role, frame, torch.from_numpy(table), self.rows)
-            self._made[name] = mask.to(self.device)
+            self._made[name] = mask.to(query.device)
         mask = self._made[name].to(query.device)
         if mask.shape[1] > 1:
             mask = mask.repeat_interleave(query.shape[1] // mask.shape[1], 1)

@@ -96,9 +96,17 @@ class PixelScorer:
             part = slice(start, start + step)
             self._learn(visible[part], keys[part])
             features = torch.stack([self._clip_features(row) for row in keys[part]])
-            shown = np.ones((len(features), features.shape[1]), bool)
-            found.append(self.forcing.probabilities(shown, features))
+            found.append(self.forcing.probabilities(self._look(keys[part]), features))
         return np.concatenate(found)
+
+    def _look(self, keys: list[list[tuple[int, bytes]]]) -> NDArray[np.int64]:
+        """Which variant of its unit each video token belongs to, from 1, `[N, V]`."""
+        number: dict[tuple[int, bytes], int] = {}
+        look = np.empty((len(keys), len(self.forcing.video)), np.int64)
+        for row, names in enumerate(keys):
+            for (_, tokens), name in zip(self.units, names, strict=True):
+                look[row, tokens] = number.setdefault(name, len(number) + 1)
+        return look
 
     def _key(self, unit: int, visible: NDArray[np.bool_]) -> tuple[int, bytes]:
         """Names what is seen of a unit."""
