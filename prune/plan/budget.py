@@ -36,11 +36,14 @@ class Score:
     spread: float = 0.0
 
     def lost(self, dense: "Score") -> float:
-        """Points below the dense model, by the measure that lost more."""
-        return max(dense.accuracy - self.accuracy, dense.expected - self.expected)
+        """Points of expected accuracy below the dense model.
+
+        Counted answers would let chance decide: one of 200 is half a point.
+        """
+        return dense.expected - self.expected
 
 
-WON_BACK = 2
+WON_BACK = 1
 """Answers by which a plan may be below its allowance, part of the way, before it is given up."""
 
 Hopeless = Callable[[Score], bool]
@@ -92,6 +95,18 @@ class Budget:
         """
         won_back = 0.0 if self.kind == "max_kl" else 100 * WON_BACK / dense.samples
         return lambda score: self.loss(score, dense) > allowed + won_back
+
+    def price(self, cost: Cost, dense: Cost) -> float:
+        """What a search makes smaller, as a share of the dense model's.
+
+        It is what the budget names, else prefill FLOPs, in which dead states count.
+        """
+        match self.kind:
+            case "density":
+                return cost.edges / dense.edges
+            case "kv_bytes":
+                return cost.kv_bytes / dense.kv_bytes
+        return cost.flops / dense.flops
 
     def reached(self, cost: Cost, dense: Cost) -> bool:
         """Whether a plan saves what the budget asks for; never for one that limits the harm."""

@@ -17,8 +17,9 @@ from prune.plan.plan import Plan
 from prune.plan.schema import ModelId
 from prune.segments import Segments
 
-SHARE = 0.5
-"""Of what may still be lost, the part that one structure may take; the rest is for what follows."""
+WORTH = 1 / 3
+"""Share of the dense cost for which a structure may take all that may be lost. One that saves less
+may take less in proportion, so that no small saving uses up what a large one needs."""
 
 LADDER = (0.25, 1.0, 4.0, 16.0)
 """Points that may be lost, one after the other, until a plan saves what was asked for."""
@@ -118,9 +119,9 @@ def search(
     """Find the cheapest plan within a budget.
 
     First each structure (`prune.plan.moves.slides`) goes as far as bisection finds that it holds;
-    then single candidates are removed in order of harm per FLOP saved. Where a budget says what has
-    to be saved, both are repeated with a larger allowance until it is reached, so that the least is
-    lost; what is left to do after the last is done whatever it costs.
+    then single candidates are removed in order of harm for what they save. Where a budget says what
+    has to be saved, both are repeated with a larger allowance until it is reached, so that the
+    least is lost; what is left to do after the last is done whatever it costs.
 
     Ctrl-C ends the search with the best plan so far.
 
@@ -186,6 +187,10 @@ class _Search:
         """Counted on the typical prompt."""
         return cost_of(reach, self.problem.prompt, self.problem.geometry, histogram=self.histogram)
 
+    def price(self, reach: Reach) -> float:
+        """What is to become small, as a share of the dense model's."""
+        return self.budget.price(self.cost(reach), self.dense_cost)
+
     @property
     def done(self) -> bool:
         """Whether nothing more has to be saved."""
@@ -231,31 +236,33 @@ class _Search:
         num_frames = self.histogram.pairs.shape[-1]
         for slide in slides(self.problem.model.num_layers, num_frames):
             if not self.done:
-                self.slide(slide, self.lost + SHARE * (allowed - self.lost))
+                self.slide(slide, allowed)
         if not self.done:
             self.refine(self.by_harm_per_cost(ranked), allowed)
 
     def slide(self, slide: Slide, allowed: float) -> None:
-        """Take a structure as far as it holds, by bisection."""
-        start = self.reach
+        """Take a structure as far as it is worth what it loses, by bisection."""
+        start, lost = self.reach, self.lost
         low, high = 0, slide.settings
         while low < high and self.reached(slide.at(start, high - 1)):
             high -= 1
         while low < high:
             middle = (low + high + 1) // 2
-            if self.holds(slide.at(start, middle), slide.title(middle), allowed):
+            reach = slide.at(start, middle)
+            worth = lost + allowed * (self.price(start) - self.price(reach)) / WORTH
+            if self.holds(reach, slide.title(middle), min(allowed, worth)):
                 low = middle
             else:
                 high = middle - 1
 
     def by_harm_per_cost(self, ranked: list[Candidate]) -> list[Candidate]:
-        """Least harm per FLOP saved first; those that save nothing any more are left out."""
-        now = self.cost(self.reach)
+        """Least harm for what it saves first; those that save nothing any more are left out."""
+        now = self.price(self.reach)
         order = []
         for index, candidate in enumerate(ranked):
             reach = without(self.reach, [candidate])
             if self.differs(reach):
-                saved = (now.flops - self.cost(reach).flops) / self.dense_cost.flops
+                saved = now - self.price(reach)
                 order.append((candidate.harm / max(saved, 1e-9), -saved, index, candidate))
         return [candidate for *_, candidate in sorted(order, key=lambda item: item[:3])]
 

@@ -42,7 +42,7 @@ class Model:
             block = reach[layer, 0][np.ix_(pathway.queries, pathway.keys)]
             lost += bool((block <= pathway.limit).any())
         self.runs.append(lost)
-        return Score(90.0 - 20 * lost, 80.0, 0.3 * lost, 100)
+        return Score(90.0 - 20 * lost, 80.0 - 20 * lost, 0.3 * lost, 100)
 
 
 def harms(seed: int) -> dict[str, np.ndarray]:
