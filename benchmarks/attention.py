@@ -22,6 +22,7 @@ import torch
 from attention_layers import LAYERS, TEXT, TEXT_ROWS, density, prompt
 from attention_parity import parity
 from attention_peers import Run, dense, dense_backends, flex, masked
+from memory import memory_of
 from rows import append
 from torch import Tensor
 
@@ -130,25 +131,6 @@ def timed(runs: dict[str, Run], rounds: int, cuda: bool) -> dict[str, list[float
     return times
 
 
-def peak_mib(run: Run, cuda: bool) -> float:
-    """Peak memory one call adds, MiB; on a CPU the growth of the largest resident set."""
-    if cuda:
-        torch.cuda.synchronize()
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        run()
-        torch.cuda.synchronize()
-        return (torch.cuda.max_memory_allocated() - before) / 2**20
-    with torch.profiler.profile(profile_memory=True) as profile:
-        run()
-    live = peak = 0
-    for event in profile.profiler.kineto_results.events():  # type: ignore[union-attr]
-        if event.name() == "[memory]":
-            live += event.nbytes()
-            peak = max(peak, live)
-    return peak / 2**20
-
-
 def machine(device: torch.device) -> dict[str, str | int]:
     """What the numbers depend on."""
     try:
@@ -212,7 +194,7 @@ def measure(
             **{f"{key}_ms": f"{x:.4f}" for key, x in _spread(values).items()},
             "baseline": base,
             **{f"ratio_{key}": f"{x:.3f}" for key, x in _spread(ratios).items()},
-            "peak_mib": f"{peak_mib(runs[name], cuda):.1f}",
+            "peak_mib": f"{memory_of(runs[name], cuda).peak:.1f}",
         }
 
 

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from memory import Memory, memory_of
 from random_models import SHAPES, build, prompt
 from rows import append
 from torch import Tensor
@@ -145,6 +146,7 @@ def main() -> None:
                     run = measure(model, inputs, args.batch, now)
                 print(f"{turn + 1}/{args.runs} {name}: {run.llm:.0f} ms, {run.step}", flush=True)
                 runs[name].append(run)
+        memory = {name: _prefill_memory(model, inputs, way) for name, (way, _, _) in ways.items()}
         reference = runs["masked"][0].logits
         rows = []
         for name, (_, flops, kv_bytes) in ways.items():
@@ -163,6 +165,7 @@ def main() -> None:
                 "parity": "" if name == "dense" else f"{error:.1e}",
             }
             rows += _rows(common, runs["dense"], runs[name], dense, flops, kv_bytes)
+            rows += _memory_rows(common, memory["dense"], memory[name])
         multi = cost_of(plan.reach, segments, sizes, "multi_turn")
         with prune.apply(model, plan, processor=processor, mode="multi_turn"):
             kept = measure(model, inputs, 1, now)
@@ -177,36 +180,59 @@ def _way(model: Any, plan: Plan, processor: Any, skip: Any) -> Any:
     return lambda: prune.apply(model, plan, processor=processor, skip=skip)
 
 
+@torch.no_grad()
+def _prefill_memory(
+    model: Any, inputs: dict[str, Tensor], way: Callable[[], AbstractContextManager[Any]]
+) -> Memory:
+    """Of one prefill beside the weights; what it leaves is the KV cache."""
+    with way():
+        return memory_of(
+            lambda: model(**inputs, use_cache=True, logits_to_keep=1).past_key_values,
+            model.device.type == "cuda",
+        )
+
+
 def _rows(
     common: dict[str, Any], dense: list[Run], runs: list[Run], cost: Cost, flops: float,
     kv_bytes: int,
 ) -> list[dict[str, Any]]:  # fmt: skip
-    """One row a quantity; `ratio` is the median over rounds of dense over this variant."""
+    """One row a timed quantity; `ratio` is the median over rounds of dense over this variant."""
     series = {
         "LLM prefill (ms)": (lambda run: run.llm, cost.flops / flops),
-        "time to first token (ms)": (lambda run: run.first, ""),
-        "decode step (ms)": (lambda run: float(np.median(run.step)), ""),
+        "time to first token (ms)": (lambda run: run.first, None),
+        "decode step (ms)": (lambda run: float(np.median(run.step)), None),
         "KV cache (bytes a sequence)": (lambda run: run.kv_bytes, cost.kv_bytes / kv_bytes),
     }
-    rows = []
-    for quantity, (value, predicted) in series.items():
-        values = [value(run) for run in runs]
-        low, middle, high = np.percentile(values, [20, 50, 80])
-        ratio = float(np.median([value(a) / value(b) for a, b in zip(dense, runs, strict=True)]))
-        rows.append(
-            {
-                **common,
-                "quantity": quantity,
-                "median": round(float(middle), 2),
-                "p20": round(float(low), 2),
-                "p80": round(float(high), 2),
-                "runs": len(runs),
-                "ratio": round(ratio, 3),
-                "predicted": predicted if predicted == "" else round(predicted, 3),
-            }
-        )
-        print(f"{common['variant']:20} {quantity:28} {middle:14.1f}  x{ratio:.2f}  {predicted}")
-    return rows
+    return [
+        _row(common, quantity, [value(run) for run in dense], [value(run) for run in runs], ratio)
+        for quantity, (value, ratio) in series.items()
+    ]
+
+
+def _memory_rows(common: dict[str, Any], dense: Memory, this: Memory) -> list[dict[str, Any]]:
+    return [
+        _row(common, "prefill peak (MiB)", [dense.peak], [this.peak], None),
+        _row(common, "held after prefill (MiB)", [dense.held], [this.held], None),
+    ]
+
+
+def _row(
+    common: dict[str, Any], quantity: str, dense: list[float], values: list[float],
+    predicted: float | None,
+) -> dict[str, Any]:  # fmt: skip
+    low, middle, high = np.percentile(values, [20, 50, 80])
+    ratio = float(np.median([a / b for a, b in zip(dense, values, strict=True)]))
+    print(f"{common['variant']:20} {quantity:28} {middle:14.1f}  x{ratio:.2f}  {predicted or ''}")
+    return {
+        **common,
+        "quantity": quantity,
+        "median": round(float(middle), 2),
+        "p20": round(float(low), 2),
+        "p80": round(float(high), 2),
+        "runs": len(values),
+        "ratio": round(ratio, 3),
+        "predicted": "" if predicted is None else round(predicted, 3),
+    }
 
 
 if __name__ == "__main__":
