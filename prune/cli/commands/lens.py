@@ -32,6 +32,9 @@ def lens(
     embedding: Annotated[
         bool, typer.Option("--embedding", help="Read video tokens with the input embeddings.")
     ] = False,
+    top: Annotated[
+        int, typer.Option(min=1, help="Likeliest tokens listed of every video token of a --sample.")
+    ] = 5,
     bin_size: Annotated[
         int | None, typer.Option("--bin", min=1, help="Layers in a bin [default: an eighth].")
     ] = None,
@@ -90,7 +93,7 @@ def lens(
         folders = []
         for name in sample or []:
             if name not in seen.failed:
-                portrait = portray(opened, known[name], settings, view)
+                portrait = portray(opened, known[name], settings, view, top)
                 tokenizer = opened.processor.tokenizer
                 folders.append(
                     draw_portrait(target, portrait, vocabulary, size, view, seen.header, tokenizer)

@@ -38,7 +38,7 @@ def screen_figure(
     grid.set_xlabel("layer (centre of the window)", fontsize=9, color=INK)
     grid.tick_params(length=0)
     grid.spines[:].set_visible(False)
-    grid.set_title("Predicted", loc="left", fontsize=10.5, color=INK, fontweight="bold")
+    grid.set_title("Predicted strength", loc="left", fontsize=10.5, color=INK, fontweight="bold")
     bar = figure.colorbar(image, ax=grid)
     bar.set_label("log10 of the change of log p (nats)", fontsize=8.5, color=INK)
     bar.outline.set_visible(False)  # type: ignore[operator]
@@ -52,6 +52,8 @@ def screen_figure(
         (known & ~(strongest & ~first), COLORS[0], "run exactly"),
         (known & strongest & ~first, COLORS[1], f"missed among the {top} strongest"),
     ):
+        if not chosen.any():
+            continue
         x, y = (np.maximum(values[chosen], FLOOR) for values in (predicted, exact))
         points.scatter(x, y, s=14, color=color, label=label, alpha=0.8, linewidth=0)
     ends = [FLOOR, max(FLOOR * 10, np.nanmax(exact), predicted.max())]
