@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from prune.bench import bench, conditions
+from prune.bench.conditions import conditions
+from prune.bench.latency import latency
+from prune.bench.side import sides
 from prune.calibration import BATCH, calibrate
 from prune.compare import SEEDS, compare
 from prune.errors import BadInputError
@@ -18,7 +20,6 @@ from prune.plan.plan import Plan
 from prune.plan.search import Found, search
 from prune.progress import Progress
 from prune.result import CostRow, Result, SearchReport
-from prune.runtime.replay import read
 from prune.samples import Sample, load_samples
 from prune.segments import Segments
 from prune.trace.flow import flow_of
@@ -131,8 +132,8 @@ def measure_plan(
     accuracies, baselines = compare(opened, plan, batches, progress, seeds)
     runs = 20
     with progress("Timing", runs) as advance:
-        inputs = read(opened.processor, batches[0].samples[:1], num_frames)
-        latency = bench(opened.model, plan, opened.processor, inputs, runs, advance)
+        compared = sides(opened.model, opened.processor, plan)
+        times = latency(compared, batches[0].samples[0], num_frames, runs, advance)
     kept, causal = plan.count_edges(prompt)
     return Result(
         model=opened.id.model_dump(mode="json"),
@@ -145,7 +146,7 @@ def measure_plan(
         accuracy=accuracies,
         baselines=baselines,
         cost=costs(opened.model, plan, prompt),
-        latency=latency,
+        latency=times,
         conditions=conditions(opened.model, frames=str(num_frames), batch="1", command=argv),
         failed=failed,
     )

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from prune.bench import bench
 from prune.calibration import BATCH
 from prune.errors import BadInputError, RefusedError
 from prune.evaluate.answers import Answer, answer, prepare, under
@@ -17,9 +16,8 @@ from prune.plan.presets import PRESETS
 from prune.report.figures.flow import write_flow
 from prune.report.page import write_report
 from prune.result import FILE as REPORT_FILE
-from prune.result import LatencyRow, Result
-from prune.runtime.replay import read
-from prune.samples import Sample, load_samples
+from prune.result import Result
+from prune.samples import Sample
 from prune.tiny.benchmark import write_benchmark
 from prune.trace.flow import flow_of
 from prune.trace.run import trace_model
@@ -136,19 +134,6 @@ def evaluate_model(
     with progress("Answering", len(samples)) as advance:
         answers = answer(opened.model, opened.processor, batches, under(reach), advance)
     return answers, failed
-
-
-def bench_model(
-    folder: str, data: Path, num_frames: int, runs: int, progress: Progress
-) -> tuple[LatencyRow, ...]:
-    """Time an exported model against its dense self on the first prompt of a data set."""
-    sample = load_samples(data)[0]
-    opened = open_model(folder, dense=True)
-    plan = plan_of(folder)
-    plan.check_model(opened.id)
-    inputs = read(opened.processor, [sample], num_frames)
-    with progress("Timing", runs) as advance:
-        return bench(opened.model, plan, opened.processor, inputs, runs, advance)
 
 
 def redraw(folder: Path) -> Path:

@@ -19,7 +19,7 @@ COMMANDS = (
     "flow",
     "plan",
     "export",
-    "evaluate",
+    "evaluate", "bench",
     "lens",
     "explain",
     "data",

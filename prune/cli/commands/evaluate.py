@@ -1,12 +1,12 @@
-"""`prune eval` and `prune bench`: accuracy and latency."""
+"""`prune eval`: accuracy, by our own questions or by lm-eval's tasks."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from prune.cli.app import Data, Frames, Model, app, report_failed
-from prune.console import accuracy_table, latency_table, out, progress
+from prune.cli.app import Frames, Model, app, report_failed
+from prune.console import accuracy_table, out, progress
 from prune.errors import UsageError
 
 
@@ -72,16 +72,3 @@ def _harness(
     sys.argv += [] if limit is None else ["--limit", str(limit)]
     sys.argv += flags
     cli_evaluate()
-
-
-@app.command()
-def bench(
-    model: Annotated[str, typer.Argument(help="An exported folder.")],
-    data: Data,
-    frames: Frames = 8,
-    runs: Annotated[int, typer.Option(min=1, help="Timed runs of each.")] = 20,
-) -> None:
-    """Time an exported model against dense SDPA on this machine, on the data's first prompt."""
-    from prune.stages import bench_model
-
-    out.print(latency_table(bench_model(model, data, frames, runs, progress)))

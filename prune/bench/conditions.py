@@ -1,0 +1,30 @@
+"""What a measured number depends on."""
+
+import os
+import platform
+from typing import Any
+
+import torch
+import transformers
+
+from prune import __version__
+
+
+def device_name(model: Any) -> str:
+    """What the model runs on, for people."""
+    if model.device.type == "cuda":
+        return torch.cuda.get_device_name(model.device)
+    return f"{platform.machine()} CPU, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
+
+
+def conditions(model: Any, **more: str) -> dict[str, str]:
+    """Device, dtype and versions, and whatever else the caller names."""
+    return {
+        "device": device_name(model),
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "prune": __version__,
+        **more,
+    }

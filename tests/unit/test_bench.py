@@ -1,0 +1,74 @@
+"""What `prune bench` measures is there, adds up, and is what the plan predicts."""
+
+import csv
+from contextlib import nullcontext
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from prune.bench.capacity import capacity
+from prune.bench.compare import bench_export, write_csv
+from prune.bench.latency import latency
+from prune.bench.side import sides
+from prune.errors import RefusedError
+from prune.export import export
+from prune.models import Opened
+from prune.plan.cost import Geometry, cost_of, dense_cost
+from prune.plan.plan import Plan
+from prune.result import by_quantity
+from prune.runtime.replay import read
+from prune.samples import Sample
+from prune.segments import segment
+from tests.unit.test_export import small_result
+
+QUIET = lambda title, total: nullcontext(lambda n: None)  # noqa: E731
+
+
+@pytest.fixture(scope="module")
+def plan(tiny: Opened) -> Plan:
+    """The sealed map of a 7B, every third layer or so: video dies on the way."""
+    layers = np.linspace(0, 31, tiny.id.num_layers).round().astype(int)
+    return Plan(Plan.preset("llava-next-7b").reach[layers], tiny.id, "sealed", {})
+
+
+def test_the_parts_of_a_request_add_up(tiny: Opened, samples: list[Sample], plan: Plan) -> None:
+    done: list[int] = []
+    compared = sides(tiny.model, tiny.processor, plan)
+    rows = by_quantity(latency(compared, samples[0], 8, 3, done.append))
+    assert sum(done) == 3
+    parts = ("video decode", "vision tower", "LLM prefill")
+    assert set(rows) == {*parts, "time to first token", "decode step"}
+    for name in ("dense", "pruned"):
+        whole = rows["time to first token"][name].median
+        assert sum(rows[part][name].p20 for part in parts) <= rows["time to first token"][name].p80
+        assert all(0 < rows[part][name].median < whole for part in parts)
+
+
+def test_a_cache_is_what_the_plan_predicts(tiny: Opened, samples: list[Sample], plan: Plan) -> None:
+    prompt = segment(tiny.processor, read(tiny.processor, samples[:1], 8))
+    geometry = Geometry.of(tiny.model)
+    dense, pruned = capacity(sides(tiny.model, tiny.processor, plan), samples[0], 8, [2])
+    # Beside the prompt, every layer holds the generated tokens but the last.
+    answers = tiny.id.num_layers * 31 * geometry.kv_bytes
+    assert dense.kv_bytes == 2 * (dense_cost(plan.num_layers, prompt, geometry).kv_bytes + answers)
+    assert pruned.kv_bytes == 2 * (cost_of(plan.reach, prompt, geometry).kv_bytes + answers)
+    assert pruned.kv_bytes < dense.kv_bytes
+    assert min(dense.tokens_per_second, pruned.tokens_per_second) > 0
+
+
+def test_an_export_is_measured_at_every_number_of_frames(
+    tiny: Opened, samples: list[Sample], plan: Plan, clips: Path, tmp_path: Path
+) -> None:
+    folder = export(tiny, plan, small_result(tiny, plan, samples), tmp_path / "pruned")
+    data = clips / "test.jsonl"
+    found, where = bench_export(str(folder), data, [4, 8], [1, 2], 2, QUIET, against="tiny")
+    assert [at.frames for at in found] == [4, 8] and found[0].tokens < found[1].tokens
+    assert all(at.predicted_prefill > 1 and at.predicted_kv > 1 for at in found)
+    write_csv(tmp_path / "bench.csv", found, where)
+    with open(tmp_path / "bench.csv") as file:
+        lines = list(csv.DictReader(file))
+    assert {line["what"] for line in lines} >= {"LLM prefill", "throughput", "KV cache"}
+    assert all(float(line["median"]) > 0 and line["torch"] for line in lines)
+    with pytest.raises(RefusedError, match="has no prune_plan"):
+        bench_export("tiny", data, [8], [1], 2, QUIET)
