@@ -71,30 +71,27 @@ def card(opened: Opened, samples: list[Sample]) -> str:
     config, name = opened.model.config, NAMES[opened.id.model_type]
     text = config.text_config
     here = Path(__file__).parent
-    return (
-        (here / "card_template.md")
-        .read_text()
-        .format(
-            name=name,
-            architecture=type(opened.model).__name__,
-            vision_layers=config.vision_config.num_hidden_layers,
-            decoder=DECODERS[text.model_type],
-            layers=text.num_hidden_layers,
-            hidden=text.hidden_size,
-            heads=text.num_attention_heads,
-            kv_heads=text.num_key_value_heads,
-            parameters=sum(p.numel() for p in opened.model.parameters()) / 1e6,
-            extra=" and a newline token" if opened.processor.extra_tokens else "",
-            n=len(samples),
-            per_task=len(samples) // len(TASKS),
-            rows="\n".join(rows),
-            mean=mean,
-            mixed=lost,
-            difference=lost - mean,
-            command=f"python recipes/tiny/card.py --model {name}",
-            machine=f"{platform.machine()} CPU, torch {torch.__version__}",
-            training=(here / f"training_{name.replace('-', '_')}.md").read_text(),
-        )
+    template = (here / "card_template.md").read_text()
+    return template.format(
+        name=name,
+        architecture=type(opened.model).__name__,
+        vision_layers=config.vision_config.num_hidden_layers,
+        decoder=DECODERS[text.model_type],
+        layers=text.num_hidden_layers,
+        hidden=text.hidden_size,
+        heads=text.num_attention_heads,
+        kv_heads=text.num_key_value_heads,
+        parameters=sum(p.numel() for p in opened.model.parameters()) / 1e6,
+        extra=" and a newline token" if opened.processor.extra_tokens else "",
+        n=len(samples),
+        per_task=len(samples) // len(TASKS),
+        rows="\n".join(rows),
+        mean=mean,
+        mixed=lost,
+        difference=lost - mean,
+        command=f"python recipes/tiny/card.py --model {name}",
+        machine=f"{platform.machine()} CPU, torch {torch.__version__}",
+        training=(here / f"training_{name.replace('-', '_')}.md").read_text().strip(),
     )
 
 
