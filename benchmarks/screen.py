@@ -19,7 +19,7 @@ from scipy.stats import spearmanr
 from torch import Tensor
 
 from prune.attention import seam
-from prune.bench import conditions
+from prune.bench.conditions import conditions
 from prune.models import Opened, open_model
 from prune.pathways import TRACED
 from prune.samples import Sample, load_samples
@@ -118,12 +118,12 @@ def main() -> None:
     for share in args.faded:
         for kind in kinds:
             found = {
-                **conditions(opened.model, clock="cpu", model=opened.id.name),
+                **conditions(opened.model, clock="cpu", traced=opened.id.name),
                 "split": args.split,
                 "seed": args.seed,
                 "samples": right,
                 "faded": share,
-                "cut": "one KV head of one layer" if kind == "heads" else f"{kind} layers",
+                "cut": "one layer, one KV head" if kind == "heads" else f"window of {kind}",
                 **sums.compare(f"{share} {kind}", f"exact {kind}"),
             }
             print(*(f"{key}={value}" for key, value in found.items()), flush=True)
