@@ -153,7 +153,8 @@ class PruneLM(LM):
 
     def all_gather(self, tensor: Tensor) -> Tensor:
         """Concatenate over processes."""
-        return torch.cat(gather_object([tensor.cpu()])).to(tensor.device)
+        parts = gather_object([torch.atleast_1d(tensor.cpu())])
+        return torch.cat(parts).to(tensor.device)
 
     def gather_object(self, obj: Any, dst: int = 0) -> list[Any] | None:
         """The objects of all processes, on the process `dst`."""

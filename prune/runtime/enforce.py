@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from prune.kernels import segment_attention
+from prune.kernels import Layout, prepare, segment_attention
 from prune.pathways import Reach
 from prune.runtime.rows import key_roles
 from prune.segments import Role, Segments
@@ -46,25 +46,22 @@ class PlanEnforcer:
     segments: Segments
     impl: str = "auto"
     _tables: list[Tensor] = field(init=False)
-    _columns: dict[tuple[int, torch.device], tuple[Tensor, Tensor]] = field(
-        init=False, default_factory=dict
-    )
+    _layouts: dict[int, Layout] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self._tables = [torch.from_numpy(table) for table in self.reach]
 
-    def _layout(self, length: int, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Role and frame of the first `length` keys, `[B, length]` each."""
-        if (length, device) not in self._columns:
+    def _layout(self, length: int) -> Layout:
+        """Of the first `length` keys; the same for every layer of a pass."""
+        if length not in self._layouts:
             fitted = self.segments.resized(length)
-            self._columns = {(length, device): (fitted.role.to(device), fitted.frame.to(device))}
-        return self._columns[length, device]
+            self._layouts = {length: prepare(fitted.role, fitted.frame)}
+        return self._layouts[length]
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
         """See `prune.attention.Enforcer`."""
-        role, frame = self._layout(key.shape[2], key.device)
-        table = self._tables[layer].to(key.device)
-        out = segment_attention(query, key, value, role, frame, table, scale, impl=self.impl)
+        layout, table = self._layout(key.shape[2]), self._tables[layer]
+        out = segment_attention(query, key, value, layout, None, table, scale, impl=self.impl)
         assert isinstance(out, Tensor)
         return out
 

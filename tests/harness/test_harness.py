@@ -175,8 +175,9 @@ def test_the_command_gives_the_same_numbers(
     torchrun = [BIN / "torchrun", "--standalone", "--nproc-per-node", str(processes)]
     metadata = json.dumps({"data": str(data)})
     flags = ["--metadata", metadata, "--batch_size", "4", "--output_path", str(tmp_path)]
+    command = [BIN / "prune", "eval", pruned, "--tasks", "tiny", *flags]
     done = subprocess.run(
-        [*(torchrun if processes > 1 else []), BIN / "prune", "eval", pruned, "--tasks", "tiny", *flags],
+        [*(torchrun if processes > 1 else []), *command],
         capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
