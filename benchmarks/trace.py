@@ -42,7 +42,7 @@ def row(
         marks = [finished()]
         fast = knockout_logits(record_dense(replay), pathways, knockouts.windows())
         marks.append(finished())
-        plain = plain_logits(replay, knockouts, batch)
+        plain = plain_logits(replay, knockouts, batch)[:, :, 0]
         marks.append(finished())
     incremental, whole = marks[1] - marks[0], marks[2] - marks[1]
     return {

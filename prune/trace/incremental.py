@@ -161,11 +161,14 @@ class _Rows:
 
 
 def first_changed(replay: Replay, pathway: Pathway) -> int:
-    """The first row that has a query role of the pathway and a key of it in front (or S)."""
-    role = replay.segments.role[0].numpy()
-    lowered = knockout_tables([pathway])[1, 0] < ALL
-    in_front = (role[:, None] == np.arange(len(lowered))).cumsum(0) > 0
-    changed = (lowered[role] & in_front).any(1)
+    """The first row that loses an edge when a pathway is removed (or S)."""
+    role, frame = replay.segments.role[0].numpy(), replay.segments.frame[0].numpy()
+    limit = knockout_tables([pathway])[1, 0]
+    # For every row the earliest frame of each role up to it: the key that is farthest away.
+    oldest = np.where(role[:, None] == np.arange(len(limit)), frame[:, None], ALL)
+    oldest = np.minimum.accumulate(oldest)
+    distance = np.where(frame[:, None] < 0, 0, frame[:, None] - oldest.clip(min=0))
+    changed = ((distance > limit[role]) & (oldest < ALL)).any(1)
     return int(changed.argmax()) if changed.any() else len(role)
 
 

@@ -15,7 +15,14 @@ from prune.runtime.enforce import MaskEnforcer
 from prune.runtime.replay import Replay, capture, read
 from prune.samples import Sample
 from prune.segments import Role, Segments
-from prune.trace.knockout import Knockouts, knockout_tables, plain_logits, tell_options_apart
+from prune.trace.incremental import first_changed
+from prune.trace.knockout import (
+    Knockouts,
+    knockout_masks,
+    knockout_tables,
+    plain_logits,
+    tell_options_apart,
+)
 from prune.trace.leaks import open_ways
 from prune.trace.sets import SETS, choose
 from prune.trace.windows import Style, style_windows, window_layers
@@ -151,3 +158,23 @@ def test_one_kv_head_is_cut_as_a_plan_cuts_it(tiny: Opened, samples: list[Sample
         with prune.apply(tiny.model, Plan(reach, tiny.id, "one"), processor=tiny.processor):
             logp = tiny.model(**inputs).logits[0, -1].log_softmax(-1)
         torch.testing.assert_close(got[column], logp, atol=1e-4, rtol=1e-4)
+
+
+def test_rows_before_the_first_lost_edge_are_not_run_again(
+    tiny: Opened, samples: list[Sample]
+) -> None:
+    replay, _ = replay_of(tiny, samples[0])
+    frame, role = replay.segments.frame[0], replay.segments.role[0]
+    expected = {
+        "cross_frame": int((frame == 1).int().argmax()),
+        "video_to_video": int((role == Role.VIDEO).int().argmax()),
+        "video_to_question": int((role == Role.QUESTION).int().argmax()),
+        "video->last + cross_frame": int((frame == 1).int().argmax()),
+        "true_option->last": len(role) - 1,
+        "response->last": len(role),
+    }
+    for name, row in expected.items():
+        assert first_changed(replay, find_pathway(name)) == row
+        dense, cut = knockout_masks(replay, [find_pathway(name)], len(role))
+        differ = (dense != cut).any(1).nonzero()[:, 0].tolist()
+        assert differ[:1] == ([row] if row < len(role) else [])
