@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from prune.attention import seam
+from prune.cli.main import _run
 from prune.errors import BadInputError, NumericError, RefusedError
 from prune.families import families
 from prune.kernels import segment_attention
@@ -143,6 +144,29 @@ def test_a_screening_is_written_resumed_and_refused(
     assert {p: p.read_bytes() for p in run.rglob("journal.jsonl")} == before
     with pytest.raises(RefusedError, match="window"):
         _screen(tiny, folder, run, limit=3, which="all", window=2, top=6)
+
+
+def test_the_command(
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    clips: Path,
+    tmp_path: Path,
+) -> None:
+    def run(*args: object) -> int:
+        data = ("--data", clips / "calibration.jsonl", "--out", tmp_path / "run", "--screen")
+        monkeypatch.setattr("sys.argv", ["prune", "trace", "tiny", *map(str, (*data, *args))])
+        return _run()
+
+    assert run("--per-head") == 2 and not (tmp_path / "run").exists()
+    capfd.readouterr()
+    few = ("--limit", 2, "--samples", "all", "--pathway", "video->last", "--top", 3)
+    assert run(*few) == 0
+    text = capfd.readouterr().out
+    assert "2 of 2 samples screened; 6 of 12 candidates run exactly" in text
+    for name in ("screen.png", "screen.svg", "screen.csv", "screen.json", "heads.csv"):
+        assert (tmp_path / "run" / name).stat().st_size > 500
+    with open(tmp_path / "run" / "heads.csv", newline="") as file:
+        assert len(list(csv.DictReader(file))) == 12 * 4
 
 
 def test_exact_changes_are_those_of_a_trace(tiny: Opened, clips: Path, tmp_path: Path) -> None:

@@ -73,8 +73,21 @@ def trace(
     exact_reference: Annotated[
         bool, typer.Option("--exact-reference", help="The slow way: each knockout from the start.")
     ] = False,
+    screen: Annotated[
+        bool,
+        typer.Option(
+            "--screen", help="Rank by gradients, also by KV head; knock out what ranks highest."
+        ),
+    ] = False,
+    top: Annotated[
+        int, typer.Option(min=1, help="Of --screen: how many are knocked out, and as many others.")
+    ] = 20,
+    verify_all: Annotated[
+        bool, typer.Option("--verify-all", help="Of --screen: knock out everything, to compare.")
+    ] = False,
 ) -> None:
     """Find the pathways: knock out attention edges and watch the answer's probability."""
+    from prune.cli.screen import run_screen
     from prune.models import open_model
     from prune.report.figures.flow import write_flow
     from prune.trace.ask import ask
@@ -89,6 +102,24 @@ def trace(
     openly = prefix is not None or anchor is not None or verbs is not None
     if samples is not None and asking.identity["way"] == "own reply":
         raise UsageError("--samples: a reply of the model's own is neither right nor wrong")
+    if screen:
+        if openly or pairs or per_head or exact_reference or style is not Style.CENTRE:
+            raise UsageError(
+                "--screen: goes with --limit, --frames, --samples, --set, --pathway and --window"
+            )
+        run_screen(
+            open_model(model, dense=True),
+            data,
+            run,
+            choose(named_set, pathway),
+            limit=limit,
+            num_frames=frames,
+            which=(samples or Which.correct).value,
+            window=window,
+            top=top,
+            verify_all=verify_all,
+        )
+        return
     if openly and not named_set and not pathway:
         named_set = ["open-ended"]
     found = trace_model(

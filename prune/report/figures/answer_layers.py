@@ -33,7 +33,9 @@ def answer_figure(panels: Mapping[str, Mapping[str, Floats]], what: str) -> Figu
         axes.set_xlabel("layer", fontsize=9, color=INK)
         axes.set_xticks(layers[:: max(1, len(layers) // 12)])
         axes.set_ylim(-2, 102)
-        axes.legend(fontsize=8, frameon=False, loc="upper left")
+        axes.legend(
+            fontsize=8, frameon=False, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.16)
+        )
     figure.axes[0].set_ylabel("probability of the letter (%)", fontsize=9, color=INK)
     figure.suptitle(f"{what}; bands: 95% bootstrap", fontsize=8.5, color=MUTED, x=0.01, ha="left")
     return figure
