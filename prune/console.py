@@ -13,6 +13,7 @@ from prune.bench.compare import Benched
 from prune.edges import EdgeHistogram
 from prune.evaluate.answers import Answer
 from prune.evaluate.stats import proportion
+from prune.matrix import Transfer
 from prune.pathways import SAME_FRAME, Reach
 from prune.plan.liveness import State, leaks, states
 from prune.plan.outlook import TOKENS_PER_FRAME, outlook, video_prompt
@@ -171,6 +172,24 @@ def baseline_table(result: Result) -> Table:
             f"{by.value:+.1f} \\[{by.low:+.1f}, {by.high:+.1f}]",
             f"{row.p_value:.2g}",
         )
+    return table
+
+
+def transfer_table(found: Transfer) -> Table:
+    """Points that each plan loses against dense, by what it was found on and used on."""
+    table = Table(title="accuracy against dense, in points", title_justify="left", box=None,
+                  padding=(0, 2, 0, 0))  # fmt: skip
+    table.add_column("used on (dense accuracy)")
+    for task in found.flops:
+        table.add_column(f"found on {task.replace('_', ' ')}", justify="right")
+    rows: dict[str, list[str]] = {}
+    for cell in found.cells:
+        name = f"{cell.used_on.replace('_', ' ')} ({cell.dense:.1f}%, n={cell.n})"
+        by = cell.difference
+        rows.setdefault(name, []).append(f"{by.value:+.1f} \\[{by.low:+.1f}, {by.high:+.1f}]")
+    for name, cells in rows.items():
+        table.add_row(name, *cells)
+    table.add_row("FLOPs", *(f"{100 * share:.0f}%" for share in found.flops.values()))
     return table
 
 

@@ -19,10 +19,14 @@ COMMANDS = (
     "flow",
     "plan",
     "export",
-    "evaluate", "bench",
+    "evaluate",
+    "bench",
     "lens",
     "explain",
+    "audit",
     "data",
+    "heal",
+    "transfer",
     "inspect",
 )
 """The modules of `prune.cli.commands`, in the order of `prune --help`."""

@@ -1,7 +1,5 @@
 """Baselines spend what the plan spends, and are what their papers say."""
 
-from contextlib import nullcontext
-
 import pytest
 import torch
 
@@ -25,12 +23,9 @@ from prune.plan.plan import Plan
 from prune.runtime.replay import read
 from prune.samples import Sample
 from prune.segments import NUM_ROLES, Role
+from tests.planner.quiet import silent
 
 LAYERS = 12
-
-
-def silent(title: str, total: int) -> nullcontext:
-    return nullcontext(lambda n: None)
 
 
 @pytest.fixture(scope="module")

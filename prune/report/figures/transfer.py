@@ -1,0 +1,37 @@
+"""The transfer matrix: plans by the task they were found on, conditions by how they were used."""
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from prune.matrix import Transfer
+from prune.report.figures.style import INK, MUTED, style_axes
+
+
+def transfer_figure(found: Transfer) -> Figure:
+    """Points of accuracy that each plan loses (or wins) against dense, under each condition."""
+    plans = list(found.flops)
+    used = list(dict.fromkeys(cell.used_on for cell in found.cells))
+    values = np.zeros((len(plans), len(used)))
+    for cell in found.cells:
+        values[plans.index(cell.found_on), used.index(cell.used_on)] = cell.difference.value
+    figure = Figure(figsize=(1.6 + 0.95 * len(used), 1.4 + 0.42 * len(plans)), layout="constrained")
+    axes = figure.subplots()
+    style_axes(axes, "Accuracy against dense, in points")
+    limit = max(1.0, float(np.abs(values).max()))
+    axes.imshow(values, cmap="RdBu", vmin=-limit, vmax=limit, aspect="auto")
+    for (row, column), value in np.ndenumerate(values):
+        dark = abs(value) > 0.6 * limit
+        axes.text(
+            column, row, f"{value:+.1f}", ha="center", va="center", fontsize=8,
+            color="white" if dark else INK,
+        )  # fmt: skip
+    axes.set_xticks(
+        range(len(used)), [name.replace("_", "\n") for name in used], fontsize=8, color=INK
+    )
+    labels = [f"{task.replace('_', ' ')} ({100 * found.flops[task]:.0f}% FLOPs)" for task in plans]
+    axes.set_yticks(range(len(plans)), labels, fontsize=8, color=INK)
+    axes.set_xlabel("used on", fontsize=9, color=INK)
+    axes.set_ylabel("found on", fontsize=9, color=INK)
+    axes.grid(False)
+    axes.tick_params(colors=MUTED, length=0)
+    return figure
