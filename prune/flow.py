@@ -39,7 +39,7 @@ class Flow:
         quantity: what the curves show, with its unit.
         sweep: what a knockout cuts, such as "window 3".
         step: what the number of a knockout means, such as "layer (centre of the window)".
-        which: the samples that were traced: correct, wrong or all.
+        which: what was traced: correct, wrong or all answers, or own replies.
         form: curves over layers, one a KV head, or a single knockout.
     """
 

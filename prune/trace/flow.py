@@ -17,14 +17,15 @@ Case = dict[str, Any]
 
 CROSS_FRAME = PUBLISHED[0]
 
-STEPS = {
-    Style.CENTRE: "layer (centre of the window)",
-    Style.INVERSE: "layer (centre of the window that is kept)",
-    Style.TOP_DOWN: "first layer that is cut",
-    Style.BOTTOM_UP: "last layer that is cut",
-    Style.FIRST_HALF: "",
-    Style.EVERY: "",
+SWEEPS = {
+    Style.CENTRE: ("window {}", "layer (centre of the window)"),
+    Style.INVERSE: ("all layers but a window of {}", "layer (centre of the window that is kept)"),
+    Style.TOP_DOWN: ("from a layer to the last", "first layer that is cut"),
+    Style.BOTTOM_UP: ("from the first layer to a layer", "last layer that is cut"),
+    Style.FIRST_HALF: ("first half of the layers", ""),
+    Style.EVERY: ("every layer", ""),
 }
+"""What a knockout cuts, and what its number means (nothing where there is a single one)."""
 
 
 def flow_of(trace: Trace, metric: str = "change_answer") -> Flow:
@@ -43,16 +44,16 @@ def flow_of(trace: Trace, metric: str = "change_answer") -> Flow:
     cases = [case for case in trace.traced if not chosen.has_options or "true" in case]
     if not cases or not _shown(trace, metric):
         raise UsageError(f"{trace.run}: its trace has no {metric} (no options, or no pairs)")
-    style = Style(trace.header["style"])
-    width = trace.header["window"]
+    sweep, step = SWEEPS[Style(trace.header["style"])]
+    own = trace.header["asking"]["way"] == "own reply"
     return Flow(
         panels=tuple(_panels(trace, chosen, cases, _shown(trace, metric))),
         counts=trace.counts(),
         quantity=chosen.quantity,
-        sweep=f"window {width}" if style == Style.CENTRE else _described(style, width),
-        step=STEPS[style],
-        which=trace.header["which"],
-        form="heads" if trace.per_head else "layers" if STEPS[style] else "once",
+        sweep=sweep.format(trace.header["window"]),
+        step=step,
+        which="own replies" if own else f"{trace.header['which']} answers",
+        form="heads" if trace.per_head else "layers" if step else "once",
     )
 
 
@@ -60,10 +61,6 @@ def paired(trace: Trace) -> list[Pathway]:
     """Joined pathways whose parts were also cut alone."""
     traced = trace.pathways()
     return [p for p in traced if p.joined and set(p.joined) <= set(traced)]
-
-
-def _described(style: Style, width: int) -> str:
-    return f"all but a window of {width}" if style == Style.INVERSE else style.replace("-", " ")
 
 
 def _shown(trace: Trace, metric: str) -> list[Pathway]:

@@ -94,7 +94,7 @@ def test_curves_over_layers(plain: Trace) -> None:
     labels = _legends(flow)
     assert "action antonym" in labels and not any("_" in label for label in labels)
     (caption,) = [flow_figure({"tiny": flow}).get_suptitle().replace("\n", " ")]
-    assert "window 3" in caption and "4 of 4 samples (all; " in caption
+    assert "window 3" in caption and "4 of 4 samples (all answers; " in caption
 
 
 def test_pairs_have_a_figure_of_their_own(plain: Trace) -> None:
@@ -120,7 +120,7 @@ def test_heads_and_single_knockouts_have_their_forms(trace_of: Any) -> None:
     assert heads.form == "heads" and [len(p.curves) for p in heads.panels] == [4, 4, 4]
     assert {c.label for c in heads.panels[0].curves} == {f"KV head {n}" for n in (1, 2, 3, 4)}
     once = flow_of(trace_of(style=Style.FIRST_HALF), "accuracy")
-    assert once.form == "once" and once.sweep == "first half"
+    assert once.form == "once" and once.sweep == "first half of the layers"
     assert [c.label for c in once.panels[0].curves][-1] == "all"
     assert all(len(c.mean) == 1 for panel in once.panels for c in panel.curves)
     for flow in (heads, once):

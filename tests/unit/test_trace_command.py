@@ -39,7 +39,10 @@ def test_the_first_half_is_a_table(
     done = trace(clips, tmp_path, *arguments)
     assert done.exit_code == 0, done.exception
     printed = done.output + capfd.readouterr().out
-    assert "change of accuracy over the options" in printed and "cut in first half" in printed
+    assert (
+        "change of accuracy over the options" in printed
+        and "cut in first half of the layers" in printed
+    )
 
 
 def test_open_questions_trace_the_open_ended_set(clips: Path, tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def flow_figure(flows: Mapping[str, Flow]) -> Figure:
     else:
         figure = _curves_figure(flows)
     figure.suptitle(
-        "\n".join(fill(_caption(n, f), int(18 * figure.get_figwidth())) for n, f in flows.items()),
+        "\n".join(fill(_caption(n, f), int(15 * figure.get_figwidth())) for n, f in flows.items()),
         fontsize=8.5,
         color=MUTED,
         x=0.01,
@@ -53,10 +53,11 @@ def _caption(model: str, flow: Flow) -> str:
     """What was measured, on which samples."""
     counts = flow.counts
     anchors = f"{counts['cases']} anchors in " if counts["cases"] > counts["traced"] else ""
+    right = f"{counts['correct']} answered right, " if flow.which != "own replies" else ""
     return (
         f"{model}: attention knockout, {flow.sweep}; traced: {anchors}{counts['traced']} of "
-        f"{counts['samples']} samples ({flow.which}; {counts['correct']} answered right, "
-        f"{counts['failed']} failed); bands: 95% bootstrap"
+        f"{counts['samples']} samples ({flow.which}; {right}{counts['failed']} failed); "
+        "bands: 95% bootstrap"
     )
 
 

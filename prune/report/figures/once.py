@@ -1,5 +1,7 @@
 """Knockouts in one set of layers: what every task loses (Map the Flow, 2510.13251, table 2)."""
 
+from textwrap import fill
+
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -17,7 +19,7 @@ def once_figure(flow: Flow) -> Figure:
     figure = Figure(figsize=(4.6 * columns, (1.3 + 0.3 * tasks) * rows), layout="constrained")
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     for axes, panel in zip(grid.flat, flow.panels, strict=False):
-        style_axes(axes, panel.title)
+        style_axes(axes, fill(panel.title, 40))
         mean, low, high = (
             np.array([getattr(curve, part)[0] for curve in panel.curves])
             for part in ("mean", "low", "high")
@@ -27,6 +29,7 @@ def once_figure(flow: Flow) -> Figure:
         axes.axvline(0, color=MUTED, linewidth=0.8)
         labels = [f"{curve.label} (n={curve.n})" for curve in panel.curves]
         axes.set_yticks(np.arange(tasks), labels, fontsize=8.5)
+        axes.tick_params(labelbottom=True)
         axes.set_xlabel(flow.quantity, fontsize=9, color=INK)
     grid[0, 0].invert_yaxis()
     for axes in list(grid.flat)[len(flow.panels) :]:
