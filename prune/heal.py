@@ -16,13 +16,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from prune.attention import Enforcer, seam
+from prune.attention import seam
 from prune.errors import BadInputError, NumericError, UsageError
 from prune.evaluate.answers import Prepared
 from prune.pathways import dense_reach
 from prune.plan.plan import Plan
 from prune.runtime.enforce import PlanEnforcer
-from prune.runtime.replay import Replay
+from prune.trainable import differentiable_logits
 
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 """Modules that LoRA adapts (arXiv 2106.09685): every linear map of a decoder layer."""
@@ -75,14 +75,17 @@ def heal(
         replays = [batch.replay for batch in batches]
         dense = dense_reach(plan.num_layers)
         with torch.no_grad():
-            teacher = [_logits(r, PlanEnforcer(dense, r.segments)).softmax(-1) for r in replays]
+            teacher = [
+                differentiable_logits(r, PlanEnforcer(dense, r.segments)).softmax(-1)
+                for r in replays
+            ]
         finish, weights = _trainable(replays[0].text_model, recipe.rank)
         try:
             optimizer = torch.optim.AdamW(weights, lr=recipe.rate, weight_decay=0.0)
             schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _warm_cosine(recipe.steps))
             for index in _order(len(batches), recipe):
                 replay = replays[index]
-                logits = _logits(replay, PlanEnforcer(plan.reach, replay.segments))
+                logits = differentiable_logits(replay, PlanEnforcer(plan.reach, replay.segments))
                 loss = F.kl_div(logits.log_softmax(-1), teacher[index], reduction="batchmean")
                 if not torch.isfinite(loss):
                     raise NumericError("healing diverged: try a lower --rate")
@@ -94,13 +97,6 @@ def heal(
                 on_step(float(loss.detach()))
         finally:
             finish()
-
-
-def _logits(replay: Replay, enforcer: Enforcer) -> Tensor:
-    """`Replay.last_logits`, differentiable: float32 `[B, V]`."""
-    kwargs = {**replay.kwargs, "use_cache": False, "past_key_values": None}
-    hidden = replay.text_model(**kwargs, prune=enforcer).last_hidden_state[:, -1]
-    return replay.model.get_output_embeddings()(hidden).float()
 
 
 def _trainable(text_model: Any, rank: int) -> tuple[Callable[[], Any], list[Tensor]]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from prune.bench.conditions import conditions
 from prune.bench.latency import latency
@@ -11,6 +11,7 @@ from prune.calibration import BATCH, calibrate
 from prune.compare import SEEDS, compare
 from prune.errors import BadInputError
 from prune.evaluate.answers import prepare, typical_prompt
+from prune.gates import Recipe, harm_of, learn_gates
 from prune.models import Opened
 from prune.pathways import REMOVABLE
 from prune.plan.budget import Budget
@@ -51,12 +52,17 @@ def split_samples(trace: Trace | None, test: Path | None) -> tuple[list[Sample],
     return [s for s in searched if s.id not in taken], held_out
 
 
+Method = Literal["trace", "gates"]
+"""What ranks the candidates of a search: knockouts, or gates that are learned (`prune.gates`)."""
+
+
 def find_plan(
     opened: Opened,
     trace: Trace,
     calibration: Sequence[Sample],
     progress: Progress,
     budget: Budget,
+    method: Method = "trace",
 ) -> Found:
     """Search the cheapest plan whose budget holds on the calibration samples.
 
@@ -66,23 +72,31 @@ def find_plan(
         calibration: samples on which each step is checked.
         progress: shows it.
         budget: what may be lost, or has to be saved.
+        method: what ranks.
 
     Raises:
         BadInputError: no calibration sample can be used, or the trace holds no removable pathway.
     """
-    harm = {p.name: trace.harm(p.name) for p in trace.pathways() if p in REMOVABLE}
+    with progress("Reading calibration clips", len(calibration)) as advance:
+        prepared = calibrate(opened, calibration, trace.header["num_frames"], advance)
+    if method == "gates":
+        recipe = Recipe()
+        with progress("Learning gates", recipe.steps) as advance:
+            gates = learn_gates(prepared.batches, opened.id, recipe, lambda loss: advance(1))
+        harm = harm_of(gates)
+    else:
+        harm = {p.name: trace.harm(p.name) for p in trace.pathways() if p in REMOVABLE}
     if not harm:
         raise BadInputError(
             f"{trace.run}: holds no pathway that a plan can remove: trace without --pathway"
         )
-    with progress("Reading calibration clips", len(calibration)) as advance:
-        prepared = calibrate(opened, calibration, trace.header["num_frames"], advance)
     with progress("Searching a plan", MAX_RUNS) as advance:
         return search(
             prepared.problem(),
             candidates(harm),
             budget,
             max_runs=MAX_RUNS,
+            method=method,
             on_step=lambda step: advance(1),
         )
 

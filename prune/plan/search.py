@@ -114,6 +114,7 @@ def search(
     budget: Budget,
     *,
     max_runs: int,
+    method: str = "greedy",
     on_step: Callable[[Step], None] = lambda step: None,
 ) -> Found:
     """Find the cheapest plan within a budget.
@@ -129,7 +130,8 @@ def search(
         problem: what to search for.
         ranked: candidates (`prune.plan.moves.candidates`), in any order.
         budget: what may be lost, or has to be saved.
-        max_runs: most runs of `problem.measure`.
+        max_runs: most runs of `problem.measure`, beside one for each harm that is reported.
+        method: where the ranking is from, for the plan's origin.
         on_step: called after each.
 
     Raises:
@@ -156,7 +158,7 @@ def search(
             state.reach,
             problem.model,
             f"{budget.kind.replace('_', ' ')} {budget.value:g}",
-            {"method": "greedy", budget.kind: budget.value},
+            {"method": method, budget.kind: budget.value},
         ),
         score=state.score,
         cost=state.cost(state.reach),

@@ -1,5 +1,6 @@
 """`prune plan`: search a plan within a budget."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -8,6 +9,13 @@ import typer
 from prune.cli.app import app
 from prune.cli.budget import Density, KvBytes, MaxDrop, MaxKl, PrefillSpeedup, budget_of
 from prune.console import found_table, liveness_lines, out, plan_grid, progress
+
+
+class Method(StrEnum):
+    """What ranks the candidates."""
+
+    trace = "trace"
+    gates = "gates"
 
 
 @app.command()
@@ -26,6 +34,9 @@ def plan(
     density: Density = None,
     prefill_speedup: PrefillSpeedup = None,
     kv_bytes: KvBytes = None,
+    method: Annotated[
+        Method, typer.Option(help="What ranks: the trace's knockouts, or gates that are learned.")
+    ] = Method.trace,
 ) -> None:
     """Search the cheapest plan within a budget; Ctrl-C ends it with the best plan so far."""
     from prune.measure import find_plan, split_samples
@@ -42,7 +53,7 @@ def plan(
     traced = Trace.load(run)
     opened = open_model(model or traced.model.name, dense=True)
     calibration, _ = split_samples(traced, test)
-    found = find_plan(opened, traced, calibration, progress, budget)
+    found = find_plan(opened, traced, calibration, progress, budget, method.value)
     path = target or run / "plan.json"
     found.plan.save(path)
     out.print(plan_grid(found.plan.reach))

@@ -1,0 +1,13 @@
+"""Replay with gradients: what healing and gates train through."""
+
+from torch import Tensor
+
+from prune.attention import Enforcer
+from prune.runtime.replay import Replay
+
+
+def differentiable_logits(replay: Replay, enforcer: Enforcer) -> Tensor:
+    """`Replay.last_logits` with gradients: next-token logits, float32 `[B, V]`."""
+    kwargs = {**replay.kwargs, "use_cache": False, "past_key_values": None}
+    hidden = replay.text_model(**kwargs, prune=enforcer).last_hidden_state[:, -1]
+    return replay.model.get_output_embeddings()(hidden).float()

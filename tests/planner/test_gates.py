@@ -1,0 +1,60 @@
+"""Gates: open ones change nothing, closed ones are the plan's own removal, training finds slack."""
+
+import numpy as np
+import pytest
+import torch
+
+from prune.attention import seam
+from prune.errors import BadInputError
+from prune.evaluate.answers import Prepared, prepare, under
+from prune.gates import GateEnforcer, Recipe, _edges, harm_of, learn_gates
+from prune.models import Opened
+from prune.pathways import REMOVABLE, dense_reach, remove_pathway
+from prune.samples import Sample
+from prune.trainable import differentiable_logits
+
+LAYERS = 12
+CLOSED = -1e4
+
+
+@pytest.fixture(scope="module")
+def batch(tiny: Opened, samples: list[Sample]) -> Prepared:
+    (batch,), _ = prepare(tiny.model, tiny.processor, samples[:4], 8, 4)
+    return batch
+
+
+@pytest.mark.parametrize("closed", [(), ((0, 1),), ((2, 0), (2, 5), (7, 3))], ids=str)
+def test_gates_at_their_ends_are_dense_and_removed(
+    closed: tuple[tuple[int, int], ...], tiny: Opened, batch: Prepared
+) -> None:
+    reach = dense_reach(LAYERS)
+    log_gates = torch.zeros(LAYERS, len(REMOVABLE), tiny.id.num_kv_heads)
+    for layer, pathway in closed:
+        remove_pathway(reach, REMOVABLE[pathway], [layer])
+        log_gates[layer, pathway] = CLOSED
+    gated = GateEnforcer(log_gates, *_edges(batch.replay.segments, tiny.model.device))
+    with seam(tiny.model), torch.no_grad():
+        found = differentiable_logits(batch.replay, gated)
+        expected = under(reach)(batch)
+    torch.testing.assert_close(found, expected, rtol=0, atol=2e-4)
+
+
+def test_training_closes_what_is_not_needed_and_leaves_the_model(
+    tiny: Opened, batch: Prepared
+) -> None:
+    before = {name: value.clone() for name, value in tiny.model.state_dict().items()}
+    losses: list[float] = []
+    gates = learn_gates([batch], tiny.id, Recipe(steps=8, rate=0.5), losses.append)
+    assert gates.shape == (LAYERS, len(REMOVABLE), tiny.id.num_kv_heads)
+    assert 0 < gates.min() < gates.max() - 0.1 < 1
+    assert losses[-1] < losses[0]
+    after = tiny.model.state_dict()
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+    harm = harm_of(gates)
+    assert harm["cross_frame"].shape == (LAYERS,)
+    assert harm["cross_frame"][3] == pytest.approx(np.mean(gates[3, 0]))
+
+
+def test_gates_need_prompts(tiny: Opened) -> None:
+    with pytest.raises(BadInputError):
+        learn_gates([], tiny.id, Recipe())
