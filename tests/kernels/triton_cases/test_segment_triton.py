@@ -48,14 +48,15 @@ def test_a_cut_row_is_batch_invariant() -> None:
 
 
 @settings(
-    max_examples=300 if kernels.INTERPRETED else 2000,
+    max_examples=200 if kernels.INTERPRETED else 2000,
     derandomize=True,
     deadline=None,
     database=None,
 )
 @given(st.integers(0, 2**31))
 def test_equals_the_reference_on_random_layouts(seed: int) -> None:
-    case = random_case(seed)
+    # 24 rows are two tiles in float32; the interpreter's time is that of its tiles.
+    case = random_case(seed, longest=24 if kernels.INTERPRETED else 40)
     # Half precision has other tiles, and packs the heads of a KV head.
     dtype, error = ((torch.float32, 4e-6), (torch.float16, 4e-3))[seed % 2]
     q, k, v = case.tensors(dtype, DEVICE)
