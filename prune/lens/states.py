@@ -79,9 +79,11 @@ class Lens:
         return len(self.text_model.layers)
 
     @property
-    def vocab_size(self) -> int:
-        """V."""
-        return self.model.get_output_embeddings().weight.shape[0]
+    def weight(self) -> Tensor:
+        """The matrix that states are multiplied with, `[V, d]`."""
+        if self.matrix == "embedding":
+            return self.model.get_input_embeddings().weight
+        return self.model.get_output_embeddings().weight
 
     @torch.no_grad()
     def logits(self, layer: int, states: Tensor) -> Tensor:
@@ -92,11 +94,10 @@ class Lens:
         """
         if self.norm or layer == self.num_layers:
             states = self.text_model.norm(states)
-        if self.matrix == "unembedding":
+        if self.matrix == "embedding":
+            logits = F.linear(states.to(self.weight.device), self.weight)
+        else:  # As the model does, whatever its head adds.
             logits = self.model.get_output_embeddings()(states)
-        else:
-            weight = self.model.get_input_embeddings().weight
-            logits = F.linear(states.to(weight.device), weight)
         if not torch.isfinite(logits).all():
             raise NumericError(f"the states after layer {layer} are NaN or infinite")
         return logits.float()

@@ -37,7 +37,7 @@ class VideoWords:
         """See the states of one prompt `[1, S, d]`."""
         rows = states[0, self.positions.to(states.device)]
         parts = []
-        for part in rows.split(max(1, MAX_LOGITS // self.lens.vocab_size)):
+        for part in rows.split(max(1, MAX_LOGITS // len(self.lens.weight))):
             logits = self.lens.logits(layer, part)
             top = logits.topk(self.k, -1)
             p = (top.values - logits.logsumexp(-1, keepdim=True)).exp()
@@ -47,7 +47,7 @@ class VideoWords:
 
     def words(self, vocabulary: Vocabulary) -> NDArray[np.int64]:
         """Index of the word that each likeliest token stands for, or -1: int64 `[L + 1, N]`."""
-        index = np.full(self.lens.vocab_size, -1)
+        index = np.full(len(self.lens.weight), -1)
         index[list(vocabulary.token)] = list(vocabulary.token.values())
         return index[torch.stack(self.ids)[..., 0].numpy()]
 

@@ -110,7 +110,7 @@ def test_every_state_is_read(
 
 
 def test_words_are_counted_by_layer() -> None:
-    lens = SimpleNamespace(vocab_size=6)
+    lens = SimpleNamespace(weight=torch.zeros(6, 2))
     said = VideoWords(lens, torch.arange(3), k=2)  # type: ignore[arg-type]
     said.ids = [torch.tensor([[4, 0], [5, 0], [1, 4]]), torch.tensor([[4, 0], [4, 1], [0, 4]])]
     words = said.words(Vocabulary((("g", "x"), ("g", "y")), {4: 0, 1: 1}))
