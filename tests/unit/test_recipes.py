@@ -1,0 +1,80 @@
+"""Recipes are closed, and fit the families, benchmarks, sets and presets that they name."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from prune.datasets import names
+from prune.errors import BadInputError, RefusedError, UsageError
+from prune.families import family_of_model_type
+from prune.models import Opened
+from prune.plan.plan import Plan
+from prune.recipe import read_recipe, recipe_names
+from prune.samples import Sample
+from prune.trace.sets import SETS
+from prune.trace.windows import default_window
+
+GOOD = {
+    "reproduces": "x", "model_type": "internvl", "num_layers": 2, "num_frames": 8,
+    "tokens_per_frame": None, "benchmark": "tvbench", "tasks": ["a"], "samples": "all",
+    "set": "paper", "window": 9, "plan": {"max_drop": 0.5},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_what_a_recipe_names_is_there(name: str) -> None:
+    recipe = read_recipe(name)
+    family_of_model_type(recipe.model_type)
+    assert recipe.benchmark in [*names(), "tiny"]
+    assert recipe.set in SETS
+    if recipe.plan.preset:
+        assert Plan.preset(recipe.plan.preset).num_layers == recipe.num_layers
+    tasks = yaml.safe_load(
+        (Path(__file__).parents[2] / f"prune/harness/tasks/{recipe.benchmark}.yaml")
+        .read_text().replace("!function", "")
+    )  # fmt: skip
+    assert set(recipe.tasks) <= {task["task"] for task in tasks["task"]}
+
+
+def test_tiny_has_its_recipe(tiny: Opened, samples: list[Sample]) -> None:
+    recipe = read_recipe("tiny")
+    recipe.check_model(tiny.id)
+    assert recipe.window == default_window(tiny.id.num_layers)
+    assert recipe.choose(samples) == samples
+    with pytest.raises(RefusedError, match="32"):
+        read_recipe("llava-next-7b").check_model(tiny.id)
+    with pytest.raises(BadInputError, match="object_count"):
+        recipe.choose([s for s in samples if s.task != "object_count"])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"extra": 1}, "/extra"),
+        ({"window": 0}, "/window"),
+        ({"window": "9"}, "/window"),
+        ({"plan": {}}, "/plan.*exactly one"),
+        ({"plan": {"preset": "gpt"}}, "/plan.*no preset"),
+        ({"tasks": []}, "/tasks"),
+    ],
+)
+def test_a_bad_recipe_is_named_by_its_field(
+    tmp_path: Path, change: dict[str, object], message: str
+) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text(yaml.safe_dump(GOOD))
+    assert read_recipe(str(path)).window == 9
+    path.write_text(yaml.safe_dump({**GOOD, **change}))
+    with pytest.raises(BadInputError, match=message):
+        read_recipe(str(path))
+
+
+@pytest.mark.parametrize("text", ["", "[", "a: !!python/object/apply:os.system [ls]", "- 1"])
+def test_what_is_no_recipe_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text(text)
+    with pytest.raises(BadInputError, match=r"r\.yaml"):
+        read_recipe(str(path))
+    with pytest.raises(UsageError, match="llava-next-7b"):
+        read_recipe("missing")
