@@ -72,6 +72,7 @@ class Explanation:
         curves: of all reply tokens, and behind them of the options' letters: K + n columns.
         attribution: of each region, `[R]` in [0, 1].
         values: F of the first 0 to R regions, `[R + 1]`.
+        alone: F of each region by itself, `[R]`.
         forwards: passes of the text model that search and curves took.
         seconds: wall time of both.
     """
@@ -81,6 +82,7 @@ class Explanation:
     curves: Curves
     attribution: np.ndarray
     values: np.ndarray
+    alone: np.ndarray
     forwards: int
     seconds: float
 
@@ -151,6 +153,7 @@ def explanation(
         found,
         attribution(found, order, chosen, *weights),
         weights[0] * insight + weights[1] * (1 - rest),
+        objective.with_each([], range(regions.count)),
         case.forcing.forwards - forwards_before,
         time.perf_counter() - start,
     )

@@ -24,10 +24,11 @@ def top_iou(
         area: share of the clip that each region covers, `[R]`.
         top: from each ordering the first regions are taken until they cover this share.
     """
-    a, b = _first(one, area, top), _first(other, area, top)
+    a, b = first_regions(one, area, top), first_regions(other, area, top)
     return float(area[list(a & b)].sum() / area[list(a | b)].sum())
 
 
-def _first(order: Sequence[int], area: NDArray[np.float64], top: float) -> set[int]:
+def first_regions(order: Sequence[int], area: NDArray[np.float64], top: float = TOP) -> set[int]:
+    """The first regions of an ordering, until they cover the share `top` of the clip."""
     covered = area[list(order)].cumsum()
     return set(order[: int(np.searchsorted(covered, top - 1e-9)) + 1])

@@ -1,0 +1,215 @@
+"""Does EAGLE find the evidence better than other methods, and what does that cost?
+
+`python benchmarks/evidence.py methods` explains clips of `tiny` with every method, on the same
+regions, and appends a row for each to `benchmarks/results/evidence_<device>.csv`: insertion and
+deletion AUC with 95% bootstrap intervals, the paired difference to EAGLE's, Point Game against the
+exact mask of the thing that acts, time, peak memory and forward passes.
+
+`python benchmarks/evidence.py speed` orders the regions of one clip one candidate at a time, in
+batches, and by the efficient and lazy searches, on `tiny` or on a mid-size model with random
+weights, and appends to `benchmarks/results/evidence_speed_<device>.csv`.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from random_models import Shape, build
+from rows import append
+
+from prune.bench import conditions
+from prune.evaluate.stats import bootstrap_band
+from prune.evidence.baselines import BASELINES, order_by_map
+from prune.evidence.case import Case, open_case
+from prune.evidence.curves import Curves, attribution, curves
+from prune.evidence.metrics.auc import deletion_auc, insertion_auc
+from prune.evidence.metrics.pointing import points_at_box, points_at_mask
+from prune.evidence.objective import Objective
+from prune.evidence.plain import PlainScorer
+from prune.evidence.regions import Regions, partition
+from prune.evidence.regions.align import align
+from prune.evidence.search import SEARCHES
+from prune.evidence.search.greedy import greedy, greedy_one_at_a_time
+from prune.models import open_model
+from prune.samples import load_samples
+from prune.tiny.benchmark import scenes, write_benchmark
+from prune.tiny.draw import CLIP_TIMES, coverage
+
+MID = Shape(16, 512, 1408, 8, 8, (256, 4, 14), "llava-next-7b")
+
+
+def peak_mib(run: Callable[[], Any]) -> tuple[Any, float]:
+    """What `run` returns, and the most memory it held at once beyond what was held before, in MiB.
+
+    On a GPU as torch counts it; on a CPU the growth of the process's high-water mark, in a fresh
+    measure for each run.
+    """
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        found = run()
+        return found, (torch.cuda.max_memory_allocated() - before) / 2**20
+    clear = Path("/proc/self/clear_refs")
+    clear.write_text("5")  # Linux: the high-water mark starts over.
+    before = _resident("VmRSS")
+    found = run()
+    return found, (_resident("VmHWM") - before) / 1024
+
+
+def _resident(name: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(name))
+
+
+def order_of(name: str, case: Case, objective: Objective, regions: Regions) -> list[int]:
+    """The ordering that a method gives the regions."""
+    if name in BASELINES:
+        return order_by_map(BASELINES[name](case), regions)
+    search = SEARCHES[name.removeprefix("eagle ")]
+    return search(objective, lambda placed, best: None)
+
+
+def methods(args: argparse.Namespace) -> None:
+    """Every method on the same clips and regions."""
+    opened = open_model("tiny")
+    names = ("eagle efficient", *BASELINES)
+    lines = args.clips_file.read_text().splitlines() if args.clips_file.exists() else []
+    done = {tuple(item["clip"]): item["found"] for item in map(json.loads, lines)}
+    with tempfile.TemporaryDirectory() as folder:
+        path = write_benchmark(Path(folder), "test", args.per_task, seed=args.seed)
+        samples = {s.id: s for s in load_samples(path)}
+        drawn = scenes("test", args.per_task, args.seed)
+        for index, (task, scene, _) in enumerate(drawn):
+            clip = (f"test/{task}/{index % args.per_task:04d}", args.seed, args.count)
+            if clip in done:
+                continue
+            case = open_case(opened.model, opened.processor, samples[clip[0]])
+            regions = align(partition("grid", case.frames, args.count), case.grid)
+            thing = coverage(scene.actor, CLIP_TIMES[1::2], case.frames.shape[1]) > 0.5
+            done[clip] = {name: measure(name, case, regions, thing) for name in names}
+            with args.clips_file.open("a") as file:
+                file.write(json.dumps({"clip": clip, "found": done[clip]}) + "\n")
+            print(*clip, *(f"{n}={r['insertion']:.3f}" for n, r in done[clip].items()), flush=True)
+    found = {name: [row[name] for row in done.values()] for name in names}
+    eagle = found[names[0]]
+    rows = []
+    for name in names:
+        table = {key: np.array([row[key] for row in found[name]]) for key in found[name][0]}
+        row: dict[str, object] = {
+            **conditions(opened.model),
+            "model": "tiny",
+            "clips": len(eagle),
+            "regions": int(eagle[0]["regions"]),
+            "method": name,
+        }
+        for key in ("insertion", "deletion"):
+            ahead = np.array([r[key] for r in eagle]) - table[key]
+            for label, values in ((key, table[key]), (f"eagle_minus_{key}", ahead)):
+                mean, low, high = (float(x[0]) for x in bootstrap_band(values[:, None]))
+                row |= {label: f"{mean:.4f}", f"{label}_95": f"[{low:.4f}, {high:.4f}]"}
+        row |= {key: f"{table[key].mean():.3f}" for key in ("mask", "box", "seconds", "forwards")}
+        row["peak_mib"] = f"{table['mib'].max():.0f}"
+        rows.append(row)
+        print(*(f"{k}={v}" for k, v in list(row.items())[6:]), flush=True)
+    append("evidence", args.device, rows)
+
+
+def measure(name: str, case: Case, regions: Regions, thing: np.ndarray) -> dict[str, float]:
+    """One method on one clip; curves are not counted in its time and passes."""
+    scorer = case.scorer(regions)
+    objective = Objective(scorer, case.target.positions)
+    before, start = case.forcing.forwards, time.process_time()
+    order, mib = peak_mib(lambda: order_of(name, case, objective, regions))
+    seconds, forwards = time.process_time() - start, case.forcing.forwards - before
+    curve: Curves = curves(objective, order, regions.area)
+    chosen = case.target.positions
+    scores = attribution(curve, order, chosen)
+    if name in BASELINES:  # A baseline points with its own order.
+        scores = np.empty(regions.count)
+        scores[order] = np.linspace(1, 0, regions.count)
+    saliency = regions.spread(scores)
+    return {
+        "insertion": insertion_auc(curve, chosen),
+        "deletion": deletion_auc(curve, chosen),
+        "mask": float(points_at_mask(saliency, thing)),
+        "box": float(points_at_box(saliency, thing)),
+        "seconds": seconds,
+        "forwards": forwards,
+        "mib": mib,
+        "regions": regions.count,
+    }
+
+
+def speed(args: argparse.Namespace) -> None:
+    """One candidate at a time against batches and the faster searches."""
+    with tempfile.TemporaryDirectory() as folder:
+        sample = load_samples(write_benchmark(Path(folder), "test", 1))[2]
+        opened = open_model("tiny")
+        tiny = open_case(opened.model, opened.processor, sample)
+        random = build(MID, 36, args.device, torch.float32)
+        mid = open_case(*random, sample, num_frames=8, reply=[5])
+    for model, case, regions in (
+        ("tiny", tiny, align(partition("grid", tiny.frames, 4), tiny.grid)),
+        ("mid: 16 layers, d 512, 8 frames x 36 tokens", mid, partition("frames", mid.frames, 1)),
+    ):
+        if not model.startswith(args.model):
+            continue
+        plain = PlainScorer(
+            case.model, case.processor, case.sample, case.clip, case.target.ids, regions
+        )
+        runs: dict[str, tuple[Any, Callable[[Objective], list[int]]]] = {
+            "one at a time": (plain, greedy_one_at_a_time),
+            "full, batched": (case.scorer(regions), greedy),
+            **{n: (case.scorer(regions), SEARCHES[n]) for n in ("efficient", "lazy")},
+        }
+        slow, first = 0.0, []
+        for name, (scorer, search) in runs.items():
+            objective = Objective(scorer, case.target.positions)
+            before, start = scorer.forwards, time.process_time()
+            order = search(objective)
+            seconds, forwards = time.process_time() - start, scorer.forwards - before
+            curve = curves(Objective(case.scorer(regions), [0]), order, regions.area)
+            slow, first = slow or seconds, first or order
+            row = {
+                **conditions(case.model, clock="cpu"),
+                "model": model,
+                "regions": regions.count,
+                "search": name,
+                "seconds": f"{seconds:.2f}",
+                "ratio": f"{slow / seconds:.1f}",
+                "forwards": forwards,
+                "same_order": order == first,
+                "insertion": f"{insertion_auc(curve, [0]):.4f}",
+                "deletion": f"{deletion_auc(curve, [0]):.4f}",
+            }
+            append("evidence_speed", args.device, [row])
+            print(*(f"{k}={v}" for k, v in list(row.items())[6:]), flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=["methods", "speed"])
+    parser.add_argument("--per-task", type=int, default=3, help="clips of each task")
+    parser.add_argument("--count", type=int, default=4, help="regions of a frame")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--model", choices=["tiny", "mid"], default="tiny", help="for speed")
+    parser.add_argument(
+        "--clips-file",
+        type=Path,
+        default=Path("evidence-clips.jsonl"),
+        help="methods: what was measured of each clip so far; an unfinished run goes on",
+    )
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    (methods if args.what == "methods" else speed)(args)
+
+
+if __name__ == "__main__":
+    main()

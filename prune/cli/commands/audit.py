@@ -1,0 +1,155 @@
+"""`prune audit`: what pruning changed in what a model looks at."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+from prune.cli.app import Data, Frames, Model, app, command_line, report_failed
+from prune.console import out, progress
+from prune.errors import VerificationError
+
+if TYPE_CHECKING:
+    from prune.evidence.audit import Pair
+    from prune.evidence.existence import Existence
+
+
+@app.command()
+def audit(
+    model: Model,
+    pruned: Annotated[
+        str, typer.Argument(help="An exported folder, a plan file or a preset's name.")
+    ],
+    data: Data,
+    target: Annotated[Path, typer.Option("--out", help="Where audit.json and audit.png go.")],
+    limit: Annotated[
+        int, typer.Option(min=1, help="Explain the first N samples; all of them are answered.")
+    ] = 24,
+    regions: Annotated[str, typer.Option(help="frames, grid, superpixels, tubes.")] = "frames",
+    count: Annotated[int, typer.Option(min=1, help="Regions of a frame, about.")] = 4,
+    frames: Frames = 8,
+    min_correlation: Annotated[
+        float, typer.Option(help="Least rank correlation of the regions' evidence.")
+    ] = 0.5,
+    min_iou: Annotated[
+        float, typer.Option(help="Least overlap of the fifth that matters most.")
+    ] = 0.4,
+    max_insertion_drop: Annotated[
+        float, typer.Option(help="How much insertion AUC may fall.")
+    ] = 0.08,
+    max_other_evidence: Annotated[
+        float, typer.Option(help="Share of right answers that may rest on other evidence.")
+    ] = 0.5,
+    max_hallucination_rise: Annotated[
+        float, typer.Option(help="Points by which absent things may be seen more often.")
+    ] = 5.0,
+) -> None:
+    """Compare the evidence of a dense and a pruned model; exit code 8 if it is not the same."""
+    from prune.evidence.answered import answer_both
+    from prune.evidence.audit import audit as run
+    from prune.evidence.audit import means
+    from prune.evidence.existence import existence
+    from prune.evidence.explain import Settings
+    from prune.evidence.verdict import Limits, verdict
+    from prune.files import write_atomically
+    from prune.models import open_model
+    from prune.report.figures.audit import audit_figure
+    from prune.report.figures.style import save_figure
+    from prune.samples import load_samples
+    from prune.stages import plan_of
+
+    limits = Limits(
+        min_correlation, min_iou, max_insertion_drop, max_other_evidence, max_hallucination_rise
+    )
+    settings = Settings(regions=regions, count=count, num_frames=frames)
+    samples = load_samples(data)
+    opened = open_model(model, dense=True)
+    plan = plan_of(pruned)
+    plan.check_model(opened.id)
+    with progress("Answering", 3 * len(samples)) as advance:
+        answered = answer_both(opened, plan, samples, frames, advance)
+    with progress("Comparing evidence", min(limit, len(samples))) as advance:
+        records, worst, failed = run(opened, plan, samples[:limit], settings, on_done=advance)
+    found = means(records)
+    seen = existence(answered.samples, answered.dense, answered.pruned)
+    findings = verdict(found, seen, limits)
+    passed = all(f.kept for f in findings)
+    target.mkdir(parents=True, exist_ok=True)
+    save_figure(audit_figure([_pairing(pair) for pair in worst]), target / "audit.png")
+    report = {
+        "model": opened.id.model_dump(mode="json"),
+        "plan": plan.sha256,
+        "command": command_line(),
+        "passed": passed,
+        "findings": [asdict(f) for f in findings],
+        "limits": asdict(limits),
+        "settings": asdict(settings),
+        "means": found,
+        "accuracy": answered.accuracy,
+        "existence": asdict(seen) if seen else None,
+        "failed": {**answered.failed, **failed},
+        "samples": records,
+    }
+    write_atomically(target / "audit.json", json.dumps(report, indent=1, allow_nan=False) + "\n")
+    out.print(_table(found, answered.accuracy, seen))
+    out.print(f"Worst samples  {target}/audit.png\nNumbers        {target}/audit.json")
+    if not passed:
+        broken = "; ".join(str(f) for f in findings if not f.kept)
+        raise VerificationError(f"{pruned} does not rest on the dense model's evidence: {broken}")
+    out.print("The pruned model rests on the dense model's evidence.")
+    report_failed({**answered.failed, **failed})
+
+
+def _pairing(pair: "Pair") -> Any:
+    """One worst sample for the figure."""
+    from prune.evidence.metrics.agreement import first_regions
+    from prune.report.figures.audit import Pairing
+
+    record, area = pair.record, pair.dense.regions.area
+    chosen = record["chosen"]
+    return Pairing(
+        f"{record['question']} ({record['answer']})  dense: {chosen['dense']}, "
+        f"pruned: {chosen['pruned']}; IoU {record['iou_20']:.2f}",
+        pair.case.frames,
+        pair.dense.regions.labels,
+        *(sorted(first_regions(e.order, area)) for e in (pair.dense, pair.pruned)),
+    )
+
+
+def _table(
+    found: dict[str, dict[str, float]],
+    accuracy: dict[str, dict[str, float]],
+    seen: "Existence | None",
+) -> Table:
+    """What was measured, with 95% intervals."""
+    from prune.evidence.audit import MEASURES
+
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for column in ("", "n", "mean", "95%"):
+        table.add_column(column, justify="right" if column else "left")
+    for name, row in found.items():
+        label = MEASURES.get(name, f"change of {name}")
+        table.add_row(
+            label,
+            str(row["n"]),
+            f"{row['mean']:+.3f}",
+            f"\\[{row['low']:+.3f}, {row['high']:+.3f}]",
+        )
+    change = accuracy["change"]
+    table.add_row(
+        "change of accuracy (points)", str(int(accuracy["n"]["value"])), f"{change['value']:+.1f}",
+        f"\\[{change['low']:+.1f}, {change['high']:+.1f}]",
+    )  # fmt: skip
+    if seen:
+        table.add_row(
+            "change of hallucination (points)", str(seen.absent), f"{seen.change.value:+.1f}",
+            f"\\[{seen.change.low:+.1f}, {seen.change.high:+.1f}]",
+        )  # fmt: skip
+        table.add_row(
+            "yes-bias, dense and pruned (points)", str(seen.questions),
+            f"{seen.yes_bias_before:+.1f}", f"{seen.yes_bias_after:+.1f}",
+        )  # fmt: skip
+    return table

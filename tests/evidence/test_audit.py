@@ -1,0 +1,132 @@
+"""`prune audit` tells a plan that keeps the evidence from one that cuts its path."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from prune.cli.main import _run
+from prune.evaluate.answers import Answer
+from prune.evidence.answered import answer_both
+from prune.evidence.audit import audit, compare, means
+from prune.evidence.existence import existence
+from prune.evidence.explain import Settings
+from prune.evidence.verdict import Limits, verdict
+from prune.models import Opened
+from prune.pathways import PATHWAYS, dense_reach, remove_pathway
+from prune.plan.plan import Plan
+from prune.samples import Sample
+
+CHEAP = Settings(regions="frames")
+
+
+def cut(tiny: Opened, *pathways: str) -> Plan:
+    """A plan that removes pathways in all layers."""
+    reach = dense_reach(tiny.id.num_layers)
+    for name in pathways:
+        remove_pathway(reach, PATHWAYS[name], slice(0, None))
+    return Plan(reach, tiny.id, "cut")
+
+
+BLIND = ("video_to_question_sealed", "video_to_options", "video_to_last")
+
+
+def test_the_same_model_rests_on_the_same_evidence(tiny: Opened, samples: list[Sample]) -> None:
+    record = compare(tiny, cut(tiny), samples[1], CHEAP).record
+    assert record["rank_correlation"] == pytest.approx(1) and record["iou_20"] == 1
+    assert record["insertion_change"] == record["deletion_change"] == 0
+    assert set(record["modality_change"]) == {"letter", "mark", "word"}
+    assert not any(record["modality_change"].values())
+    assert record["dense"]["curves"] == record["pruned"]["curves"]
+
+
+def test_a_blind_model_rests_on_nothing(tiny: Opened, samples: list[Sample]) -> None:
+    pair = compare(tiny, cut(tiny, *BLIND), samples[1], CHEAP)
+    assert np.ptp(pair.pruned.alone) < 1e-6 and np.ptp(pair.dense.alone) > 0.1
+    record = pair.record
+    assert record["rank_correlation"] == 0
+    assert record["pruned"]["modality"]["code"][0] == pytest.approx(0, abs=1e-5)
+    assert record["modality_change"]["letter"] == pytest.approx(
+        -record["dense"]["modality"]["code"][0], abs=1e-5
+    )
+    found = verdict(means([record]), None, Limits())
+    assert not all(f.kept for f in found)
+
+
+def test_verdict_holds_every_mean_to_its_limit() -> None:
+    found = {
+        "rank_correlation": {"mean": 0.5},
+        "iou_20": {"mean": 0.3},
+        "insertion_change": {"mean": -0.2},
+    }
+    rows = {f.name: f for f in verdict(found, None, Limits(min_correlation=0.6, min_iou=0.3))}
+    assert [f.kept for f in rows.values()] == [False, True, False]
+    assert str(rows["rank correlation"]) == "rank correlation 0.500 (limit 0.6)"
+    assert rows["drop of insertion AUC"].value == pytest.approx(0.2)
+
+
+def _sample(answer: str) -> Sample:
+    options = ("yes", "no")
+    return Sample("x", Path("x"), "Is it there?", options, options.index(answer), "existence")
+
+
+def test_hallucination_counts_absent_things_alone() -> None:
+    samples = [_sample(a) for a in ("no", "no", "no", "no", "yes", "yes")]
+    other = Sample("y", Path("y"), "Which?", ("left", "right"), 0, "direction")
+
+    def answers(*said: str) -> list[Answer]:
+        rows = [Answer("x", "e", ("yes", "no").index(s), 0, True, (0.5, 0.5)) for s in said]
+        return [*rows, Answer("y", "d", 1, 0, True, (0.5, 0.5))]
+
+    found = existence(
+        [*samples, other],
+        answers("no", "no", "no", "yes", "yes", "no"),
+        answers("yes", "yes", "no", "yes", "yes", "yes"),
+    )
+    assert found is not None and (found.questions, found.absent) == (6, 4)
+    assert (found.before.value, found.after.value, found.change.value) == (25, 75, 50)
+    # Two of six are yes in truth; two were said to be before, five after.
+    assert found.yes_bias_before == 0 and found.yes_bias_after == pytest.approx(50)
+    assert existence([other], answers()[-1:], answers()[-1:]) is None
+
+
+def test_a_bad_clip_is_listed(tiny: Opened, samples: list[Sample]) -> None:
+    missing = Sample(**{**samples[0].__dict__, "id": "gone", "video": Path("/nowhere.mp4")})
+    records, worst, failed = audit(tiny, cut(tiny), [missing, samples[1]], CHEAP)
+    assert len(records) == len(worst) == 1 and list(failed) == ["gone"]
+    answered = answer_both(tiny, cut(tiny), [missing, samples[1]], 8)
+    assert answered.accuracy["n"]["value"] == 1 and list(answered.failed) == ["gone"]
+    assert answered.accuracy["change"]["value"] == 0
+
+
+def test_the_command_ends_in_a_verdict(
+    tiny: Opened,
+    clips: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    data = clips / "audit.jsonl"
+    lines = (clips / "test.jsonl").read_text().splitlines()
+    data.write_text("\n".join([lines[1], next(x for x in lines if '"answer": "no"' in x)]))
+
+    def run(name: str, plan: Plan) -> tuple[int, str, dict]:
+        plan.save(tmp_path / f"{name}.json")
+        args = ["audit", "tiny", tmp_path / f"{name}.json", "--data", data]
+        args += ["--limit", "1", "--out", tmp_path / name]
+        monkeypatch.setattr(sys, "argv", ["prune", *map(str, args)])
+        code = _run()
+        text = capfd.readouterr()
+        report = json.loads((tmp_path / name / "audit.json").read_text())
+        assert (tmp_path / name / "audit.png").stat().st_size > 10_000
+        return code, text.out + text.err, report
+
+    code, text, report = run("same", cut(tiny))
+    assert code == 0 and "rests on the dense model's evidence" in text and report["passed"]
+    assert report["existence"]["change"]["value"] == 0 and len(report["samples"]) == 1
+    assert report["accuracy"]["n"]["value"] == 2
+    code, text, report = run("blind", cut(tiny, *BLIND))
+    assert code == 8 and "does not rest on the dense model's evidence" in text
+    assert not report["passed"] and "Traceback" not in text
