@@ -41,7 +41,7 @@ def test_the_first_half_is_a_table(
     printed = done.output + capfd.readouterr().out
     assert (
         "change of accuracy over the options" in printed
-        and "cut in first half of the layers" in printed
+        and "cut: first half of the layers" in printed
     )
 
 

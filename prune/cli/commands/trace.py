@@ -5,12 +5,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from prune.cli.app import Data, Frames, Model, app, report_failed
 from prune.console import out, progress
 from prune.errors import UsageError
-from prune.flow import Flow
 from prune.trace.windows import Style
 
 
@@ -88,6 +86,7 @@ def trace(
 ) -> None:
     """Find the pathways: knock out attention edges and watch the answer's probability."""
     from prune.cli.screen import run_screen
+    from prune.cli.tables import flow_table
     from prune.models import open_model
     from prune.report.figures.flow import write_flow
     from prune.trace.ask import ask
@@ -148,22 +147,12 @@ def trace(
     out.print(
         f"{counts['traced']} of {counts['samples']} samples traced ({counts['correct']} right)"
     )
-    if len(found.windows()) == 1:
-        out.print(_once(flow_of(found, "accuracy" if "true" in found.traced[0] else "kl")))
+    shown = flow_of(found)
+    if shown.form == "once" and asking.identity["way"] != "own reply":
+        shown = flow_of(found, "accuracy")
+    out.print(flow_table(shown))
     around = open_ways(found.pathways(), found.model.num_layers)
     if around and around[0] != "video → last":
         out.print(f"Leaks   {len(around)} ways around these pathways, such as {around[0]}")
     out.print(f"Figure  {run / 'flow.png'}\nTable   {run / 'flow.csv'}")
     report_failed(found.failed)
-
-
-def _once(flow: Flow) -> Table:
-    """What each task loses by a single knockout (2510.13251, table 2)."""
-    table = Table(title=flow.quantity, title_justify="left", box=None, padding=(0, 2, 0, 0))
-    for column in (f"cut in {flow.sweep}", "task", "n", "mean", "95%"):
-        table.add_column(column, justify="left" if column != "n" else "right")
-    for panel in flow.panels:
-        for c in panel.curves:
-            mean, low, high = (f"{part[0]:+.1f}" for part in (c.mean, c.low, c.high))
-            table.add_row(panel.title, c.label, str(c.n), mean, f"\\[{low}, {high}]")
-    return table
