@@ -1,4 +1,4 @@
-"""Opening models: `tiny`, a transformers folder, an exported folder or a hub id."""
+"""Opening models: `tiny`, `tiny-ov`, a transformers folder, an exported folder or a hub id."""
 
 import os
 from dataclasses import dataclass
@@ -18,16 +18,17 @@ from prune.plan.plan import Plan
 from prune.plan.schema import ModelId
 from prune.runtime.apply import attach
 from prune.tiny.processor import TinyProcessor
-from prune.untrusted import check_folder, read_json
+from prune.untrusted import check_configs, check_weights, read_json
 
 TINY = Path(__file__).parent / "tiny" / "model"
+EMBEDDED = {"tiny": TINY, "tiny-ov": TINY.with_name("model_ov")}
 PLAN_FILE = "prune_plan.json"
 
 
 def resolve(name: str | Path) -> Path:
     """The folder of a model; raises `BadInputError` when there is none."""
-    if str(name) == "tiny":
-        return TINY
+    if str(name) in EMBEDDED:
+        return EMBEDDED[str(name)]
     folder = Path(name)
     if folder.is_dir():
         if not (folder / "config.json").is_file():
@@ -50,7 +51,7 @@ def _check(folder: Path) -> None:
     if not isinstance(config, dict) or "model_type" not in config:
         raise BadInputError(f"{folder}/config.json: not a model configuration: no model_type")
     family = family_of_model_type(config["model_type"])
-    check_folder(folder)
+    check_configs(folder)
     try:
         family.check(AutoConfig.from_pretrained(folder))
     except (StrictDataclassError, ValueError) as error:
@@ -58,6 +59,7 @@ def _check(folder: Path) -> None:
         raise BadInputError(
             f"{folder}/config.json: not a configuration of {family.model_type}: {reason}"
         ) from None
+    check_weights(folder)
 
 
 def _processor(folder: Path) -> Any:
@@ -142,10 +144,10 @@ def load(
     """`(model, processor)` of a folder that `prune export` wrote; it runs pruned.
 
     The model is an ordinary transformers model: `forward` and `generate` just work. A folder
-    without a plan, `tiny` or a hub id gives the dense model.
+    without a plan, `tiny`, `tiny-ov` or a hub id gives the dense model.
 
     Args:
-        name: folder, hub id or `tiny`.
+        name: folder, hub id, `tiny` or `tiny-ov`.
         device_map, dtype: as in transformers' `from_pretrained`; by default every GPU there is.
         mode: "multi_turn" keeps the keys that follow-up questions may read.
 

@@ -47,8 +47,18 @@ def check_folder(folder: Path) -> None:
         BadInputError: a config, index or weight file is damaged, missing or not a regular file.
         RefusedError: a config names code to run, or a path leads out of the folder.
     """
+    check_configs(folder)
+    check_weights(folder)
+
+
+def check_configs(folder: Path) -> None:
+    """The part of `check_folder` that needs no weights."""
     for path in sorted(folder.glob("*config.json")):
         _check_config(path, read_json(path, "a configuration"))
+
+
+def check_weights(folder: Path) -> None:
+    """The part of `check_folder` about weights; reads their headers alone."""
     for path in sorted(folder.glob("*.safetensors.index.json")):
         _check_index(path)
     weights = sorted(folder.glob("*.safetensors"))
