@@ -123,6 +123,9 @@ def found_table(found: Found) -> Table:
     for name in ("accuracy", "expected"):
         values = [getattr(score, name) for score in (found.dense, found.score)]
         table.add_row(f"{name}, %", *(f"{value:.2f}" for value in values))
+    for harm in found.harms:
+        points = f"{harm.points[1]:+.2f} points, {100 * harm.flops:.1f}% of FLOPs"
+        table.add_row(f"with {harm.pathway} given back", "", points)
     return table
 
 

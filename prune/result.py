@@ -99,6 +99,10 @@ class SearchReport:
             found.dense.samples, front(found), found.harms, found.forwards, found.exhaustive
         )
 
+    def save(self, path: Path) -> None:
+        """Write as JSON."""
+        write_atomically(path, json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n")
+
 
 @dataclass(frozen=True)
 class CostRow:

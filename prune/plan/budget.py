@@ -1,5 +1,6 @@
 """What a plan makes of a model's answers, and how much of it a search may give up for what."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -85,6 +86,19 @@ class Budget:
     def loss(self, score: Score, dense: Score) -> float:
         """What a plan loses: nats for `max_kl`, else points."""
         return score.kl if self.kind == "max_kl" else score.lost(dense)
+
+    def samples_needed(self, score: Score) -> int | None:
+        """How many samples would tell a loss of this budget from chance, at 95%.
+
+        By the normal approximation from what the samples at hand lost each; None where the budget
+        is not one of points.
+
+        Args:
+            score: of the plan that was found.
+        """
+        if self.kind != "max_drop" or not self.value:
+            return None
+        return math.ceil((1.96 * score.spread / self.value) ** 2)
 
     def hopeless(self, allowed: float, dense: Score) -> Hopeless:
         """When a run over part of the samples, in any order, may stop.

@@ -17,9 +17,14 @@ from prune.plan.plan import Plan
 from prune.plan.schema import ModelId
 from prune.segments import Segments
 
-WORTH = 1 / 3
+WORTH = 1 / 5
 """Share of the dense cost for which a structure may take all that may be lost. One that saves less
 may take less in proportion, so that no small saving uses up what a large one needs."""
+
+LEVELS = (0.25, 0.5, 1.0)
+"""Shares of what may be lost that single candidates may use up, one pass over all of them after the
+other (a threshold greedy): what is nearly free goes before
+what is dear, whatever the ranking says."""
 
 LADDER = (0.25, 1.0, 4.0, 16.0)
 """Points that may be lost, one after the other, until a plan saves what was asked for."""
@@ -101,6 +106,18 @@ class Found:
     harms: tuple[Harm, ...]
     interrupted: bool
     exhaustive: int
+    budget: Budget
+
+    @property
+    def warning(self) -> str | None:
+        """What a person should know who trusts the budget, or None."""
+        needed, given = self.budget.samples_needed(self.score), self.dense.samples
+        if needed is None or needed <= given:
+            return None
+        return (
+            f"{given} calibration samples cannot tell a loss of {self.budget.value:g} points from "
+            f"chance; about {needed} would"
+        )
 
     @property
     def forwards(self) -> int:
@@ -120,9 +137,10 @@ def search(
     """Find the cheapest plan within a budget.
 
     First each structure (`prune.plan.moves.slides`) goes as far as bisection finds that it holds;
-    then single candidates are removed in order of harm for what they save. Where a budget says what
-    has to be saved, both are repeated with a larger allowance until it is reached, so that the
-    least is lost; what is left to do after the last is done whatever it costs.
+    then single candidates are removed in order of harm for what they save, in a few passes, each of
+    which may lose more. Where a budget says what has to be saved, both are repeated with a larger
+    allowance until it is reached, so that the least is lost; what is left to do after the last is
+    done whatever it costs.
 
     Ctrl-C ends the search with the best plan so far.
 
@@ -168,6 +186,7 @@ def search(
         harms=harms,
         interrupted=interrupted,
         exhaustive=tried * (tried + 1) // 2 * problem.dense.samples,
+        budget=budget,
     )
 
 
@@ -239,8 +258,10 @@ class _Search:
         for slide in slides(self.problem.model.num_layers, num_frames):
             if not self.done:
                 self.slide(slide, allowed)
-        if not self.done:
-            self.refine(self.by_harm_per_cost(ranked), allowed)
+        after = self.lost
+        for level in LEVELS if self.budget.limits_harm else LEVELS[-1:]:
+            if not self.done:
+                self.refine(self.by_harm_per_cost(ranked), after + level * (allowed - after))
 
     def slide(self, slide: Slide, allowed: float) -> None:
         """Take a structure as far as it is worth what it loses, by bisection."""

@@ -8,7 +8,7 @@ import typer
 
 from prune.cli.app import app
 from prune.cli.budget import Density, KvBytes, MaxDrop, MaxKl, PrefillSpeedup, budget_of
-from prune.console import found_table, liveness_lines, out, plan_grid, progress
+from prune.console import err, found_table, liveness_lines, out, plan_grid, progress
 
 
 class Method(StrEnum):
@@ -41,6 +41,9 @@ def plan(
     """Search the cheapest plan within a budget; Ctrl-C ends it with the best plan so far."""
     from prune.measure import find_plan, split_samples
     from prune.models import open_model
+    from prune.report.figures.front import front_figure
+    from prune.report.figures.style import save_figure
+    from prune.result import SearchReport
     from prune.trace.trace import Trace
 
     budget = budget_of(
@@ -59,6 +62,14 @@ def plan(
     out.print(plan_grid(found.plan.reach))
     out.print("\n".join(liveness_lines(found.plan.reach)))
     out.print(found_table(found))
-    out.print(f"Plan  {path}")
+    report = SearchReport.of(found)
+    report.save(path.with_suffix(".search.json"))
+    save_figure(front_figure(report), path.with_suffix(".front.png"))
+    out.print(
+        f"Plan    {path}\nSearch  {path.with_suffix('.search.json')}\n"
+        f"Figure  {path.with_suffix('.front.png')}"
+    )
+    if found.warning:
+        err.print(f"warning: {found.warning}", soft_wrap=True)
     if found.interrupted:
         raise KeyboardInterrupt
