@@ -3,8 +3,8 @@
 `python benchmarks/screen.py` screens every pathway of `prune trace` on clips of `tiny`, knocks out
 every one exactly as well, and appends rows to `benchmarks/results/screen_<device>.csv`: Spearman's
 rank correlation of the mean change of the answer's log-probability, and of its mean size, over all
-pathways and layers (and KV heads), and how many of the 20 strongest the screen misses. `faded` is
-the share of a pathway that is gone where its gradient is taken; at 0 one backward pass prices all.
+pathways and layers (and KV heads), and how many of the 20 strongest the screen misses. `faded`
+lists the shares of the edges that are gone where gradients are taken, a backward pass each.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from prune.samples import Sample, load_samples
 from prune.tiny.benchmark import write_benchmark
 from prune.trace.incremental import knockout_logits, record_dense
 from prune.trace.sample import CHOICE
-from prune.trace.screen import screen_prompt
+from prune.trace.screen import FADED, screen_prompt
 from prune.trace.windows import default_window, window_layers
 
 TOP = 20
@@ -59,7 +59,7 @@ class Sums:
         }
 
 
-def measure(opened: Opened, sample: Sample, sums: Sums, faded: list[float], widths: list[int],
+def measure(opened: Opened, sample: Sample, sums: Sums, points: list[str], widths: list[int],
             heads: bool) -> bool:  # fmt: skip
     """Add one sample, if its answer is right."""
     (case,) = CHOICE.cases(opened.model, opened.processor, sample, 8)
@@ -86,13 +86,14 @@ def measure(opened: Opened, sample: Sample, sums: Sums, faded: list[float], widt
             by_head = [exact(1, head) for head in range(opened.id.num_kv_heads)]
             changes, seconds_each = zip(*by_head, strict=True)
             sums.add("exact heads", torch.stack(changes, -1), recorded + sum(seconds_each))
-        for share in faded:
+        for faded in points:
             start = time.process_time()
-            screened = screen_prompt(case.replay, TRACED, answer, (share,))
+            shares = [float(share) for share in faded.split(",")]
+            screened = screen_prompt(case.replay, TRACED, answer, shares)
             seconds = time.process_time() - start
             for width in widths:
-                sums.add(f"{share} {width}", screened.log_probability(windows[width]), seconds)
-            sums.add(f"{share} heads", screened.by_head(), seconds)
+                sums.add(f"{faded} {width}", screened.log_probability(windows[width]), seconds)
+            sums.add(f"{faded} heads", screened.by_head(), seconds)
     return True
 
 
@@ -102,7 +103,8 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=24, help="right answers to measure")
     parser.add_argument("--split", default="test", help="whose clips are drawn")
     parser.add_argument("--seed", type=int, default=3, help="which clips are drawn")
-    parser.add_argument("--faded", type=float, nargs="+", default=[0.0, 0.25])
+    default = ",".join(map(str, FADED))
+    parser.add_argument("--faded", nargs="+", default=["0", default], help="such as 0,0.25")
     parser.add_argument("--no-heads", action="store_true", help="leave single KV heads out")
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -115,16 +117,16 @@ def main() -> None:
             if right < args.samples:
                 right += measure(opened, sample, sums, args.faded, widths, not args.no_heads)
     kinds = [*map(str, widths), *([] if args.no_heads else ["heads"])]
-    for share in args.faded:
+    for faded in args.faded:
         for kind in kinds:
             found = {
                 **conditions(opened.model, clock="cpu", traced=opened.id.name),
                 "split": args.split,
                 "seed": args.seed,
                 "samples": right,
-                "faded": share,
+                "faded": faded,
                 "cut": "one layer, one KV head" if kind == "heads" else f"window of {kind}",
-                **sums.compare(f"{share} {kind}", f"exact {kind}"),
+                **sums.compare(f"{faded} {kind}", f"exact {kind}"),
             }
             print(*(f"{key}={value}" for key, value in found.items()), flush=True)
             append("screen", opened.model.device.type, [found])

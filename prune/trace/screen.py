@@ -8,7 +8,7 @@ need a run for each.
 Two saturations remain, and both are taken out. The probability of a sure answer is flat, so the
 gradient is that of the margin m = logit(answer) - logsumexp(the others), of which log p is an exact
 function. And what follows is not linear, so gradients are averaged over points of the way on which
-the edges fade in all layers at once (integrated gradients, 2403.17806).
+the edges of all pathways fade together in all layers (integrated gradients, 2403.17806).
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,11 +27,11 @@ from prune.runtime.replay import Replay
 from prune.trace.incremental import first_changed
 from prune.trace.knockout import knockout_tables
 
-FADED = (0.25,)
-"""Shares of a pathway's edges that are gone where gradients are taken; 0 is the dense model.
+FADED = (0.0, 0.125, 0.25, 0.5)
+"""Shares of the edges that are gone where gradients are taken; 0 is the dense model.
 
-A window of layers is a small part of the way to a pathway that is gone everywhere, so the points
-that matter lie near its start: `python benchmarks/screen.py --faded 0 0.25 0.5` compares them.
+A window of layers is a small part of the way on which everything goes, so the points lie near its
+start. `python benchmarks/screen.py` compares them with the dense model's gradient alone.
 """
 
 
@@ -66,8 +66,8 @@ def screen_prompt(
 ) -> Screened:
     """Price the removal of every pathway in every layer and KV head.
 
-    One forward and backward pass for the dense model, and one for each pathway and point of `faded`
-    but 0.
+    It costs a forward and backward pass for each point of `faded`, however many pathways there are,
+    and the attention of every layer once for each pathway.
 
     Args:
         replay: one prompt, inside `prune.attention.seam`.
@@ -79,27 +79,20 @@ def screen_prompt(
         NumericError: a logit or gradient is NaN or infinite.
     """
     tables = torch.from_numpy(knockout_tables(pathways))
+    everything = tables.amin(0)
     length = replay.segments.shape[1]
-    effects = []
     with _frozen(replay.model):
-        dense = _Faded(replay, tables[0])
-        margin, dense_gradients = dense.gradients(answer)
-        for pathway, table in zip(pathways, tables[1:], strict=True):
-            row = first_changed(replay, pathway)
-            if row == length:  # The prompt has no such edge.
-                effects.append(torch.zeros(len(dense.outputs), dense.num_kv_heads))
-                continue
-            runs = [dense_gradients if not share else
-                    _Faded(replay, tables[0], table, share).gradients(answer)[1]
-                    for share in faded]  # fmt: skip
-            by_layer = zip(*runs, strict=True)
-            effects.append(
-                torch.stack([
-                    dense.effect(layer, table, row, torch.stack(gradients).mean(0))
-                    for layer, gradients in enumerate(by_layer)
-                ])
-            )  # fmt: skip
-    change = torch.stack(effects).double()
+        dense = _Faded(replay, tables[0], everything, 0.0)
+        margin, at_start = dense.gradients(answer)
+        runs = [_Faded(replay, tables[0], everything, share).gradients(answer)[1] if share
+                else at_start for share in faded]  # fmt: skip
+    gradients = [torch.stack(points).mean(0) for points in zip(*runs, strict=True)]
+    change = torch.zeros(len(pathways), len(gradients), dense.num_kv_heads, dtype=torch.double)
+    for index, pathway in enumerate(pathways):
+        row = first_changed(replay, pathway)
+        if row < length:  # Else the prompt has no such edge.
+            for layer, gradient in enumerate(gradients):
+                change[index, layer] = dense.effect(layer, tables[1 + index], row, gradient)
     if not torch.isfinite(change).all():
         raise NumericError("the model's gradients are NaN or infinite")
     return Screened(margin, change)
@@ -120,20 +113,20 @@ def _frozen(model: Any) -> Iterator[None]:
 
 @dataclass
 class _Faded:
-    """A run in which a share of a pathway is gone in every layer; an enforcer that remembers.
+    """A run in which a share of some edges is gone in every layer; an enforcer that remembers.
 
     Attributes:
         dense: one layer's reach with all edges, `[1, R, R]`.
-        without: the same without the pathway; `None` in the dense run.
-        share: how much of the pathway's effect on attention is applied.
+        without: the same without those.
+        share: how much of what their removal does to attention is applied.
         inputs: q `[1, Hq, S, D]`, k, v `[1, Hkv, S, D]` and scale of every layer.
         outputs: attention `[1, Hq, S, D]` of every layer.
     """
 
     replay: Replay
     dense: Tensor
-    without: Tensor | None = None
-    share: float = 0.0
+    without: Tensor
+    share: float
     inputs: list[tuple[Tensor, Tensor, Tensor, float]] = field(default_factory=list)
     outputs: list[Tensor] = field(default_factory=list)
 
@@ -145,7 +138,7 @@ class _Faded:
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
         """See `prune.attention.Enforcer`."""
         out = self._attention(query, key, value, scale, self.dense)
-        if self.without is not None:
+        if self.share:
             out = out.lerp(self._attention(query, key, value, scale, self.without), self.share)
         if layer == 0:  # Nothing before it needs a gradient.
             out = out.detach().requires_grad_()
