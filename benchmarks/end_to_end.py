@@ -25,7 +25,7 @@ from rows import append
 from torch import Tensor
 
 import prune
-from prune.bench import conditions
+from prune.bench.conditions import conditions
 from prune.identity import geometry
 from prune.plan.cost import Cost, Geometry, cost_of, dense_cost
 from prune.plan.plan import Plan

@@ -23,7 +23,7 @@ import torch
 from random_models import Shape, build
 from rows import append
 
-from prune.bench import conditions
+from prune.bench.conditions import conditions
 from prune.evaluate.stats import bootstrap_band
 from prune.evidence.baselines import BASELINES, order_by_map
 from prune.evidence.case import Case, open_case

@@ -15,7 +15,7 @@ from rows import append
 from transformers import BatchFeature
 
 from prune.attention import seam
-from prune.bench import conditions
+from prune.bench.conditions import conditions
 from prune.pathways import PUBLISHED, SEALED, Pathway
 from prune.runtime.replay import Replay, capture
 from prune.trace.incremental import knockout_logits, record_dense
