@@ -38,11 +38,9 @@ def test_the_first_half_is_a_table(
     arguments = ("--set", "cross-frame", "--style", "first-half", "--samples", "all")
     done = trace(clips, tmp_path, *arguments)
     assert done.exit_code == 0, done.exception
-    printed = done.output + capfd.readouterr().out
-    assert (
-        "change of accuracy over the options" in printed
-        and "cut: first half of the layers" in printed
-    )
+    printed = " ".join((done.output + capfd.readouterr().out).split())
+    assert "change of accuracy over the options (points); cut: first half of the layers" in printed
+    assert "action antonym" in printed
 
 
 def test_open_questions_trace_the_open_ended_set(clips: Path, tmp_path: Path) -> None:
