@@ -199,6 +199,9 @@ def record_of(case: Case, found: Explanation, settings: Settings) -> dict[str, A
     }  # fmt: skip
     if target.name == "right":
         record["correction"] = round(minimal_correction(found.curves.area, right), 6)
+        # What has to go: the regions behind the last point at which the answer is right.
+        last = int(np.flatnonzero(right)[-1]) if right.any() else 0
+        record["causes"] = found.order[last:]
     return record
 
 

@@ -66,6 +66,8 @@ def test_the_right_answer_of_a_wrong_one(tiny: Opened, samples: list[Sample]) ->
     case = open_case(tiny.model, tiny.processor, wrong, target="right")
     record = record_of(case, explain(case, CHEAP), Settings(regions="frames", target="right"))
     assert not record["correct"] and 0 < record["correction"] <= 1
+    gone = sum(record["regions"][i]["area"] for i in record["causes"])
+    assert gone == pytest.approx(record["correction"], abs=1e-4)
     found = summary([record])
     assert found["correction"]["samples"] == 1
     assert found["correction"]["amcr"] == record["correction"]

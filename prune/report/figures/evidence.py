@@ -13,7 +13,8 @@ from prune.report.figures.reply import reply_line
 from prune.report.figures.style import COLORS, INK, MUTED, style_axes
 
 TOP_AREA = 0.1
-"""The regions outlined in the film: those that come first, until they cover this share."""
+"""The regions outlined in the film: those that come first, until they cover this share; of a wrong
+answer that is explained by the right one, those that have to go instead."""
 
 
 def evidence_figure(
@@ -35,8 +36,10 @@ def evidence_figure(
     grid = figure.add_gridspec(4, 2, height_ratios=[1, 1, 0.32, 1.9])
     film = grid[0, :].subgridspec(1, count, wspace=0.03)
     heat = grid[1, :].subgridspec(1, count, wspace=0.03)
-    top = record["order"][: max(1, int(np.searchsorted(record["curves"]["area"], TOP_AREA)))]
-    film_strip([figure.add_subplot(film[i]) for i in range(count)], frames, labels, top, "evidence")
+    top, caption = record["order"][: _count(record)], "evidence"
+    if record.get("causes"):
+        top, caption = record["causes"], "the cause"
+    film_strip([figure.add_subplot(film[i]) for i in range(count)], frames, labels, top, caption)
     heat_strip([figure.add_subplot(heat[i]) for i in range(count)], frames, saliency, "map")
     target = record["target"]["tokens"]
     reply_line(figure.add_subplot(grid[2, :]), record["reply"], record["modality"]["code"], target)
@@ -48,6 +51,10 @@ def evidence_figure(
         fontsize=11, color=INK, x=0.01, ha="left",
     )  # fmt: skip
     return figure
+
+
+def _count(record: Mapping[str, Any]) -> int:
+    return max(1, int(np.searchsorted(record["curves"]["area"], TOP_AREA)))
 
 
 def _curves(axes: Axes, record: Mapping[str, Any]) -> None:

@@ -1,0 +1,164 @@
+"""A model behind an OpenAI-style endpoint: only what it says, and how likely, is known.
+
+Each target token costs one request for each set of regions: the frames, with the others' pixels
+filled, the question, and the reply so far to be continued (2509.22496's API version does the same).
+Its probability is that of the first new token among the `top_logprobs` that the endpoint returns,
+or its share among sampled continuations where it returns none.
+"""
+
+import base64
+import io
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import exp
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from prune.errors import BadInputError
+from prune.evidence.regions import Regions
+
+TOP = 20
+"""Most alternatives that OpenAI-style endpoints return."""
+
+TIMEOUT = 120
+"""Seconds to wait for an answer."""
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where the model is served.
+
+    Attributes:
+        url: of `/v1/chat/completions`.
+        model: its name there.
+        key: sent as a bearer token, unless empty.
+        samples: continuations to sample at temperature 1 where the endpoint has no
+            log-probabilities; 0 asks for log-probabilities.
+    """
+
+    url: str
+    model: str
+    key: str = ""
+    samples: int = 0
+
+    def ask(self, frames: NDArray[np.uint8], question: str, reply: str, **more: Any) -> Any:
+        """The endpoint's choices for frames `[T, H, W, 3]`, a question and a reply to continue.
+
+        Raises:
+            BadInputError: it cannot be reached, or does not answer as OpenAI's does.
+        """
+        content = [{"type": "image_url", "image_url": {"url": _png(f)}} for f in frames]
+        content.append({"type": "text", "text": question})
+        messages: list[dict[str, Any]] = [{"role": "user", "content": content}]
+        if reply:
+            messages.append({"role": "assistant", "content": reply})
+            # vLLM's and SGLang's words for "go on from here"; others ignore them.
+            more |= {"add_generation_prompt": False, "continue_final_message": True}
+        body = json.dumps({"model": self.model, "messages": messages, **more}).encode()
+        headers = {"Content-Type": "application/json"}
+        if self.key:
+            headers["Authorization"] = f"Bearer {self.key}"
+        request = urllib.request.Request(self.url, body, headers)
+        try:
+            with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
+                return json.loads(answer.read())["choices"]
+        except (urllib.error.URLError, OSError, ValueError, KeyError) as error:
+            raise BadInputError(f"{self.url}: no usable answer: {error}") from None
+
+    def reply(self, frames: NDArray[np.uint8], question: str, max_tokens: int = 128) -> list[str]:
+        """The model's greedy reply, token by token.
+
+        Raises:
+            BadInputError: as `ask`, or the endpoint does not say which tokens it chose.
+        """
+        (choice,) = self.ask(
+            frames, question, "", max_tokens=max_tokens, temperature=0, logprobs=True
+        )
+        try:
+            return [token["token"] for token in choice["logprobs"]["content"]]
+        except (KeyError, TypeError):
+            raise BadInputError(
+                f"{self.url}: answers without the tokens of its reply (logprobs)"
+            ) from None
+
+
+@dataclass
+class RemoteScorer:
+    """Scores sets of visible regions by asking an endpoint.
+
+    Attributes:
+        endpoint: the model.
+        frames, fill: the clip, and what is seen of removed regions, uint8 `[T, H, W, 3]`.
+        question: the user's text.
+        tokens: of the reply, K.
+        regions: of the clip.
+        forwards: requests so far.
+    """
+
+    endpoint: Endpoint
+    frames: NDArray[np.uint8]
+    fill: NDArray[np.uint8]
+    question: str
+    tokens: Sequence[str]
+    regions: Regions
+    forwards: int = field(default=0)
+
+    @property
+    def num_regions(self) -> int:
+        """R."""
+        return self.regions.count
+
+    def probabilities(self, visible: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """See `prune.evidence.scorer.Scorer`; 0 for a token that is not among those returned.
+
+        Raises:
+            BadInputError: the endpoint does not answer, or answers without log-probabilities.
+        """
+        found = np.empty((len(visible), len(self.tokens)))
+        for row, seen in enumerate(visible):
+            frames = np.where(self.regions.shown(seen)[..., None], self.frames, self.fill)
+            for index, token in enumerate(self.tokens):
+                found[row, index] = self._one(frames, "".join(self.tokens[:index]), token)
+        return found
+
+    def _one(self, frames: NDArray[np.uint8], reply: str, token: str) -> float:
+        """Probability that the reply goes on with `token`."""
+        self.forwards += 1
+        samples = self.endpoint.samples
+        if samples:
+            choices = self.endpoint.ask(
+                frames, self.question, reply, max_tokens=1, temperature=1, n=samples
+            )
+            said = [choice["message"]["content"] for choice in choices]
+            return sum(_same(text, token) for text in said) / len(said)
+        (choice,) = self.endpoint.ask(
+            frames, self.question, reply, max_tokens=1, temperature=0, logprobs=True,
+            top_logprobs=TOP,
+        )  # fmt: skip
+        try:
+            (first,) = choice["logprobs"]["content"]
+            top = first["top_logprobs"]
+        except (KeyError, TypeError, ValueError):
+            raise BadInputError(
+                f"{self.endpoint.url}: answers without log-probabilities; "
+                "let it sample instead (samples=N)"
+            ) from None
+        return sum(exp(t["logprob"]) for t in top if _same(t["token"], token))
+
+
+def _same(one: str, other: str) -> bool:
+    """Whether two tokens say the same; servers differ in the space they put in front."""
+    return one.strip() == other.strip() if other.strip() else one == other
+
+
+def _png(frame: NDArray[np.uint8]) -> str:
+    """A frame as a data URI, without loss."""
+    buffer = io.BytesIO()
+    Image.fromarray(frame).save(buffer, "PNG")
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -1,0 +1,61 @@
+"""A model behind an endpoint is explained as the same model at hand."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from prune.errors import BadInputError
+from prune.evidence.case import Case
+from prune.evidence.objective import Objective
+from prune.evidence.regions import whole_frames
+from prune.evidence.remote import Endpoint, RemoteScorer
+from prune.models import Opened
+from prune.prompts import choice_text
+from tests.evidence.server import Tiny, serving
+
+
+def scorer_of(case: Case, endpoint: Endpoint, tokens: list[str]) -> RemoteScorer:
+    question = choice_text(case.sample.question, list(case.sample.options))
+    fill = np.zeros_like(case.frames)
+    return RemoteScorer(endpoint, case.frames, fill, question, tokens, whole_frames(case.frames))
+
+
+def test_the_order_is_that_of_the_model_itself(case: Case, tiny: Opened) -> None:
+    regions = whole_frames(case.frames)
+    alone = np.eye(regions.count, dtype=bool)
+    white = Objective(case.scorer(regions, "black"), [0])
+    with serving(Tiny(tiny)) as url:
+        black = Objective(scorer_of(case, Endpoint(url, "tiny"), [case.target.texts[0]]), [0])
+        one, other = white.values(alone), black.values(alone)
+    assert other == pytest.approx(one, abs=1e-4)
+    assert stats.spearmanr(one, other).statistic >= 0.9
+
+
+def test_later_tokens_follow_the_reply_so_far(case: Case, tiny: Opened) -> None:
+    everything = np.ones((1, 8), bool)
+    with serving(Tiny(tiny)) as url:
+        endpoint = Endpoint(url, "tiny")
+        question = choice_text(case.sample.question, list(case.sample.options))
+        assert endpoint.reply(case.frames, question)[0] == case.target.texts[0]
+        scorer = scorer_of(case, endpoint, list(case.target.texts[:3]))
+        found = scorer.probabilities(everything)
+    assert scorer.forwards == 3
+    whole = case.scorer(whole_frames(case.frames), "black").probabilities(everything)
+    assert found == pytest.approx(whole[:, :3], abs=1e-4)
+
+
+def test_without_log_probabilities_replies_are_sampled(case: Case, tiny: Opened) -> None:
+    everything, token = np.ones((1, 8), bool), [case.target.texts[0]]
+    with serving(Tiny(tiny, silent=True)) as url:
+        with pytest.raises(BadInputError, match="let it sample instead"):
+            scorer_of(case, Endpoint(url, "tiny"), token).probabilities(everything)
+        sampling = scorer_of(case, Endpoint(url, "tiny", samples=64), token)
+        p = sampling.probabilities(everything)[0, 0]
+    exact = case.forcing.probabilities(np.ones((1, len(case.forcing.video)), bool))[0, 0]
+    assert p == pytest.approx(exact, abs=4 * (exact * (1 - exact) / 64) ** 0.5 + 0.02)
+
+
+def test_an_endpoint_that_is_not_there(case: Case) -> None:
+    endpoint = Endpoint("http://127.0.0.1:9/v1/chat/completions", "tiny")
+    with pytest.raises(BadInputError, match="no usable answer"):
+        endpoint.reply(case.frames, "Question?")
