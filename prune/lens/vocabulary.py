@@ -10,12 +10,20 @@ from typing import Any
 
 from prune.errors import BadInputError
 from prune.samples import Sample
+from prune.trace.anchors import tagger
 
 EMBEDDED = Path(__file__).parent / "vocabularies"
 """Vocabularies known by name: `map-the-flow` (2510.13251, section 3.3) and `tiny`."""
 
 MIN_LETTERS = 3
 """Shorter pieces of a word, such as an ending, tell nothing about it."""
+
+SPACY = "spacy:"
+PARTS = {
+    "spatial": ("NOUN", "PROPN", "ADJ"),
+    "temporal": ("VERB", "ADV", "ADP"),
+}
+"""Parts of speech: what is there, and what happens (with its "up", "down", "away")."""
 
 Groups = Mapping[str, Sequence[str]]
 """Words by the name of their group."""
@@ -32,18 +40,25 @@ def load_groups(source: str | Path | None, samples: Sequence[Sample]) -> Groups:
     """A vocabulary from a file, by name, or from the data.
 
     Args:
-        source: a JSON file `{"group": ["word", ...], ...}`, or the name of an embedded vocabulary;
-            if None, the words of the samples: `questions`, and `options` for those that stand in
-            options alone.
+        source: a JSON file `{"group": ["word", ...], ...}`; the name of an embedded vocabulary;
+            `spacy:PIPELINE` for the `spatial` and `temporal` words of the samples, by their part of
+            speech; or None for the words of their `questions`, and of their `options` alone.
         samples: the data set.
 
     Raises:
-        BadInputError: the file cannot be read, or a word is in two groups.
+        BadInputError: the file cannot be read, a word is in two groups, or the samples have none.
     """
-    if source is None:
-        return _words_of(samples)
+    groups = _from_samples(source, samples)
+    if groups is None:
+        return _read_groups(str(source))
+    if not groups:
+        raise BadInputError("the samples hold no words to look for: give a file of words")
+    return groups
+
+
+def _read_groups(source: str) -> Groups:
     known = {path.stem: path for path in sorted(EMBEDDED.glob("*.json"))}
-    path = known.get(str(source), Path(source))
+    path = known.get(source, Path(source))
     try:
         groups = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -66,15 +81,30 @@ def _is_words(value: Any) -> bool:
     )
 
 
-def _words_of(samples: Sequence[Sample]) -> Groups:
-    def words(texts: Sequence[str]) -> set[str]:
-        found = re.findall(r"[^\W\d_]{2,}", " ".join(texts).lower())
-        return set(found) - _FUNCTION_WORDS
+def _from_samples(source: str | Path | None, samples: Sequence[Sample]) -> Groups | None:
+    """The words of the data set, where the source says so."""
+    texts = [s.question for s in samples], [option for s in samples for option in s.options]
+    if source is None:
+        asked, offered = (_words(" ".join(part)) for part in texts)
+        groups = {"questions": asked, "options": offered - asked}
+    elif str(source).startswith(SPACY):
+        parse = tagger(str(source).removeprefix(SPACY), "--words")
+        groups = {name: set() for name in PARTS}
+        for text in (*texts[0], *texts[1]):
+            for token in parse(text.lower()):
+                for name, parts in PARTS.items():
+                    if token.pos_ in parts:
+                        groups[name] |= _words(token.text)
+        # A word that is now a noun, now a verb ("a drink") tells neither.
+        both = groups["spatial"] & groups["temporal"]
+        groups = {name: words - both for name, words in groups.items()}
+    else:
+        return None
+    return {name: sorted(words) for name, words in groups.items() if words}
 
-    asked = words([s.question for s in samples])
-    offered = words([option for s in samples for option in s.options]) - asked
-    groups = {"questions": sorted(asked), "options": sorted(offered)}
-    return {name: group for name, group in groups.items() if group}
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"[^\W\d_]{2,}", text.lower())) - _FUNCTION_WORDS
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from typing import Any
 
 from prune.errors import BadInputError, UsageError
 
@@ -25,26 +26,40 @@ def matches(pattern: str) -> Find:
 def verbs(pipeline: str) -> Find:
     """Anchors are the verbs that a spaCy pipeline finds (Map the Flow uses `en_core_web_lg`).
 
+    Raises:
+        BadInputError: as in `tagger`.
+    """
+    parse = tagger(pipeline, "--verbs")
+    return lambda text: [(t.idx, t.idx + len(t)) for t in parse(text) if t.pos_ == "VERB"]
+
+
+def tagger(pipeline: str, option: str) -> Callable[[str], Any]:
+    """A spaCy pipeline: from a text its tokens, with their parts of speech in `pos_`.
+
     Args:
         pipeline: name of an installed pipeline, or a folder.
+        option: of the command that asks for it, for errors.
 
     Raises:
-        BadInputError: spaCy or the pipeline is not installed.
+        BadInputError: spaCy or the pipeline is not installed; when called, that it finds no parts
+            of speech.
     """
     try:
         import spacy
 
         parse = spacy.load(pipeline)
     except ImportError:
-        raise BadInputError("--verbs needs spaCy: pip install 'prune[verbs]'") from None
+        raise BadInputError(f"{option} needs spaCy: pip install 'prune[verbs]'") from None
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise BadInputError(f"--verbs {pipeline}: no such spaCy pipeline: {reason}") from None
+        raise BadInputError(f"{option} {pipeline}: no such spaCy pipeline: {reason}") from None
 
-    def find(text: str) -> list[tuple[int, int]]:
+    def tagged(text: str) -> Any:
         parsed = parse(text)
         if len(parsed) and not parsed.has_annotation("POS"):
-            raise BadInputError(f"--verbs {pipeline}: this spaCy pipeline finds no parts of speech")
-        return [(t.idx, t.idx + len(t)) for t in parsed if t.pos_ == "VERB"]
+            raise BadInputError(
+                f"{option} {pipeline}: this spaCy pipeline finds no parts of speech"
+            )
+        return parsed
 
-    return find
+    return tagged

@@ -6,12 +6,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import spacy
 import torch
 from torch import Tensor
 
 from prune.attention import seam
 from prune.errors import BadInputError
-from prune.lens import video
+from prune.lens import video, vocabulary
 from prune.lens.states import Lens, Matrix, visit_states
 from prune.lens.video import VideoWords, count_words, frequencies, layer_bins
 from prune.lens.vocabulary import EMBEDDED, Vocabulary, load_groups
@@ -40,11 +41,11 @@ TOKENIZER = SimpleNamespace(
 
 def test_words_of_several_tokens_are_recognised_by_what_is_theirs_alone() -> None:
     groups = {"things": ["circles", "circus", "box"], "acts": ["open", "opened"]}
-    vocabulary = Vocabulary.of(groups, TOKENIZER)
-    found = {PIECES[token]: vocabulary.words[i][1] for token, i in vocabulary.token.items()}
+    words = Vocabulary.of(groups, TOKENIZER)
+    found = {PIECES[token]: words.words[i][1] for token, i in words.token.items()}
     # "circ" and "pen" could be of two words, "us", "o" and "ed" are too short.
     assert found == {"les": "circles", "box": "box", "Open": "open", " open": "open"}
-    assert vocabulary.silent == ["circus", "opened"]
+    assert words.silent == ["circus", "opened"]
     alone = Vocabulary.of({"things": ["circles"]}, TOKENIZER)
     assert {PIECES[token] for token in alone.token} == {"circ", "les"}
 
@@ -64,6 +65,35 @@ def test_words_of_the_data(samples: list[Sample]) -> None:
     assert "the" not in groups["questions"] and not set(groups["questions"]) & set(
         groups["options"]
     )
+
+
+def test_words_of_the_data_by_their_part_of_speech(samples: list[Sample], tmp_path: Path) -> None:
+    nlp = spacy.blank("en")
+    ruler = nlp.add_pipe("attribute_ruler")
+    ruler.add([[{}]], {"POS": "X"})  # type: ignore[attr-defined]
+    parts = {"NOUN": ["circle", "square", "sea"], "ADJ": ["red"], "VERB": ["grows"], "ADV": ["up"]}
+    for part, words in parts.items():
+        ruler.add([[{"LOWER": {"IN": words}}]], {"POS": part})  # type: ignore[attr-defined]
+    nlp.to_disk(tmp_path)
+    groups = load_groups(f"spacy:{tmp_path}", samples)
+    assert set(groups["spatial"]) <= {"circle", "square", "sea", "red"}
+    assert "grows" in groups["temporal"] and "red" in groups["spatial"]
+    with pytest.raises(BadInputError, match="--words en_core_web_none: no such spaCy pipeline"):
+        load_groups("spacy:en_core_web_none", samples)
+
+
+def test_a_word_of_both_kinds_is_of_neither(tmp_path: Path) -> None:
+    def said(text: str) -> list[SimpleNamespace]:
+        kinds = {"drink": "NOUN" if "a drink" in text else "VERB", "cup": "NOUN"}
+        return [SimpleNamespace(text=w, pos_=kinds.get(w, "X")) for w in text.split()]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(vocabulary, "tagger", lambda *_: said)
+        options = ("drink it", "a drink and a cup")
+        sample = Sample("a", tmp_path, "What", options, 0, "t")
+        assert load_groups("spacy:x", [sample]) == {"spatial": ["cup"]}
+    with pytest.raises(BadInputError, match="no words to look for"):
+        load_groups(None, [Sample("a", tmp_path, "What is it?", ("1", "2"), 0, "t")])
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,8 @@ def lens(
         str | None,
         typer.Option(
             help='JSON file of words to look for on video tokens, {"group": \\["word", ...]}, or '
-            "[bold]tiny[/bold] or [bold]map-the-flow[/bold] [default: the words of the data]."
+            "[bold]tiny[/bold] or [bold]map-the-flow[/bold], or spacy:PIPELINE for the nouns and "
+            "verbs of the data [default: its words in questions and in options]."
         ),
     ] = None,
     norm: Annotated[
