@@ -32,11 +32,12 @@ def flow(
 
     if target.suffix not in (".png", ".svg"):
         raise UsageError(f"--out {target}: name a .png or .svg file")
-    flows = {}
-    for run in runs:
-        trace = Trace.load(run)
-        name = trace.model.name if trace.model.name not in flows else f"{trace.model.name} ({run})"
-        flows[name] = flow_of(trace, metric)
+    traces = [Trace.load(run) for run in runs]
+    names = [trace.model.name for trace in traces]
+    if len(set(names)) < len(names):
+        names = [f"{trace.model.name} in {trace.run}" for trace in traces]
+    drawn = zip(names, traces, strict=True)
+    flows = {name: flow_of(trace, metric) for name, trace in drawn}
     first = next(iter(flows.values()))
     if len(flows) > 1 and any(f.form != "layers" or f.step != first.step for f in flows.values()):
         raise BadInputError("only traces of the same --style, over layers, can be drawn together")

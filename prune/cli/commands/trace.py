@@ -99,7 +99,8 @@ def trace(
 
     asking = ask(prefix, anchor, verbs)
     openly = prefix is not None or anchor is not None or verbs is not None
-    if samples is not None and asking.identity["way"] == "own reply":
+    own = asking.identity["way"] == "own reply"
+    if samples is not None and own:
         raise UsageError("--samples: a reply of the model's own is neither right nor wrong")
     if screen:
         if openly or pairs or per_head or exact_reference or style is not Style.CENTRE:
@@ -144,11 +145,10 @@ def trace(
         write_flow(run, {name: flow_of(found, "interaction")}, "pairs")
     write_table(found, run)
     counts = found.counts()
-    out.print(
-        f"{counts['traced']} of {counts['samples']} samples traced ({counts['correct']} right)"
-    )
+    right = f"{counts['cases']} anchors" if own else f"{counts['correct']} right"
+    out.print(f"{counts['traced']} of {counts['samples']} samples traced ({right})")
     shown = flow_of(found)
-    if shown.form == "once" and asking.identity["way"] != "own reply":
+    if shown.form == "once" and not own:
         shown = flow_of(found, "accuracy")
     out.print(flow_table(shown))
     around = open_ways(found.pathways(), found.model.num_layers)

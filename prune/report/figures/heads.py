@@ -21,7 +21,7 @@ def heads_figure(flow: Flow) -> Figure:
     maps = [np.array([curve.mean for curve in panel.curves]) for panel in flow.panels]
     largest = max(float(np.abs(means).max()) for means in maps) or 1.0
     for axes, panel, means in zip(grid.flat, flow.panels, maps, strict=False):
-        style_axes(axes, fill(panel.title, 40))
+        style_axes(axes, fill(panel.title, 34))
         axes.grid(False)
         layers = means.shape[1]
         mesh = axes.pcolormesh(

@@ -19,7 +19,7 @@ def once_figure(flow: Flow) -> Figure:
     figure = Figure(figsize=(4.6 * columns, (1.3 + 0.3 * tasks) * rows), layout="constrained")
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     for axes, panel in zip(grid.flat, flow.panels, strict=False):
-        style_axes(axes, fill(panel.title, 40))
+        style_axes(axes, fill(panel.title, 34))
         mean, low, high = (
             np.array([getattr(curve, part)[0] for curve in panel.curves])
             for part in ("mean", "low", "high")
