@@ -131,9 +131,12 @@ def _table(found: dict[str, Any]) -> Table:
     for column in ("task", "n", *(name.replace("_", " ") for name in names)):
         table.add_column(column, justify="left" if column == "task" else "right")
     for task, row in found["scores"].items():
-        cells = [
-            f"{row[n]['mean']:.3f} \\[{row[n]['low']:.3f}, {row[n]['high']:.3f}]" for n in names
-        ]
+        cells = [f"{row[n]['mean']:.3f}" for n in names]
+        if row["n"] > 1:  # One sample has no interval.
+            cells = [
+                f"{cell} \\[{row[n]['low']:.3f}, {row[n]['high']:.3f}]"
+                for cell, n in zip(cells, names, strict=True)
+            ]
         table.add_row(task.replace("_", " "), str(row["n"]), *cells)
     return table
 
