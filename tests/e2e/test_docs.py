@@ -1,0 +1,49 @@
+"""Every command that a page shows works in the order of the page, on fewer clips."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from prune.cli.app import app
+from prune.cli.main import COMMANDS
+
+PAGES = sorted((Path(__file__).parents[2] / "docs").glob("*.md"))
+FENCE = re.compile(r"```(?:console|sh|bash)?\n(.*?)```", re.DOTALL)
+READERS_OWN = ("/data/", "PRUNED")
+"""What a command names that only a reader has."""
+
+FEWER = {"--limit": "4", "--per-task": "2"}
+
+
+def commands(page: Path) -> list[list[str]]:
+    """The arguments of each `prune` command of a page that needs no data of the reader's."""
+    text = "\n".join(FENCE.findall(page.read_text())).replace("\\\n", " ")
+    found = []
+    for line in text.splitlines():
+        line = line.removeprefix("$ ")
+        if line.startswith("prune ") and not any(theirs in line for theirs in READERS_OWN):
+            words = shlex.split(line, comments=True)[1:]
+            found.append(["tiny" if word == "MODEL" else word for word in words])
+    return found
+
+
+def test_there_are_commands() -> None:
+    assert COMMANDS and sum(len(commands(page)) for page in PAGES) > 5
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if commands(p)], ids=lambda page: page.stem)
+def test_the_commands_of_a_page_work(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("prune.harness.tasks.documents.TINY_CLIPS", 2)
+    for words in commands(page):
+        for option, value in FEWER.items():
+            if option in words:
+                words[words.index(option) + 1] = value
+        done = CliRunner().invoke(app, words)
+        assert done.exit_code == 0, f"prune {shlex.join(words)}: {done.exception!r}"
