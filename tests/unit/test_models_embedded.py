@@ -1,0 +1,73 @@
+"""The models in the package: two families, small files, and answers that are right."""
+
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+
+from prune.evaluate.answers import answer, prepare, under
+from prune.models import EMBEDDED, Opened, open_model
+from prune.pathways import dense_reach
+from prune.runtime.replay import read
+from prune.samples import Sample, load_samples
+from prune.segments import segment
+
+PRUNE = Path(sys.executable).with_name("prune")
+
+
+def prune(*arguments: object) -> None:
+    subprocess.run([PRUNE, *map(str, arguments)], check=True, capture_output=True)
+
+
+@pytest.fixture(scope="module", params=EMBEDDED)
+def opened(request: pytest.FixtureRequest) -> Opened:
+    return open_model(request.param)
+
+
+def test_two_families_of_which_one_shares_kv_heads() -> None:
+    models = {name: open_model(name) for name in EMBEDDED}
+    assert {m.id.model_type for m in models.values()} == {"llava_next_video", "llava_onevision"}
+    text = models["tiny-ov"].model.config.text_config
+    assert text.model_type == "qwen2"
+    assert text.num_attention_heads == 2 * text.num_key_value_heads
+
+
+def test_they_are_small(opened: Opened) -> None:
+    assert sum(path.stat().st_size for path in opened.folder.iterdir()) < 13e6
+
+
+def test_they_answer_right(opened: Opened, clips: Path) -> None:
+    samples = load_samples(clips / "test.jsonl")
+    batches, failed = prepare(opened.model, opened.processor, samples, 8, 24)
+    assert not failed
+    dense = under(dense_reach(opened.id.num_layers))
+    answers = answer(opened.model, opened.processor, batches, dense)
+    right = Counter(a.task for a in answers if a.correct)
+    # 4 clips a task; guessing gets 4 of 4 with a chance of 6% at best.
+    assert sum(right.values()) >= 0.85 * len(answers)
+    assert min(right[task] for task in {a.task for a in answers}) >= 2
+
+
+def test_every_frame_has_its_tokens(opened: Opened, samples: list[Sample]) -> None:
+    inputs = read(opened.processor, samples[:2], 8)
+    frame = segment(opened.processor, inputs).frame
+    extra = opened.processor.extra_tokens
+    for row in frame:
+        assert torch.bincount(row[row >= 0]).tolist() == [9] * 7 + [9 + extra]
+
+
+@pytest.mark.slow
+def test_the_commands_need_nothing_new(clips: Path, tmp_path: Path) -> None:
+    run, out = tmp_path / "run", tmp_path / "out"
+    prune("trace", "tiny-ov", "--data", clips / "calibration.jsonl", "--limit", 6, "--out", run)
+    test = clips / "test.jsonl"
+    prune("export", "tiny-ov", "--trace", run, "--test", test, "--density", 0.6, "--out", out)
+    prune("verify", out)
+    exported = open_model(out)
+    assert exported.plan is not None
+    layout = segment(exported.processor, read(exported.processor, load_samples(test)[:1], 8))
+    kept, causal = exported.plan.count_edges(layout)
+    assert 0 < kept <= 0.62 * causal
