@@ -163,7 +163,7 @@ def survey(
 
     found = Survey(header, write_records(out / FOLDER, header, samples, look_at, on_done))
     if len(found.failed) == len(samples):
-        codes = {record["exit_code"] for record in found.records}
-        worst: type[PruneError] = NumericError if codes == {7} else BadInputError
+        numeric = all(r["exit_code"] == NumericError.exit_code for r in found.records)
+        worst: type[PruneError] = NumericError if numeric else BadInputError
         raise worst(f"no sample could be used: {next(iter(found.failed.values()))}")
     return found

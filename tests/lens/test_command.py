@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from prune import models
 from prune.attention import seam
 from prune.cli.main import _run
 from prune.lens.attention import attention_rows, pool_of
@@ -104,6 +105,18 @@ def test_everything_is_drawn_and_a_bad_clip_is_listed(lens, clips: Path, tmp_pat
 def test_usage(lens, clips: Path, tmp_path: Path, args: list[str], message: str) -> None:
     code, _, err = lens("--data", clips / "test.jsonl", "--out", tmp_path / "out", *args)
     assert code == 2 and message in err and not (tmp_path / "out").exists()
+
+
+def test_a_model_without_numbers_ends_in_one_line(
+    lens, tiny: Opened, clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weight = tiny.model.lm_head.weight
+    monkeypatch.setattr(weight, "data", torch.full_like(weight, float("nan")))
+    monkeypatch.setattr(models, "open_model", lambda *_, **__: tiny)
+    data = clips / "calibration.jsonl"
+    code, _, err = lens("--data", data, "--out", tmp_path / "out", "--limit", "2")
+    assert code == 7 and "after layer" in err and "NaN" in err
+    assert not (tmp_path / "out" / "answers.png").exists()
 
 
 @torch.no_grad()
