@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from prune.evidence.masked import MaskedScorer
 from prune.evidence.pixels import PixelScorer
 from prune.evidence.regions import Regions
 from prune.evidence.reply import Target, find_target, greedy_reply
+from prune.evidence.scorer import Scorer
 from prune.evidence.tokens import token_grid, token_map
 from prune.pathways import Reach
 from prune.plan.plan import Plan
@@ -22,6 +23,43 @@ from prune.samples import Sample
 
 REMOVALS = ("masked", *FILLS)
 """How regions are removed: their visual tokens left out of attention, or their pixels filled."""
+
+
+class Explainable(Protocol):
+    """What an explanation needs of a question and its reply (`Case`, or a `RemoteCase`)."""
+
+    @property
+    def sample(self) -> Sample:
+        """The question."""
+        ...
+
+    @property
+    def target(self) -> Target:
+        """The reply, and which of its tokens are explained."""
+        ...
+
+    @property
+    def frames(self) -> NDArray[np.uint8]:
+        """`[T, H, W, 3]`."""
+        ...
+
+    @property
+    def grid(self) -> tuple[int, int, int]:
+        """Temporal units, rows and columns of the video tokens."""
+        ...
+
+    @property
+    def forwards(self) -> int:
+        """Passes of the model so far."""
+        ...
+
+    def options(self) -> NDArray[np.float64]:
+        """Probability of each option's letter with the whole clip in sight, `[n]`."""
+        ...
+
+    def scorer(self, regions: Regions, removal: str = ...) -> Scorer:
+        """Scores sets of regions: reply tokens, then the options' letters."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -52,6 +90,16 @@ class Case:
     def grid(self) -> tuple[int, int, int]:
         """Temporal units, rows and columns of the video tokens."""
         return token_grid(self.forcing.replay.segments, self.inputs)
+
+    @property
+    def forwards(self) -> int:
+        """Passes of the text model so far."""
+        return self.forcing.forwards
+
+    def options(self) -> NDArray[np.float64]:
+        """Probability of each option's letter with the whole clip in sight, `[n]`."""
+        whole = np.ones((1, len(self.forcing.video)), bool)
+        return self.forcing.probabilities(whole)[0, len(self.target.ids) :]
 
     def map_of(self, values: NDArray[np.floating]) -> NDArray[np.float64]:
         """Values of the video tokens `[V]` as a map over the clip's pixels, `[T, H, W]`."""

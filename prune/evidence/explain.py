@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from prune.errors import UsageError
-from prune.evidence.case import Case
+from prune.evidence.case import Explainable
 from prune.evidence.curves import Curves, attribution, curves, modality
 from prune.evidence.metrics.auc import scores
 from prune.evidence.metrics.correction import WITHIN, minimal_correction
@@ -93,14 +93,14 @@ class Explanation:
 
 
 def explain(
-    case: Case, settings: Settings, on_step: OnStep = lambda placed, total, best: None
+    case: Explainable, settings: Settings, on_step: OnStep = lambda placed, total, best: None
 ) -> Explanation:
     """Order the regions of a case by how much its target needs them.
 
     Raises:
         RefusedError: the regions cannot be removed as asked.
     """
-    start, before = time.perf_counter(), case.forcing.forwards
+    start, before = time.perf_counter(), case.forwards
     if settings.regions == COARSE:
         first = whole_frames(case.frames)
         order = search(case, first, settings, on_step)
@@ -115,12 +115,12 @@ def explain(
     return explanation(case, objective, regions, order, start, before)
 
 
-def search(case: Case, regions: Regions, settings: Settings, on_step: OnStep) -> list[int]:
+def search(case: Explainable, regions: Regions, settings: Settings, on_step: OnStep) -> list[int]:
     """Order given regions as `settings` say."""
     return _search(_objective(case, regions, settings), settings, on_step)
 
 
-def _objective(case: Case, regions: Regions, settings: Settings) -> Objective:
+def _objective(case: Explainable, regions: Regions, settings: Settings) -> Objective:
     return Objective(
         case.scorer(regions, settings.removal),
         case.target.positions,
@@ -135,7 +135,7 @@ def _search(objective: Objective, settings: Settings, on_step: OnStep) -> list[i
 
 
 def explanation(
-    case: Case,
+    case: Explainable,
     objective: Objective,
     regions: Regions,
     order: list[int],
@@ -154,15 +154,15 @@ def explanation(
         attribution(found, order, chosen, *weights),
         weights[0] * insight + weights[1] * (1 - rest),
         objective.with_each([], range(regions.count)),
-        case.forcing.forwards - forwards_before,
+        case.forwards - forwards_before,
         time.perf_counter() - start,
     )
 
 
-def record_of(case: Case, found: Explanation, settings: Settings) -> dict[str, Any]:
+def record_of(case: Explainable, found: Explanation, settings: Settings) -> dict[str, Any]:
     """Every number of an explanation, for JSON (`docs/explaining-an-answer.md` names them)."""
     sample, target = case.sample, case.target
-    tokens = len(target.ids)
+    tokens = len(target.texts)
     options = found.curves.insertion[:, tokens:].argmax(1)
     without = found.curves.deletion[:, tokens:].argmax(1)
     level = modality(found.curves)

@@ -12,7 +12,7 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import exp
 from typing import Any
 
@@ -98,6 +98,7 @@ class RemoteScorer:
         question: the user's text.
         tokens: of the reply, K.
         regions: of the clip.
+        alternatives: A words that might stand in place of the first token; they cost no request.
         forwards: requests so far.
     """
 
@@ -107,7 +108,8 @@ class RemoteScorer:
     question: str
     tokens: Sequence[str]
     regions: Regions
-    forwards: int = field(default=0)
+    alternatives: Sequence[str] = ()
+    forwards: int = 0
 
     @property
     def num_regions(self) -> int:
@@ -120,36 +122,44 @@ class RemoteScorer:
         Raises:
             BadInputError: the endpoint does not answer, or answers without log-probabilities.
         """
-        found = np.empty((len(visible), len(self.tokens)))
+        found = np.empty((len(visible), len(self.tokens) + len(self.alternatives)))
         for row, seen in enumerate(visible):
             frames = np.where(self.regions.shown(seen)[..., None], self.frames, self.fill)
             for index, token in enumerate(self.tokens):
-                found[row, index] = self._one(frames, "".join(self.tokens[:index]), token)
+                next_words = self._next(frames, "".join(self.tokens[:index]))
+                found[row, index] = _share(next_words, token)
+                if index == 0:
+                    found[row, len(self.tokens) :] = [
+                        _share(next_words, word) for word in self.alternatives
+                    ]
         return found
 
-    def _one(self, frames: NDArray[np.uint8], reply: str, token: str) -> float:
-        """Probability that the reply goes on with `token`."""
+    def _next(self, frames: NDArray[np.uint8], reply: str) -> list[tuple[str, float]]:
+        """What the reply may go on with, and how likely."""
         self.forwards += 1
         samples = self.endpoint.samples
         if samples:
             choices = self.endpoint.ask(
                 frames, self.question, reply, max_tokens=1, temperature=1, n=samples
             )
-            said = [choice["message"]["content"] for choice in choices]
-            return sum(_same(text, token) for text in said) / len(said)
+            return [(choice["message"]["content"], 1 / len(choices)) for choice in choices]
         (choice,) = self.endpoint.ask(
             frames, self.question, reply, max_tokens=1, temperature=0, logprobs=True,
             top_logprobs=TOP,
         )  # fmt: skip
         try:
             (first,) = choice["logprobs"]["content"]
-            top = first["top_logprobs"]
+            return [(t["token"], exp(t["logprob"])) for t in first["top_logprobs"]]
         except (KeyError, TypeError, ValueError):
             raise BadInputError(
-                f"{self.endpoint.url}: answers without log-probabilities; "
-                "let it sample instead (samples=N)"
+                f"{self.endpoint.url}: answers without log-probabilities: let it sample "
+                "continuations instead (--sampled N)"
             ) from None
-        return sum(exp(t["logprob"]) for t in top if _same(t["token"], token))
+
+
+def _share(words: list[tuple[str, float]], token: str) -> float:
+    """How likely `token` is among what may come next."""
+    return sum(p for word, p in words if _same(word, token))
 
 
 def _same(one: str, other: str) -> bool:

@@ -21,7 +21,7 @@ class Target:
     """A fixed reply, and the tokens of it whose probability is explained.
 
     Attributes:
-        ids: all tokens of the reply, K.
+        ids: all tokens of the reply, K; none where a model is known only by its words.
         texts: what each of them says.
         positions: indices of the target tokens in the reply.
         name: what the user asked for.
@@ -73,19 +73,35 @@ def find_target(spec: str, reply: Sequence[int], processor: Any, sample: Sample)
     Raises:
         UsageError: it is none of those, or the reply holds no such token.
     """
-    kind, _, value = spec.partition(":")
-    ids = list(reply)
-    if spec == "right":
-        kind, value = "counter", sample.letters[sample.answer]
-    if kind == "counter":
-        if value not in sample.letters:
-            raise UsageError(
-                f"target {spec!r}: {sample.id} has the options {', '.join(sample.letters)}"
-            )
-        ids = letter_ids(processor, [value])
+    letter = counter_letter(spec, sample)
+    ids = letter_ids(processor, [letter]) if letter else list(reply)
     texts = _texts(processor, ids)
-    every = range(len(ids))
-    if kind in ("answer", "counter"):
+    return Target(tuple(ids), tuple(texts), positions_of(spec, texts), spec)
+
+
+def counter_letter(spec: str, sample: Sample) -> str:
+    """The option's letter that a counter answer begins with, or "" where `spec` names none.
+
+    Raises:
+        UsageError: the sample has no such option.
+    """
+    kind, _, value = spec.partition(":")
+    if spec == "right":
+        return sample.letters[sample.answer]
+    if kind != "counter":
+        return ""
+    if value not in sample.letters:
+        raise UsageError(
+            f"target {spec!r}: {sample.id} has the options {', '.join(sample.letters)}"
+        )
+    return value
+
+
+def positions_of(spec: str, texts: Sequence[str]) -> tuple[int, ...]:
+    """Indices of the tokens that `spec` means in a reply; errors as in `find_target`."""
+    kind, _, value = spec.partition(":")
+    every = range(len(texts))
+    if spec == "right" or kind in ("answer", "counter"):
         chosen = list(every[:1])
     elif kind == "sentence":
         chosen = list(every)
@@ -100,7 +116,7 @@ def find_target(spec: str, reply: Sequence[int], processor: Any, sample: Sample)
         )
     if not chosen:
         raise UsageError(f"target {spec!r}: the reply {''.join(texts)!r} has no such token")
-    return Target(tuple(ids), tuple(texts), tuple(chosen), spec)
+    return tuple(chosen)
 
 
 def _texts(processor: Any, ids: list[int]) -> list[str]:
@@ -109,7 +125,7 @@ def _texts(processor: Any, ids: list[int]) -> list[str]:
     return [text[len(before) :] for before, text in zip(["", *whole], whole, strict=False)]
 
 
-def _spelling(texts: list[str], word: str) -> list[int]:
+def _spelling(texts: Sequence[str], word: str) -> list[int]:
     """Indices of the tokens that overlap the first place where a reply spells `word`."""
     place = "".join(texts).find(word)
     if place < 0 or not word:

@@ -1,7 +1,7 @@
 """Explaining a data set: resumable, with a summary over its samples."""
 
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,9 @@ import transformers
 
 from prune.errors import BadInputError, NumericError, RefusedError, UsageError
 from prune.evaluate.stats import bootstrap_band
-from prune.evidence.case import Case, open_case
+from prune.evidence.case import Explainable
 from prune.evidence.explain import Explanation, OnStep, Settings, explain, record_of
 from prune.evidence.metrics.correction import amcr, csr
-from prune.models import Opened
-from prune.plan.plan import Plan
 from prune.samples import Sample, fingerprint
 from prune.trace.shares import write_records
 
@@ -24,16 +22,18 @@ SCHEMA_VERSION = 1
 FOLDER = "evidence"
 
 Record = dict[str, Any]
-Draw = Callable[[Case, Explanation, Record], None]
+Draw = Callable[[Explainable, Explanation, Record], None]
+
+Open = Callable[[Sample], Explainable]
 
 
 def explain_samples(
-    opened: Opened,
+    open_one: Open,
+    identity: Mapping[str, Any],
     samples: Sequence[Sample],
     folder: Path,
     settings: Settings,
     *,
-    plan: Plan | None = None,
     which: str = "all",
     draw: Draw = lambda case, found, record: None,
     on_step: OnStep = lambda placed, total, best: None,
@@ -42,11 +42,11 @@ def explain_samples(
     """Explain each sample into `folder/evidence`, going on where an earlier call stopped.
 
     Args:
-        opened: dense.
+        open_one: lets the model reply to a sample.
+        identity: which model that is, for the header: a run goes on only with the same.
         samples: in order.
         folder: of the run.
         settings: how.
-        plan: the model runs under it.
         which: `correct`, `wrong` or `all`: samples that are explained; of others only the answer
             is recorded.
         draw: called with each explanation before its record is written.
@@ -61,13 +61,11 @@ def explain_samples(
     """
     header = {
         "schema_version": SCHEMA_VERSION,
-        "model": opened.id.model_dump(mode="json"),
-        "plan": plan.sha256 if plan else None,
+        **identity,
         "data_sha256": fingerprint(samples),
         "samples": [s.id for s in samples],
         "which": which,
         "settings": asdict(settings),
-        "dtype": str(opened.model.dtype).removeprefix("torch."),
         "versions": {
             "python": platform.python_version(),
             "torch": torch.__version__,
@@ -77,10 +75,9 @@ def explain_samples(
 
     def explain_one(sample: Sample) -> Record:
         try:
-            case = open_case(
-                opened.model, opened.processor, sample, settings.num_frames, settings.target, plan
-            )
-            if which != "all" and answers_rightly(case) != (which == "correct"):
+            case = open_one(sample)
+            right = int(case.options().argmax()) == sample.answer
+            if which != "all" and right != (which == "correct"):
                 return {"id": sample.id, "task": sample.task, "skipped": f"not {which}"}
             found = explain(case, settings, on_step)
         except (BadInputError, NumericError, UsageError) as error:
@@ -94,13 +91,6 @@ def explain_samples(
     if len(failed) == len(records):
         raise BadInputError(f"no sample could be explained: {failed[0]}")
     return records
-
-
-def answers_rightly(case: Case) -> bool:
-    """Whether the likeliest of the options, with the whole clip in sight, is the true one."""
-    whole = np.ones((1, len(case.forcing.video)), bool)
-    options = case.forcing.probabilities(whole)[0, len(case.target.ids) :]
-    return int(options.argmax()) == case.sample.answer
 
 
 def summary(records: Sequence[Record]) -> dict[str, Any]:

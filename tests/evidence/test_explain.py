@@ -15,6 +15,7 @@ from prune.models import Opened
 from prune.report.figures.evidence import evidence_figure
 from prune.samples import Sample
 from prune.trace.journal import JOURNAL
+from tests.evidence.server import Tiny, serving
 
 CHEAP = Settings(regions="frames")
 
@@ -76,7 +77,12 @@ def test_the_right_answer_of_a_wrong_one(tiny: Opened, samples: list[Sample]) ->
 
 def _explain(tiny: Opened, samples: list[Sample], run: Path, drawn: list[str]) -> list[dict]:
     return explain_samples(
-        tiny, samples, run, CHEAP, draw=lambda case, found, record: drawn.append(record["id"])
+        lambda sample: open_case(tiny.model, tiny.processor, sample),
+        {"model": "tiny"},
+        samples,
+        run,
+        CHEAP,
+        draw=lambda case, found, record: drawn.append(record["id"]),
     )
 
 
@@ -122,6 +128,27 @@ def test_the_command(prune_command, clips: Path, tmp_path: Path) -> None:
     assert code == 2 and "no sample nobody" in err
     code, _, err = prune_command(*chosen[:-1], "stars", "--out", tmp_path / "x")
     assert code == 2 and "expected frames, grid" in err
+
+
+def test_a_model_behind_an_endpoint(
+    prune_command, tiny: Opened, clips: Path, tmp_path: Path
+) -> None:
+    chosen = ("--data", clips / "test.jsonl", "--sample", "test/scene_transition/0000")
+    chosen += ("--frames", 4)
+    with serving(Tiny(tiny)) as url:
+        code, out, err = prune_command(
+            "explain", "tiny", *chosen, "--regions", "frames", "--endpoint", url,
+            "--out", tmp_path / "far",
+        )  # fmt: skip
+    assert code == 0 and "scene transition" in out, err
+    near = ("explain", "tiny", *chosen, "--regions", "frames", "--removal", "black")
+    assert prune_command(*near, "--out", tmp_path / "near")[0] == 0
+    one, other = (
+        json.loads((tmp_path / side / "test-scene_transition-0000.json").read_text())
+        for side in ("far", "near")
+    )
+    assert one["order"] == other["order"] and one["chosen"] == other["chosen"]
+    assert one["curves"]["value"] == pytest.approx(other["curves"]["value"], abs=1e-4)
 
 
 def test_a_sample_that_cannot_be_explained_is_listed(

@@ -156,7 +156,7 @@ def test_greedy_is_near_the_best_order_of_frames(tiny: Opened, samples: list[Sam
 
 
 def test_grid_cells_are_ordered_by_what_they_add(tiny: Opened, samples: list[Sample]) -> None:
-    clip = decode(samples[0], 8)
+    clip = decode(samples[0], 4)
     inputs = encode(tiny.processor, samples[:1], [clip])
     reply = greedy_reply(tiny.model, tiny.processor, inputs)
     forcing = TeacherForcing(forced_replay(tiny.model, tiny.processor, inputs, reply), reply)

@@ -1,11 +1,13 @@
 """`prune explain`: which frames and regions an answer rests on."""
 
 import json
+import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -15,6 +17,10 @@ from prune.cli.app import Data, Frames, Model, app, report_failed
 from prune.cli.commands.trace import Which
 from prune.console import err, out
 from prune.errors import UsageError
+
+if TYPE_CHECKING:
+    from prune.evidence.explain import Settings
+    from prune.samples import Sample
 
 
 @app.command()
@@ -46,18 +52,26 @@ def explain(
     ] = "masked",
     search: Annotated[str, typer.Option(help="efficient, full or lazy.")] = "efficient",
     frames: Frames = 8,
+    endpoint: Annotated[
+        str,
+        typer.Option(help="URL of /v1/chat/completions that serves MODEL; key in OPENAI_API_KEY."),
+    ] = "",
+    sampled: Annotated[
+        int, typer.Option(min=0, help="Continuations to sample where it has no logprobs.")
+    ] = 0,
 ) -> None:
     """Find the frames and regions that an answer rests on, and draw them."""
     from prune.evidence.explain import Settings
+    from prune.evidence.remote import Endpoint
     from prune.evidence.run import explain_samples, summary
     from prune.files import write_atomically
-    from prune.models import PLAN_FILE, open_model
-    from prune.plan.plan import Plan
     from prune.report.figures.evidence import evidence_figure
     from prune.report.figures.style import save_figure
     from prune.samples import load_samples
     from prune.trace.shares import process
 
+    if endpoint and removal == "masked":
+        removal = "black"
     settings = Settings(regions, count, removal, search, target, frames, align)
     chosen = load_samples(data)
     if sample:
@@ -67,11 +81,12 @@ def explain(
             raise UsageError(f"--sample: {data} has no sample {', '.join(missing)}")
         chosen = [known[name] for name in sample]
     chosen = chosen[:limit]
-    opened = open_model(model, dense=True)
-    path = opened.folder / PLAN_FILE
-    plan = Plan.load(path) if path.is_file() else None
-    if plan is not None:
-        plan.check_model(opened.id)
+    if endpoint:
+        remote = Endpoint(endpoint, model, os.environ.get("OPENAI_API_KEY", ""), sampled)
+        identity: dict[str, Any] = {"model": {"endpoint": endpoint, "name": model}}
+        open_one: Any = partial(_open_remote, remote, settings)
+    else:
+        open_one, identity = _at_hand(model, settings)
 
     def draw(case: Any, found: Any, record: dict[str, Any]) -> None:
         figure = evidence_figure(record, case.frames, found.regions.labels, found.saliency)
@@ -81,7 +96,7 @@ def explain(
 
     with _progress(len(chosen)) as (on_step, on_done):
         records = explain_samples(
-            opened, chosen, run, settings, plan=plan, which=samples.value,
+            open_one, identity, chosen, run, settings, which=samples.value,
             draw=draw, on_step=on_step, on_done=on_done,
         )  # fmt: skip
     if process()[0] > 0:
@@ -96,6 +111,37 @@ def explain(
         f"Figures  {run}/*.png, such as {figure_name(shown)}.png\nNumbers  {run}/summary.json"
     )
     report_failed(found["failed"])
+
+
+def _at_hand(model: str, settings: "Settings") -> tuple[Any, dict[str, Any]]:
+    """What opens a sample of a model folder, under its plan if it has one, and whose it is."""
+    from prune.evidence.case import open_case
+    from prune.models import PLAN_FILE, open_model
+    from prune.plan.plan import Plan
+
+    opened = open_model(model, dense=True)
+    path = opened.folder / PLAN_FILE
+    plan = Plan.load(path) if path.is_file() else None
+    if plan is not None:
+        plan.check_model(opened.id)
+    identity = {
+        "model": opened.id.model_dump(mode="json"),
+        "plan": plan.sha256 if plan else None,
+        "dtype": str(opened.model.dtype).removeprefix("torch."),
+    }
+
+    def open_one(sample: "Sample") -> Any:
+        return open_case(
+            opened.model, opened.processor, sample, settings.num_frames, settings.target, plan
+        )
+
+    return open_one, identity
+
+
+def _open_remote(endpoint: Any, settings: "Settings", sample: "Sample") -> Any:
+    from prune.evidence.remote_case import open_remote
+
+    return open_remote(endpoint, sample, settings.num_frames, settings.target)
 
 
 def figure_name(sample_id: str) -> str:

@@ -1,0 +1,82 @@
+"""`RemoteCase`: a question to a model behind an endpoint, ready to be explained."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prune.errors import RefusedError, UsageError
+from prune.evidence.fill import FILLS
+from prune.evidence.regions import Regions, whole_frames
+from prune.evidence.remote import Endpoint, RemoteScorer
+from prune.evidence.reply import Target, counter_letter, positions_of
+from prune.prompts import choice_text
+from prune.runtime.replay import decode
+from prune.samples import Sample
+
+
+@dataclass
+class RemoteCase:
+    """A question, and what the endpoint's model replied.
+
+    Attributes:
+        endpoint: the model.
+        sample, frames: the question and its clip, uint8 `[T, H, W, 3]`.
+        target: the reply, and which of its tokens are explained.
+    """
+
+    endpoint: Endpoint
+    sample: Sample
+    frames: NDArray[np.uint8]
+    target: Target
+    _scorers: list[RemoteScorer] = field(default_factory=list)
+
+    @property
+    def grid(self) -> tuple[int, int, int]:
+        """Not known; raises `RefusedError`."""
+        raise RefusedError("an endpoint does not show its token grid: leave out --align")
+
+    @property
+    def forwards(self) -> int:
+        """Requests so far."""
+        return sum(scorer.forwards for scorer in self._scorers)
+
+    def options(self) -> NDArray[np.float64]:
+        """Probability of each option's letter with the whole clip in sight, `[n]`."""
+        every = np.ones((1, len(self.frames)), bool)
+        scorer = self.scorer(whole_frames(self.frames), "black")
+        return scorer.probabilities(every)[0, len(self.target.texts) :]
+
+    def scorer(self, regions: Regions, removal: str = "black") -> RemoteScorer:
+        """Scores sets of the regions; raises `UsageError` where pixels are not what is removed."""
+        if removal not in FILLS:
+            raise UsageError(f"removal {removal!r}: of an endpoint's video only pixels can be "
+                             f"removed: {', '.join(FILLS)}")  # fmt: skip
+        question = choice_text(self.sample.question, list(self.sample.options))
+        self._scorers.append(
+            RemoteScorer(
+                self.endpoint, self.frames, FILLS[removal](self.frames), question,
+                self.target.texts, regions, self.sample.letters,
+            )
+        )  # fmt: skip
+        return self._scorers[-1]
+
+
+def open_remote(endpoint: Endpoint, sample: Sample, num_frames: int, target: str) -> RemoteCase:
+    """Decode a sample's clip and ask for a reply.
+
+    Args:
+        endpoint: the model.
+        sample, num_frames: the question and how many frames of its clip are sent.
+        target: what is explained (`prune.evidence.reply.find_target`).
+
+    Raises:
+        BadInputError: the clip cannot be decoded, or the endpoint does not answer.
+        UsageError: the reply has no such target.
+    """
+    frames, _ = decode(sample, num_frames)
+    letter = counter_letter(target, sample)
+    question = choice_text(sample.question, list(sample.options))
+    texts = [letter] if letter else endpoint.reply(frames, question)
+    found = Target((), tuple(texts), positions_of(target, texts), target)
+    return RemoteCase(endpoint, sample, frames, found)
