@@ -19,8 +19,9 @@ from prune.result import FILE as REPORT_FILE
 from prune.result import Result
 from prune.samples import Sample
 from prune.tiny.benchmark import write_benchmark
-from prune.trace.flow import flow_of
+from prune.trace.flow import flow_of, paired
 from prune.trace.run import trace_model
+from prune.trace.table import write_table
 from prune.trace.trace import Trace
 
 PLAN = "plan.json"
@@ -32,6 +33,18 @@ DEMO_TRACED = 72
 
 DEMO_MAX_DROP = 1.0
 """Points of accuracy that the demo's plan may lose on its calibration clips."""
+
+
+def summarise(trace: Trace) -> None:
+    """Write a trace's figures and tables into its run folder.
+
+    They are `flow.png` and `.svg`, `flow.csv` and `.json`, and `pairs.*` if pairs were cut.
+    """
+    name = trace.model.name
+    write_flow(trace.run, {name: flow_of(trace)})
+    if paired(trace):
+        write_flow(trace.run, {name: flow_of(trace, "interaction")}, "pairs")
+    write_table(trace, trace.run)
 
 
 def export_model(
@@ -101,7 +114,7 @@ def run_demo(out: Path, seed: int, progress: Progress, argv: str = "") -> tuple[
     opened = open_model("tiny")
     run, exported = out / f"run-{seed}", out / "tiny-pruned"
     trace = trace_model(opened, clips / "calibration.jsonl", run, progress, limit=DEMO_TRACED)
-    write_flow(run, {opened.id.name: flow_of(trace)})
+    summarise(trace)
     result = export_model(
         opened,
         exported,

@@ -88,14 +88,13 @@ def trace(
     from prune.cli.screen import run_screen
     from prune.cli.tables import flow_table
     from prune.models import open_model
-    from prune.report.figures.flow import write_flow
+    from prune.stages import summarise
     from prune.trace.ask import ask
-    from prune.trace.flow import flow_of, paired
+    from prune.trace.flow import flow_of
     from prune.trace.leaks import open_ways
     from prune.trace.run import trace_model
     from prune.trace.sets import choose
     from prune.trace.shares import process
-    from prune.trace.table import write_table
 
     asking = ask(prefix, anchor, verbs)
     openly = prefix is not None or anchor is not None or verbs is not None
@@ -139,11 +138,7 @@ def trace(
     )
     if process()[0] > 0:
         return
-    name = found.model.name
-    write_flow(run, {name: flow_of(found)})
-    if paired(found):
-        write_flow(run, {name: flow_of(found, "interaction")}, "pairs")
-    write_table(found, run)
+    summarise(found)
     counts = found.counts()
     right = f"{counts['cases']} anchors" if own else f"{counts['correct']} right"
     out.print(f"{counts['traced']} of {counts['samples']} samples traced ({right})")
