@@ -63,6 +63,7 @@ def find_plan(
     progress: Progress,
     budget: Budget,
     method: Method = "trace",
+    per_head: bool = False,
 ) -> Found:
     """Search the cheapest plan whose budget holds on the calibration samples.
 
@@ -73,6 +74,7 @@ def find_plan(
         progress: shows it.
         budget: what may be lost, or has to be saved.
         method: what ranks.
+        per_head: whether pathways may go in single KV heads.
 
     Raises:
         BadInputError: no calibration sample can be used, or the trace holds no removable pathway.
@@ -97,6 +99,7 @@ def find_plan(
             budget,
             max_runs=MAX_RUNS,
             method=method,
+            heads=opened.id.num_kv_heads if per_head else None,
             on_step=lambda step: advance(1),
         )
 

@@ -135,20 +135,16 @@ class Candidate:
         return f"{self.pathway.title} in layer {self.layer + 1}{head}"
 
 
-def candidates(
-    harm: Mapping[str, NDArray[np.float64]], heads: int | None = None
-) -> list[Candidate]:
-    """Every (pathway, layer), or with `heads` every (pathway, layer, KV head).
+def candidates(harm: Mapping[str, NDArray[np.float64]]) -> list[Candidate]:
+    """Every (pathway, layer).
 
     Args:
         harm: for each pathway how much it matters in each layer, `[L]` (`Trace.harm`).
-        heads: Hkv. A head's share of its layer's harm is not known to the trace: all count alike.
     """
     return [
-        Candidate(PATHWAYS[name], layer, float(value) / (heads or 1), head)
+        Candidate(PATHWAYS[name], layer, float(value))
         for name, by_layer in harm.items()
         for layer, value in enumerate(by_layer)
-        for head in (range(heads) if heads else (None,))
     ]
 
 

@@ -5,7 +5,9 @@ calibration samples. Everything is deterministic: the same trace and samples giv
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from prune.edges import EdgeHistogram, edge_histogram
 from prune.errors import BadInputError
@@ -132,6 +134,7 @@ def search(
     *,
     max_runs: int,
     method: str = "greedy",
+    heads: int | None = None,
     on_step: Callable[[Step], None] = lambda step: None,
 ) -> Found:
     """Find the cheapest plan within a budget.
@@ -150,6 +153,8 @@ def search(
         budget: what may be lost, or has to be saved.
         max_runs: most runs of `problem.measure`, beside one for each harm that is reported.
         method: where the ranking is from, for the plan's origin.
+        heads: Hkv, to go on with single KV heads where a whole layer's pathway has to stay. It
+            removes more edges, and no more states.
         on_step: called after each.
 
     Raises:
@@ -160,6 +165,8 @@ def search(
     try:
         if budget.limits_harm:
             state.descend(ranked, budget.value)
+            if heads is not None:
+                state.split(ranked, heads, budget.value)
         else:
             for allowed in LADDER:
                 state.descend(ranked, allowed)
@@ -262,6 +269,16 @@ class _Search:
         for level in LEVELS if self.budget.limits_harm else LEVELS[-1:]:
             if not self.done:
                 self.refine(self.by_harm_per_cost(ranked), after + level * (allowed - after))
+
+    def split(self, ranked: list[Candidate], heads: int, allowed: float) -> None:
+        """Remove in single KV heads what has to stay in others."""
+        self.reach = np.repeat(self.reach, heads, 1)
+        single = [
+            replace(candidate, harm=candidate.harm / heads, head=head)
+            for candidate in ranked
+            for head in range(heads)
+        ]
+        self.refine(self.by_harm_per_cost(single), allowed)
 
     def slide(self, slide: Slide, allowed: float) -> None:
         """Take a structure as far as it is worth what it loses, by bisection."""

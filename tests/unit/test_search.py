@@ -1,6 +1,6 @@
 """The search keeps its budget, in a fixed order, whatever the trace said."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -157,14 +157,27 @@ def test_a_pathway_given_back_is_all_there_and_nothing_else(name: str) -> None:
 
 
 def test_candidates_of_single_heads_leave_the_others() -> None:
-    found = candidates({"video_to_last": np.ones(2)}, heads=4)
-    assert len(found) == 8
+    found = replace(candidates({"video_to_last": np.ones(2)})[0], head=1)
     reach = dense_reach(2, 4)
-    found[1].cut(reach)
-    assert found[1].name == "video → last in layer 1, KV head 1"
+    found.cut(reach)
+    assert found.name == "video → last in layer 1, KV head 1"
     assert (reach[0, 1, Role.LAST, list(VIDEO)] == -1).all()
     reach[0, 1] = reach[0, 0]
     assert (reach == dense_reach(2, 4)).all()
+
+
+def test_single_heads_go_where_a_layer_has_to_stay() -> None:
+    """A model that reads its three edges with KV head 0 alone."""
+    problem = Problem(
+        MODEL, PROMPT, GEOMETRY, DENSE, lambda reach, hopeless: Model().measure(reach, hopeless)
+    )
+    ranked, budget = candidates(harms(0)), Budget("max_drop", 1.0)
+    whole = search(problem, ranked, budget, max_runs=200)
+    split = search(problem, ranked, budget, max_runs=200, heads=2)
+    assert split.plan.reach.shape[1] == 2
+    assert split.cost.edges < 0.7 * whole.cost.edges
+    assert split.cost.live_tokens == whole.cost.live_tokens
+    assert split.score.accuracy == 90.0
 
 
 def test_costs_are_counted_like_those_of_the_plan() -> None:

@@ -37,6 +37,9 @@ def plan(
     method: Annotated[
         Method, typer.Option(help="What ranks: the trace's knockouts, or gates that are learned.")
     ] = Method.trace,
+    per_head: Annotated[
+        bool, typer.Option("--per-head", help="Go on with single KV heads.")
+    ] = False,
 ) -> None:
     """Search the cheapest plan within a budget; Ctrl-C ends it with the best plan so far."""
     from prune.measure import find_plan, split_samples
@@ -56,7 +59,7 @@ def plan(
     traced = Trace.load(run)
     opened = open_model(model or traced.model.name, dense=True)
     calibration, _ = split_samples(traced, test)
-    found = find_plan(opened, traced, calibration, progress, budget, method.value)
+    found = find_plan(opened, traced, calibration, progress, budget, method.value, per_head)
     path = target or run / "plan.json"
     found.plan.save(path)
     out.print(plan_grid(found.plan.reach))

@@ -1,0 +1,99 @@
+"""What a search sees: scores of all samples, early stops, fronts and savings."""
+
+import numpy as np
+import pytest
+
+from prune.calibration import TEMPERATURE, Calibration, calibrate
+from prune.evaluate.answers import answer, under
+from prune.models import Opened
+from prune.pathways import PATHWAYS, dense_reach, remove_pathway
+from prune.plan.budget import Budget, Score
+from prune.plan.front import front
+from prune.plan.moves import candidates
+from prune.plan.outlook import outlook, video_prompt
+from prune.plan.plan import Plan
+from prune.plan.search import search
+from prune.report.figures.front import front_figure
+from prune.result import SearchReport
+from prune.samples import Sample
+
+LAYERS = 12
+
+
+@pytest.fixture(scope="module")
+def calibration(tiny: Opened, samples: list[Sample]) -> Calibration:
+    return calibrate(tiny, samples[:12], 8)
+
+
+def blind() -> np.ndarray:
+    reach = dense_reach(LAYERS)
+    for name in ("video_to_question_sealed", "video_to_options", "video_to_last"):
+        remove_pathway(reach, PATHWAYS[name], slice(None))
+    return reach
+
+
+def test_scores_are_those_of_the_answers(tiny: Opened, calibration: Calibration) -> None:
+    score = calibration.measure(blind(), lambda score: False)
+    dense, found = (
+        answer(tiny.model, tiny.processor, calibration.batches, under(reach))
+        for reach in (dense_reach(LAYERS), blind())
+    )
+    assert score.accuracy == pytest.approx(100 * np.mean([a.correct for a in found]))
+    surer = []
+    for a in found:
+        p = np.array(a.p_options) ** (1 / TEMPERATURE)
+        surer.append(100 * p[a.true] / p.sum())
+    assert score.expected == pytest.approx(np.mean(surer))
+    kl = [
+        sum(p * np.log(p / q) for p, q in zip(d.p_options, f.p_options, strict=True) if p > 0)
+        for d, f in zip(dense, found, strict=True)
+    ]
+    assert score.kl == pytest.approx(np.mean(kl), rel=1e-3)
+    assert score.samples == 12
+    assert calibration.score.kl == 0 and calibration.score.spread == 0
+
+
+def test_a_hopeless_plan_is_given_up_and_the_rest_counts_as_unchanged(
+    tiny: Opened, samples: list[Sample], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("prune.calibration.BATCH", 4)
+    several = calibrate(tiny, samples[:12], 8)
+    assert [len(batch.samples) for batch in several.batches] == [4, 4, 4]
+    budget = Budget("max_kl", 0.01)
+    part = several.measure(blind(), budget.hopeless(0.01, several.score))
+    whole = several.measure(blind(), lambda score: False)
+    assert part.samples == 4 < whole.samples == 12
+    assert 0.01 < part.kl < whole.kl
+    # The order in which batches are run changes with every run, the score does not.
+    assert several.measure(blind(), lambda score: False) == whole
+
+
+def test_budgets_say_how_many_samples_they_need() -> None:
+    score = Score(90.0, 90.0, 0.0, 100, spread=5.0)
+    assert Budget("max_drop", 1.0).samples_needed(score) == 97
+    assert Budget("max_drop", 0.1).samples_needed(score) == 9604
+    assert Budget("density", 0.5).samples_needed(score) is None
+
+
+def test_the_front_holds_what_nothing_beats(calibration: Calibration) -> None:
+    harm = {name: np.arange(LAYERS, dtype=float) for name in ("cross_frame", "video_to_last")}
+    found = search(calibration.problem(), candidates(harm), Budget("max_drop", 30), max_runs=12)
+    points = front(found)
+    assert points[-1].what == "dense" and points[-1].flops == 1.0
+    for point in points:
+        values = (point.edges, point.flops, point.kv_bytes, -point.accuracy, -point.expected)
+        beaten = any(
+            all(o <= v for o, v in zip(others, values, strict=True)) and others != values
+            for others in ((p.edges, p.flops, p.kv_bytes, -p.accuracy, -p.expected) for p in points)
+        )
+        assert point.best != beaten
+    figure = front_figure(SearchReport.of(found))
+    assert figure.axes[0].get_xlabel() == "edges (%)"
+
+
+def test_the_sealed_map_on_long_prompts() -> None:
+    found = outlook(Plan.preset("llava-next-7b").reach, video_prompt(64))
+    assert found.kv < 0.02 < 0.4 < found.kv_multi_turn < 0.5
+    assert 0.55 < found.computed < 0.65
+    dense = outlook(dense_reach(4), video_prompt(2))
+    assert (dense.edges, dense.kv, dense.kv_multi_turn) == (1.0, 1.0, 1.0)
