@@ -8,6 +8,10 @@ exact mask of the thing that acts, time, peak memory and forward passes.
 `python benchmarks/evidence.py speed` orders the regions of one clip one candidate at a time, in
 batches, and by the efficient and lazy searches, on `tiny` or on a mid-size model with random
 weights, and appends to `benchmarks/results/evidence_speed_<device>.csv`.
+
+`python benchmarks/evidence.py gap` compares full greedy with the best of all orderings of 8 frames
+(mean F over the first 1 to 8 of them), and appends to
+`benchmarks/results/evidence_gap_<device>.csv`.
 """
 
 import argparse
@@ -35,6 +39,7 @@ from prune.evidence.plain import PlainScorer
 from prune.evidence.regions import Regions, partition
 from prune.evidence.regions.align import align
 from prune.evidence.search import SEARCHES
+from prune.evidence.search.exhaustive import chain_value, exhaustive
 from prune.evidence.search.greedy import greedy, greedy_one_at_a_time
 from prune.models import open_model
 from prune.samples import load_samples
@@ -192,9 +197,33 @@ def speed(args: argparse.Namespace) -> None:
             print(*(f"{k}={v}" for k, v in list(row.items())[6:]), flush=True)
 
 
+def gap(args: argparse.Namespace) -> None:
+    """Full greedy against the best ordering there is, over the frames of a few clips."""
+    opened = open_model("tiny")
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for sample in load_samples(write_benchmark(Path(folder), "test", args.per_task)):
+            case = open_case(opened.model, opened.processor, sample)
+            regions = partition("frames", case.frames, 1)
+            objective = Objective(case.scorer(regions), case.target.positions)
+            values = [chain_value(objective, s(objective)) for s in (exhaustive, greedy)]
+            rows.append(values)
+            print(sample.id, *(f"{v:.4f}" for v in values), flush=True)
+    best, found = np.array(rows).T
+    mean, low, high = (float(x[0]) for x in bootstrap_band((best - found)[:, None]))
+    row = {
+        **conditions(opened.model), "model": "tiny", "clips": len(rows),
+        "regions": regions.count, "best_mean_f": f"{best.mean():.4f}",
+        "greedy_mean_f": f"{found.mean():.4f}", "gap": f"{mean:.4f}",
+        "gap_95": f"[{low:.4f}, {high:.4f}]", "largest_gap": f"{(best - found).max():.4f}",
+    }  # fmt: skip
+    append("evidence_gap", args.device, [row])
+    print(*(f"{k}={v}" for k, v in list(row.items())[6:]), flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=["methods", "speed"])
+    parser.add_argument("what", choices=["methods", "speed", "gap"])
     parser.add_argument("--per-task", type=int, default=3, help="clips of each task")
     parser.add_argument("--count", type=int, default=4, help="regions of a frame")
     parser.add_argument("--seed", type=int, default=0)
@@ -208,7 +237,7 @@ def main() -> None:
     )
     args = parser.parse_args()
     torch.set_num_threads(1)
-    (methods if args.what == "methods" else speed)(args)
+    {"methods": methods, "speed": speed, "gap": gap}[args.what](args)
 
 
 if __name__ == "__main__":

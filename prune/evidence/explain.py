@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from prune.errors import UsageError
-from prune.evidence.case import Explainable
+from prune.evidence.case import REMOVALS, Explainable
 from prune.evidence.curves import Curves, attribution, curves, modality
 from prune.evidence.metrics.auc import scores
 from prune.evidence.metrics.correction import WITHIN, minimal_correction
@@ -56,6 +56,7 @@ class Settings:
     def __post_init__(self) -> None:
         for name, value, known in (
             ("regions", self.regions, (*PARTITIONS, COARSE)),
+            ("removal", self.removal, REMOVALS),
             ("search", self.search, tuple(SEARCHES)),
         ):
             if value not in known:

@@ -121,6 +121,10 @@ def test_the_command_ends_in_a_verdict(
         text = capfd.readouterr()
         report = json.loads((tmp_path / name / "audit.json").read_text())
         assert (tmp_path / name / "audit.png").stat().st_size > 10_000
+        page = (tmp_path / name / "audit.html").read_text()
+        assert (
+            "http" not in page.replace("http-equiv", "") and report["findings"][0]["name"] in page
+        )
         return code, text.out + text.err, report
 
     code, text, report = run("same", cut(tiny))

@@ -24,7 +24,7 @@ def audit(
         str, typer.Argument(help="An exported folder, a plan file or a preset's name.")
     ],
     data: Data,
-    target: Annotated[Path, typer.Option("--out", help="Where audit.json and audit.png go.")],
+    target: Annotated[Path, typer.Option("--out", help="Where audit.html and audit.json go.")],
     limit: Annotated[
         int, typer.Option(min=1, help="Explain the first N samples; all of them are answered.")
     ] = 24,
@@ -49,13 +49,14 @@ def audit(
 ) -> None:
     """Compare the evidence of a dense and a pruned model; exit code 8 if it is not the same."""
     from prune.evidence.answered import answer_both
+    from prune.evidence.audit import MEASURES, means
     from prune.evidence.audit import audit as run
-    from prune.evidence.audit import means
     from prune.evidence.existence import existence
     from prune.evidence.explain import Settings
     from prune.evidence.verdict import Limits, verdict
     from prune.files import write_atomically
     from prune.models import open_model
+    from prune.report.audit_page import audit_html
     from prune.report.figures.audit import audit_figure
     from prune.report.figures.style import save_figure
     from prune.samples import load_samples
@@ -78,7 +79,8 @@ def audit(
     findings = verdict(found, seen, limits)
     passed = all(f.kept for f in findings)
     target.mkdir(parents=True, exist_ok=True)
-    save_figure(audit_figure([_pairing(pair) for pair in worst]), target / "audit.png")
+    figure = audit_figure([_pairing(pair) for pair in worst])
+    save_figure(figure, target / "audit.png")
     report = {
         "model": opened.id.model_dump(mode="json"),
         "plan": plan.sha256,
@@ -94,8 +96,9 @@ def audit(
         "samples": records,
     }
     write_atomically(target / "audit.json", json.dumps(report, indent=1, allow_nan=False) + "\n")
+    write_atomically(target / "audit.html", audit_html(report, MEASURES, figure))
     out.print(_table(found, answered.accuracy, seen))
-    out.print(f"Worst samples  {target}/audit.png\nNumbers        {target}/audit.json")
+    out.print(f"Page     {target}/audit.html\nNumbers  {target}/audit.json")
     if not passed:
         broken = "; ".join(str(f) for f in findings if not f.kept)
         raise VerificationError(f"{pruned} does not rest on the dense model's evidence: {broken}")
