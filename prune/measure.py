@@ -92,7 +92,7 @@ def find_plan(
         raise BadInputError(
             f"{trace.run}: holds no pathway that a plan can remove: trace without --pathway"
         )
-    with progress("Searching a plan", MAX_RUNS) as advance:
+    with progress("Searching a plan", MAX_RUNS + len(harm)) as advance:
         return search(
             prepared.problem(),
             candidates(harm),
