@@ -5,8 +5,8 @@ import pytest
 
 from prune.calibration import TEMPERATURE, Calibration, calibrate
 from prune.evaluate.answers import answer, under
-from prune.models import Opened
-from prune.pathways import PATHWAYS, dense_reach, remove_pathway
+from prune.models import Opened, open_model
+from prune.pathways import PATHWAYS, REMOVABLE, dense_reach, remove_pathway
 from prune.plan.budget import Budget, Score
 from prune.plan.front import front
 from prune.plan.moves import candidates
@@ -66,6 +66,22 @@ def test_a_hopeless_plan_is_given_up_and_the_rest_counts_as_unchanged(
     assert 0.01 < part.kl < whole.kl
     # The order in which batches are run changes with every run, the score does not.
     assert several.measure(blind(), lambda score: False) == whole
+
+
+def test_another_family_with_shared_kv_heads_is_searched_the_same_way(
+    samples: list[Sample],
+) -> None:
+    opened = open_model("tiny-ov")
+    layers, heads = opened.id.num_layers, opened.id.num_kv_heads
+    text = opened.model.config.text_config
+    assert heads < text.num_attention_heads, "grouped queries"
+    problem = calibrate(opened, samples[:6], 8).problem()
+    harm = {p.name: np.arange(layers, dtype=float) for p in REMOVABLE}
+    found = search(problem, candidates(harm), Budget("max_drop", 40), max_runs=10, heads=heads)
+    assert found.plan.reach.shape[:2] == (layers, heads)
+    assert found.cost.flops < 0.95 * found.dense_cost.flops
+    assert found.dense.expected - found.score.expected <= 40
+    found.plan.check_model(opened.id)
 
 
 def test_budgets_say_how_many_samples_they_need() -> None:
