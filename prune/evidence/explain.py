@@ -195,8 +195,8 @@ def record_of(case: Explainable, found: Explanation, settings: Settings) -> dict
         "modality": {kind: _short(values[:tokens]) for kind, values in level.items()},
         "forwards": found.forwards,
         "seconds": round(found.seconds, 3),
-        # Does the answer flip when the least of the clip that speaks for it is taken away?
-        "flips": bool((without[near] != options[-1]).any()),
+        # Does the answer flip within the first tenth that is taken away? Regions may be larger.
+        "flips": bool((without[near] != options[-1]).any()) if near.sum() > 1 else None,
     }  # fmt: skip
     if target.name == "right":
         record["correction"] = round(minimal_correction(found.curves.area, right), 6)

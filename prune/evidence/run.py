@@ -118,6 +118,7 @@ def summary(records: Sequence[Record]) -> dict[str, Any]:
             "csr_10": round(csr(corrections), 6),
         }
     right = [r["flips"] for r in explained if r["correct"] and "correction" not in r]
+    right = [flips for flips in right if flips is not None]
     if right:
         found["collateral"] = {"samples": len(right), "share": round(float(np.mean(right)), 6)}
     return found

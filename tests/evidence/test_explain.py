@@ -36,6 +36,7 @@ def test_a_record_holds_every_number(case: Case) -> None:
     ]
     assert curve["value"][-1] == pytest.approx(curve["insertion"][-1][0] + 1
                                                - curve["deletion"][-1][0], abs=2e-6)  # fmt: skip
+    assert record["flips"] is None, "no frame is a tenth of eight"
     assert record["regions"][3]["frames"] == [3, 3]
     assert record["regions"][3]["box"] == [0, 0, 1, 1]
     figure = evidence_figure(record, case.frames, found.regions.labels, found.saliency)
@@ -49,8 +50,14 @@ def test_evidence_beats_the_text_in_the_modality_score(case: Case) -> None:
 
 
 def test_coarse_cuts_only_frames_that_matter(case: Case) -> None:
-    found = explain(case, Settings(regions="coarse", count=4))
+    settings = Settings(regions="coarse", count=4)
+    found = explain(case, settings)
     assert found.regions.count == 6 + 2 * 4
+    record = record_of(case, found, settings)
+    near = [a <= 0.1 for a in record["curves"]["area"]]
+    chosen = [row.index(max(row)) for row in record["curves"]["deletion_options"]]
+    flips = any(c != chosen[0] for c, is_near in zip(chosen, near, strict=True) if is_near)
+    assert record["flips"] == (flips if sum(near) > 1 else None)
 
 
 def test_pixels_and_tokens_start_from_the_same_clip(case: Case) -> None:
