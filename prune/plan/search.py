@@ -23,7 +23,7 @@ WORTH = 1 / 5
 """Share of the dense cost for which a structure may take all that may be lost. One that saves less
 may take less in proportion, so that no small saving uses up what a large one needs."""
 
-LEVELS = (0.25, 0.5, 1.0)
+LEVELS = (1 / 3, 1.0)
 """Shares of what may be lost that single candidates may use up, one pass over all of them after the
 other (a threshold greedy): what is nearly free goes before
 what is dear, whatever the ranking says."""
