@@ -19,7 +19,7 @@ from prune.plan.liveness import State, leaks, states
 from prune.plan.outlook import TOKENS_PER_FRAME, outlook, video_prompt
 from prune.plan.search import Found
 from prune.report.figures.plan import MAP_ROWS
-from prune.result import Result, by_quantity
+from prune.result import AccuracyReport, Result, by_quantity
 from prune.segments import Role
 
 out = Console()
@@ -208,6 +208,24 @@ def accuracy_table(answers: Sequence[Answer]) -> Table:
         table.add_row(
             task.replace("_", " "), str(len(rows)), f"{share.value:.1f}",
             f"[{share.low:.1f}, {share.high:.1f}]", f"{free:.1f}",
+        )  # fmt: skip
+    return table
+
+
+def comparison_table(report: AccuracyReport) -> Table:
+    """Two models on the same samples, by task, with the paired difference."""
+    table = Table(
+        title=f"{len(report.flipped)} answers differ; exact McNemar p = {report.p_value:.3g}",
+        title_justify="left", box=None, padding=(0, 2, 0, 0),
+    )  # fmt: skip
+    for column in ("task", "n", "against", "this model", "difference [95%]"):
+        table.add_column(column, justify="left" if column == "task" else "right")
+    for row in (*report.tasks, report.overall):
+        change = row.difference
+        table.add_row(
+            row.task.replace("_", " "), str(row.n), f"{row.dense.value:.1f}",
+            f"{row.pruned.value:.1f}",
+            f"{change.value:+.1f} \\[{change.low:+.1f}, {change.high:+.1f}]",
         )  # fmt: skip
     return table
 

@@ -255,3 +255,16 @@ def accuracy_report(
         free_pruned=100 * sum(a.free_correct for a in pruned) / n,
         flipped=tuple(a.id for a, b in zip(dense, pruned, strict=True) if a.choice != b.choice),
     )
+
+
+def paired_report(before: Sequence[Answer], after: Sequence[Answer]) -> AccuracyReport:
+    """Two models on the samples that both answered, paired by sample id.
+
+    Raises:
+        BadInputError: there is none.
+    """
+    known = {answer.id: answer for answer in before}
+    both = [answer for answer in after if answer.id in known]
+    if not both:
+        raise BadInputError("the two models have no answered sample in common")
+    return accuracy_report([known[answer.id] for answer in both], both, [])

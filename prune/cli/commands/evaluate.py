@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from prune.cli.app import Frames, Model, app, report_failed
-from prune.console import accuracy_table, out, progress
+from prune.console import accuracy_table, comparison_table, out, progress
 from prune.errors import UsageError
 
 
@@ -24,6 +24,10 @@ def evaluate(
     ] = None,
     frames: Frames = 8,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first N samples.")] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(help="With --data: another model, compared sample by sample."),
+    ] = None,
 ) -> None:
     """Answer questions; an exported folder answers under its plan.
 
@@ -31,10 +35,13 @@ def evaluate(
     prune eval DIR --tasks tvbench --metadata '{"data": "/data/TVBench"}' --output_path results.
     """
     if data is None:
+        if against is not None:
+            raise UsageError("--against: give --data FILE as well")
         _harness(model, tasks, frames, limit, context.args)
         return
     if context.args:
         raise UsageError(f"no such option with --data: {context.args[0]}")
+    from prune.result import paired_report
     from prune.samples import load_samples
     from prune.stages import evaluate_model
 
@@ -46,7 +53,12 @@ def evaluate(
             raise UsageError(f"--tasks: {data} has no task {', '.join(sorted(unknown))}")
         samples = [s for s in samples if s.task in wanted]
     answers, failed = evaluate_model(model, samples[:limit], frames, progress)
-    out.print(accuracy_table(answers))
+    if against is None:
+        out.print(accuracy_table(answers))
+    else:
+        others, theirs = evaluate_model(against, samples[:limit], frames, progress)
+        failed |= theirs
+        out.print(comparison_table(paired_report(others, answers)))
     report_failed(failed)
 
 
