@@ -76,17 +76,20 @@ class PlainScorer:
             for table in reach
         ]
         with seam(self.model):
-            hidden = replay.text_model(**replay.kwargs, prune=_Masked(masks)).last_hidden_state
+            hidden = replay.text_model(**replay.kwargs, prune=LayerMasks(masks)).last_hidden_state
         logits = self.model.get_output_embeddings()(hidden)[0, -len(self.reply) - 1 : -1].double()
         ids = torch.tensor(self.reply, device=logits.device)[:, None]
         return logits.log_softmax(-1).gather(1, ids)[:, 0].exp().cpu().numpy()
 
 
 @dataclass
-class _Masked:
+class LayerMasks:
+    """Enforces an explicit mask in each layer, bool `[1, G, S, S]`."""
+
     masks: list[torch.Tensor]
 
     def attend(self, layer: int, query: Any, key: Any, value: Any, scale: float) -> torch.Tensor:
+        """See `prune.attention.Enforcer`."""
         mask = self.masks[layer].to(query.device)
         mask = mask.repeat_interleave(query.shape[1] // mask.shape[1], 1)
         return masked_attention(query, key, value, mask, scale)

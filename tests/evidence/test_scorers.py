@@ -6,16 +6,18 @@ import numpy as np
 import pytest
 import torch
 
+from prune.attention import seam
 from prune.errors import RefusedError, UsageError
 from prune.evidence.fill import FILLS
 from prune.evidence.forced import TeacherForcing, forced_replay
 from prune.evidence.masked import MaskedScorer
 from prune.evidence.pixels import PixelScorer
-from prune.evidence.plain import PlainScorer
+from prune.evidence.plain import LayerMasks, PlainScorer
 from prune.evidence.regions import grid, superpixels, tubes
 from prune.evidence.reply import find_target, greedy_reply
 from prune.evidence.tokens import token_grid, token_regions
 from prune.families import families
+from prune.kernels import allowed_edges
 from prune.models import Opened
 from prune.pathways import PATHWAYS, dense_reach, remove_pathway
 from prune.plan.plan import Plan
@@ -117,10 +119,6 @@ class PlainMasks:
 
     @torch.no_grad()
     def __call__(self, shown: np.ndarray, video: torch.Tensor) -> np.ndarray:
-        from prune.attention import seam
-        from prune.evidence.plain import _Masked
-        from prune.kernels import allowed_edges
-
         found = []
         segments = self.replay.segments
         for row in shown:
@@ -133,7 +131,7 @@ class PlainMasks:
             with seam(self.replay.model):
                 hidden = self.replay.text_model(
                     **{**self.replay.kwargs, "past_key_values": None, "use_cache": False},
-                    prune=_Masked(masks),
+                    prune=LayerMasks(masks),
                 ).last_hidden_state
             logits = self.replay.model.get_output_embeddings()(hidden)[0, -4:-1].double()
             found.append(logits.softmax(-1)[range(3), self.reply].numpy())
