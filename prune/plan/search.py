@@ -25,8 +25,8 @@ may take less in proportion, so that no small saving uses up what a large one ne
 
 LEVELS = (1 / 3, 1.0)
 """Shares of what may be lost that single candidates may use up, one pass over all of them after the
-other (a threshold greedy): what is nearly free goes before
-what is dear, whatever the ranking says."""
+other (a threshold greedy): what is nearly free goes before what is dear, whatever the ranking
+says."""
 
 LADDER = (0.25, 1.0, 4.0, 16.0)
 """Points that may be lost, one after the other, until a plan saves what was asked for."""
