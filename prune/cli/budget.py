@@ -11,7 +11,7 @@ DEFAULT_MAX_DROP = 0.5
 
 MaxDrop = Annotated[
     float | None,
-    typer.Option(min=0, help=f"Points of accuracy that may be lost [default: {DEFAULT_MAX_DROP}]."),
+    typer.Option(min=0, help=f"Points of accuracy that may be lost (default: {DEFAULT_MAX_DROP})."),
 ]
 MaxKl = Annotated[
     float | None,

@@ -15,7 +15,7 @@ def bench(
     model: Annotated[str, typer.Argument(help="An exported folder.")],
     data: Data,
     against: Annotated[
-        str | None, typer.Option(help="Dense model to compare with [default: without its plan].")
+        str | None, typer.Option(help="Dense model to compare with (default: without its plan).")
     ] = None,
     frames: Annotated[str, typer.Option(help="Numbers of frames, such as 8,64.")] = "8",
     batches: Annotated[str, typer.Option(help="Requests that run together.")] = "1,4",

@@ -19,7 +19,7 @@ def data(
     folder: Annotated[Path, typer.Argument(help="Your copy, unpacked, in its published layout.")],
     target: Annotated[
         Path | None,
-        typer.Option("--out", help="JSONL in or above FOLDER [default: FOLDER/NAME.jsonl]."),
+        typer.Option("--out", help="JSONL in or above FOLDER (default: FOLDER/NAME.jsonl)."),
     ] = None,
 ) -> None:
     """Read a public benchmark into the JSONL that [bold]--data[/bold] takes."""

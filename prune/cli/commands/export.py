@@ -18,7 +18,7 @@ def export(
     run: Annotated[Path | None, typer.Option("--trace", help="Run folder of the trace.")] = None,
     test: Annotated[
         Path | None,
-        typer.Option(help="Held-out JSONL for the report [default: half of what was not traced]."),
+        typer.Option(help="Held-out JSONL for the report (default: half of what was not traced)."),
     ] = None,
     max_drop: MaxDrop = None,
     max_kl: MaxKl = None,
@@ -35,7 +35,7 @@ def export(
         bool, typer.Option("--published", help="The preset as printed, with its leak.")
     ] = False,
     frames: Annotated[
-        int | None, typer.Option(min=1, help="Frames of every clip [default: as traced, or 8].")
+        int | None, typer.Option(min=1, help="Frames of every clip (default: as traced, or 8).")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an earlier export.")] = False,
 ) -> None:

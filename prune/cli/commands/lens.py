@@ -24,7 +24,7 @@ def lens(
         typer.Option(
             help='JSON file of words to look for on video tokens, {"group": \\["word", ...]}, or '
             "[bold]tiny[/bold] or [bold]map-the-flow[/bold], or spacy:PIPELINE for the nouns and "
-            "verbs of the data \\[default: its words in questions and in options]."
+            "verbs of the data (default: its words in questions and in options)."
         ),
     ] = None,
     norm: Annotated[
@@ -37,7 +37,7 @@ def lens(
         int, typer.Option(min=1, help="Likeliest tokens listed of every video token of a --sample.")
     ] = 5,
     bin_size: Annotated[
-        int | None, typer.Option("--bin", min=1, help="Layers in a bin \\[default: an eighth].")
+        int | None, typer.Option("--bin", min=1, help="Layers in a bin (default: an eighth).")
     ] = None,
     min_hits: Annotated[
         int, typer.Option(min=1, help="Leave words out of the figure that are said less often.")
@@ -54,7 +54,7 @@ def lens(
         str, typer.Option(help="What is removed for the second attention map.")
     ] = "cross_frame",
     layers: Annotated[
-        str | None, typer.Option(help="Where, such as 6-15 \\[default: in every layer].")
+        str | None, typer.Option(help="Where, such as 6-15 (default: in every layer).")
     ] = None,
     heads: Annotated[str, typer.Option(help="mean, max, or the number of a head.")] = "mean",
 ) -> None:

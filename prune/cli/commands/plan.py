@@ -22,9 +22,9 @@ class Method(StrEnum):
 def plan(
     run: Annotated[Path, typer.Argument(help="Run folder of [bold]prune trace[/bold].")],
     target: Annotated[
-        Path | None, typer.Option("--out", help="Plan file [default: RUN/plan.json].")
+        Path | None, typer.Option("--out", help="Plan file (default: RUN/plan.json).")
     ] = None,
-    model: Annotated[str | None, typer.Option(help="The model [default: the traced one].")] = None,
+    model: Annotated[str | None, typer.Option(help="The model (default: the traced one).")] = None,
     test: Annotated[
         Path | None,
         typer.Option(help="Held-out JSONL of a later report; without it, samples are held back."),

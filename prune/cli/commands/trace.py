@@ -28,7 +28,7 @@ def trace(
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first N samples.")] = None,
     frames: Frames = 8,
     samples: Annotated[
-        Which | None, typer.Option(help="Which answers to trace [default: correct].")
+        Which | None, typer.Option(help="Which answers to trace (default: correct).")
     ] = None,
     named_set: Annotated[
         list[str] | None,
@@ -50,7 +50,7 @@ def trace(
     ] = False,
     style: Annotated[Style, typer.Option(help="Layers that a knockout cuts.")] = Style.CENTRE,
     window: Annotated[
-        int | None, typer.Option(min=1, help="Layers knocked out together [default: 9 of 32].")
+        int | None, typer.Option(min=1, help="Layers knocked out together (default: 9 of 32).")
     ] = None,
     per_head: Annotated[
         bool, typer.Option("--per-head", help="Cut one KV head at a time.")

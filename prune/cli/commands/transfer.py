@@ -13,7 +13,7 @@ from prune.console import out, progress, transfer_table
 @app.command()
 def transfer(
     run: Annotated[Path, typer.Argument(help="Run folder of [bold]prune trace[/bold].")],
-    model: Annotated[str | None, typer.Option(help="The model [default: the traced one].")] = None,
+    model: Annotated[str | None, typer.Option(help="The model (default: the traced one).")] = None,
     test: Annotated[
         Path | None, typer.Option(help="Held-out JSONL; without it, samples are held back.")
     ] = None,
