@@ -18,7 +18,10 @@ app = typer.Typer(
 )
 
 Model = Annotated[
-    str, typer.Argument(help="A transformers folder, a hub id, or [bold]tiny[/bold].")
+    str,
+    typer.Argument(
+        help="A transformers folder, a hub id, [bold]tiny[/bold] or [bold]tiny-ov[/bold]."
+    ),
 ]
 Frames = Annotated[int, typer.Option(min=1, help="Frames sampled from every clip.")]
 Data = Annotated[Path, typer.Option(help="JSONL: id, video, question, options, answer, task.")]
