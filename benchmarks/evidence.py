@@ -159,10 +159,14 @@ def speed(args: argparse.Namespace) -> None:
         opened = open_model("tiny")
         tiny = open_case(opened.model, opened.processor, sample)
         random = build(MID, 36, args.device, torch.float32)
-        mid = open_case(*random, sample, num_frames=8, reply=[5])
+        mid = open_case(*random, sample, num_frames=args.frames, reply=[5])
     for model, case, regions in (
         ("tiny", tiny, align(partition("grid", tiny.frames, args.count), tiny.grid)),
-        ("mid: 16 layers, d 512, 8 frames x 36 tokens", mid, partition("frames", mid.frames, 1)),
+        (
+            f"mid: 16 layers, d 512, {args.frames} frames x 36 tokens",
+            mid,
+            partition("frames", mid.frames, 1),
+        ),
     ):
         if not model.startswith(args.model):
             continue
@@ -231,6 +235,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--model", choices=["tiny", "mid"], default="tiny", help="for speed")
+    parser.add_argument("--frames", type=int, default=8, help="speed: of the mid-size model")
     parser.add_argument("--no-plain", action="store_true", help="speed: not one at a time")
     parser.add_argument(
         "--clips-file",
