@@ -31,7 +31,7 @@ DEMO_CALIBRATION, DEMO_TEST = 32, 60
 DEMO_TRACED = 72
 """Samples that the demo traces, in all."""
 
-DEMO_MAX_DROP = 1.0
+DEMO_MAX_DROP = 0.5
 """Points of accuracy that the demo's plan may lose on its calibration clips."""
 
 

@@ -55,7 +55,7 @@ def test_a_second_seeded_run_writes_the_same_bytes(demo: tuple[Path, str], tmp_p
         first = (folder / "run-0" / "trace" / name).read_bytes()
         assert (folder / "again" / "trace" / name).read_bytes() == first
     test = folder / "clips-0" / "test.jsonl"
-    command = [PRUNE, "plan", folder / "again", "--max-drop", "1", "--test", test]
+    command = [PRUNE, "plan", folder / "again", "--max-drop", "0.5", "--test", test]
     subprocess.run(command, check=True, capture_output=True)
     assert (folder / "again" / "plan.json").read_bytes() == (
         folder / "tiny-pruned" / "prune_plan.json"
