@@ -10,7 +10,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from prune.errors import BadInputError, RefusedError, UsageError
 from prune.plan.presets import PRESETS
 from prune.plan.schema import ModelId
-from prune.samples import Sample
 
 MAX_BYTES = 2**16
 
@@ -69,19 +68,6 @@ class Recipe(_Closed):
                 f"{model.name}: a {model.model_type} of {model.num_layers} layers, but the recipe "
                 f"is for a {self.model_type} of {self.num_layers}"
             )
-
-    def choose(self, samples: list[Sample]) -> list[Sample]:
-        """The samples of its tasks.
-
-        Raises:
-            BadInputError: there is none of one of them.
-        """
-        missing = set(self.tasks) - {sample.task for sample in samples}
-        if missing:
-            raise BadInputError(
-                f"the data has no question of task {min(missing)!r}, see the recipe"
-            )
-        return [sample for sample in samples if sample.task in self.tasks]
 
 
 def recipe_names() -> list[str]:

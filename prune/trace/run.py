@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from prune.errors import BadInputError
 from prune.models import Opened
 from prune.pathways import TRACED, Pathway
 from prune.progress import Progress
@@ -30,6 +31,7 @@ def trace_model(
     style: Style = Style.CENTRE,
     per_head: bool = False,
     asking: Asking = CHOICE,
+    tasks: Sequence[str] | None = None,
 ) -> Trace:
     """Trace the first `limit` samples of a data set into `run`.
 
@@ -48,12 +50,20 @@ def trace_model(
         style: in which layers.
         per_head: one KV head at a time instead of all together.
         asking: how samples are put to the model.
+        tasks: only their samples.
 
     Raises:
+        BadInputError: the data has no sample of one of the tasks.
         RefusedError: `run` holds a trace of something else.
     """
     which = "all" if isinstance(asking, OwnReply) else which
-    samples = load_samples(data)[:limit]
+    samples = load_samples(data)
+    if tasks is not None:
+        missing = set(tasks) - {sample.task for sample in samples}
+        if missing:
+            raise BadInputError(f"{data}: has no question of task {min(missing)!r}")
+        samples = [sample for sample in samples if sample.task in tasks]
+    samples = samples[:limit]
     layers = opened.id.num_layers
     heads = tuple(range(opened.id.num_kv_heads)) if per_head else (None,)
     width = window or default_window(layers)

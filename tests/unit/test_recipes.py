@@ -4,15 +4,17 @@ from pathlib import Path
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+from prune.cli.main import app
 from prune.datasets import names
 from prune.errors import BadInputError, RefusedError, UsageError
 from prune.families import family_of_model_type
 from prune.models import Opened
 from prune.plan.plan import Plan
 from prune.recipe import read_recipe, recipe_names
-from prune.samples import Sample
 from prune.trace.sets import SETS
+from prune.trace.trace import Trace
 from prune.trace.windows import default_window
 
 GOOD = {
@@ -37,15 +39,12 @@ def test_what_a_recipe_names_is_there(name: str) -> None:
     assert set(recipe.tasks) <= {task["task"] for task in tasks["task"]}
 
 
-def test_tiny_has_its_recipe(tiny: Opened, samples: list[Sample]) -> None:
+def test_tiny_has_its_recipe(tiny: Opened) -> None:
     recipe = read_recipe("tiny")
     recipe.check_model(tiny.id)
     assert recipe.window == default_window(tiny.id.num_layers)
-    assert recipe.choose(samples) == samples
     with pytest.raises(RefusedError, match="32"):
         read_recipe("llava-next-7b").check_model(tiny.id)
-    with pytest.raises(BadInputError, match="object_count"):
-        recipe.choose([s for s in samples if s.task != "object_count"])
 
 
 @pytest.mark.parametrize(
@@ -78,3 +77,24 @@ def test_what_is_no_recipe_is_refused(tmp_path: Path, text: str) -> None:
         read_recipe(str(path))
     with pytest.raises(UsageError, match="llava-next-7b"):
         read_recipe("missing")
+
+
+def test_a_trace_follows_its_recipe(clips: Path, tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "recipes/tiny.yaml").read_text()
+    recipe = yaml.safe_load(text) | {"set": "cross-frame", "tasks": ["object_count"], "window": 2}
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(recipe))
+    follow = ["--recipe", str(path), "--data", str(clips / "test.jsonl"), "--limit", "2"]
+    done = CliRunner().invoke(app, ["trace", *follow, "--out", str(tmp_path / "run")])
+    assert done.exit_code == 0, done.exception
+    trace = Trace.load(tmp_path / "run")
+    assert trace.header["pathways"] == ["cross_frame"] and trace.header["window"] == 2
+    assert {record["task"] for record in trace.records} == {"object_count"}
+    recipe["tasks"] = ["missing"]
+    path.write_text(yaml.safe_dump(recipe))
+    done = CliRunner().invoke(app, ["trace", *follow, "--out", str(tmp_path / "other")])
+    assert "no question of task 'missing'" in str(done.exception)
+    recipe["model"] = None
+    path.write_text(yaml.safe_dump(recipe))
+    done = CliRunner().invoke(app, ["trace", *follow, "--out", str(tmp_path / "other")])
+    assert "names no model" in str(done.exception)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from prune.cli.app import Data, Frames, Model, app, report_failed
+from prune.cli.app import Data, Frames, app, report_failed
 from prune.console import out, progress
 from prune.errors import UsageError
 from prune.trace.windows import Style
@@ -22,9 +22,15 @@ class Which(StrEnum):
 
 @app.command()
 def trace(
-    model: Model,
     data: Data,
     run: Annotated[Path, typer.Option("--out", help="Run folder; an unfinished trace goes on.")],
+    model: Annotated[
+        str | None, typer.Argument(help="A transformers folder, a hub id, tiny or tiny-ov.")
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(help="Model, frames, tasks, pathways and window of a recipe, or of a .yaml."),
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first N samples.")] = None,
     frames: Frames = 8,
     samples: Annotated[
@@ -88,6 +94,7 @@ def trace(
     from prune.cli.screen import run_screen
     from prune.cli.tables import flow_table
     from prune.models import open_model
+    from prune.recipe import read_recipe
     from prune.stages import summarise
     from prune.trace.ask import ask
     from prune.trace.flow import flow_of
@@ -96,6 +103,13 @@ def trace(
     from prune.trace.sets import choose
     from prune.trace.shares import process
 
+    followed = read_recipe(recipe) if recipe is not None else None
+    if followed is not None:
+        model, frames = model or followed.model, followed.num_frames
+        window, samples = window or followed.window, samples or Which(followed.samples)
+        named_set = named_set or ([] if pathway else [followed.set])
+    if model is None:
+        raise UsageError("the recipe names no model: give MODEL" if followed else "give MODEL")
     asking = ask(prefix, anchor, verbs)
     openly = prefix is not None or anchor is not None or verbs is not None
     own = asking.identity["way"] == "own reply"
@@ -121,8 +135,11 @@ def trace(
         return
     if openly and not named_set and not pathway:
         named_set = ["open-ended"]
+    opened = open_model(model, dense=True)
+    if followed is not None:
+        followed.check_model(opened.id)
     found = trace_model(
-        open_model(model, dense=True),
+        opened,
         data,
         run,
         progress,
@@ -135,6 +152,7 @@ def trace(
         style=style,
         per_head=per_head,
         asking=asking,
+        tasks=followed.tasks if followed else None,
     )
     if process()[0] > 0:
         return
