@@ -16,13 +16,10 @@ from prune.plan.search import Problem
 from prune.samples import Sample
 
 BATCH = 32
-TEMPERATURE = 0.5
-"""Of the answer's probabilities when they are averaged. Pruning makes a model less sure long before
-it makes it wrong; at temperature 1 the search would mostly protect its confidence, and at 0 it
-would only see the few answers that flip."""
 
 Seen = NDArray[np.float64]
-"""Right (0 or 1), probability of the true option, and divergence from dense, by sample `[N, 3]`."""
+"""By sample, `[N, 4]`: right (0 or 1), probability of the true option, divergence from dense, and the
+number of its task."""
 
 
 @dataclass
@@ -39,10 +36,13 @@ class Calibration:
     dense: list[list[Answer]]
     _order: list[int] = field(init=False)
     _unchanged: list[Seen] = field(init=False)
+    _tasks: dict[str, float] = field(init=False)
 
     def __post_init__(self) -> None:
         self._order = list(range(len(self.batches)))
-        self._unchanged = [_seen(answers, answers) for answers in self.dense]
+        tasks = sorted({a.task for answers in self.dense for a in answers})
+        self._tasks = {task: float(number) for number, task in enumerate(tasks)}
+        self._unchanged = [_seen(answers, answers, self._tasks) for answers in self.dense]
 
     @property
     def score(self) -> Score:
@@ -66,7 +66,7 @@ class Calibration:
         score = self.score
         for count, index in enumerate(self._order, 1):
             answers = self._answers(index, reach)
-            seen[index] = _seen(answers, self.dense[index])
+            seen[index] = _seen(answers, self.dense[index], self._tasks)
             fall[index] = (self._unchanged[index] - seen[index])[:, 1].mean()
             score = _score(seen, self._unchanged, self._order[:count])
             if hopeless(score):
@@ -99,19 +99,21 @@ def calibrate(
     return Calibration(opened, batches, dense)
 
 
-def _seen(answers: Sequence[Answer], dense: Sequence[Answer]) -> Seen:
+def _seen(answers: Sequence[Answer], dense: Sequence[Answer], tasks: dict[str, float]) -> Seen:
     rows = []
     for now, before in zip(answers, dense, strict=True):
         p, q = np.array(before.p_options), np.array(now.p_options)
         kl = float((p * np.log(np.maximum(p, 1e-12) / np.maximum(q, 1e-12))).sum())
-        surer = q ** (1 / TEMPERATURE)
-        rows.append((now.correct, (surer / surer.sum())[now.true], kl))
+        rows.append((now.correct, now.p_true, kl, tasks[now.task]))
     return np.array(rows, np.float64)
 
 
 def _score(seen: Sequence[Seen], unchanged: Sequence[Seen], run: Sequence[int]) -> Score:
     now, before = np.concatenate(list(seen)), np.concatenate(list(unchanged))
-    accuracy, expected, kl = now.mean(0).tolist()
+    accuracy, expected, kl, _ = now.mean(0).tolist()
     spread = float((now - before)[:, 1].std())
     count = sum(len(seen[index]) for index in run)
-    return Score(100 * accuracy, 100 * expected, kl, count, 100 * spread)
+    tasks = now[:, 3]
+    lost = (before - now)[:, 1]
+    worst = max(lost[tasks == task].mean() for task in np.unique(tasks))
+    return Score(100 * accuracy, 100 * expected, kl, count, 100 * spread, 100 * float(worst))

@@ -26,7 +26,7 @@ from prune.segments import Segments
 from prune.trace.flow import flow_of
 from prune.trace.trace import Trace
 
-MAX_RUNS = 120
+MAX_RUNS = 150
 """Most pruned runs over the calibration samples that a search may take."""
 
 

@@ -1,5 +1,7 @@
 """The budget of a search as command line options, of which one may be given."""
 
+from dataclasses import replace
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -26,7 +28,20 @@ KvBytes = Annotated[
 ]
 
 
-def budget_of(**given: float | None) -> "Budget":
+class Saved(StrEnum):
+    """What a search makes smaller."""
+
+    flops = "flops"
+    edges = "edges"
+    kv_bytes = "kv_bytes"
+
+
+Objective = Annotated[
+    Saved, typer.Option(help="What to save: prefill FLOPs, attention edges or the KV cache.")
+]
+
+
+def budget_of(objective: Saved = Saved.flops, **given: float | None) -> "Budget":
     """The budget among the options; half a point of accuracy unless said otherwise.
 
     Raises:
@@ -36,4 +51,4 @@ def budget_of(**given: float | None) -> "Budget":
 
     if all(value is None for value in given.values()):
         given = {"max_drop": DEFAULT_MAX_DROP}
-    return Budget.of(**given)
+    return replace(Budget.of(**given), objective=objective.value)

@@ -11,8 +11,15 @@ from prune.plan.cost import Cost
 
 Kind = Literal["max_drop", "max_kl", "density", "prefill_speedup", "kv_bytes"]
 
+Objective = Literal["flops", "edges", "kv_bytes"]
+"""What a search makes smaller: prefill FLOPs, in which dead states count; edges; or the cache."""
+
 QUALITY: tuple[Kind, ...] = ("max_drop", "max_kl")
 """Budgets that limit what is lost; the others say how much must be saved."""
+
+
+WORST_TASK = 3
+"""Times the allowance that a single task may lose."""
 
 
 @dataclass(frozen=True)
@@ -21,13 +28,14 @@ class Score:
 
     Attributes:
         accuracy: share of right answers among the options, in percent.
-        expected: mean probability of the true option, in percent, when the model is a little less
-            sure than it says (`prune.calibration.TEMPERATURE`). It moves before answers flip, so a
-            search over few samples fits less noise.
+        expected: mean probability of the true option, in percent: the accuracy of an answer drawn
+            from the model. It moves before answers flip, so a search over few samples fits less
+            noise; being sure is lost before being right, so it is the stricter of the two.
         kl: mean Kullback-Leibler divergence of the answers over the options from the dense
             model's, in nats.
         samples: how many were run; those that a hopeless plan was spared count as unchanged.
         spread: standard deviation over samples of what each loses in `expected`, in points.
+        worst: points of expected accuracy that the task loses which loses most.
     """
 
     accuracy: float
@@ -35,13 +43,15 @@ class Score:
     kl: float
     samples: int
     spread: float = 0.0
+    worst: float = 0.0
 
     def lost(self, dense: "Score") -> float:
-        """Points of expected accuracy below the dense model.
+        """Points of expected accuracy below the dense model, or a share of the worst task's.
 
-        Counted answers would let chance decide: one of 200 is half a point.
+        Counted answers would let chance decide: one of 200 is half a point. And a mean over tasks
+        would let one of them pay for all that is saved.
         """
-        return dense.expected - self.expected
+        return max(dense.expected - self.expected, self.worst / WORST_TASK)
 
 
 WON_BACK = 1
@@ -63,10 +73,12 @@ class Budget:
             `density` (share of edges to keep), `prefill_speedup` (counted FLOPs, dense over pruned)
             and `kv_bytes` (of one prompt's cache) say what has to be reached.
         value: the number.
+        objective: what to save within a limit of the harm, or beside what has to be reached.
     """
 
     kind: Kind
     value: float
+    objective: Objective = "flops"
 
     @staticmethod
     def of(**given: float | None) -> "Budget":
@@ -113,14 +125,11 @@ class Budget:
     def price(self, cost: Cost, dense: Cost) -> float:
         """What a search makes smaller, as a share of the dense model's.
 
-        It is what the budget names, else prefill FLOPs, in which dead states count.
+        It is what the budget asks for, else the objective.
         """
-        match self.kind:
-            case "density":
-                return cost.edges / dense.edges
-            case "kv_bytes":
-                return cost.kv_bytes / dense.kv_bytes
-        return cost.flops / dense.flops
+        asked: dict[Kind, Objective] = {"density": "edges", "kv_bytes": "kv_bytes"}
+        name = asked.get(self.kind, self.objective)
+        return getattr(cost, name) / getattr(dense, name)
 
     def reached(self, cost: Cost, dense: Cost) -> bool:
         """Whether a plan saves what the budget asks for; never for one that limits the harm."""

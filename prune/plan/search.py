@@ -28,6 +28,9 @@ LEVELS = (1 / 3, 1.0)
 other (a threshold greedy): what is nearly free goes before what is dear, whatever the ranking
 says."""
 
+SMALL = 0.001
+"""Share of the dense cost below which a candidate is not worth a run of its own."""
+
 LADDER = (0.25, 1.0, 4.0, 16.0)
 """Points that may be lost, one after the other, until a plan saves what was asked for."""
 
@@ -183,7 +186,7 @@ def search(
             state.reach,
             problem.model,
             f"{budget.kind.replace('_', ' ')} {budget.value:g}",
-            {"method": method, budget.kind: budget.value},
+            {"method": method, "objective": budget.objective, budget.kind: budget.value},
         ),
         score=state.score,
         cost=state.cost(state.reach),
@@ -296,15 +299,16 @@ class _Search:
                 high = middle - 1
 
     def by_harm_per_cost(self, ranked: list[Candidate]) -> list[Candidate]:
-        """Least harm for what it saves first; those that save nothing any more are left out."""
+        """Least harm for what it saves first; small savings last, and none at all left out."""
         now = self.price(self.reach)
         order = []
         for index, candidate in enumerate(ranked):
             reach = without(self.reach, [candidate])
             if self.differs(reach):
                 saved = now - self.price(reach)
-                order.append((candidate.harm / max(saved, 1e-9), -saved, index, candidate))
-        return [candidate for *_, candidate in sorted(order, key=lambda item: item[:3])]
+                key = saved < SMALL, candidate.harm / max(saved, 1e-9), -saved, index
+                order.append((key, candidate))
+        return [candidate for _, candidate in sorted(order, key=lambda item: item[0])]
 
     def refine(self, rest: list[Candidate], allowed: float) -> None:
         """Remove candidates in blocks, half of them at first.

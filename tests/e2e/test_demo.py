@@ -54,12 +54,19 @@ def test_a_second_seeded_run_writes_the_same_bytes(demo: tuple[Path, str], tmp_p
     for name in ("header.json", "journal.jsonl"):
         first = (folder / "run-0" / "trace" / name).read_bytes()
         assert (folder / "again" / "trace" / name).read_bytes() == first
-    test = folder / "clips-0" / "test.jsonl"
-    command = [PRUNE, "plan", folder / "again", "--max-drop", "0.5", "--test", test]
-    subprocess.run(command, check=True, capture_output=True)
-    assert (folder / "again" / "plan.json").read_bytes() == (
-        folder / "tiny-pruned" / "prune_plan.json"
-    ).read_bytes()
+
+
+def test_the_same_search_gives_the_same_plan(tmp_path: Path) -> None:
+    def prune(*words: str | Path) -> None:
+        subprocess.run([PRUNE, *words], check=True, capture_output=True)
+
+    prune("clips", "--out", tmp_path, "--per-task", "3")
+    data = tmp_path / "calibration.jsonl"
+    prune("trace", "tiny", "--data", data, "--limit", "6", "--out", tmp_path / "run")
+    for name in ("a.json", "b.json"):
+        held_out = ["--test", tmp_path / "test.jsonl"]
+        prune("plan", tmp_path / "run", "--max-drop", "1", *held_out, "--out", tmp_path / name)
+    assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
 
 
 def test_the_exported_folder_works_as_the_readme_says(demo: tuple[Path, str]) -> None:

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from prune.calibration import TEMPERATURE, Calibration, calibrate
+from prune.calibration import Calibration, calibrate
 from prune.evaluate.answers import answer, under
 from prune.models import Opened, open_model
 from prune.pathways import PATHWAYS, REMOVABLE, dense_reach, remove_pathway
-from prune.plan.budget import Budget, Score
+from prune.plan.budget import WORST_TASK, Budget, Score
 from prune.plan.front import front
 from prune.plan.moves import candidates
 from prune.plan.outlook import outlook, video_prompt
@@ -39,11 +39,13 @@ def test_scores_are_those_of_the_answers(tiny: Opened, calibration: Calibration)
         for reach in (dense_reach(LAYERS), blind())
     )
     assert score.accuracy == pytest.approx(100 * np.mean([a.correct for a in found]))
-    surer = []
-    for a in found:
-        p = np.array(a.p_options) ** (1 / TEMPERATURE)
-        surer.append(100 * p[a.true] / p.sum())
-    assert score.expected == pytest.approx(np.mean(surer))
+    assert score.expected == pytest.approx(100 * np.mean([a.p_true for a in found]))
+    worst = max(
+        np.mean([d.p_true - f.p_true for d, f in zip(dense, found, strict=True) if d.task == task])
+        for task in {d.task for d in dense}
+    )
+    assert score.worst == pytest.approx(100 * worst)
+    assert score.lost(calibration.score) >= score.worst / WORST_TASK
     kl = [
         sum(p * np.log(p / q) for p, q in zip(d.p_options, f.p_options, strict=True) if p > 0)
         for d, f in zip(dense, found, strict=True)

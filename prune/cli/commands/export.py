@@ -6,7 +6,16 @@ from typing import Annotated
 import typer
 
 from prune.cli.app import Model, app, command_line, report_failed
-from prune.cli.budget import Density, KvBytes, MaxDrop, MaxKl, PrefillSpeedup, budget_of
+from prune.cli.budget import (
+    Density,
+    KvBytes,
+    MaxDrop,
+    MaxKl,
+    Objective,
+    PrefillSpeedup,
+    Saved,
+    budget_of,
+)
 from prune.console import baseline_table, out, progress, result_table
 from prune.errors import UsageError
 
@@ -25,6 +34,7 @@ def export(
     density: Density = None,
     prefill_speedup: PrefillSpeedup = None,
     kv_bytes: KvBytes = None,
+    objective: Objective = Saved.flops,
     plan_file: Annotated[
         Path | None, typer.Option("--plan", help="A plan file instead of a search.")
     ] = None,
@@ -71,7 +81,7 @@ def export(
         trace=traced,
         test=test,
         plan=ready,
-        budget=budget_of(**given) if ready is None else None,
+        budget=budget_of(objective, **given) if ready is None else None,
         num_frames=frames,
         force=force,
         argv=command_line(),

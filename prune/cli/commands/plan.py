@@ -7,7 +7,16 @@ from typing import Annotated
 import typer
 
 from prune.cli.app import app
-from prune.cli.budget import Density, KvBytes, MaxDrop, MaxKl, PrefillSpeedup, budget_of
+from prune.cli.budget import (
+    Density,
+    KvBytes,
+    MaxDrop,
+    MaxKl,
+    Objective,
+    PrefillSpeedup,
+    Saved,
+    budget_of,
+)
 from prune.console import err, found_table, liveness_lines, out, plan_grid, progress
 
 
@@ -34,6 +43,7 @@ def plan(
     density: Density = None,
     prefill_speedup: PrefillSpeedup = None,
     kv_bytes: KvBytes = None,
+    objective: Objective = Saved.flops,
     method: Annotated[
         Method, typer.Option(help="What ranks: the trace's knockouts, or gates that are learned.")
     ] = Method.trace,
@@ -50,6 +60,7 @@ def plan(
     from prune.trace.trace import Trace
 
     budget = budget_of(
+        objective,
         max_drop=max_drop,
         max_kl=max_kl,
         density=density,
