@@ -18,8 +18,8 @@ from prune.samples import Sample
 BATCH = 32
 
 Seen = NDArray[np.float64]
-"""By sample, `[N, 4]`: right (0 or 1), probability of the true option, divergence from dense, and the
-number of its task."""
+"""By sample, `[N, 4]`: right (0 or 1), probability of the true option, divergence from dense, and
+the number of its task."""
 
 
 @dataclass
