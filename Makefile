@@ -16,7 +16,7 @@ demo: $(STAMP)
 	$(BIN)/prune demo --out runs/demo
 
 test: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile -m 'not slow and not gpu'
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not slow and not gpu'
 
 test-slow: $(STAMP)
 	$(BIN)/pytest -m 'slow and not gpu'

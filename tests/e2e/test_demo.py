@@ -11,12 +11,15 @@ import pytest
 
 PRUNE = Path(sys.executable).with_name("prune")
 
+# On one thread, beside other tests, the demo alone takes ten minutes.
+pytestmark = pytest.mark.timeout(1500)
+
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     folder = tmp_path_factory.mktemp("demo")
     run = subprocess.run(
-        [PRUNE, "demo", "--out", folder], capture_output=True, text=True, timeout=900
+        [PRUNE, "demo", "--out", folder], capture_output=True, text=True, timeout=1400
     )
     assert run.returncode == 0, run.stderr
     return folder, run.stdout
