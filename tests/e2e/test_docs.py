@@ -12,7 +12,7 @@ from prune.cli.main import COMMANDS
 
 PAGES = sorted((Path(__file__).parents[2] / "docs").glob("*.md"))
 FENCE = re.compile(r"```(?:console|sh|bash)?\n(.*?)```", re.DOTALL)
-READERS_OWN = ("/data/", "PRUNED")
+READERS_OWN = ("/data/", "PRUNED", "localhost")
 """What a command names that only a reader has."""
 
 FEWER = {"--limit": "4", "--per-task": "2"}
