@@ -10,7 +10,7 @@ import typer
 
 from prune import __version__
 from prune.cli.app import app
-from prune.console import err, out
+from prune.cli.console import err, out
 from prune.errors import BadInputError, PruneError, ResourceError, UsageError
 
 COMMANDS = (

@@ -7,7 +7,7 @@ from typing import Any
 from rich.table import Table
 
 from prune.cli.app import report_failed
-from prune.console import out, progress
+from prune.cli.console import out, progress
 from prune.pathways import Pathway, find_pathway
 from prune.report.figures.screen import screen_figure
 from prune.report.figures.style import save_both

@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from prune.cli.app import Data, Frames, Model, app, command_line, report_failed
-from prune.console import out, progress
+from prune.cli.console import out, progress
 from prune.errors import VerificationError
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from prune.cli.app import Data, app
-from prune.console import bench_tables, out, progress
+from prune.cli.console import out, progress
+from prune.cli.tables.bench import bench_tables
 from prune.errors import UsageError
 
 

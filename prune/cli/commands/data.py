@@ -7,7 +7,7 @@ import typer
 from rich.table import Table
 
 from prune.cli.app import app, report_failed
-from prune.console import out
+from prune.cli.console import out
 
 
 @app.command()

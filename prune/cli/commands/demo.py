@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from prune.cli.app import app, command_line
-from prune.console import baseline_table, out, progress, result_table
+from prune.cli.console import out, progress
+from prune.cli.tables.result import baseline_table, result_table
 
 
 @app.command()

@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from prune.cli.app import Frames, Model, app, report_failed
-from prune.console import accuracy_table, comparison_table, out, progress
+from prune.cli.console import out, progress
+from prune.cli.tables.accuracy import accuracy_table, comparison_table
 from prune.errors import UsageError
 
 

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from prune.cli.app import Data, Frames, Model, app, report_failed
 from prune.cli.commands.trace import Which
-from prune.console import err, out
+from prune.cli.console import err, out
 from prune.errors import UsageError
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ from prune.cli.budget import (
     Saved,
     budget_of,
 )
-from prune.console import baseline_table, out, progress, result_table
+from prune.cli.console import out, progress
+from prune.cli.tables.result import baseline_table, result_table
 from prune.errors import UsageError
 
 

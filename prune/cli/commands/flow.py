@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from prune.cli.app import app
-from prune.console import out
+from prune.cli.console import out
 from prune.errors import BadInputError, UsageError
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from prune.cli.app import Data, Frames, Model, app
-from prune.console import out, progress
+from prune.cli.console import out, progress
 
 
 @app.command()

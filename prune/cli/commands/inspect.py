@@ -7,7 +7,8 @@ import typer
 
 from prune import __version__
 from prune.cli.app import app
-from prune.console import leak_lines, liveness_lines, out, outlook_table, plan_grid
+from prune.cli.console import out
+from prune.cli.tables.plan import leak_lines, liveness_lines, outlook_table, plan_grid
 
 
 @app.command()

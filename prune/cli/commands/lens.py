@@ -7,7 +7,7 @@ import typer
 
 from prune.cli.app import Data, Frames, Model, app, report_failed
 from prune.cli.commands.trace import Which
-from prune.console import out, progress
+from prune.cli.console import out, progress
 from prune.errors import UsageError
 
 

@@ -17,7 +17,8 @@ from prune.cli.budget import (
     Saved,
     budget_of,
 )
-from prune.console import err, found_table, liveness_lines, out, plan_grid, progress
+from prune.cli.console import err, out, progress
+from prune.cli.tables.plan import found_table, liveness_lines, plan_grid
 
 
 class Method(StrEnum):

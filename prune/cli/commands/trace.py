@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from prune.cli.app import Data, Frames, app, report_failed
-from prune.console import out, progress
+from prune.cli.console import out, progress
 from prune.errors import UsageError
 from prune.trace.windows import Style
 
@@ -92,7 +92,7 @@ def trace(
 ) -> None:
     """Find the pathways: knock out attention edges and watch the answer's probability."""
     from prune.cli.screen import run_screen
-    from prune.cli.tables import flow_table
+    from prune.cli.tables.flow import flow_table
     from prune.models import open_model
     from prune.recipe import read_recipe
     from prune.stages import summarise

@@ -7,7 +7,8 @@ import typer
 
 from prune.cli.app import app
 from prune.cli.budget import MaxDrop, budget_of
-from prune.console import out, progress, transfer_table
+from prune.cli.console import out, progress
+from prune.cli.tables.transfer import transfer_table
 
 
 @app.command()

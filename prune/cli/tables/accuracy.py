@@ -1,0 +1,43 @@
+"""Accuracy of one model, or of one beside another."""
+
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from prune.evaluate.answers import Answer
+from prune.evaluate.stats import proportion
+from prune.result import AccuracyReport
+
+
+def accuracy_table(answers: Sequence[Answer]) -> Table:
+    """Accuracy by task, restricted to the options and over the whole vocabulary."""
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for column in ("task", "n", "accuracy", "95%", "free"):
+        table.add_column(column, justify="left" if column == "task" else "right")
+    for task in (*sorted({a.task for a in answers}), "all"):
+        rows = [a for a in answers if task in ("all", a.task)]
+        share = proportion([a.correct for a in rows])
+        free = 100 * sum(a.free_correct for a in rows) / len(rows)
+        table.add_row(
+            task.replace("_", " "), str(len(rows)), f"{share.value:.1f}",
+            f"[{share.low:.1f}, {share.high:.1f}]", f"{free:.1f}",
+        )  # fmt: skip
+    return table
+
+
+def comparison_table(report: AccuracyReport) -> Table:
+    """Two models on the same samples, by task, with the paired difference."""
+    table = Table(
+        title=f"{len(report.flipped)} answers differ; exact McNemar p = {report.p_value:.3g}",
+        title_justify="left", box=None, padding=(0, 2, 0, 0),
+    )  # fmt: skip
+    for column in ("task", "n", "against", "this model", "difference [95%]"):
+        table.add_column(column, justify="left" if column == "task" else "right")
+    for row in (*report.tasks, report.overall):
+        change = row.difference
+        table.add_row(
+            row.task.replace("_", " "), str(row.n), f"{row.dense.value:.1f}",
+            f"{row.pruned.value:.1f}",
+            f"{change.value:+.1f} \\[{change.low:+.1f}, {change.high:+.1f}]",
+        )  # fmt: skip
+    return table

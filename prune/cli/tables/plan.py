@@ -1,0 +1,99 @@
+"""A plan drawn as a grid, and what it saves."""
+
+from collections.abc import Sequence
+
+from rich.table import Table
+from rich.text import Text
+
+from prune.edges import EdgeHistogram
+from prune.pathways import SAME_FRAME, Reach
+from prune.plan.liveness import State, leaks, states
+from prune.plan.outlook import TOKENS_PER_FRAME, outlook, video_prompt
+from prune.plan.search import Found
+from prune.report.figures.plan import MAP_ROWS
+from prune.segments import Role
+
+
+def plan_grid(reach: Reach, histogram: EdgeHistogram | None = None) -> Table:
+    """Layers by pathways: full blocks are kept edges, dots removed ones."""
+    table = Table(
+        title="edges kept, by layer", title_justify="left", box=None, padding=(0, 1, 0, 0)
+    )
+    table.add_column("pathway")
+    table.add_column(f"layers 1 to {len(reach)}")
+    for pathway in MAP_ROWS:
+        line = Text()
+        for layer in reach:
+            block = [int(layer[g, q, k]) for g in range(len(layer)) for q in pathway.queries
+                     for k in pathway.keys]  # fmt: skip
+            needed = SAME_FRAME + 1 if pathway.name == "cross_frame" else 0
+            share = sum(limit >= needed for limit in block) / len(block)
+            line.append("█" if share == 1 else "▄" if share else "·")
+        table.add_row(pathway.title, line)
+    return table
+
+
+def liveness_lines(reach: Reach) -> list[str]:
+    """For video and question: the layer (1-based) after which their states are dead."""
+    state = states(reach)
+    lines = []
+    for role in (Role.VIDEO, Role.QUESTION):
+        dead = [layer + 1 for layer in range(len(reach)) if state[layer, role] == State.DEAD]
+        lines.append(
+            f"{role.name.lower()} states: "
+            + (f"dead in {len(dead)} of {len(reach)} layers, from layer {dead[0]} on" if dead
+               else "alive in every layer")
+        )  # fmt: skip
+    return lines
+
+
+def leak_lines(reach: Reach, most: int = 5) -> list[str]:
+    """The ways from video to the answer that can start latest, layers counted from 1."""
+    ways = sorted(leaks(reach), key=lambda leak: (-leak.layers[0][-1], leak.roles))
+    if not ways:
+        return ["no way from the video to the answer is open"]
+    lines = [f"video still reaches the answer from layer {ways[0].layers[0][-1] + 1}, by"]
+    for leak in ways[:most]:
+        hops = zip(leak.roles[1:], leak.layers, strict=True)
+        path = " → ".join(
+            f"{role.name.lower()} ({layers[0] + 1}-{layers[-1] + 1})" for role, layers in hops
+        )
+        lines.append(f"  video → {path}")
+    return lines + ([f"  and {len(ways) - most} more ways"] if len(ways) > most else [])
+
+
+def outlook_table(reach: Reach, frames: Sequence[int] = (8, 64)) -> Table:
+    """What a plan saves on prompts of the paper's shape."""
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    columns = (
+        f"kept, frames x {TOKENS_PER_FRAME} tokens",
+        "edges",
+        "states",
+        "KV",
+        "KV, multi turn",
+    )
+    for column in columns:
+        table.add_column(column, justify="left" if column == columns[0] else "right")
+    for count in frames:
+        found = outlook(reach, video_prompt(count))
+        shares = (found.edges, found.computed, found.kv, found.kv_multi_turn)
+        table.add_row(f"{count} frames", *(f"{100 * share:.0f}%" for share in shares))
+    return table
+
+
+def found_table(found: Found) -> Table:
+    """What a searched plan saves, and what it lost on the calibration samples."""
+    cost, dense = found.cost, found.dense_cost
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for column in ("calibration", "dense", "plan"):
+        table.add_column(column, justify="left" if column == "calibration" else "right")
+    table.add_row("edges", "100%", f"{100 * cost.edges / dense.edges:.1f}%")
+    table.add_row("prefill FLOPs", "100%", f"{100 * cost.flops / dense.flops:.1f}%")
+    table.add_row("KV cache", "100%", f"{100 * cost.kv_bytes / dense.kv_bytes:.1f}%")
+    for name in ("accuracy", "expected"):
+        values = [getattr(score, name) for score in (found.dense, found.score)]
+        table.add_row(f"{name}, %", *(f"{value:.2f}" for value in values))
+    for harm in found.harms:
+        points = f"{harm.points[1]:+.2f} points, {100 * harm.flops:.1f}% of FLOPs"
+        table.add_row(f"with {harm.pathway} given back", "", points)
+    return table
