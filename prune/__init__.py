@@ -12,16 +12,18 @@ if TYPE_CHECKING:
     from prune.models import load
     from prune.plan.plan import Plan
     from prune.runtime.apply import apply
+    from prune.runtime.launches import launches
     from prune.segments import Role, Segments, segment
 
 __version__ = "0.1.0"
-__all__ = ["Plan", "Role", "Segments", "apply", "load", "segment"]
+__all__ = ["Plan", "Role", "Segments", "apply", "launches", "load", "segment"]
 
 _HOMES = {
     "Plan": "prune.plan.plan",
     "Role": "prune.segments",
     "Segments": "prune.segments",
     "apply": "prune.runtime.apply",
+    "launches": "prune.runtime.launches",
     "load": "prune.models",
     "segment": "prune.segments",
 }

@@ -16,6 +16,7 @@ from prune.plan.liveness import Mode
 from prune.plan.plan import Plan
 from prune.runtime.cache import Ledger, check_cache, ledger_of, note
 from prune.runtime.enforce import DecodeEnforcer, PlanEnforcer
+from prune.runtime.launches import Counted, Launches, counting
 from prune.runtime.prefill import Prefill
 from prune.runtime.refuse import check_forward
 from prune.runtime.schedule import schedule
@@ -34,10 +35,17 @@ class _Session:
     """
 
     def __init__(
-        self, model: Any, plan: Plan, processor: Any, impl: str, skip: Skip, mode: Mode
+        self,
+        model: Any,
+        plan: Plan,
+        processor: Any,
+        impl: str,
+        skip: Skip,
+        mode: Mode,
+        launches: Launches,
     ) -> None:
         self.plan, self.processor, self.impl = plan, processor, impl
-        self.skip, self.mode = skip, mode
+        self.skip, self.mode, self.launches = skip, mode, launches
         self.owner = f"{plan.sha256} {skip} {mode}"
         family = family_of_model_type(model.config.model_type)
         self.full_layers = family.full_layers(model.config)
@@ -50,6 +58,7 @@ class _Session:
         """Nothing of a forward pass outlives it."""
         self.ledger: Ledger | None = None
         self.computed: Tensor | None = None
+        self.counted: Counted | None = None
         self.prefill: ExitStack = ExitStack()
 
     @property
@@ -126,14 +135,19 @@ class _Session:
         cache = kwargs.get("past_key_values")
         start = 0 if cache is None else cache.get_seq_length()
         stop = start + _tokens(args, kwargs).shape[1]
-        return args, {**kwargs, "prune": self._enforcer(module, start, stop)}
+        self.counted = Counted(self._enforcer(module, start, stop), self.launches)
+        return args, {**kwargs, "prune": self.counted}
 
     def _enforcer(self, text_model: Any, start: int, stop: int) -> Enforcer:
         """What enforces the plan on tokens `start` to `stop`; hooks the layers of a prefill."""
         ledger = self.ledger
         assert ledger is not None
         segments = _dense_rows(ledger.segments)
+        rows = len(segments.role) * (stop - start) * self.plan.num_layers
         if self.skip == "none":
+            if start < segments.shape[1]:
+                self.launches.states += rows
+                self.launches.computed += rows
             return PlanEnforcer(self.plan.reach, segments, self.impl)
         if start >= segments.shape[1]:
             if ledger.decoder is None:
@@ -151,13 +165,17 @@ class _Session:
         ledger.positions = [s.held[:, : s.held.shape[1] - answers] for s in found.steps]
         ledger.seen, ledger.decoder = stop - answers, None
         self.computed = found.computed
+        self.launches.states += rows
+        self.launches.computed += found.states
         enforcer = Prefill(found, stop, self.impl)
         self.prefill = enforcer.hook(text_model)
         return enforcer
 
     def after_text_model(self, module: Any, args: tuple[Any, ...], output: Any) -> None:
-        """Post-hook of the text model, also after an exception."""
+        """Post-hook of the text model, also after an exception, when there is no output."""
         self.prefill.close()
+        if output is not None and self.counted is not None:
+            self.counted.check()
 
     def after_model(
         self, model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
@@ -233,9 +251,11 @@ def attach(
     family = family_of_model_type(model.config.model_type)
     family.check(model.config)
     plan.check_model(geometry(model))
-    session = _Session(model, plan, processor, impl, skip, mode)
     text_model = family.text_model_of(model)
     stack = ExitStack()
+    launches, end = counting(model, plan.num_layers)
+    stack.callback(end)
+    session = _Session(model, plan, processor, impl, skip, mode, launches)
     # Not `seam`: a generator undoes itself when a caller drops the stack to keep the plan for good.
     stack.callback(route(model))
     outer = model.__dict__.get("generate")

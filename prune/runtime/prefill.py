@@ -16,6 +16,7 @@ from prune.families import family_of_model_type
 from prune.kernels import segment_attention
 from prune.pathways import Reach
 from prune.runtime.cache import hold_only
+from prune.runtime.launches import Counted, Launches
 from prune.runtime.replay import Replay
 from prune.runtime.rows import spread, take
 from prune.runtime.schedule import Schedule, schedule
@@ -163,8 +164,12 @@ def pruned_logits(replay: Replay, reach: Reach) -> Tensor:
 
     Raises:
         NumericError: a logit is NaN or infinite.
+        RefusedError: the model is not inside `prune.attention.seam`, so it ran dense.
     """
     config = replay.model.config
     full_layers = family_of_model_type(config.model_type).full_layers(config)
     with skipping(replay.text_model, reach, replay.segments, full_layers) as enforcer:
-        return replay.last_logits(enforcer)
+        counted = Counted(enforcer, Launches([0] * len(reach)))
+        logits = replay.last_logits(counted)
+    counted.check()
+    return logits

@@ -52,6 +52,12 @@ class Schedule:
     leave: Tensor | None
     computed: Tensor
 
+    @property
+    def states(self) -> int:
+        """Token states that are computed, over batch and layers, padding included."""
+        rows = (s.columns if s.compute is None else s.compute for s in self.steps)
+        return sum((self.computed if r is None else r).numel() for r in rows)
+
 
 def schedule(
     reach: Reach,
