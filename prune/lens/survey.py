@@ -1,16 +1,13 @@
 """What a lens sees in every sample of a data set: a journal with one record a sample."""
 
-import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 
 from prune.attention import seam
-from prune.errors import BadInputError, NumericError, PruneError
 from prune.lens.answer import AnswerByLayer, first_layer, settled_layer
 from prune.lens.grid import grid_of
 from prune.lens.states import Lens, Matrix, Visit, visit_states
@@ -18,7 +15,8 @@ from prune.lens.video import VideoWords, count_words
 from prune.lens.vocabulary import Groups, Vocabulary
 from prune.models import Opened
 from prune.runtime.replay import capture, letter_ids, read
-from prune.samples import Sample, fingerprint
+from prune.samples import Sample
+from prune.trace.records import Record, check_usable, failed_of, identity, recorded
 from prune.trace.shares import write_records
 
 SCHEMA_VERSION = 1
@@ -59,7 +57,7 @@ class Survey:
     @property
     def failed(self) -> dict[str, str]:
         """Reason by id of each sample that could not be used."""
-        return {r["id"]: r["error"] for r in self.records if "error" in r}
+        return failed_of(self.records)
 
     def chosen(self, which: str) -> list[dict[str, Any]]:
         """Records of the samples answered `correct` or `wrong`, or of `all` that could be used."""
@@ -67,11 +65,11 @@ class Survey:
         return [r for r in usable if which == "all" or r["correct"] == (which == "correct")]
 
 
-def look(opened: Opened, sample: Sample, settings: Settings) -> dict[str, Any]:
+def look(opened: Opened, sample: Sample, settings: Settings) -> Record:
     """Look into one dense run.
 
     Returns:
-        `id`, `task`, `correct` (the likeliest token is the true letter), `true` (index of the true
+        `correct` (the likeliest token is the true letter), `true` (index of the true
         option); for each of `READINGS` the probability of every option's letter `p` `[L][O]`, the
         `likeliest` token by layer, and the layers (1-based) where it is `first` and finally
         (`settled`) the answer; `video_tokens`; and `words`: by word, how many of them say it after
@@ -102,12 +100,7 @@ def look(opened: Opened, sample: Sample, settings: Settings) -> dict[str, Any]:
         answer = int(visit_states(replay, visit)[0].argmax())
     vocabulary = Vocabulary.of(settings.groups, processor.tokenizer)
     counts = count_words(video.words(vocabulary), len(vocabulary.words))
-    record = {
-        "id": sample.id,
-        "task": sample.task,
-        "correct": answer == letters[sample.answer],
-        "true": sample.answer,
-    }
+    record: Record = {"correct": answer == letters[sample.answer], "true": sample.answer}
     for name, seen in answers.items():
         record[name] = {
             # Six digits, as in a trace.
@@ -138,32 +131,14 @@ def survey(
     """
     header = {
         "schema_version": SCHEMA_VERSION,
-        "model": opened.id.model_dump(mode="json"),
-        "data_sha256": fingerprint(samples),
-        "samples": [s.id for s in samples],
+        **identity(opened, samples),
         "num_frames": settings.num_frames,
         "groups": {name: list(words) for name, words in settings.groups.items()},
         "norm": settings.norm,
         "matrix": settings.matrix,
-        "dtype": str(opened.model.dtype).removeprefix("torch."),
-        "device": opened.model.device.type,
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-        },
     }
 
-    def look_at(sample: Sample) -> dict[str, Any]:
-        try:
-            return look(opened, sample, settings)
-        except (BadInputError, NumericError) as error:
-            record = {"id": sample.id, "task": sample.task, "error": str(error)}
-            return {**record, "exit_code": error.exit_code}
-
-    found = Survey(header, write_records(out / FOLDER, header, samples, look_at, on_done))
-    if len(found.failed) == len(samples):
-        numeric = all(r["exit_code"] == NumericError.exit_code for r in found.records)
-        worst: type[PruneError] = NumericError if numeric else BadInputError
-        raise worst(f"no sample could be used: {next(iter(found.failed.values()))}")
+    each = recorded(lambda sample: look(opened, sample, settings))
+    found = Survey(header, write_records(out / FOLDER, header, samples, each, on_done))
+    check_usable(found.records)
     return found

@@ -34,7 +34,7 @@ def trace_sample(
         asking: how it is put to the model.
 
     Returns:
-        `id`, `task` and `cases`: one, or one for every anchor of the reply. A case has
+        `cases`: one, or one for every anchor of the reply. A case has
 
         - `token` and `p_answer`: the traced token (the dense model's likeliest, or the anchor's)
           and its dense probability; `anchor`: the text it begins, if it was traced for that;
@@ -50,7 +50,7 @@ def trace_sample(
     cases = asking.cases(model, processor, sample, num_frames)
     with seam(model):
         traced = [_trace(processor, case, sample.answer, knockouts, which) for case in cases]
-    return {"id": sample.id, "task": sample.task, "cases": traced}
+    return {"cases": traced}
 
 
 def _trace(

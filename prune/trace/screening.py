@@ -12,13 +12,14 @@ from scipy import stats
 from torch import Tensor
 
 from prune.attention import seam
-from prune.errors import BadInputError, NumericError
+from prune.errors import BadInputError
 from prune.models import Opened
 from prune.pathways import Pathway
 from prune.progress import Progress
-from prune.samples import Sample, fingerprint, load_samples
+from prune.samples import Sample, load_samples
 from prune.trace.ask import Case
 from prune.trace.incremental import knockout_logits, record_dense
+from prune.trace.records import Record, failed_of, identity, recorded
 from prune.trace.sample import CHOICE
 from prune.trace.screen import FADED, Screened, screen_prompt
 from prune.trace.shares import write_records
@@ -30,7 +31,6 @@ TOP = 20
 """Candidates that are run exactly, unless said otherwise."""
 
 Floats = NDArray[np.float64]
-Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -143,17 +143,12 @@ def screen_model(
     windows = [window_layers(layer, width, depth) for layer in range(depth)]
     header = {
         "schema_version": SCHEMA_VERSION,
-        "model": opened.id.model_dump(mode="json"),
-        "data_sha256": fingerprint(samples),
-        "samples": [s.id for s in samples],
+        **identity(opened, samples),
         "num_frames": num_frames,
         "which": which,
         "pathways": [p.name for p in pathways],
         "window": width,
         "faded": list(faded),
-        "dtype": str(opened.model.dtype).removeprefix("torch."),
-        "device": opened.model.device.type,
-        "versions": {"torch": torch.__version__},
     }
 
     def screen_one(case: Case, answer: int) -> Record:
@@ -163,7 +158,7 @@ def screen_model(
     with progress("Screening", len(samples)) as advance:
         each = _over_samples(opened, num_frames, which, screen_one)
         records = write_records(run / FOLDER / "gradients", header, samples, each, advance)
-    failed = {r["id"]: r["error"] for r in records if "error" in r}
+    failed = failed_of(records)
     seen = [r for r in records if "change" in r]
     if not seen:
         reason = next(iter(failed.values()), f"none of them is answered {which}ly")
@@ -228,20 +223,14 @@ def _over_samples(
     model, processor = opened.model, opened.processor
 
     def one(sample: Sample) -> Record:
-        record: Record = {"id": sample.id, "task": sample.task}
-        try:
-            (case,) = CHOICE.cases(model, processor, sample, num_frames)
-            with seam(model):
-                answer = int(record_dense(case.replay).logits.argmax())
-                correct = answer == case.options[sample.answer]
-                record["correct"] = correct
-                if which == "all" or correct == (which == "correct"):
-                    record |= measure(case, answer)
-        except (BadInputError, NumericError) as error:
-            record["error"] = str(error)
-        return record
+        (case,) = CHOICE.cases(model, processor, sample, num_frames)
+        with seam(model):
+            answer = int(record_dense(case.replay).logits.argmax())
+            correct = answer == case.options[sample.answer]
+            wanted = which == "all" or correct == (which == "correct")
+            return {"correct": correct} | (measure(case, answer) if wanted else {})
 
-    return one
+    return recorded(one)
 
 
 def _exact(

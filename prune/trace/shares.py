@@ -17,8 +17,7 @@ from accelerate import PartialState
 
 from prune.samples import Sample
 from prune.trace.journal import JOURNAL, Journal, read_journal
-
-Record = dict[str, Any]
+from prune.trace.records import Record
 
 
 def process() -> tuple[int, int]:

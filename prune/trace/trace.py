@@ -1,25 +1,23 @@
 """`Trace`: the finished journal as arrays; and the stage that writes one."""
 
 import os
-import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-import transformers
 from numpy.typing import NDArray
 
-from prune.errors import BadInputError, NumericError, PruneError
+from prune.errors import BadInputError
 from prune.models import Opened
 from prune.pathways import Pathway, find_pathway
 from prune.plan.schema import ModelId
-from prune.samples import Sample, fingerprint
+from prune.samples import Sample
 from prune.trace.ask import Asking
 from prune.trace.journal import read_journal
 from prune.trace.knockout import Knockouts
+from prune.trace.records import check_usable, failed_of, identity, recorded
 from prune.trace.sample import CHOICE, trace_sample
 from prune.trace.shares import write_records
 from prune.trace.windows import Style, style_windows
@@ -76,7 +74,7 @@ class Trace:
     @property
     def failed(self) -> dict[str, str]:
         """Reason by id of each sample that could not be used."""
-        return {r["id"]: r["error"] for r in self.records if "error" in r}
+        return failed_of(self.records)
 
     @property
     def per_head(self) -> bool:
@@ -153,11 +151,9 @@ def _header(
 ) -> dict[str, Any]:
     return {
         "schema_version": SCHEMA_VERSION,
-        "model": opened.id.model_dump(mode="json"),
+        **identity(opened, samples),
         # Relative, so that a run folder that moves with its data still finds it.
         "data": os.path.relpath(data, run),
-        "data_sha256": fingerprint(samples),
-        "samples": [s.id for s in samples],
         "num_frames": num_frames,
         "which": which,
         "asking": asking.identity,
@@ -166,13 +162,6 @@ def _header(
         "window": knockouts.window,
         "heads": list(knockouts.heads),
         "exact_reference": knockouts.exact_reference,
-        "dtype": str(opened.model.dtype).removeprefix("torch."),
-        "device": opened.model.device.type,
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-        },
     }
 
 
@@ -202,21 +191,13 @@ def write_trace(
     header = _header(opened, data, run, samples, num_frames, which, knockouts, asking)
 
     def trace_one(sample: Sample) -> dict[str, Any]:
-        try:
-            return trace_sample(
-                opened.model, opened.processor, sample, num_frames, knockouts, which, asking
-            )
-        except (BadInputError, NumericError) as error:
-            record = {"id": sample.id, "task": sample.task, "error": str(error)}
-            return {**record, "exit_code": error.exit_code}
+        return trace_sample(
+            opened.model, opened.processor, sample, num_frames, knockouts, which, asking
+        )
 
-    records = write_records(run / FOLDER, header, samples, trace_one, on_done)
-    trace = Trace(run, header, records)
-    if len(trace.failed) == len(samples):
-        worst: type[PruneError] = BadInputError
-        if all(r["exit_code"] == NumericError.exit_code for r in trace.records):
-            worst = NumericError
-        raise worst(f"no sample of {data} could be used: {next(iter(trace.failed.values()))}")
+    each = recorded(trace_one)
+    trace = Trace(run, header, write_records(run / FOLDER, header, samples, each, on_done))
+    check_usable(trace.records)
     if not trace.traced:
         if asking.identity["way"] == "own reply":
             raise BadInputError(f"{data}: none of {len(samples)} replies has an anchor")

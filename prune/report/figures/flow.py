@@ -13,12 +13,11 @@ from matplotlib.lines import Line2D
 from prune.flow import Curve, Flow
 from prune.report.figures.heads import heads_figure
 from prune.report.figures.once import once_figure
+from prune.report.figures.panels import panel_grid
 from prune.report.figures.style import INK, MUTED, distinct, save_both, style_axes
 
 LINES: tuple[Literal["-", "--", ":", "-."], ...] = ("-", "--", ":", "-.")
 """Of the first, second, ... model."""
-
-MAX_COLUMNS = 3
 
 
 def flow_figure(flows: Mapping[str, Flow]) -> Figure:
@@ -63,11 +62,8 @@ def _caption(model: str, flow: Flow) -> str:
 
 def _curves_figure(flows: Mapping[str, Flow]) -> Figure:
     first = next(iter(flows.values()))
-    columns = min(MAX_COLUMNS, len(first.panels))
-    rows = -(-len(first.panels) // columns)
-    figure = Figure(figsize=(5.25 * columns, 4.6 * rows), layout="constrained")
-    grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
-    for axes, panel in zip(grid.flat, first.panels, strict=False):
+    figure, grid = panel_grid(len(first.panels), 5.25, 4.6, sharey=True)
+    for axes, panel in zip(grid, first.panels, strict=True):
         style_axes(axes, panel.title)
         labels = [curve.label for curve in panel.curves]
         colors = dict(zip(labels, distinct(len(labels)), strict=True))
@@ -78,16 +74,15 @@ def _curves_figure(flows: Mapping[str, Flow]) -> Figure:
                     _draw(axes, known, colors, line)
         axes.axhline(0, color=MUTED, linewidth=0.8)
         axes.set_xlabel(first.step, fontsize=9, color=INK)
+        place = axes.get_subplotspec()
+        if place and place.is_first_col():
+            axes.set_ylabel(first.quantity, fontsize=9, color=INK)
         layers = np.arange(1, max(len(curve.mean) for curve in panel.curves) + 1)
         axes.set_xticks(layers[:: max(1, len(layers) // 12)])
         key = [Line2D([], [], color=color, label=label) for label, color in colors.items()]
         axes.legend(handles=key, fontsize=8, frameon=False, loc="upper center",
                     ncols=max(1, 75 // max(map(len, labels), default=1) - 1),
                     bbox_to_anchor=(0.5, -0.16))  # fmt: skip
-    for axes in list(grid.flat)[len(first.panels) :]:
-        axes.set_visible(False)
-    for axes in grid[:, 0]:
-        axes.set_ylabel(first.quantity, fontsize=9, color=INK)
     if len(flows) > 1:
         named = [
             Line2D([], [], color=INK, linestyle=line, label=name)

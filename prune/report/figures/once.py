@@ -6,19 +6,15 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from prune.flow import Flow
+from prune.report.figures.panels import panel_grid
 from prune.report.figures.style import COLORS, INK, MUTED, style_axes
-
-MAX_COLUMNS = 3
 
 
 def once_figure(flow: Flow) -> Figure:
     """A bar a task with its interval, a panel a pathway."""
-    columns = min(MAX_COLUMNS, len(flow.panels))
-    rows = -(-len(flow.panels) // columns)
     tasks = len(flow.panels[0].curves)
-    figure = Figure(figsize=(4.6 * columns, (1.3 + 0.3 * tasks) * rows), layout="constrained")
-    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
-    for axes, panel in zip(grid.flat, flow.panels, strict=False):
+    figure, grid = panel_grid(len(flow.panels), 4.6, 1.3 + 0.3 * tasks, sharex=True, sharey=True)
+    for axes, panel in zip(grid, flow.panels, strict=True):
         style_axes(axes, fill(panel.title, 34))
         mean, low, high = (
             np.array([getattr(curve, part)[0] for curve in panel.curves])
@@ -31,7 +27,5 @@ def once_figure(flow: Flow) -> Figure:
         axes.set_yticks(np.arange(tasks), labels, fontsize=8.5)
         axes.tick_params(labelbottom=True)
         axes.set_xlabel(flow.quantity, fontsize=9, color=INK)
-    grid[0, 0].invert_yaxis()
-    for axes in list(grid.flat)[len(flow.panels) :]:
-        axes.set_visible(False)
+    grid[0].invert_yaxis()
     return figure
