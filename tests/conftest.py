@@ -1,10 +1,13 @@
 """Shared by all tests: `tiny`, and a few of its clips on disk."""
 
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
+from prune.cli.main import _run
 from prune.models import Opened, open_model
 from prune.samples import Sample, load_samples
 from prune.tiny.benchmark import write_benchmark
@@ -30,3 +33,18 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def samples(clips: Path) -> list[Sample]:
     return load_samples(clips / "calibration.jsonl")
+
+
+@pytest.fixture
+def prune_command(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """Runs `prune ARGS` in this process: `(exit code, stdout, stderr)`."""
+
+    def run(*args: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["prune", *map(str, args)])
+        code = _run()
+        captured = capfd.readouterr()
+        return code, captured.out, captured.err
+
+    return run

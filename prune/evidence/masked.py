@@ -12,26 +12,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prune.errors import RefusedError
-from prune.evidence.forced import TeacherForcing
-from prune.evidence.regions import Regions
+from prune.evidence.scorer import ForcedScorer
 from prune.evidence.tokens import token_regions
 
 
 @dataclass
-class MaskedScorer:
+class MaskedScorer(ForcedScorer):
     """Scores sets of visible regions by the tokens that look at them.
 
     Attributes:
-        forcing: the prompt and its reply.
-        regions: of the clip.
         inputs: of the prompt.
 
     Raises:
         RefusedError: a region has no token of its own, or tokens form no grid.
     """
 
-    forcing: TeacherForcing
-    regions: Regions
     inputs: Any
 
     def __post_init__(self) -> None:
@@ -47,16 +42,6 @@ class MaskedScorer:
     def token_region(self) -> NDArray[np.int64]:
         """Region of every video token, `[V]`."""
         return token_regions(self.regions, self.forcing.replay.segments, self.inputs)
-
-    @property
-    def num_regions(self) -> int:
-        """R."""
-        return self.regions.count
-
-    @property
-    def forwards(self) -> int:
-        """See `Scorer`."""
-        return self.forcing.forwards
 
     def probabilities(self, visible: NDArray[np.bool_]) -> NDArray[np.float64]:
         """See `Scorer`."""

@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from prune.evidence.forced import TeacherForcing, video_features
-from prune.evidence.regions import Regions
+from prune.evidence.forced import video_features
+from prune.evidence.scorer import ForcedScorer
 from prune.runtime.replay import Clip, capture, encode
 from prune.samples import Sample
 
@@ -30,35 +30,21 @@ SAME = 1e-3
 
 
 @dataclass
-class PixelScorer:
+class PixelScorer(ForcedScorer):
     """Scores sets of visible regions by filling the pixels of the others.
 
     Attributes:
-        forcing: the prompt and its reply.
-        regions: of the clip.
         processor, sample, clip: what the prompt was made of.
         fill: uint8 `[T, H, W, 3]`, what is seen of removed regions (`prune.evidence.fill`).
         encoded: clips that went through the vision tower so far.
     """
 
-    forcing: TeacherForcing
-    regions: Regions
     processor: Any
     sample: Sample
     clip: Clip
     fill: NDArray[np.uint8]
     encoded: int = 0
     _known: dict[tuple[int, bytes], Tensor] = field(default_factory=dict, init=False)
-
-    @property
-    def num_regions(self) -> int:
-        """R."""
-        return self.regions.count
-
-    @property
-    def forwards(self) -> int:
-        """See `Scorer`."""
-        return self.forcing.forwards
 
     @cached_property
     def units(self) -> list[tuple[slice, Tensor]]:

@@ -1,9 +1,13 @@
 """What an explanation asks of a model: how likely is the reply when only some regions are seen."""
 
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from prune.evidence.forced import TeacherForcing
+from prune.evidence.regions import Regions
 
 
 class Scorer(Protocol):
@@ -32,3 +36,26 @@ class Scorer(Protocol):
             NumericError: a logit is NaN or infinite.
         """
         ...
+
+
+@dataclass
+class ForcedScorer:
+    """What scorers of a model at hand share: the reply is forced, and its passes are counted.
+
+    Attributes:
+        forcing: the prompt and its reply.
+        regions: of the clip.
+    """
+
+    forcing: TeacherForcing
+    regions: Regions
+
+    @property
+    def num_regions(self) -> int:
+        """R."""
+        return self.regions.count
+
+    @property
+    def forwards(self) -> int:
+        """See `Scorer`."""
+        return self.forcing.forwards

@@ -1,13 +1,11 @@
 """`prune explain`: numbers, figures, resumption, and errors in one line."""
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from prune.cli.main import _run
 from prune.evidence.case import Case, open_case
 from prune.evidence.explain import Settings, explain, record_of
 from prune.evidence.run import FOLDER, explain_samples, summary
@@ -106,17 +104,6 @@ def test_a_run_goes_on_where_it_stopped(
     assert drawn == [samples[1].id]
     for one, other in zip(records, again, strict=True):
         assert {**one, "seconds": 0} == {**other, "seconds": 0}
-
-
-@pytest.fixture
-def prune_command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]):
-    def run(*args: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["prune", *map(str, args)])
-        code = _run()
-        captured = capfd.readouterr()
-        return code, captured.out, captured.err
-
-    return run
 
 
 def test_the_command(prune_command, clips: Path, tmp_path: Path) -> None:

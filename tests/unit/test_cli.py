@@ -2,30 +2,15 @@
 
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
 
-from prune.cli.main import _run
 from prune.models import Opened
 from prune.pathways import dense_reach
 from prune.plan.plan import Plan
 from prune.plan.schema import ModelId
 from tests.helpers import SAMPLE
-
-
-@pytest.fixture
-def prune_command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]):
-    """Runs `prune ARGS` in this process: `(exit code, stdout, last lines of stderr)`."""
-
-    def run(*args: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["prune", *map(str, args)])
-        code = _run()
-        captured = capfd.readouterr()
-        return code, captured.out, captured.err
-
-    return run
 
 
 def _error(stderr: str) -> str:
