@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from prune.plan.cost import Cost
-from prune.plan.search import Found, Step
+from prune.plan.found import Found, Step
 
 
 @dataclass(frozen=True)

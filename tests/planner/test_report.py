@@ -5,10 +5,10 @@ from pathlib import Path
 from prune.evaluate.answers import Answer
 from prune.evaluate.stats import Interval
 from prune.pathways import dense_reach
+from prune.plan.found import Harm
 from prune.plan.front import Point
 from prune.plan.plan import Plan
 from prune.plan.schema import ModelId
-from prune.plan.search import Harm
 from prune.report.page import html
 from prune.result import BaselineRow, CostRow, Result, SearchReport, accuracy_report
 from prune.segments import Role

@@ -15,8 +15,9 @@ from prune.calibration import calibrate
 from prune.models import Opened
 from prune.pathways import REMOVABLE
 from prune.plan.budget import Budget
+from prune.plan.found import Found
 from prune.plan.moves import candidates
-from prune.plan.search import Found, search
+from prune.plan.search import search
 from prune.report.figures.transfer import transfer_figure
 from prune.samples import Sample
 from prune.transfer import ALL, conditions, transfer

@@ -9,10 +9,11 @@ from prune.errors import BadInputError, UsageError
 from prune.pathways import PATHWAYS, REMOVABLE, VIDEO, Reach, dense_reach
 from prune.plan.budget import Budget, Hopeless, Score
 from prune.plan.cost import Geometry, cost_of, dense_cost
+from prune.plan.found import Found
 from prune.plan.liveness import State, leaks, states
 from prune.plan.moves import candidates, restored, slides
 from prune.plan.schema import ModelId
-from prune.plan.search import Found, Problem, search
+from prune.plan.search import Problem, search
 from prune.segments import Role, Segments
 
 LAYERS = 6

@@ -7,9 +7,9 @@ from rich.text import Text
 
 from prune.edges import EdgeHistogram
 from prune.pathways import SAME_FRAME, Reach
+from prune.plan.found import Found
 from prune.plan.liveness import State, leaks, states
 from prune.plan.outlook import TOKENS_PER_FRAME, outlook, video_prompt
-from prune.plan.search import Found
 from prune.report.figures.plan import MAP_ROWS
 from prune.segments import Role
 
