@@ -101,13 +101,15 @@ def open_model(
     dtype: Any = "auto",
     dense: bool = False,
     mode: Mode = "single_turn",
+    quantization_config: Any = None,
 ) -> Opened:
     """Load a model and its processor; an exported one runs under its plan unless `dense`.
 
     Its cache keeps what its answer may read, or in `multi_turn` what follow-up questions may.
 
     Raises:
-        BadInputError: the folder is missing, incomplete or of an unknown family.
+        BadInputError: the folder is missing, incomplete or of an unknown family, or a package that
+            its quantisation needs is missing.
         RefusedError: its plan is for other weights, or it asks for code of its own.
     """
     folder = resolve(name)
@@ -122,8 +124,9 @@ def open_model(
             dtype=dtype,
             use_safetensors=True,
             attn_implementation={"text_config": "sdpa"},
+            quantization_config=quantization_config,
         ).eval()
-    except (OSError, ValueError) as error:
+    except (ImportError, OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise BadInputError(f"{folder}: cannot load the model: {reason}") from None
     identity = geometry(model, str(name), weights_sha256(folder))
@@ -140,6 +143,7 @@ def load(
     device_map: Any = None,
     dtype: Any = "auto",
     mode: Mode = "single_turn",
+    quantization_config: Any = None,
 ) -> tuple[Any, Any]:
     """`(model, processor)` of a folder that `prune export` wrote; it runs pruned.
 
@@ -150,9 +154,11 @@ def load(
         name: folder, hub id, `tiny` or `tiny-ov`.
         device_map, dtype: as in transformers' `from_pretrained`; by default every GPU there is.
         mode: "multi_turn" keeps the keys that follow-up questions may read.
+        quantization_config: quantises the weights while loading, as in `from_pretrained`, such as
+            `TorchAoConfig`. Weights that are stored quantised need none.
 
     Raises:
         BadInputError, RefusedError: as in `open_model`.
     """
-    opened = open_model(name, device_map, dtype, mode=mode)
+    opened = open_model(name, device_map, dtype, mode=mode, quantization_config=quantization_config)
     return opened.model, opened.processor

@@ -14,6 +14,8 @@ MAX_JSON = 4 * 2**20
 MAX_HEADER = 8 * 2**20
 """Bytes of a safetensors header; 100 MB are legal, and cost 11 s and 1.5 GiB to parse."""
 
+ADAPTER = "adapter_config.json"
+
 CODE_KEYS = {"auto_map", "trust_remote_code", "custom_pipelines", "custom_generate", "model_file"}
 """Config keys by which libraries find code to run."""
 
@@ -53,6 +55,12 @@ def check_folder(folder: Path) -> None:
 
 def check_configs(folder: Path) -> None:
     """The part of `check_folder` that needs no weights."""
+    # Transformers would load the model that the file names instead of the folder's.
+    if (folder / ADAPTER).is_file():
+        raise RefusedError(
+            f"{folder / ADAPTER}: names a model of its own: open the model without the adapter, "
+            "then load it on top with model.load_adapter(FOLDER)"
+        )
     for path in sorted(folder.glob("*config.json")):
         _check_config(path, read_json(path, "a configuration"))
 

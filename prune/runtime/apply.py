@@ -232,7 +232,8 @@ def attach(
     others are NaN. A batch without any video is the dense model's, bit for bit.
 
     Args:
-        model: a transformers VideoLLM of a known family.
+        model: a transformers VideoLLM of a known family, also with quantised weights or in a
+            `PeftModel`.
         plan: made for this geometry.
         processor: the model's processor, from whose tokenizer roles are read.
         impl: which attention kernel (`prune.kernels.segment_attention`).
@@ -248,6 +249,8 @@ def attach(
     for name, value, known in (("skip", skip, Skip), ("mode", mode, Mode)):
         if value not in get_args(known):
             raise UsageError(f"{name}: expected {' or '.join(get_args(known))}, got {value!r}")
+    # A PEFT model wraps the one whose modules it has changed in place.
+    model = model.get_base_model() if hasattr(model, "get_base_model") else model
     family = family_of_model_type(model.config.model_type)
     family.check(model.config)
     plan.check_model(geometry(model))
