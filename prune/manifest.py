@@ -2,6 +2,9 @@
 
 import json
 from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from prune.errors import BadInputError, VerificationError
 from prune.files import sha256_of_each, write_atomically
@@ -9,6 +12,20 @@ from prune.untrusted import read_json
 
 MANIFEST = "manifest.json"
 SCHEMA_VERSION = 1
+
+
+class _Closed(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class _Entry(_Closed):
+    sha256: str
+    bytes: int
+
+
+class _Manifest(_Closed):
+    schema_version: Literal[1]
+    files: dict[str, _Entry]
 
 
 def write_manifest(folder: Path) -> None:
@@ -27,20 +44,28 @@ def verify(folder: Path) -> int:
         BadInputError: there is no readable manifest.
         VerificationError: files are damaged, missing or unknown; all are named.
     """
-    content = read_json(folder / MANIFEST, "a manifest")
-    try:
-        files = content["files"]
-        expected = {str(name): str(entry["sha256"]) for name, entry in files.items()}
-    except (KeyError, TypeError, AttributeError) as error:
-        raise BadInputError(f"{folder / MANIFEST}: not a manifest: {error!r}") from None
-    if any(Path(name).name != name for name in expected):
-        raise BadInputError(f"{folder / MANIFEST}: names a file outside the folder")
-    there = [name for name in sorted(expected) if (folder / name).is_file()]
-    found = dict(zip(there, sha256_of_each([folder / name for name in there]), strict=True))
-    wrong = [f"{name} is missing" for name in expected if name not in found]
-    wrong += [f"{name} is damaged" for name in found if found[name] != expected[name]]
+    expected = _read(folder / MANIFEST).files
+    there = {name: folder / name for name in sorted(expected) if (folder / name).is_file()}
+    hashes = dict(zip(there, sha256_of_each(list(there.values())), strict=True))
+    wrong = [f"{name} is missing" for name in expected if name not in there]
+    for name, path in there.items():
+        if _Entry(sha256=hashes[name], bytes=path.stat().st_size) != expected[name]:
+            wrong.append(f"{name} is damaged")
     known = {*expected, MANIFEST}
     wrong += [f"{p.name} is unknown" for p in sorted(folder.iterdir()) if p.name not in known]
     if wrong:
         raise VerificationError(f"{folder}: {'; '.join(wrong)}")
     return len(expected)
+
+
+def _read(path: Path) -> _Manifest:
+    content = read_json(path, "a manifest")
+    try:
+        manifest = _Manifest.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = "/".join(str(part) for part in first["loc"])
+        raise BadInputError(f"{path}: not a manifest: /{place}: {first['msg']}") from None
+    if any(Path(name).name != name for name in manifest.files):
+        raise BadInputError(f"{path}: names a file outside the folder")
+    return manifest

@@ -76,8 +76,12 @@ class PruneLM(LM):
         self.model, self.processor = opened.model, opened.processor
         self.num_frames, self.batch_size = num_frames, int(batch_size)
         self._device = opened.model.device
-        plan = opened.plan.sha256 if opened.plan else "dense"
-        self.identity = f"{opened.id.sha256} {plan} {num_frames} {opened.model.dtype}"
+        self.identity = {
+            "model_sha256": opened.id.sha256,
+            "plan_sha256": opened.plan.sha256 if opened.plan else None,
+            "num_frames": num_frames,
+            "dtype": str(opened.model.dtype).removeprefix("torch."),
+        }
         self._state = PartialState(cpu=not torch.cuda.is_available())
         self._rank, self._world_size = self._state.process_index, self._state.num_processes
 
@@ -85,6 +89,10 @@ class PruneLM(LM):
     def tokenizer_name(self) -> str:
         """For lm-eval's cache of requests; contexts are plain text, whatever the model."""
         return "prune"
+
+    def get_model_info(self) -> dict[str, Any]:
+        """What lm-eval writes into the `config` of its results: whose answers they are."""
+        return self.identity
 
     def apply_chat_template(
         self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True

@@ -21,7 +21,7 @@ from prune.evaluate.answers import Answer
 from prune.export import export
 from prune.harness import TASKS, PruneLM
 from prune.harness.tasks.documents import clip, load, text
-from prune.models import Opened
+from prune.models import Opened, open_model
 from prune.runtime.apply import apply
 from prune.runtime.replay import read
 from prune.samples import Sample
@@ -181,7 +181,13 @@ def test_the_command_gives_the_same_numbers_on_two_processes(
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     (path,) = tmp_path.rglob("results_*.json")
-    found = json.loads(path.read_text())["results"]["tiny"]
+    written = json.loads(path.read_text())
+    opened = open_model(pruned)
+    assert opened.plan is not None
+    assert written["config"]["model_sha256"] == opened.id.sha256
+    assert written["config"]["plan_sha256"] == opened.plan.sha256
+    found = written["results"]["tiny"]
+    assert "acc_stderr,none" in found and "tiny::moving_direction" in written["results"]
     answers = ours(str(pruned), data)
     assert found["acc,none"] == np.mean([a.correct for a in answers])
     assert found["exact_match,none"] == np.mean([a.free_correct for a in answers])

@@ -3,11 +3,14 @@
 import gc
 import json
 import os
+import re
 import shutil
 import stat
 import subprocess
 import sys
 import time
+import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +18,16 @@ import pytest
 import torch
 
 import prune
-from prune.errors import BadInputError, RefusedError, ResourceError, VerificationError
+from prune.errors import (
+    BadInputError,
+    PruneError,
+    RefusedError,
+    ResourceError,
+    VerificationError,
+)
 from prune.export import export
-from prune.files import put_in_place
-from prune.manifest import MANIFEST, verify
+from prune.files import put_in_place, sha256_of
+from prune.manifest import MANIFEST, verify, write_manifest
 from prune.measure import costs
 from prune.models import PLAN_FILE, TINY, Opened, open_model
 from prune.plan.plan import Plan
@@ -41,9 +50,12 @@ def small_result(opened: Opened, plan: Plan, samples: list[Sample]) -> Result:
         flow=None,
         search=None,
         accuracy=None,
+        asked=(),
         baselines=(),
         cost=costs(opened.model, plan, segments),
+        shapes=(),
         latency=(),
+        launched=None,
         conditions={"device": "test", "command": "<script>alert(1)</script>"},
     )
 
@@ -80,18 +92,33 @@ def test_round_trip_is_byte_equal(tiny: Opened, exported: Path) -> None:
     ).read_bytes()
 
 
+NO_PRUNE = """
+import sys
+class Absent:
+    def find_spec(self, name, *rest):
+        if name.partition(".")[0] == "prune":
+            raise ModuleNotFoundError(f"No module named {name!r}")
+sys.meta_path.insert(0, Absent())
+"""
+
+
 def test_transformers_without_prune_fails_loudly(exported: Path) -> None:
+    """And the argument that the card shows loads the dense model on purpose."""
+    card = (exported / "README.md").read_text()
+    (dense,) = re.findall(r"^AutoModel\S+\.from_pretrained\(.*\)$", card, re.MULTILINE)
+    assert "attn_implementation" in dense
     code = (
-        "from transformers import AutoModelForImageTextToText as A\n"
-        "import sys\n"
-        "A.from_pretrained(sys.argv[1], attn_implementation='sdpa'); print('dense on purpose')\n"
-        "A.from_pretrained(sys.argv[1])"
+        f"{NO_PRUNE}\n"
+        "from transformers import AutoModelForImageTextToText\n"
+        f"folder = sys.argv[1]; model = {dense}\n"
+        "print(model.config.text_config._attn_implementation)\n"
+        "AutoModelForImageTextToText.from_pretrained(folder)"
     )
     run = subprocess.run(
-        [sys.executable, "-c", code, str(exported)], capture_output=True, text=True
+        [sys.executable, "-c", code, "."], capture_output=True, text=True, cwd=exported
     )
-    assert run.returncode == 1 and "dense on purpose" in run.stdout
-    assert "prune" in run.stderr.strip().splitlines()[-1]
+    assert run.stdout == "sdpa\n" and run.returncode == 1
+    assert '"prune"' in run.stderr.strip().splitlines()[-1]
 
 
 def test_verify_names_every_wrong_file(exported: Path, tmp_path: Path) -> None:
@@ -109,6 +136,58 @@ def test_verify_names_every_wrong_file(exported: Path, tmp_path: Path) -> None:
         assert part in str(error.value)
     with pytest.raises(BadInputError, match="manifest"):
         verify(tmp_path)
+
+
+def test_a_flipped_bit_is_found_in_every_file(exported: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(exported, folder)
+    rng = np.random.default_rng(0)
+    for path in sorted(set(folder.iterdir()) - {folder / MANIFEST}):
+        good = path.read_bytes()
+        bad = bytearray(good)
+        bad[rng.integers(len(bad))] ^= 1 << rng.integers(8)
+        path.write_bytes(bad)
+        with pytest.raises(VerificationError, match=f": {re.escape(path.name)} is damaged$"):
+            verify(folder)
+        path.write_bytes(good)
+    verify(folder)
+
+
+def test_a_flipped_bit_is_found_in_the_manifest(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("{}")
+    write_manifest(tmp_path)
+    good = (tmp_path / MANIFEST).read_bytes()
+    for place in range(len(good)):
+        for bit in range(7):  # the eighth makes it no UTF-8
+            bad = bytearray(good)
+            bad[place] ^= 1 << bit
+            (tmp_path / MANIFEST).write_bytes(bad)
+            with pytest.raises(PruneError):
+                verify(tmp_path)
+
+
+def test_a_large_shard_is_streamed_and_read_once(
+    tiny: Opened, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, out, size = tmp_path / "source", tmp_path / "out", 2**27
+    shutil.copytree(TINY, source)
+    (source / "large.safetensors").touch()
+    os.truncate(source / "large.safetensors", size)
+    result = Result.load(exported / "prune_report.json")
+    # Its figures take memory of their own, which is not a question of shards.
+    monkeypatch.setattr("prune.export.write_report", lambda stage, result, plan: None)
+    tracemalloc.start()
+    export(replace(tiny, folder=source), mixed_plan(tiny), result, out)
+    verify(out)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < size / 8
+    marks = [time.process_time()]
+    for check in (lambda: sha256_of(out / "large.safetensors"), lambda: verify(out)):
+        check()
+        marks.append(time.process_time())
+    once, whole = np.diff(marks)
+    assert whole < 2 * once
 
 
 def test_modes_follow_the_umask(exported: Path) -> None:
