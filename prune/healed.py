@@ -8,13 +8,22 @@ from pathlib import Path
 
 from prune.calibration import BATCH
 from prune.errors import BadInputError
-from prune.evaluate.answers import Answer, Prepared, accuracy, answer, prepare, under
+from prune.evaluate.answers import (
+    Answer,
+    Prepared,
+    accuracy,
+    answer,
+    prepare,
+    typical_prompt,
+    under,
+)
 from prune.evaluate.stats import Interval, mcnemar, paired_difference
 from prune.export import check_target
 from prune.heal import Recipe, heal
 from prune.identity import geometry, weights_sha256
 from prune.models import PLAN_FILE, Opened
 from prune.pathways import dense_reach
+from prune.plan.cost import Geometry, cost_of, dense_cost
 from prune.plan.plan import Plan
 from prune.progress import Progress
 from prune.samples import Sample
@@ -24,9 +33,11 @@ NAME = "plan.json"
 
 @dataclass(frozen=True)
 class Healed:
-    """Accuracy over the options on held-out samples, in percent.
+    """What healing did to a plan; accuracies are over the options on held-out samples, in percent.
 
     Attributes:
+        plan: its name.
+        flops: of the prefill, counted, as a share of the dense model's.
         dense: the model as it was.
         pruned: under the plan, before.
         healed: under the plan, after.
@@ -34,6 +45,8 @@ class Healed:
         p_value: exact McNemar test of that difference.
     """
 
+    plan: str
+    flops: float
     n: int
     dense: float
     pruned: float
@@ -87,7 +100,11 @@ def heal_model(
     healed = ask(plan)
     _write(opened, plan, out)
     before, after = ([a.correct for a in given] for given in (dense, healed))
+    prompt, sizes = typical_prompt(test), Geometry.of(opened.model)
+    whole = dense_cost(plan.num_layers, prompt, sizes)
     return Healed(
+        plan=plan.name,
+        flops=cost_of(plan.reach, prompt, sizes).flops / whole.flops,
         n=len(before),
         dense=accuracy(dense),
         pruned=accuracy(pruned),

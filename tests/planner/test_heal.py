@@ -1,5 +1,7 @@
 """Healing brings a pruned model's answers nearer to the dense ones and leaves a stock model."""
 
+import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -69,7 +71,11 @@ def test_a_healed_model_is_a_folder_with_its_plan(
     opened = open_model("tiny")
     plan, out = harsh(opened), tmp_path / "healed"
     found = heal_model(opened, plan, samples[:6], samples[6:12], 8, Recipe(3, 1e-3, 4), out, silent)
-    assert found.n == 6 and found.difference.value == pytest.approx(found.healed - found.dense)
+    assert (
+        found.n == 6
+        and found.flops < 0.8
+        and found.difference.value == pytest.approx(found.healed - found.dense)
+    )
     again = open_model(out, dense=True)
     bound = Plan.load(out / NAME)
     bound.check_model(again.id)
@@ -78,6 +84,27 @@ def test_a_healed_model_is_a_folder_with_its_plan(
         plan.check_model(again.id)
     with pytest.raises(RefusedError, match="exists"):
         heal_model(tiny, harsh(tiny), samples[:6], samples[6:12], 8, Recipe(1), out, silent)
+
+
+def test_several_plans_are_a_front(
+    tmp_path: Path, tiny: Opened, clips: Path, prune_command: Callable[..., tuple[int, str, str]]
+) -> None:
+    plans, out = [], tmp_path / "healed"
+    for number in (2, 7):
+        plan = Plan(slides(LAYERS, 8)[0].at(dense_reach(LAYERS), number), tiny.id, f"cut {number}")
+        plan.save(tmp_path / f"{number}.json")
+        plans += ["--plan", tmp_path / f"{number}.json"]
+    data = ("--data", clips / "calibration.jsonl", "--test", clips / "test.jsonl", "--steps", 1)
+    assert prune_command("heal", "tiny", *plans, *data, "--out", out)[0] == 0
+    rows = json.loads((out / "healing.json").read_text())["plans"]
+    assert [row["plan"] for row in rows] == ["cut 2", "cut 7"]
+    assert 1 > rows[0]["flops"] > rows[1]["flops"]
+    assert (out / "healing.png").stat().st_size > 1000
+    for number in (2, 7):
+        healed = open_model(out / str(number), dense=True)
+        Plan.load(out / str(number) / NAME).check_model(healed.id)
+    code, _, error = prune_command("heal", "tiny", *plans, *data, "--out", out)
+    assert code == RefusedError.exit_code and "exists" in error
 
 
 def test_what_cannot_be_healed_is_refused(

@@ -63,3 +63,8 @@ def test_the_kernels_package_of_others_is_not_shadowed() -> None:
     )
     assert str(ROOT) not in run.stdout
     assert importlib.util.find_spec("prune.kernels") is not None
+
+
+def test_help_does_not_wait_for_torch() -> None:
+    code = "import sys, prune.cli; assert not {'torch', 'matplotlib'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

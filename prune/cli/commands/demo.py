@@ -7,7 +7,6 @@ import typer
 
 from prune.cli.app import app, command_line
 from prune.cli.console import out, progress
-from prune.cli.tables.result import baseline_table, result_table
 
 
 @app.command()
@@ -16,12 +15,11 @@ def demo(
     seed: Annotated[int, typer.Option(help="Which clips are drawn.")] = 0,
 ) -> None:
     """Trace, prune and report on the model that ships with prune, in minutes on a laptop CPU."""
+    from prune.cli.exported import show_export
     from prune.stages import run_demo
 
     result, exported = run_demo(folder, seed, progress, command_line())
-    out.print(result_table(result))
-    out.print(baseline_table(result))
-    out.print(f"\nPruned model  {exported}\nReport        {exported / 'report.html'}")
+    show_export(result, exported)
 
 
 @app.command()

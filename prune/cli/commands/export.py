@@ -16,8 +16,7 @@ from prune.cli.budget import (
     Saved,
     budget_of,
 )
-from prune.cli.console import out, progress
-from prune.cli.tables.result import baseline_table, result_table
+from prune.cli.console import progress
 from prune.errors import UsageError
 
 
@@ -51,6 +50,7 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Replace an earlier export.")] = False,
 ) -> None:
     """Pick a plan, measure it on held-out questions, and save the model that runs under it."""
+    from prune.cli.exported import show_export
     from prune.models import open_model
     from prune.plan.plan import Plan
     from prune.stages import export_model
@@ -87,7 +87,5 @@ def export(
         force=force,
         argv=command_line(),
     )
-    out.print(result_table(result))
-    out.print(baseline_table(result))
-    out.print(f"\nPruned model  {target}\nReport        {target / 'report.html'}")
+    show_export(result, target)
     report_failed(result.failed)

@@ -1,5 +1,7 @@
 """`prune heal`: a short fine-tuning with the plan on."""
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -12,10 +14,15 @@ from prune.cli.console import out, progress
 @app.command()
 def heal(
     model: Model,
-    plan_file: Annotated[Path, typer.Option("--plan", help="The plan to train under.")],
+    plans: Annotated[
+        list[Path], typer.Option("--plan", help="A plan to train under; repeat for a front.")
+    ],
     data: Data,
     test: Annotated[Path, typer.Option(help="Held-out JSONL to report on.")],
-    target: Annotated[Path, typer.Option("--out", help="The new model folder.")],
+    target: Annotated[
+        Path,
+        typer.Option("--out", help="The new model folder; of several plans, one of folders."),
+    ],
     frames: Frames = 8,
     steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = 300,
     rate: Annotated[float, typer.Option(min=0, help="Peak learning rate.")] = 1e-3,
@@ -25,26 +32,39 @@ def heal(
     seed: Annotated[int, typer.Option(help="Order of the batches.")] = 0,
 ) -> None:
     """Fine-tune a model under its plan towards its own dense answers, for a few hundred steps."""
+    from prune.cli.tables.healed import healed_table
+    from prune.errors import RefusedError, UsageError
+    from prune.files import write_atomically
     from prune.heal import Recipe
     from prune.healed import NAME, heal_model
     from prune.models import open_model
     from prune.plan.plan import Plan
+    from prune.report.figures.healed import healed_figure
+    from prune.report.figures.style import save_figure
     from prune.samples import load_samples
 
-    found = heal_model(
-        open_model(model, dense=True),
-        Plan.load(plan_file),
-        load_samples(data),
-        load_samples(test),
-        frames,
-        Recipe(steps, rate, rank, seed),
-        target,
-        progress,
-    )
-    by = found.difference
-    out.print(
-        f"accuracy on {found.n} held-out samples: dense {found.dense:.1f}%, pruned "
-        f"{found.pruned:.1f}%, healed {found.healed:.1f}% ({by.value:+.1f} "
-        f"\\[{by.low:+.1f}, {by.high:+.1f}] of dense, McNemar p = {found.p_value:.2g})"
-    )
-    out.print(f"Model  {target}\nPlan   {target / NAME}")
+    folders = {path: target / path.stem if len(plans) > 1 else target for path in plans}
+    if len(set(folders.values())) < len(plans):
+        raise UsageError("two plans have the same file name: their models would be one folder")
+    if target.exists():
+        raise RefusedError(f"{target}: exists already: choose another folder")
+    learn, held_out = load_samples(data), load_samples(test)
+    opened = {path: Plan.load(path) for path in plans}
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if len(plans) > 1:
+        target.mkdir()
+    recipe = Recipe(steps, rate, rank, seed)
+    found = [
+        heal_model(
+            open_model(model, dense=True), plan, learn, held_out, frames, recipe, folders[path],
+            progress,
+        )
+        for path, plan in opened.items()
+    ]  # fmt: skip
+    report = {"recipe": asdict(recipe), "plans": [asdict(healed) for healed in found]}
+    write_atomically(target / "healing.json", json.dumps(report, indent=2) + "\n")
+    save_figure(healed_figure(found), target / "healing.png")
+    out.print(healed_table(found))
+    for folder in folders.values():
+        out.print(f"Model   {folder}\nPlan    {folder / NAME}")
+    out.print(f"Figure  {target / 'healing.png'}")

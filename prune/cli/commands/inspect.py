@@ -8,7 +8,6 @@ import typer
 from prune import __version__
 from prune.cli.app import app
 from prune.cli.console import out
-from prune.cli.tables.plan import leak_lines, liveness_lines, outlook_table, plan_grid
 
 
 @app.command()
@@ -35,6 +34,7 @@ def inspect(
     ],
 ) -> None:
     """Draw a plan as a grid; say what dies, what leaks, and what it saves on long prompts."""
+    from prune.cli.tables.plan import leak_lines, liveness_lines, outlook_table, plan_grid
     from prune.stages import plan_of
 
     shown = plan_of(what)

@@ -18,7 +18,6 @@ from prune.cli.budget import (
     budget_of,
 )
 from prune.cli.console import err, out, progress
-from prune.cli.tables.plan import found_table, liveness_lines, plan_grid
 
 
 class Method(StrEnum):
@@ -53,6 +52,7 @@ def plan(
     ] = False,
 ) -> None:
     """Search the cheapest plan within a budget; Ctrl-C ends it with the best plan so far."""
+    from prune.cli.tables.plan import found_table, liveness_lines, plan_grid
     from prune.measure import find_plan, split_samples
     from prune.models import open_model
     from prune.report.figures.front import front_figure

@@ -8,7 +8,6 @@ import typer
 from prune.cli.app import app
 from prune.cli.budget import MaxDrop, budget_of
 from prune.cli.console import out, progress
-from prune.cli.tables.transfer import transfer_table
 
 
 @app.command()
@@ -24,6 +23,7 @@ def transfer(
     max_drop: MaxDrop = None,
 ) -> None:
     """Search a plan on each task, and use each on every task, frame count and a longer text."""
+    from prune.cli.tables.transfer import transfer_table
     from prune.measure import split_samples
     from prune.models import open_model
     from prune.report.figures.style import save_figure

@@ -1,0 +1,16 @@
+"""What `prune export` and `prune demo` end with."""
+
+from pathlib import Path
+
+from prune.cli.console import err, out
+from prune.cli.tables.result import baseline_table, result_table
+from prune.result import Result
+
+
+def show_export(result: Result, folder: Path) -> None:
+    """Print the result, where it is, and what a person should know who trusts the budget."""
+    out.print(result_table(result))
+    out.print(baseline_table(result))
+    out.print(f"\nPruned model  {folder}\nReport        {folder / 'report.html'}")
+    if result.search and result.search.warning:
+        err.print(f"warning: {result.search.warning}", soft_wrap=True)
