@@ -18,13 +18,14 @@ from prune.evaluate.answers import (
     typical_prompt,
     under,
 )
+from prune.evaluate.paired import AccuracyReport, accuracy_report
 from prune.evaluate.stats import mcnemar, paired_difference
 from prune.models import Opened
 from prune.pathways import dense_reach
 from prune.plan.cost import Cost, Geometry, dense_cost
 from prune.plan.plan import Plan
 from prune.progress import Progress
-from prune.result import AccuracyReport, BaselineRow, accuracy_report
+from prune.result import BaselineRow
 
 SEEDED: tuple[Make, ...] = (random_edges, random_plan)
 """Drawn at random, once a seed."""

@@ -6,19 +6,23 @@ from typing import Any, Literal
 
 from prune.bench.conditions import conditions
 from prune.bench.latency import latency
+from prune.bench.launched import launched
+from prune.bench.shapes import shapes
 from prune.bench.side import sides
 from prune.calibration import BATCH, calibrate
 from prune.compare import SEEDS, compare
 from prune.errors import BadInputError
 from prune.evaluate.answers import prepare, typical_prompt
+from prune.evaluate.flips import asked
 from prune.gates import Recipe, harm_of, learn_gates
 from prune.models import Opened
 from prune.pathways import REMOVABLE
 from prune.plan.budget import Budget
 from prune.plan.cost import Geometry, cost_of, dense_cost
+from prune.plan.found import Found
 from prune.plan.moves import candidates
 from prune.plan.plan import Plan
-from prune.plan.search import Found, search
+from prune.plan.search import search
 from prune.progress import Progress
 from prune.result import CostRow, Result, SearchReport
 from prune.samples import Sample, load_samples
@@ -151,6 +155,7 @@ def measure_plan(
     with progress("Timing", runs) as advance:
         compared = sides(opened.model, opened.processor, plan)
         times = latency(compared, batches[0].samples[0], num_frames, runs, advance)
+        ran = launched(compared[1], batches[0].samples[0], num_frames)
     kept, causal = plan.count_edges(prompt)
     return Result(
         model=opened.id.model_dump(mode="json"),
@@ -161,9 +166,12 @@ def measure_plan(
         flow=flow_of(trace) if trace else None,
         search=SearchReport.of(found) if found else None,
         accuracy=accuracies,
+        asked=asked(accuracies.flipped, held_out, num_frames),
         baselines=baselines,
         cost=costs(opened.model, plan, prompt),
+        shapes=shapes(plan.reach, prompt, Geometry.of(opened.model), num_frames),
         latency=times,
+        launched=ran,
         conditions=conditions(opened.model, frames=str(num_frames), batch="1", command=argv),
         failed=failed,
     )

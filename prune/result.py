@@ -1,55 +1,25 @@
 """`Result`: everything measured and counted about one plan; the report is drawn from it."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from prune.bench.rows import Benched, CapacityRow, LatencyRow, Shape
 from prune.errors import BadInputError
-from prune.evaluate.answers import Answer
-from prune.evaluate.stats import Interval, mcnemar, paired_difference, proportion
+from prune.evaluate.flips import Asked, Flip
+from prune.evaluate.paired import AccuracyReport, TaskRow
+from prune.evaluate.stats import Interval
+from prune.evidence.verdict import Finding
 from prune.files import write_atomically
 from prune.flow import Curve, Flow, Panel
+from prune.plan.budget import Budget
+from prune.plan.found import Found, Harm
 from prune.plan.front import Point, front
-from prune.plan.search import Found, Harm
 from prune.segments import Role
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 FILE = "prune_report.json"
-
-
-@dataclass(frozen=True)
-class TaskRow:
-    """Accuracy on one task (restricted to the options), in percent."""
-
-    task: str
-    n: int
-    dense: Interval
-    pruned: Interval
-    random: float | None
-    difference: Interval
-
-
-@dataclass(frozen=True)
-class AccuracyReport:
-    """Dense against pruned on the same held-out samples.
-
-    Attributes:
-        overall: all tasks together.
-        random: accuracy of each seed with as many edges removed at random.
-        p_value: exact McNemar test that pruning changes accuracy.
-        free_dense, free_pruned: accuracy over the whole vocabulary, in percent.
-        flipped: ids of the samples whose option changed.
-    """
-
-    tasks: tuple[TaskRow, ...]
-    overall: TaskRow
-    random: tuple[float, ...]
-    p_value: float
-    free_dense: float
-    free_pruned: float
-    flipped: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -84,6 +54,8 @@ class SearchReport:
         harms: what each removed pathway was measured to do.
         forwards, exhaustive: runs over single samples that the search took, and that backward
             elimination would have taken.
+        budget: what was asked for.
+        warning: what a person should know who trusts the budget (`Found.warning`).
     """
 
     samples: int
@@ -91,12 +63,20 @@ class SearchReport:
     harms: tuple[Harm, ...]
     forwards: int
     exhaustive: int
+    budget: Budget
+    warning: str | None
 
     @staticmethod
     def of(found: Found) -> "SearchReport":
         """The report of a finished search."""
         return SearchReport(
-            found.dense.samples, front(found), found.harms, found.forwards, found.exhaustive
+            found.dense.samples,
+            front(found),
+            found.harms,
+            found.forwards,
+            found.exhaustive,
+            found.budget,
+            found.warning,
         )
 
     def save(self, path: Path) -> None:
@@ -116,23 +96,37 @@ class CostRow:
 
 
 @dataclass(frozen=True)
-class LatencyRow:
-    """A measured time in ms: median and 20th and 80th percentile of `runs`."""
+class Launched:
+    """What one request of the timed model really ran (`prune.runtime.launches`).
 
-    what: str
-    model: str
-    median: float
-    p20: float
-    p80: float
-    runs: int
+    Attributes:
+        calls: pruned attention calls, over layers, prefill and decode steps.
+        layers: that made one.
+        computed, states: states that its prefill computed, and that the dense model's computes.
+    """
+
+    calls: int
+    layers: int
+    computed: int
+    states: int
 
 
-def by_quantity(rows: Sequence[LatencyRow]) -> dict[str, dict[str, LatencyRow]]:
-    """Rows by quantity, then by model (`dense` first)."""
-    pairs: dict[str, dict[str, LatencyRow]] = {}
-    for row in sorted(rows, key=lambda row: row.model):
-        pairs.setdefault(row.what, {})[row.model] = row
-    return pairs
+@dataclass(frozen=True)
+class Audit:
+    """The outcome of `prune audit`, whose page stands beside the report.
+
+    Attributes:
+        passed: whether every limit was kept.
+        findings: each limit, and what was measured against it.
+        explained, answered: samples whose evidence and whose answers were compared.
+        command: what was typed.
+    """
+
+    passed: bool
+    findings: tuple[Finding, ...]
+    explained: int
+    answered: int
+    command: str
 
 
 @dataclass(frozen=True)
@@ -146,8 +140,15 @@ class Result:
             (`prune.segments.Segments.runs`).
         search: how the plan was found, if it was searched.
         baselines: what the same cost buys otherwise.
+        asked: what the flipped samples asked, worst first.
+        shapes: what prompts of this and of more frames cost, counted.
+        latency: of one request of the samples' number of frames.
+        launched: what that request really ran.
         conditions: device, versions, settings: what one needs to measure this again.
         failed: reason by id of each held-out sample that could not be used.
+        benched: what `prune bench --report` measured later, by number of frames.
+        benched_on: its conditions.
+        audit: what `prune audit` found later.
     """
 
     model: dict[str, Any]
@@ -158,11 +159,17 @@ class Result:
     flow: Flow | None
     search: SearchReport | None
     accuracy: AccuracyReport | None
+    asked: tuple[Asked, ...]
     baselines: tuple[BaselineRow, ...]
     cost: tuple[CostRow, ...]
+    shapes: tuple[Shape, ...]
     latency: tuple[LatencyRow, ...]
+    launched: Launched | None
     conditions: dict[str, str]
     failed: dict[str, str] = field(default_factory=dict)
+    benched: tuple[Benched, ...] = ()
+    benched_on: dict[str, str] = field(default_factory=dict)
+    audit: Audit | None = None
     schema_version: int = SCHEMA_VERSION
 
     @property
@@ -190,7 +197,10 @@ class Result:
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
             if data["schema_version"] != SCHEMA_VERSION:
-                raise ValueError(f"schema {data['schema_version']}, expected {SCHEMA_VERSION}")
+                raise ValueError(
+                    f"schema {data['schema_version']}, this prune reads {SCHEMA_VERSION}: "
+                    "export the model again"
+                )
             return _build(Result, data)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BadInputError(f"{path}: not a prune report: {error}") from None
@@ -201,6 +211,8 @@ _NESTED: dict[str, Any] = {
     "accuracy": AccuracyReport,
     "overall": TaskRow,
     "tasks": TaskRow,
+    "flipped": Flip,
+    "asked": Asked,
     "panels": Panel,
     "curves": Curve,
     "search": SearchReport,
@@ -208,7 +220,15 @@ _NESTED: dict[str, Any] = {
     "harms": Harm,
     "baselines": BaselineRow,
     "cost": CostRow,
+    "shapes": Shape,
+    "shape": Shape,
     "latency": LatencyRow,
+    "capacity": CapacityRow,
+    "launched": Launched,
+    "benched": Benched,
+    "budget": Budget,
+    "audit": Audit,
+    "findings": Finding,
     "dense": Interval,
     "pruned": Interval,
     "difference": Interval,
@@ -222,49 +242,3 @@ def _build(kind: Any, data: Any) -> Any:
     if kind is None or not isinstance(data, dict):
         return data
     return kind(**{f.name: _build(_NESTED.get(f.name), data[f.name]) for f in fields(kind)})
-
-
-def _row(task: str, dense: Sequence[Answer], pruned: Sequence[Answer],
-         random: Sequence[Sequence[Answer]]) -> TaskRow:  # fmt: skip
-    keep = [i for i, a in enumerate(dense) if task in ("all", a.task)]
-    before, after = [dense[i].correct for i in keep], [pruned[i].correct for i in keep]
-    drawn = [100 * sum(answers[i].correct for i in keep) / len(keep) for answers in random]
-    return TaskRow(
-        task,
-        len(keep),
-        proportion(before),
-        proportion(after),
-        sum(drawn) / len(drawn) if drawn else None,
-        paired_difference(before, after),
-    )
-
-
-def accuracy_report(
-    dense: Sequence[Answer], pruned: Sequence[Answer], random: Sequence[Sequence[Answer]]
-) -> AccuracyReport:
-    """Compare answers to the same samples, in the same order; `random` holds one list a seed."""
-    tasks = sorted({a.task for a in dense})
-    before, after = [a.correct for a in dense], [a.correct for a in pruned]
-    n = len(dense)
-    return AccuracyReport(
-        tasks=tuple(_row(task, dense, pruned, random) for task in tasks),
-        overall=_row("all", dense, pruned, random),
-        random=tuple(100 * sum(a.correct for a in answers) / n for answers in random),
-        p_value=mcnemar(before, after),
-        free_dense=100 * sum(a.free_correct for a in dense) / n,
-        free_pruned=100 * sum(a.free_correct for a in pruned) / n,
-        flipped=tuple(a.id for a, b in zip(dense, pruned, strict=True) if a.choice != b.choice),
-    )
-
-
-def paired_report(before: Sequence[Answer], after: Sequence[Answer]) -> AccuracyReport:
-    """Two models on the samples that both answered, paired by sample id.
-
-    Raises:
-        BadInputError: there is none.
-    """
-    known = {answer.id: answer for answer in before}
-    both = [answer for answer in after if answer.id in known]
-    if not both:
-        raise BadInputError("the two models have no answered sample in common")
-    return accuracy_report([known[answer.id] for answer in both], both, [])

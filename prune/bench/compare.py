@@ -2,40 +2,23 @@
 
 import csv
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
-from prune.bench.capacity import CapacityRow, capacity
+from prune.bench.capacity import capacity
 from prune.bench.conditions import conditions
 from prune.bench.latency import latency
+from prune.bench.rows import Benched
+from prune.bench.shapes import shape_of
 from prune.bench.side import DENSE, Side, sides
 from prune.errors import RefusedError
 from prune.models import PLAN_FILE, open_model
-from prune.plan.cost import Geometry, cost_of, dense_cost
+from prune.plan.cost import Geometry
 from prune.plan.plan import Plan
 from prune.progress import Progress
-from prune.result import LatencyRow
 from prune.runtime.replay import read
 from prune.samples import load_samples
 from prune.segments import segment
-
-
-@dataclass(frozen=True)
-class Benched:
-    """What was measured at one number of frames, and what the plan predicts.
-
-    Attributes:
-        frames, tokens: of the prompt.
-        predicted_prefill: dense over pruned FLOPs of the decoder layers.
-        predicted_kv: dense over pruned bytes of the prompt's KV cache.
-    """
-
-    frames: int
-    tokens: int
-    latency: tuple[LatencyRow, ...]
-    capacity: tuple[CapacityRow, ...]
-    predicted_prefill: float
-    predicted_kv: float
 
 
 def bench_export(
@@ -78,22 +61,11 @@ def bench_export(
     found = []
     for count in frames:
         prompt = segment(opened.processor, read(opened.processor, [sample], count))
-        dense = dense_cost(plan.num_layers, prompt, geometry)
-        pruned = cost_of(plan.reach, prompt, geometry)
         with progress(f"Timing {count} frames", runs) as advance:
             times = latency(compared, sample, count, runs, advance)
         with progress(f"Batches of {count} frames", len(batches) * len(compared)) as advance:
             rows = capacity(compared, sample, count, batches, advance)
-        found.append(
-            Benched(
-                count,
-                prompt.shape[1],
-                times,
-                rows,
-                dense.flops / pruned.flops,
-                dense.kv_bytes / pruned.kv_bytes,
-            )
-        )
+        found.append(Benched(shape_of(plan.reach, prompt, geometry, count), times, rows))
     return found, conditions(opened.model, plan=plan.sha256[:12], runs=str(runs))
 
 
@@ -101,7 +73,7 @@ def write_csv(path: Path, benched: Sequence[Benched], where: dict[str, str]) -> 
     """One line a measurement: what, of which side, at how many frames and requests, and where."""
     lines = []
     for at in benched:
-        prompt = {"frames": at.frames, "tokens": at.tokens}
+        prompt = {"frames": at.shape.frames, "tokens": at.shape.tokens}
         for row in at.latency:
             values = {"unit": "ms", **asdict(row), "batch": 1}
             lines.append({**prompt, **values})
@@ -110,6 +82,7 @@ def write_csv(path: Path, benched: Sequence[Benched], where: dict[str, str]) -> 
                 ("throughput", "tokens/s", held.tokens_per_second),
                 ("KV cache", "bytes", held.kv_bytes),
                 ("peak memory", "bytes", held.peak_bytes),
+                ("energy", "J", held.joules),
             ):
                 if value is not None:
                     line = {"what": what, "unit": unit, "model": held.model, "batch": held.batch}

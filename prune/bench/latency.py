@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from prune.bench.rows import LatencyRow
 from prune.bench.side import Side
 from prune.families import family_of_model_type
-from prune.result import LatencyRow
 from prune.runtime.replay import read
 from prune.samples import Sample
 

@@ -1,11 +1,14 @@
 """One of the models that are compared."""
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from prune.errors import RefusedError
 from prune.plan.plan import Plan
 from prune.runtime.apply import apply
+from prune.runtime.launches import launches
 
 DENSE, PRUNED = "dense", "pruned"
 
@@ -26,11 +29,22 @@ class Side:
     processor: Any
     plan: Plan | None = None
 
-    def running(self) -> AbstractContextManager[Any]:
-        """The plan is in force inside the block."""
+    @contextmanager
+    def running(self) -> Iterator[Any]:
+        """The plan is in force inside the block, and something has to run under it.
+
+        Raises:
+            RefusedError: the block ran no pruned attention, so what it measured is dense.
+        """
         if self.plan is None:
-            return nullcontext(self.model)
-        return apply(self.model, self.plan, processor=self.processor)
+            yield self.model
+            return
+        with apply(self.model, self.plan, processor=self.processor):
+            yield self.model
+            if not launches(self.model).total:
+                raise RefusedError(
+                    "no pruned attention ran while the pruned model was measured: it ran dense"
+                )
 
 
 def sides(model: Any, processor: Any, plan: Plan) -> tuple[Side, Side]:

@@ -3,32 +3,97 @@
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-
+from prune.bench.rows import LatencyRow, by_quantity
 from prune.edges import edge_histogram
+from prune.files import write_atomically
 from prune.plan.plan import Plan
-from prune.report.figures.accuracy import accuracy_figure
+from prune.prompts import letter
+from prune.report.environment import ENVIRONMENT
 from prune.report.figures.flow import flow_figure
 from prune.report.figures.front import front_figure
 from prune.report.figures.plan import plan_figure
 from prune.report.figures.style import svg
 from prune.report.figures.tokens import tokens_figure
-from prune.result import LatencyRow, Result, by_quantity
+from prune.report.verdict import limit_of, plus, shares, slowdown, speedups, spoken, verdict
+from prune.report.ways import ways
+from prune.result import Result
 from prune.segments import Segments
 
-_ENVIRONMENT = Environment(
-    loader=PackageLoader("prune.report"),
-    autoescape=select_autoescape(["html", "j2"]),
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+PAGE = "report.html"
+SCALE_MARGIN = 0.05
+
+
+def html(result: Result, plan: Plan) -> str:
+    """The report as one self-contained page; text from data sets is escaped."""
+    context = {**_numbers(result, plan), "figures": _figures(result, plan)}
+    return ENVIRONMENT.get_template("report.html.j2").render(context)
+
+
+def card(result: Result, plan: Plan) -> str:
+    """The model card, as Markdown."""
+    return ENVIRONMENT.get_template("card.md").render(_numbers(result, plan))
+
+
+def write_report(folder: Path, result: Result, plan: Plan) -> Path:
+    """Write `report.html` into `folder` and return its path."""
+    path = folder / PAGE
+    write_atomically(path, html(result, plan))
+    return path
 
 
 def si(value: float, unit: str) -> str:
     """A number with three digits and a decimal prefix: `1.24 MB`."""
-    power = min(max(0, (len(str(int(abs(value)))) - 1) // 3), 4)
-    return f"{value / 1000**power:.3g} {'kMGT'[power - 1] if power else ''}{unit}"
+    power = min(max(0, (len(str(int(abs(value)))) - 1) // 3), 5)
+    return f"{value / 1000**power:.3g} {'kMGTP'[power - 1] if power else ''}{unit}"
+
+
+def _numbers(result: Result, plan: Plan) -> dict[str, Any]:
+    """What the templates need beside the result."""
+    latency = _latency(result.latency)
+    flops_left, kv_left = shares(result)
+    return {
+        "r": result,
+        "plan": plan,
+        "model": result.model["name"],
+        "v": verdict(result),
+        "si": si,
+        "plus": plus,
+        "spoken": spoken,
+        "letter": letter,
+        "limit": limit_of(result),
+        "scale": _scale(result),
+        "latency": latency,
+        "speedups": speedups(result),
+        "slowdown": slowdown(result),
+        "flops_left": flops_left,
+        "kv_left": kv_left,
+        "by_frames": _by_frames(result),
+        "ways": ways(plan.reach, result),
+        **_flips(result),
+    }
+
+
+def _figures(result: Result, plan: Plan) -> dict[str, str | None]:
+    """Data URIs by name; None where there is nothing to draw."""
+    dense, *_, best = result.cost
+    histogram = edge_histogram(Segments.of_runs(result.prompt_runs))
+    return {
+        "flow": svg(flow_figure({result.model["name"]: result.flow})) if result.flow else None,
+        "plan": svg(plan_figure(plan.reach, histogram)),
+        "front": svg(front_figure(result.search)) if result.search else None,
+        "tokens": svg(tokens_figure(best.live_tokens, dense.live_tokens)),
+    }
+
+
+def _scale(result: Result) -> tuple[float, float]:
+    """The ends of the axis on which all paired differences are drawn, zero and limit within."""
+    if result.accuracy is None:
+        return -1.0, 1.0
+    rows = [row.difference for row in (*result.accuracy.tasks, result.accuracy.overall)]
+    low = min(-(limit_of(result) or 0.0), *(row.low for row in rows))
+    high = max(0.0, *(row.high for row in rows))
+    margin = SCALE_MARGIN * (high - low) or 1.0
+    return low - margin, high + margin
 
 
 def _latency(rows: tuple[LatencyRow, ...]) -> list[dict[str, Any]]:
@@ -39,43 +104,26 @@ def _latency(rows: tuple[LatencyRow, ...]) -> list[dict[str, Any]]:
     ]
 
 
-def _context(result: Result, plan: Plan) -> dict[str, Any]:
-    model = result.model["name"]
-    histogram = edge_histogram(Segments.of_runs(result.prompt_runs))
-    latency = _latency(result.latency)
-    dense, *_, best = result.cost
+def _by_frames(result: Result) -> list[dict[str, Any]]:
+    """Each number of frames once: counted, and measured where it was, the last time."""
+    rows = {shape.frames: {"shape": shape, "times": {}} for shape in result.shapes}
+    measured = {at.shape.frames: (at.shape, at.latency) for at in result.benched}
+    first = result.shapes[:1]
+    measured = {s.frames: (s, result.latency) for s in first if result.latency} | measured
+    for frames, (shape, latency) in measured.items():
+        times = {row["what"]: row for row in _latency(latency)}
+        rows[frames] = {"shape": shape, "times": times}
+    return [rows[frames] for frames in sorted(rows)]
+
+
+def _flips(result: Result) -> dict[str, Any]:
+    """Flipped samples with what they asked, and how many were lost and won."""
+    flipped = result.accuracy.flipped if result.accuracy else ()
+    asked = {a.id: a for a in result.asked}
     return {
-        "r": result,
-        "plan": plan,
-        "model": model,
-        "si": si,
-        "latency": latency,
-        "slower": [row["what"] for row in latency if row["ratio"] < 0.98],
-        "faster": [row for row in latency if row["ratio"] > 1.02],
-        "flops_ratio": dense.flops / best.flops,
-        "kv_saved": 100 * (1 - best.kv_bytes / dense.kv_bytes),
-        "figures": {
-            "flow": svg(flow_figure({model: result.flow})) if result.flow else None,
-            "plan": svg(plan_figure(plan.reach, histogram)),
-            "front": svg(front_figure(result.search)) if result.search else None,
-            "accuracy": (svg(accuracy_figure(result.accuracy)) if result.accuracy else None),
-            "tokens": svg(tokens_figure(best.live_tokens, dense.live_tokens)),
-        },
+        "flips": [(flip, asked[flip.id]) for flip in flipped if flip.id in asked],
+        "questions": {a.id: a.question for a in result.asked},
+        "pictured": any(a.frames for a in result.asked),
+        "lost": sum(flip.lost for flip in flipped),
+        "won": sum(flip.won for flip in flipped),
     }
-
-
-def html(result: Result, plan: Plan) -> str:
-    """The report as one self-contained page; text from data sets is escaped."""
-    return _ENVIRONMENT.get_template("report.html.j2").render(_context(result, plan))
-
-
-def card(result: Result, plan: Plan) -> str:
-    """The model card, as Markdown."""
-    return _ENVIRONMENT.get_template("card.md").render(_context(result, plan))
-
-
-def write_report(folder: Path, result: Result, plan: Plan) -> Path:
-    """Write `report.html` into `folder` and return its path."""
-    path = folder / "report.html"
-    path.write_text(html(result, plan), encoding="utf-8")
-    return path

@@ -43,8 +43,9 @@ def launches(model: Any) -> Launches:
             print(prune.launches(model))
 
     Raises:
-        RefusedError: no plan is in force on this object (a wrapper is not the model in it).
+        RefusedError: no plan is in force on this model.
     """
+    model = model.get_base_model() if hasattr(model, "get_base_model") else model
     if model not in _IN_FORCE:
         raise RefusedError(
             "no plan is in force on this model: ask inside prune.apply, or for the model that "

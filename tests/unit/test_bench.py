@@ -10,13 +10,13 @@ import pytest
 from prune.bench.capacity import capacity
 from prune.bench.compare import bench_export, write_csv
 from prune.bench.latency import latency
+from prune.bench.rows import by_quantity
 from prune.bench.side import sides
 from prune.errors import RefusedError
 from prune.export import export
 from prune.models import Opened
 from prune.plan.cost import Geometry, cost_of, dense_cost
 from prune.plan.plan import Plan
-from prune.result import by_quantity
 from prune.runtime.replay import read
 from prune.samples import Sample
 from prune.segments import segment
@@ -63,8 +63,9 @@ def test_an_export_is_measured_at_every_number_of_frames(
     folder = export(tiny, plan, small_result(tiny, plan, samples), tmp_path / "pruned")
     data = clips / "test.jsonl"
     found, where = bench_export(str(folder), data, [4, 8], [1, 2], 2, QUIET, against="tiny")
-    assert [at.frames for at in found] == [4, 8] and found[0].tokens < found[1].tokens
-    assert all(at.predicted_prefill > 1 and at.predicted_kv > 1 for at in found)
+    counted = [at.shape for at in found]
+    assert [at.frames for at in counted] == [4, 8] and counted[0].tokens < counted[1].tokens
+    assert all(at.prefill_ratio > 1 and at.kv_ratio > 1 for at in counted)
     write_csv(tmp_path / "bench.csv", found, where)
     with open(tmp_path / "bench.csv") as file:
         lines = list(csv.DictReader(file))

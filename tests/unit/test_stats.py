@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from prune.evaluate.answers import Answer
+from prune.evaluate.paired import accuracy_report
 from prune.evaluate.stats import bootstrap_band, mcnemar, paired_difference, proportion
-from prune.result import accuracy_report
 
 
 def test_wilson() -> None:
@@ -56,4 +56,4 @@ def test_accuracy_report() -> None:
     ]
     assert report.overall.difference.value == 0.0
     assert report.random == (0.0, 25.0)
-    assert report.flipped == ("1", "3")
+    assert [flip.id for flip in report.flipped] == ["1", "3"]

@@ -7,7 +7,6 @@ import typer
 
 from prune.cli.app import Frames, Model, app, report_failed
 from prune.cli.console import out, progress
-from prune.cli.tables.accuracy import accuracy_table, comparison_table
 from prune.errors import UsageError
 
 
@@ -42,7 +41,8 @@ def evaluate(
         return
     if context.args:
         raise UsageError(f"no such option with --data: {context.args[0]}")
-    from prune.result import paired_report
+    from prune.cli.tables.accuracy import accuracy_table, comparison_table
+    from prune.evaluate.paired import paired_report
     from prune.samples import load_samples
     from prune.stages import evaluate_model
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from prune.evaluate.answers import Answer
+from prune.evaluate.paired import AccuracyReport
 from prune.evaluate.stats import proportion
-from prune.result import AccuracyReport
 
 
 def accuracy_table(answers: Sequence[Answer]) -> Table:

@@ -2,7 +2,8 @@
 
 from rich.table import Table
 
-from prune.result import Result, by_quantity
+from prune.bench.rows import by_quantity
+from prune.result import Result
 
 
 def result_table(result: Result) -> Table:

@@ -1,0 +1,101 @@
+"""The verdict is never surer than the interval, and never kinder than the numbers."""
+
+from dataclasses import replace
+
+import pytest
+
+from prune.bench.rows import LatencyRow
+from prune.evaluate.stats import Interval
+from prune.plan.budget import Budget
+from prune.report.verdict import plus, slowdown, speedups, spoken, verdict
+from prune.result import Result
+
+
+def _with(result: Result, change: Interval, limit: float | None) -> Result:
+    assert result.accuracy is not None and result.search is not None
+    overall = replace(result.accuracy.overall, difference=change)
+    budget = Budget("density", 0.5) if limit is None else Budget("max_drop", limit)
+    return replace(
+        result,
+        accuracy=replace(result.accuracy, overall=overall),
+        search=replace(result.search, budget=budget),
+        audit=None,
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "limit", "tone", "headline"),
+    [
+        (Interval(-0.5, -0.9, 0.2), 1.0, "good", "Yes"),
+        (Interval(-0.5, -1.5, 0.5), 1.0, "open", "Perhaps"),
+        (Interval(-1.5, -3.0, 0.1), 1.0, "open", "Rather not"),
+        (Interval(-3.0, -4.0, -1.1), 1.0, "bad", "No"),
+        (Interval(-3.0, -4.0, -1.1), None, "open", "If the savings are worth it"),
+        (Interval(0.0, -2.0, 2.0), None, "open", "Probably"),
+        (Interval(2.0, 1.0, 3.0), None, "good", "Yes"),
+    ],
+)
+def test_the_whole_interval_decides(
+    result: Result, change: Interval, limit: float | None, tone: str, headline: str
+) -> None:
+    found = verdict(_with(result, change, limit))
+    assert (found.tone, found.headline) == (tone, headline)
+
+
+def test_it_says_how_many_questions_would_tell(result: Result) -> None:
+    found = verdict(_with(result, Interval(-0.5, -1.5, 0.5), 1.0))
+    # Half as wide an interval would clear the limit: four times the 200 questions.
+    assert "200 questions cannot rule out 1.5 points; about 800 would tell" in found.because
+
+
+def test_a_rival_that_is_better_for_the_same_cost_decides(result: Result) -> None:
+    good = _with(result, Interval(-0.5, -0.9, 0.2), 1.0)
+    better = replace(good.baselines[1], difference=Interval(-3.0, -5.0, -1.0))
+    found = verdict(replace(good, baselines=(good.baselines[0], better)))
+    assert found.tone == "bad" and "VTW answers better for the same cost" in found.because
+
+
+def test_what_saves_nothing_is_not_shipped(result: Result) -> None:
+    same = replace(result.cost[0], name="plan")
+    assert verdict(replace(result, cost=(result.cost[0], same))).because == "It saves nothing."
+
+
+def test_slower_is_not_a_plain_yes(result: Result) -> None:
+    good = _with(result, Interval(-0.5, -0.9, 0.2), 1.0)
+    rows = tuple(
+        LatencyRow("time to first token", name, at, at, at, 20)
+        for name, at in (("dense", 20.0), ("pruned", 30.0))
+    )
+    found = verdict(replace(good, latency=rows))
+    assert found.headline == "It depends" and "takes 1.50x as long" in found.because
+
+
+def test_a_gain_within_the_noise_is_none(result: Result) -> None:
+    rows = (
+        LatencyRow("LLM prefill", "dense", 20.0, 17.0, 25.0, 20),
+        LatencyRow("LLM prefill", "pruned", 18.0, 15.0, 21.0, 20),
+    )
+    noisy = replace(result, latency=rows)
+    assert speedups(noisy)["LLM prefill"].told == "same" and not slowdown(noisy)
+    assert any("within the noise" in p.text and p.tone == "open" for p in verdict(noisy).points)
+
+
+def test_a_broken_audit_is_named(result: Result) -> None:
+    found = verdict(result)
+    assert result.audit is not None and not result.audit.passed
+    assert found.tone == "open" and "does not rest on the dense model" in found.because
+    assert any(p.about == "Evidence" and "IoU@20%" in p.text for p in found.points)
+
+
+def test_every_doubt_is_a_point(result: Result) -> None:
+    points = {p.about: p for p in verdict(result).points}
+    assert points["Worst task"].text.startswith("a task")
+    assert "at the same cost, by +16.0 [+9.0, +23.0]" in points["Chance"].text
+    assert points["Best rival"].tone == "open" and "a tie with VTW" in points["Best rival"].text
+    assert points["Calibration"].tone == "open"
+    assert points["Measured"].tone == "good"
+
+
+def test_numbers_carry_a_real_minus() -> None:
+    assert plus(-0.04) == plus(0.0) == "0.0" and plus(-1.25, 2) == "\N{MINUS SIGN}1.25"
+    assert spoken(Interval(0.5, -1, 2)) == "+0.5 [\N{MINUS SIGN}1.0, +2.0]"
