@@ -1,22 +1,26 @@
-"""Does the audit tell a plan that was searched from one that cuts the path of the evidence?
+"""Does the audit tell a searched plan from a random one, and from cuts of the evidence's path?
 
-`python benchmarks/audit.py PLAN` audits four plans for `tiny` on its test clips: PLAN (from
-`prune demo`, say), the same cuts in layers drawn at random, and all of video -> question and of
-video -> options cut in every layer. A row for each goes to `benchmarks/results/audit_cpu.csv`, with
-the verdict under the default limits.
+`python benchmarks/audit.py PLAN` audits plans for `tiny` on its test clips: PLAN (such as the
+`prune_plan.json` of `prune demo`); random plans at equal edges, which are the same cuts in layers
+drawn at random; and all of video -> question, and of video -> options, cut in every layer. A row
+for each goes to `benchmarks/results/audit_cpu.csv`, with the verdict under the default limits and,
+paired over the clips, how far it is behind PLAN. An unfinished audit goes on in `--work`.
 """
 
 import argparse
-import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from rows import append
 
 from prune.bench.conditions import conditions
-from prune.evidence.answered import answer_both
-from prune.evidence.audit import MEASURES, audit, means
+from prune.evaluate.answers import prepare, typical_prompt
+from prune.evaluate.stats import bootstrap_band
+from prune.evidence.answered import Answered
+from prune.evidence.audit import MEASURES, audit, comparisons, means
 from prune.evidence.existence import existence
 from prune.evidence.explain import Settings
 from prune.evidence.verdict import Limits, verdict
@@ -26,9 +30,11 @@ from prune.plan.plan import Plan
 from prune.samples import load_samples
 from prune.tiny.benchmark import write_benchmark
 
+SETTINGS = Settings(regions="frames")
+
 
 def shuffled(reach: Reach, seed: int) -> Reach:
-    """The cuts of every pair of roles, in other layers."""
+    """The cuts of every pair of roles in other layers: as many edges of each kind."""
     rng, table = np.random.default_rng(seed), reach.copy()
     for query in range(reach.shape[2]):
         for key in range(reach.shape[3]):
@@ -44,49 +50,72 @@ def without(layers: int, pathway: str) -> Reach:
     return reach
 
 
+def behind(found: Sequence[dict[str, Any]], searched: Sequence[dict[str, Any]], name: str) -> str:
+    """How much less than the searched plan's a measure is on the same clips, with its interval."""
+    rows = [
+        one[name] - other[name]
+        for one, other in zip(searched, found, strict=True)
+        if one[name] is not None and other[name] is not None
+    ]
+    mean, low, high = (float(x[0]) for x in bootstrap_band(np.array(rows)[:, None]))
+    return f"{mean:.3f} [{low:.3f}, {high:.3f}]"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("plan", type=Path, help="a plan file for tiny")
-    parser.add_argument("--clips", type=int, default=12, help="whose evidence is compared")
-    parser.add_argument("--answers", type=int, default=60, help="clips that are answered")
+    parser.add_argument("--clips", type=int, default=24, help="whose evidence is compared")
+    parser.add_argument("--answers", type=int, default=120, help="clips that are answered")
+    parser.add_argument("--seeds", type=int, default=3, help="random plans")
+    parser.add_argument("--work", type=Path, default=Path("audit-work"))
     args = parser.parse_args()
     torch.set_num_threads(1)
     opened = open_model("tiny")
     searched = Plan.load(args.plan)
     searched.check_model(opened.id)
-    layers, settings = searched.num_layers, Settings(regions="frames")
+    layers = searched.num_layers
     plans = {
         "searched": searched.reach,
-        "searched, layers shuffled": shuffled(searched.reach, 0),
+        **{f"random, seed {s}": shuffled(searched.reach, s) for s in range(args.seeds)},
         "no video -> question": without(layers, "video_to_question_sealed"),
         "no video -> options": without(layers, "video_to_options"),
     }
-    with tempfile.TemporaryDirectory() as folder:
-        samples = load_samples(write_benchmark(Path(folder), "test", -(-args.answers // 6)))
-        for name, reach in plans.items():
-            plan = Plan(reach, opened.id, name)
-            records, _, _ = audit(opened, plan, samples[: args.clips], settings)
-            found = means(records)
-            answered = answer_both(opened, plan, samples[: args.answers], settings.num_frames)
-            seen = existence(answered.samples, answered.dense, answered.pruned)
-            broken = [str(f) for f in verdict(found, seen, Limits()) if not f.kept]
-            change = answered.accuracy["change"]
-            row = {**conditions(opened.model), "plan": name, "clips": len(records)}
-            for measure in MEASURES:
-                if measure in found:
-                    m = found[measure]
-                    row[measure] = f"{m['mean']:.3f} [{m['low']:.3f}, {m['high']:.3f}]"
-                else:
-                    row[measure] = ""
-            row |= {
-                "answered": len(answered.samples),
-                "accuracy_change": f"{change['value']:.1f} "
-                f"[{change['low']:.1f}, {change['high']:.1f}]",
-                "hallucination_change": f"{seen.change.value:.1f}" if seen else "",
-                "verdict": "; ".join(broken) or "same evidence",
-            }
-            append("audit", "cpu", [row])
-            print(*(f"{k}={v}" for k, v in list(row.items())[6:]), flush=True)
+    data = write_benchmark(args.work / "clips", "test", -(-args.answers // 6))
+    samples = load_samples(data)
+    prepared, _ = prepare(opened.model, opened.processor, samples[:1], SETTINGS.num_frames, 1)
+    prompt = typical_prompt(prepared)
+    first: list[dict[str, Any]] = []
+    for name, reach in plans.items():
+        plan = Plan(reach, opened.id, name)
+        folder = args.work / plan.sha256[:12]
+        records = audit(opened, plan, samples, folder, SETTINGS, args.clips)
+        compared, answered = comparisons(records), Answered.of(samples, records)
+        first = first or compared
+        found = means(compared)
+        seen = existence(answered.samples, answered.dense, answered.pruned)
+        broken = [str(f) for f in verdict(found, seen, Limits()) if not f.kept]
+        change = answered.accuracy["change"]
+        row = {
+            **conditions(opened.model),
+            "plan": name,
+            "density": f"{plan.density(prompt):.3f}",
+            "clips": len(compared),
+        }
+        for measure in MEASURES:
+            m = found.get(measure)
+            row[measure] = f"{m['mean']:.3f} [{m['low']:.3f}, {m['high']:.3f}]" if m else ""
+        row |= {
+            f"{measure}_behind": behind(compared, first, measure)
+            for measure in ("rank_correlation", "iou_20", "insertion_change")
+        }
+        row |= {
+            "answered": len(answered.samples),
+            "accuracy_change": f"{change['value']:.1f} [{change['low']:.1f}, {change['high']:.1f}]",
+            "hallucination_change": f"{seen.change.value:.1f}" if seen else "",
+            "verdict": "; ".join(broken) or "same evidence",
+        }
+        append("audit", "cpu", [row])
+        print(*(f"{k}={v}" for k, v in list(row.items())[6:]), flush=True)
 
 
 if __name__ == "__main__":

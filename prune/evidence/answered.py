@@ -1,6 +1,6 @@
 """What the dense and the pruned model answer to every question of a data set."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,22 +12,26 @@ from prune.pathways import dense_reach
 from prune.plan.plan import Plan
 from prune.samples import Sample
 
-BATCH = 8
-
 
 @dataclass(frozen=True)
 class Answered:
-    """Answers of both models, in the order of `samples`.
-
-    Attributes:
-        samples: those that could be used.
-        failed: reason by id of the others.
-    """
+    """Answers of both models, in the order of `samples`: those that could be used."""
 
     samples: list[Sample]
     dense: list[Answer]
     pruned: list[Answer]
-    failed: dict[str, str]
+
+    @classmethod
+    def of(cls, samples: Sequence[Sample], records: Sequence[Mapping[str, Any]]) -> "Answered":
+        """From records with `answers` (`answer_both`), one a sample; others could not be used."""
+        usable = [
+            (s, r["answers"]) for s, r in zip(samples, records, strict=True) if "answers" in r
+        ]
+        dense, pruned = (
+            [Answer(**{**r[side], "p_options": tuple(r[side]["p_options"])}) for _, r in usable]
+            for side in ("dense", "pruned")
+        )
+        return cls([sample for sample, _ in usable], dense, pruned)
 
     @property
     def accuracy(self) -> dict[str, Any]:
@@ -42,22 +46,23 @@ class Answered:
 
 
 def answer_both(
-    opened: Opened,
-    plan: Plan,
-    samples: Sequence[Sample],
-    num_frames: int,
-    on_done: Callable[[int], None] = lambda n: None,
-) -> Answered:
-    """Answer every sample densely and under a plan.
+    opened: Opened, plan: Plan, sample: Sample, num_frames: int
+) -> dict[str, dict[str, Any]]:
+    """Answer a sample densely and under a plan.
+
+    Returns:
+        The fields of both `Answer`s, `dense` and `pruned`, for JSON.
 
     Raises:
-        BadInputError: no sample could be used.
+        BadInputError: its clip cannot be decoded.
+        NumericError: a logit is NaN or infinite.
     """
-    prepared, failed = prepare(opened.model, opened.processor, samples, num_frames, BATCH, on_done)
-    if not prepared:
-        raise BadInputError(f"no sample could be used: {next(iter(failed.values()))}")
-    dense, pruned = (
-        answer(opened.model, opened.processor, prepared, under(reach), on_done)
-        for reach in (dense_reach(plan.num_layers), plan.reach)
-    )
-    return Answered([s for b in prepared for s in b.samples], dense, pruned, failed)
+    prepared, failed = prepare(opened.model, opened.processor, [sample], num_frames, 1)
+    if failed:
+        raise BadInputError(failed[sample.id])
+    reaches = {"dense": dense_reach(plan.num_layers), "pruned": plan.reach}
+    found = {}
+    for side, reach in reaches.items():
+        (one,) = answer(opened.model, opened.processor, prepared, under(reach))
+        found[side] = {**asdict(one), "p_options": list(one.p_options)}
+    return found

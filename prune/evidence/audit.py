@@ -1,26 +1,24 @@
 """The audit: does a pruned model rest on the evidence that the dense one rests on?"""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
-from scipy import stats
 
-from prune.errors import BadInputError, PruneError
+from prune.errors import BadInputError, UsageError
 from prune.evaluate.stats import bootstrap_band
-from prune.evidence.case import Case, open_case
-from prune.evidence.explain import Explanation, Settings, explain, record_of
-from prune.evidence.metrics.agreement import top_iou
+from prune.evidence.answered import answer_both
+from prune.evidence.comparison import Record, compare
+from prune.evidence.explain import COARSE, Settings
 from prune.models import Opened
 from prune.plan.plan import Plan
 from prune.samples import Sample
+from prune.trace.records import check_usable, identity, recorded
+from prune.trace.shares import write_records
 
-SAME = 0.3
-"""Below this IoU@20% two answers rest on other evidence."""
-
-FLAT = 1e-5
-"""F that varies by less than this over the regions alone does not depend on them."""
+SCHEMA_VERSION = 1
+FOLDER = "evidence"
 
 MEASURES = {
     "rank_correlation": "rank correlation of the regions' evidence",
@@ -30,98 +28,74 @@ MEASURES = {
     "other_evidence": "right answers that stay right on other evidence",
 }
 
-Record = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Pair:
-    """One sample, explained under the dense model and under the plan.
-
-    Attributes:
-        case: the dense one.
-        dense, pruned: explanations of the same tokens on the same regions.
-        record: the numbers of both, and of their comparison.
-    """
-
-    case: Case
-    dense: Explanation
-    pruned: Explanation
-    record: Record
-
-
-def compare(opened: Opened, plan: Plan, sample: Sample, settings: Settings) -> Pair:
-    """Explain the dense model's reply to a sample under both models.
-
-    Both are asked for the dense model's words: what a model would say on its own is compared by
-    their answers, what it rests on needs the same question.
-
-    Raises:
-        BadInputError: the clip cannot be decoded.
-    """
-    case = open_case(opened.model, opened.processor, sample, settings.num_frames, settings.target)
-    forcing = replace(case.forcing, reach=plan.reach, forwards=0)
-    other = replace(case, forcing=forcing)
-    dense, pruned = explain(case, settings), explain(other, settings)
-    one, two = (record_of(*pair, settings) for pair in ((case, dense), (other, pruned)))
-    iou = top_iou(dense.order, pruned.order, dense.regions.area)
-    right = one["correct"] and two["correct"]
-    record: Record = {
-        "id": sample.id,
-        "task": sample.task,
-        "question": sample.question,
-        "answer": one["answer"],
-        "chosen": {"dense": one["chosen"], "pruned": two["chosen"]},
-        "rank_correlation": _correlation(dense.alone, pruned.alone),
-        "iou_20": round(iou, 6),
-        "insertion_change": _change(one, two, "insertion_auc"),
-        "deletion_change": _change(one, two, "deletion_auc"),
-        # Only right answers can be right on other evidence.
-        "other_evidence": float(iou < SAME) if right else None,
-        "modality_change": _modality_change(one, two, sample),
-        "dense": one,
-        "pruned": two,
-    }
-    return Pair(case, dense, pruned, record)
-
 
 def audit(
     opened: Opened,
     plan: Plan,
     samples: Sequence[Sample],
+    folder: Path,
     settings: Settings,
-    keep: int = 4,
+    limit: int,
     on_done: Callable[[int], None] = lambda n: None,
-) -> tuple[list[Record], list[Pair], dict[str, str]]:
-    """Compare every sample.
+) -> list[Record]:
+    """Audit each sample into `folder/evidence`, going on where an earlier call stopped.
+
+    Under `torchrun` the samples are split over its processes.
 
     Args:
         opened: dense.
         plan: of the pruned model.
-        samples, settings: what to explain, and how.
-        keep: how many of the pairs with the least overlap are handed back whole, for figures.
+        samples: in order; both models answer all of them.
+        folder: of the audit.
+        settings: how the first `limit` samples are explained.
+        limit: how many samples' evidence is compared.
         on_done: called with the number of samples finished.
 
     Returns:
-        The records, the worst pairs, worst first, and for each sample that failed the reason.
+        For each sample its `answers` (`prune.evidence.answered`) and, of the first `limit`, what
+        `compare` measures; or its id, task and `error`.
 
     Raises:
-        BadInputError: no sample could be explained.
+        RefusedError: the folder holds an audit of something else.
+        BadInputError: not one sample could be used.
+        NumericError: the logits of every sample are NaN or infinite.
+        UsageError: the regions are chosen by the model, so that two models have none in common.
     """
-    records: list[Record] = []
-    worst: list[Pair] = []
-    failed: dict[str, str] = {}
-    for sample in samples:
+    if settings.regions == COARSE:
+        raise UsageError(f"--regions {COARSE}: each model would choose regions of its own")
+    compared = {sample.id for sample in samples[:limit]}
+    header = {
+        "schema_version": SCHEMA_VERSION,
+        **identity(opened, samples),
+        "plan": plan.sha256,
+        "limit": limit,
+        "settings": asdict(settings),
+    }
+
+    def audit_one(sample: Sample) -> Record:
+        answers = answer_both(opened, plan, sample, settings.num_frames)
+        if sample.id not in compared:
+            return {"answers": answers}
         try:
-            pair = compare(opened, plan, sample, settings)
-        except PruneError as error:
-            failed[sample.id] = str(error)
-        else:
-            records.append(pair.record)
-            worst = sorted([*worst, pair], key=lambda p: p.record["iou_20"])[:keep]
-        on_done(1)
-    if not records:
-        raise BadInputError(f"no sample could be explained: {next(iter(failed.values()))}")
-    return records, worst, failed
+            return {"answers": answers, **compare(opened, plan, sample, settings)}
+        except UsageError as error:  # Of this reply alone: others may have the target.
+            raise BadInputError(str(error)) from None
+
+    records = write_records(folder / FOLDER, header, samples, recorded(audit_one), on_done)
+    check_usable(records)
+    return records
+
+
+def comparisons(records: Sequence[Record]) -> list[Record]:
+    """The records of samples whose evidence was compared.
+
+    Raises:
+        BadInputError: there is none.
+    """
+    found = [r for r in records if "iou_20" in r]
+    if not found:
+        raise BadInputError("no sample could be explained: raise --limit")
+    return found
 
 
 def means(records: Sequence[Record]) -> dict[str, dict[str, float]]:
@@ -142,26 +116,3 @@ def _value(record: Record, name: str) -> float | None:
         return record[name]
     kind = name.removeprefix("modality of ").removesuffix("s")
     return record["modality_change"].get(kind)
-
-
-def _correlation(one: np.ndarray, other: np.ndarray) -> float | None:
-    """Spearman's correlation; 0 where only one of them varies, None where neither does."""
-    flat = [bool(np.ptp(values) < FLAT) for values in (one, other)]
-    if any(flat):
-        return None if all(flat) else 0.0
-    return round(float(stats.spearmanr(one, other).statistic), 6)
-
-
-def _change(dense: Record, pruned: Record, name: str) -> float:
-    return round(pruned["scores"][name] - dense["scores"][name], 6)
-
-
-def _modality_change(dense: Record, pruned: Record, sample: Sample) -> dict[str, float]:
-    """Mean change of the modality score by kind of token: letter of an option, word, mark."""
-    by_kind: dict[str, list[float]] = {}
-    rows = zip(dense["reply"], dense["modality"]["code"], pruned["modality"]["code"], strict=True)
-    for text, before, after in rows:
-        word = text.strip()
-        kind = "letter" if word in sample.letters else "word" if word.isalnum() else "mark"
-        by_kind.setdefault(kind, []).append(after - before)
-    return {kind: round(float(np.mean(values)), 6) for kind, values in by_kind.items()}

@@ -1,17 +1,26 @@
 """Which variants of a prompt run together: those that begin alike share what they begin with."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-START = {"cpu": 64, "cuda": 20_000}
-"""What starting a batch costs, in tokens that could be run in that time, by device type."""
+START = {"cpu": 7e7, "cuda": 3e11}
+"""What starting a batch costs in each layer, as FLOPs done in that time, by device type."""
 
 MOST = 256
 """Variants of one batch."""
 
 
+def start_cost(text_model: Any) -> int:
+    """What starting a batch costs, in tokens that the model could run in that time."""
+    device = next(text_model.parameters()).device.type
+    weights = sum(p.numel() for p in text_model.layers.parameters()) / len(text_model.layers)
+    return max(1, round(START.get(device, START["cuda"]) / (2 * weights)))
+
+
 def batches(
-    look: NDArray[np.integer], text: int, device: str, most_tokens: int
+    look: NDArray[np.integer], text: int, start: int, most_tokens: int
 ) -> list[NDArray[np.intp]]:
     """Split variants into batches so that the fewest tokens are run.
 
@@ -21,7 +30,7 @@ def batches(
     Args:
         look: `[N, V]`, what each variant shows of each video token, in order; 0 is nothing.
         text: tokens behind the video.
-        device: type of the model's device.
+        start: what a batch costs before it runs, in tokens (`start_cost`).
         most_tokens: of a batch, unless it is a single variant.
 
     Returns:
@@ -35,7 +44,6 @@ def batches(
     differs = rows[1:] != rows[:-1]
     alike = np.where(differs.any(1), differs.argmax(1), look.shape[1])
     shown = np.concatenate([np.zeros((count, 1), int), (rows > 0).cumsum(1)], 1)
-    start = START.get(device, START["cuda"])
     cost = np.full(count + 1, np.inf)
     cost[0] = 0
     cut = np.zeros(count + 1, int)

@@ -106,14 +106,28 @@ def explain(
         first = whole_frames(case.frames)
         order = search(case, first, settings, on_step)
         keep = max(1, round(COARSE_SHARE * len(order)))
-        regions = refine(first, order[:keep], grid(case.frames, settings.count))
+        cells = refine(first, order[:keep], grid(case.frames, settings.count))
+        regions = _aligned(case, cells, settings)
     else:
-        regions = partition(settings.regions, case.frames, settings.count)
-    if settings.regions != "frames" and (settings.aligned or settings.removal == "masked"):
-        regions = align(regions, case.grid)
+        regions = regions_of(case, settings)
     objective = _objective(case, regions, settings)
     order = _search(objective, settings, on_step)
     return explanation(case, objective, regions, order, start, before)
+
+
+def regions_of(case: Explainable, settings: Settings) -> Regions:
+    """The partition that `settings` name, where that is the clip's alone: not coarse to fine.
+
+    Raises:
+        RefusedError: the regions cannot follow the token grid.
+    """
+    return _aligned(case, partition(settings.regions, case.frames, settings.count), settings)
+
+
+def _aligned(case: Explainable, regions: Regions, settings: Settings) -> Regions:
+    if settings.regions != "frames" and (settings.aligned or settings.removal == "masked"):
+        return align(regions, case.grid)
+    return regions
 
 
 def search(case: Explainable, regions: Regions, settings: Settings, on_step: OnStep) -> list[int]:

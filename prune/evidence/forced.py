@@ -3,7 +3,7 @@
 Video tokens that a variant does not show are left out of the batch: with their own position ids the
 others cannot tell that from an attention mask. And by causality tokens that variants begin with
 alike, the text before the video first of all, have the same keys and values in all of them: those
-are computed once.
+are computed once. The last layer computes the states alone that a token of the reply is read from.
 """
 
 from collections.abc import Sequence
@@ -19,10 +19,11 @@ from transformers import BatchFeature, DynamicCache
 
 from prune.attention import seam
 from prune.errors import NumericError
-from prune.evidence.batches import batches
-from prune.kernels import allowed_edges
+from prune.evidence.batches import batches, start_cost
+from prune.evidence.masks import Masks
 from prune.pathways import Reach, dense_reach
-from prune.runtime.enforce import PlanEnforcer, masked_attention
+from prune.runtime.enforce import PlanEnforcer
+from prune.runtime.prefill import narrow
 from prune.runtime.replay import Replay, capture
 from prune.runtime.rows import NO_TOKEN, rows_of, take
 from prune.segments import Role, Segments, segment
@@ -30,7 +31,7 @@ from prune.segments import Role, Segments, segment
 MAX_TOKENS = 2**13
 """Tokens of one batch on a CPU; four times as many on a GPU."""
 
-MAX_EDGES = 2**26
+MAX_EDGES = 2**24
 """Entries of one batch's masks; longer prompts go through the kernel, which needs none."""
 
 
@@ -86,6 +87,11 @@ class TeacherForcing:
         return video_features(self.replay, self.video)
 
     @cached_property
+    def _size(self) -> int:
+        """Tokens that are run when all is shown: nothing is read from the reply's last."""
+        return self.replay.segments.shape[1] - 1
+
+    @cached_property
     def _table(self) -> Reach:
         layers = self.replay.model.config.text_config.num_hidden_layers
         return dense_reach(layers) if self.reach is None else self.reach
@@ -109,13 +115,13 @@ class TeacherForcing:
         """
         numbers: NDArray[np.int64] = look.astype(np.int64)
         found = np.empty((len(look), len(self.reply) + len(self.alternatives)))
-        device = self.replay.model.device.type
-        limit = MAX_TOKENS * (1 if device == "cpu" else 4)
-        behind = self.replay.segments.shape[1] - int(self.video[-1]) - 1
+        limit = MAX_TOKENS * (1 if self.replay.model.device.type == "cpu" else 4)
+        behind = self._size - int(self.video[-1]) - 1
+        start = start_cost(self.replay.text_model)
         # Prefixes are kept between batches, not between calls: numbers may mean something else.
         self._front = None
         with seam(self.replay.model):
-            for now in batches(numbers, behind, device, limit):
+            for now in batches(numbers, behind, start, limit):
                 mine = self.features if features is None else features[torch.from_numpy(now)]
                 found[now] = self._run(numbers[now], mine)
         self._front = None
@@ -128,12 +134,12 @@ class TeacherForcing:
         # The place of the first video token that is not the same in all variants.
         start = int(self.video[differs[0]] if len(differs) else self.video[-1] + 1)
         front = self._run_front(look[0], start, features[:1])
-        chosen = torch.ones(len(look), self.replay.segments.shape[1], dtype=torch.bool)
+        chosen = torch.ones(len(look), self._size, dtype=torch.bool)
         chosen[:, self.video] = torch.from_numpy(look > 0)
         rows = rows_of(chosen[:, start:])
         columns = (rows + start).where(rows >= 0, NO_TOKEN)
-        hidden, _ = self._forward(columns, features, front)
-        steps = hidden[:, -len(self.reply) - 1 : -1]
+        hidden, _ = self._forward(columns, features, front, len(self.reply))
+        steps = hidden[:, -len(self.reply) :]
         logits = self.replay.model.get_output_embeddings()(steps).double()
         if not torch.isfinite(logits).all():
             raise NumericError("the model's logits are NaN or infinite")
@@ -144,7 +150,7 @@ class TeacherForcing:
 
     def _run_front(self, look: NDArray[np.int64], start: int, features: Tensor) -> "_Front":
         """Keys and values of a variant's tokens before `start`, from what is known already."""
-        named = np.full(self.replay.segments.shape[1], -1)
+        named = np.full(self._size, -1)
         named[self.video] = look
         named = named[:start]
         columns = np.flatnonzero(named)
@@ -156,13 +162,13 @@ class TeacherForcing:
         if same == len(columns):
             return known.cut(same)
         more = torch.from_numpy(columns[same:])[None]
-        _, cache = self._forward(more, features, known.cut(same))
+        _, cache = self._forward(more, features, known.cut(same), 1)
         layers: list[Any] = cache.layers
         self._front = _Front(columns, names, [(layer.keys, layer.values) for layer in layers])
         return self._front
 
     def _forward(
-        self, columns: Tensor, features: Tensor, front: "_Front"
+        self, columns: Tensor, features: Tensor, front: "_Front", needed: int
     ) -> tuple[Tensor, DynamicCache]:
         """Run tokens of each variant behind those they share.
 
@@ -170,9 +176,11 @@ class TeacherForcing:
             columns: int64 `[N, n]` (`prune.runtime.rows`).
             features: `[N or 1, V, D]`.
             front: what they share.
+            needed: how many of each variant's last states are needed.
 
         Returns:
-            Last hidden states `[N, n, d]`, and the cache that was filled.
+            Last hidden states `[N, n, d]`, of which the `needed` last mean something, and the cache
+            that was filled.
         """
         replay, count = self.replay, len(columns)
         real = columns >= 0
@@ -205,8 +213,14 @@ class TeacherForcing:
             )
             for column in (replay.segments.role, replay.segments.frame, replay.segments.option)
         ]
-        enforcer = self._enforcer(Segments(*layout), columns.shape[1])
-        return replay.text_model(**kwargs, prune=enforcer).last_hidden_state, cache
+        enforcer = self._enforcer(Segments(*layout), columns.shape[1], needed)
+        rows = torch.arange(columns.shape[1] - needed, columns.shape[1]).expand(count, -1)
+        handles = narrow(replay.text_model.layers[-1], rows)
+        try:
+            return replay.text_model(**kwargs, prune=enforcer).last_hidden_state, cache
+        finally:
+            for handle in handles:
+                handle.remove()
 
     def _positions(self, columns: Tensor) -> Tensor:
         """Position ids of some tokens, `[N, n]`, or `[3, N, n]` under M-RoPE."""
@@ -220,7 +234,7 @@ class TeacherForcing:
         extra = self.replay.kwargs.get("deepstack_visual_embeds")
         if not extra:
             return {}
-        place = torch.full((self.replay.segments.shape[1],), -1)
+        place = torch.full((self._size,), -1)
         place[self.video] = torch.arange(len(self.video))
         place = place[columns.clamp(min=0)].where(columns >= 0, -1)
         batch, index = (place >= 0).nonzero(as_tuple=True)
@@ -232,11 +246,11 @@ class TeacherForcing:
             "deepstack_visual_embeds": list(mine.chunk(len(extra), -1)),
         }
 
-    def _enforcer(self, segments: Segments, rows: int) -> Any:
+    def _enforcer(self, segments: Segments, rows: int, needed: int) -> Any:
         heads = self._table.shape[1]
         if segments.shape[0] * heads * rows * segments.shape[1] > MAX_EDGES:
             return PlanEnforcer(self._table, segments)
-        return _Masks(self._table, segments, rows)
+        return Masks(self._table, segments, rows, needed)
 
 
 @dataclass(frozen=True)
@@ -265,29 +279,3 @@ def video_features(replay: Replay, video: Tensor) -> Tensor:
     own = embeds[:, video.to(embeds.device)]
     extra = replay.kwargs.get("deepstack_visual_embeds") or []
     return torch.cat([own, *(e.unflatten(0, own.shape[:2]).to(own) for e in extra)], -1)
-
-
-@dataclass
-class _Masks:
-    """Enforces a reach table by an explicit mask for each different layer, `[N, G, rows, Sk]`."""
-
-    reach: Reach
-    segments: Segments
-    rows: int
-    _made: dict[bytes, Tensor] = field(default_factory=dict)
-
-    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
-        """See `prune.attention.Enforcer`."""
-        table = self.reach[layer]
-        name = table.tobytes()
-        if name not in self._made:
-            s = self.segments
-            # Variants that show as many tokens as each other often show tokens of the same frames.
-            same = bool((s.role == s.role[:1]).all() and (s.frame == s.frame[:1]).all())
-            role, frame = (s.role[:1], s.frame[:1]) if same else (s.role, s.frame)
-            mask = allowed_edges(role, frame, torch.from_numpy(table), self.rows)
-            self._made[name] = mask.to(query.device)
-        mask = self._made[name].to(query.device)
-        if mask.shape[1] > 1:
-            mask = mask.repeat_interleave(query.shape[1] // mask.shape[1], 1)
-        return masked_attention(query, key, value, mask, scale)

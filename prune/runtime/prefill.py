@@ -62,8 +62,7 @@ class Prefill:
                     layer.register_forward_pre_hook(self._enter(index), with_kwargs=True)
                 )
             if step.compute is not None:
-                for name in QUERY_SIDE:
-                    handles += _narrow(layer, name, step.compute)
+                handles += narrow(layer, step.compute)
             for handle in handles:
                 stack.callback(handle.remove)
         leave = self.schedule.leave
@@ -111,6 +110,21 @@ class Prefill:
                 hold_only(cache, index, step.keep, self.seen)
 
         return torch.compiler.disable(evict)
+
+
+def narrow(layer: Any, rows: Tensor) -> list[Any]:
+    """Hook a decoder layer so that it computes the states of some tokens alone.
+
+    It makes keys and values of all; the states of the others are not to be read.
+
+    Args:
+        layer: of the text model.
+        rows: int64 `[B, n]`, places in the layer's input.
+
+    Returns:
+        Handles of the hooks.
+    """
+    return [handle for name in QUERY_SIDE for handle in _narrow(layer, name, rows)]
 
 
 def _narrow(layer: Any, name: str, rows: Tensor) -> list[Any]:

@@ -1,16 +1,16 @@
 """`prune audit` tells a plan that keeps the evidence from one that cuts its path."""
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from prune.cli.main import _run
+from prune.errors import BadInputError, RefusedError, UsageError
 from prune.evaluate.answers import Answer
-from prune.evidence.answered import answer_both
-from prune.evidence.audit import audit, compare, means
+from prune.evidence.answered import Answered
+from prune.evidence.audit import FOLDER, audit, comparisons, means
+from prune.evidence.comparison import compare
 from prune.evidence.existence import existence
 from prune.evidence.explain import Settings
 from prune.evidence.verdict import Limits, verdict
@@ -18,6 +18,7 @@ from prune.models import Opened
 from prune.pathways import PATHWAYS, dense_reach, remove_pathway
 from prune.plan.plan import Plan
 from prune.samples import Sample
+from prune.trace.journal import JOURNAL
 
 CHEAP = Settings(regions="frames")
 
@@ -34,7 +35,7 @@ BLIND = ("video_to_question_sealed", "video_to_options", "video_to_last")
 
 
 def test_the_same_model_rests_on_the_same_evidence(tiny: Opened, samples: list[Sample]) -> None:
-    record = compare(tiny, cut(tiny), samples[1], CHEAP).record
+    record = compare(tiny, cut(tiny), samples[1], CHEAP)
     assert record["rank_correlation"] == pytest.approx(1) and record["iou_20"] == 1
     assert record["insertion_change"] == record["deletion_change"] == 0
     assert set(record["modality_change"]) == {"letter", "mark", "word"}
@@ -43,9 +44,9 @@ def test_the_same_model_rests_on_the_same_evidence(tiny: Opened, samples: list[S
 
 
 def test_a_blind_model_rests_on_nothing(tiny: Opened, samples: list[Sample]) -> None:
-    pair = compare(tiny, cut(tiny, *BLIND), samples[1], CHEAP)
-    assert np.ptp(pair.pruned.alone) < 1e-6 and np.ptp(pair.dense.alone) > 0.1
-    record = pair.record
+    record = compare(tiny, cut(tiny, *BLIND), samples[2], CHEAP)
+    dense, blind = (np.array(record[m]["curves"]["insertion"])[:, 0] for m in ("dense", "pruned"))
+    assert np.ptp(blind) < 1e-5 and np.ptp(dense) > 0.1
     assert record["rank_correlation"] == 0
     assert record["pruned"]["modality"]["code"][0] == pytest.approx(0, abs=1e-5)
     assert record["modality_change"]["letter"] == pytest.approx(
@@ -92,21 +93,50 @@ def test_hallucination_counts_absent_things_alone() -> None:
     assert existence([other], answers()[-1:], answers()[-1:]) is None
 
 
-def test_a_bad_clip_is_listed(tiny: Opened, samples: list[Sample]) -> None:
+def test_a_bad_clip_is_listed(tiny: Opened, samples: list[Sample], tmp_path: Path) -> None:
     missing = Sample(**{**samples[0].__dict__, "id": "gone", "video": Path("/nowhere.mp4")})
-    records, worst, failed = audit(tiny, cut(tiny), [missing, samples[1]], CHEAP)
-    assert len(records) == len(worst) == 1 and list(failed) == ["gone"]
-    answered = answer_both(tiny, cut(tiny), [missing, samples[1]], 8)
-    assert answered.accuracy["n"]["value"] == 1 and list(answered.failed) == ["gone"]
-    assert answered.accuracy["change"]["value"] == 0
+    both = [missing, samples[1]]
+    records = audit(tiny, cut(tiny), both, tmp_path / "both", CHEAP, limit=1)
+    assert "no such video" in records[0]["error"] and "iou_20" not in records[1]
+    accuracy = Answered.of(both, records).accuracy
+    assert accuracy["n"]["value"] == 1 and accuracy["change"]["value"] == 0
+    with pytest.raises(BadInputError, match="raise --limit"):
+        comparisons(records)
+    with pytest.raises(BadInputError, match="no sample could be used"):
+        audit(tiny, cut(tiny), [missing], tmp_path / "none", CHEAP, limit=1)
+
+
+def test_an_audit_goes_on_where_it_stopped(
+    tiny: Opened, samples: list[Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = cut(tiny, "video_to_options")
+    records = audit(tiny, plan, samples[:3], tmp_path, CHEAP, limit=2)
+    assert [len(comparisons(records)), len(records)] == [2, 3]
+    journal = tmp_path / FOLDER / JOURNAL
+    first, *_ = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(first + b"torn")
+    explained: list[str] = []
+
+    def spy(opened: Opened, plan: Plan, sample: Sample, settings: Settings) -> dict:
+        explained.append(sample.id)
+        return compare(opened, plan, sample, settings)
+
+    monkeypatch.setattr("prune.evidence.audit.compare", spy)
+    again = audit(tiny, plan, samples[:3], tmp_path, CHEAP, limit=2)
+    assert explained == [samples[1].id]
+    assert means(comparisons(again)) == means(comparisons(records))
+    assert [r["answers"] for r in again] == [r["answers"] for r in records]
+    with pytest.raises(RefusedError, match="plan differ"):
+        audit(tiny, cut(tiny), samples[:3], tmp_path, CHEAP, limit=2)
+
+
+def test_models_share_their_regions(tiny: Opened, samples: list[Sample], tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="regions of its own"):
+        audit(tiny, cut(tiny), samples, tmp_path, Settings(regions="coarse"), limit=1)
 
 
 def test_the_command_ends_in_a_verdict(
-    tiny: Opened,
-    clips: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
+    tiny: Opened, clips: Path, tmp_path: Path, prune_command
 ) -> None:
     data = clips / "audit.jsonl"
     lines = (clips / "test.jsonl").read_text().splitlines()
@@ -114,18 +144,16 @@ def test_the_command_ends_in_a_verdict(
 
     def run(name: str, plan: Plan) -> tuple[int, str, dict]:
         plan.save(tmp_path / f"{name}.json")
-        args = ["audit", "tiny", tmp_path / f"{name}.json", "--data", data]
-        args += ["--limit", "1", "--out", tmp_path / name]
-        monkeypatch.setattr(sys, "argv", ["prune", *map(str, args)])
-        code = _run()
-        text = capfd.readouterr()
+        code, out, err = prune_command(
+            "audit", "tiny", tmp_path / f"{name}.json", "--data", data,
+            "--limit", 1, "--out", tmp_path / name,
+        )  # fmt: skip
         report = json.loads((tmp_path / name / "audit.json").read_text())
         assert (tmp_path / name / "audit.png").stat().st_size > 10_000
         page = (tmp_path / name / "audit.html").read_text()
-        assert (
-            "http" not in page.replace("http-equiv", "") and report["findings"][0]["name"] in page
-        )
-        return code, text.out + text.err, report
+        assert "http" not in page.replace("http-equiv", "")
+        assert report["findings"][0]["name"] in page
+        return code, out + err, report
 
     code, text, report = run("same", cut(tiny))
     assert code == 0 and "rests on the dense model's evidence" in text and report["passed"]

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 
-from prune.evidence.batches import START, batches
+from prune.evidence.batches import batches, start_cost
 
-TEXT = 50
+TEXT, START = 50, 64
 
 
 def tokens(look: np.ndarray, groups: list[np.ndarray]) -> int:
@@ -16,7 +17,7 @@ def tokens(look: np.ndarray, groups: list[np.ndarray]) -> int:
         same = (rows == rows[:1]).all(0)
         common = len(same) if same.all() else int(same.argmin())
         longest = (rows > 0).sum(1).max() + TEXT
-        total += START["cpu"] + len(group) * (longest - (rows[0, :common] > 0).sum())
+        total += START + len(group) * (longest - (rows[0, :common] > 0).sum())
     return int(total)
 
 
@@ -28,9 +29,9 @@ def test_every_variant_once_and_less_work(seed: int) -> None:
     look = np.repeat(base[None], len(rest), 0)
     look[np.arange(len(rest)), rest] = True
     look = look.astype(np.int64)
-    groups = batches(look, TEXT, "cpu", 2**13)
+    groups = batches(look, TEXT, START, 2**13)
     assert sorted(np.concatenate(groups).tolist()) == list(range(len(look)))
-    alone = sum(START["cpu"] + int((row > 0).sum()) + TEXT for row in look)
+    alone = sum(START + int((row > 0).sum()) + TEXT for row in look)
     assert tokens(look, groups) < 0.6 * alone
     assert tokens(look, groups) <= tokens(look, [np.arange(len(look))])
 
@@ -39,13 +40,21 @@ def test_variants_that_begin_alike_go_together() -> None:
     look = np.ones((40, 400), np.int64)
     look[::2, 0] = 2  # Every second one begins otherwise, and then has 399 tokens of its own.
     look[:, -1] = np.arange(40) + 1
-    first, second = batches(look, TEXT, "cpu", 2**20)
+    first, second = batches(look, TEXT, START, 2**20)
     assert {i % 2 for i in first} != {i % 2 for i in second}
     assert len(first) == len(second) == 20
 
 
 def test_a_batch_is_no_larger_than_asked() -> None:
     look = np.random.default_rng(0).integers(0, 2, (64, 100))
-    for group in batches(look, TEXT, "cpu", 600):
+    for group in batches(look, TEXT, START, 600):
         assert len(group) * ((look[group] > 0).sum(1).max() + TEXT) <= 600 + 100 * len(group)
-    assert len(batches(look, TEXT, "cpu", 1)) == 64
+    assert len(batches(look, TEXT, START, 1)) == 64
+
+
+def test_a_start_costs_fewer_tokens_of_a_larger_model() -> None:
+    def model(width: int) -> torch.nn.Module:
+        return torch.nn.ModuleDict({"layers": torch.nn.ModuleList([torch.nn.Linear(width, width)])})
+
+    small, large = (start_cost(model(width)) for width in (100, 1000))
+    assert small / large == pytest.approx(100, rel=0.05)

@@ -13,8 +13,14 @@ from prune.cli.console import out, progress
 from prune.errors import VerificationError
 
 if TYPE_CHECKING:
-    from prune.evidence.audit import Pair
     from prune.evidence.existence import Existence
+    from prune.evidence.explain import Settings
+    from prune.models import Opened
+    from prune.report.figures.audit import Pairing
+    from prune.samples import Sample
+
+WORST = 4
+"""Samples that are drawn: those whose evidence changed most."""
 
 
 @app.command()
@@ -24,7 +30,12 @@ def audit(
         str, typer.Argument(help="An exported folder, a plan file or a preset's name.")
     ],
     data: Data,
-    target: Annotated[Path, typer.Option("--out", help="Where audit.html and audit.json go.")],
+    target: Annotated[
+        Path,
+        typer.Option(
+            "--out", help="Where audit.html and audit.json go; an unfinished audit goes on."
+        ),
+    ],
     limit: Annotated[
         int, typer.Option(min=1, help="Explain the first N samples; all of them are answered.")
     ] = 24,
@@ -48,8 +59,8 @@ def audit(
     ] = 5.0,
 ) -> None:
     """Compare the evidence of a dense and a pruned model; exit code 8 if it is not the same."""
-    from prune.evidence.answered import answer_both
-    from prune.evidence.audit import MEASURES, means
+    from prune.evidence.answered import Answered
+    from prune.evidence.audit import MEASURES, comparisons, means
     from prune.evidence.audit import audit as run
     from prune.evidence.existence import existence
     from prune.evidence.explain import Settings
@@ -61,6 +72,8 @@ def audit(
     from prune.report.figures.style import save_figure
     from prune.samples import load_samples
     from prune.stages import plan_of
+    from prune.trace.records import failed_of
+    from prune.trace.shares import process
 
     limits = Limits(
         min_correlation, min_iou, max_insertion_drop, max_other_evidence, max_hallucination_rise
@@ -70,16 +83,18 @@ def audit(
     opened = open_model(model, dense=True)
     plan = plan_of(pruned)
     plan.check_model(opened.id)
-    with progress("Answering", 3 * len(samples)) as advance:
-        answered = answer_both(opened, plan, samples, frames, advance)
-    with progress("Comparing evidence", min(limit, len(samples))) as advance:
-        records, worst, failed = run(opened, plan, samples[:limit], settings, on_done=advance)
-    found = means(records)
+    with progress("Auditing", -(-len(samples) // process()[1])) as advance:
+        records = run(opened, plan, samples, target, settings, limit, advance)
+    if process()[0] > 0:
+        return
+    answered, compared, failed = (
+        Answered.of(samples, records), comparisons(records), failed_of(records)
+    )  # fmt: skip
+    found = means(compared)
     seen = existence(answered.samples, answered.dense, answered.pruned)
     findings = verdict(found, seen, limits)
     passed = all(f.kept for f in findings)
-    target.mkdir(parents=True, exist_ok=True)
-    figure = audit_figure([_pairing(pair) for pair in worst])
+    figure = audit_figure(_worst(opened, samples, settings, compared))
     save_figure(figure, target / "audit.png")
     report = {
         "model": opened.id.model_dump(mode="json"),
@@ -92,8 +107,8 @@ def audit(
         "means": found,
         "accuracy": answered.accuracy,
         "existence": asdict(seen) if seen else None,
-        "failed": {**answered.failed, **failed},
-        "samples": records,
+        "failed": failed,
+        "samples": compared,
     }
     write_atomically(target / "audit.json", json.dumps(report, indent=1, allow_nan=False) + "\n")
     write_atomically(target / "audit.html", audit_html(report, MEASURES, figure))
@@ -103,23 +118,29 @@ def audit(
         broken = "; ".join(str(f) for f in findings if not f.kept)
         raise VerificationError(f"{pruned} does not rest on the dense model's evidence: {broken}")
     out.print("The pruned model rests on the dense model's evidence.")
-    report_failed({**answered.failed, **failed})
+    report_failed(failed)
 
 
-def _pairing(pair: "Pair") -> Any:
-    """One worst sample for the figure."""
+def _worst(
+    opened: "Opened", samples: "list[Sample]", settings: "Settings", compared: list[dict[str, Any]]
+) -> "list[Pairing]":
+    """The samples whose evidence changed most, for the figure: the least overlap first."""
+    from prune.evidence.case import open_case
+    from prune.evidence.explain import regions_of
     from prune.evidence.metrics.agreement import first_regions
     from prune.report.figures.audit import Pairing
 
-    record, area = pair.record, pair.dense.regions.area
-    chosen = record["chosen"]
-    return Pairing(
-        f"{record['question']} ({record['answer']})  dense: {chosen['dense']}, "
-        f"pruned: {chosen['pruned']}; IoU {record['iou_20']:.2f}",
-        pair.case.frames,
-        pair.dense.regions.labels,
-        *(sorted(first_regions(e.order, area)) for e in (pair.dense, pair.pruned)),
-    )
+    by_id, pairings = {s.id: s for s in samples}, []
+    for record in sorted(compared, key=lambda r: r["iou_20"])[:WORST]:
+        case = open_case(opened.model, opened.processor, by_id[record["id"]], settings.num_frames)
+        regions, chosen = regions_of(case, settings), record["chosen"]
+        top = (first_regions(record[side]["order"], regions.area) for side in ("dense", "pruned"))
+        title = (
+            f"{record['question']} ({record['answer']})  dense: {chosen['dense']}, "
+            f"pruned: {chosen['pruned']}; IoU {record['iou_20']:.2f}"
+        )
+        pairings.append(Pairing(title, case.frames, regions.labels, *map(sorted, top)))
+    return pairings
 
 
 def _table(
