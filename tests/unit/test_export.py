@@ -11,6 +11,7 @@ import sys
 import time
 import tracemalloc
 from dataclasses import replace
+from multiprocessing.context import ForkProcess as Process
 from pathlib import Path
 
 import numpy as np
@@ -262,50 +263,43 @@ def test_page_escapes_what_it_shows(exported: Path) -> None:
     assert "<script>alert" not in page and "&lt;script&gt;" in page
 
 
-def killed_export(source: Path, out: Path, delay: float) -> None:
-    """Start an export of `source`'s plan to `out` in another process and kill it."""
-    code = (
-        "import sys; from pathlib import Path\n"
-        "from prune.export import export; from prune.models import open_model\n"
-        "from prune.plan.plan import Plan; from prune.result import Result\n"
-        "src, out = Path(sys.argv[1]), Path(sys.argv[2])\n"
-        "plan = Plan.load(src / 'prune_plan.json')\n"
-        "result = Result.load(src / 'prune_report.json')\n"
-        "opened = open_model('tiny')\n"
-        "print('ready', flush=True)\n"
-        "export(opened, plan, result, out, force=out.exists())\n"
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, str(source), str(out)], stdout=subprocess.PIPE
-    )
-    assert process.stdout is not None
-    process.stdout.readline()
+def exporting(opened: Opened, source: Path, out: Path) -> Process:
+    """A process of its own that exports `source`'s plan to `out`."""
+    plan = Plan.load(source / PLAN_FILE)
+    result = Result.load(source / "prune_report.json")
+    # Forked, so that the model is there at once.
+    process = Process(target=export, args=(opened, plan, result, out, out.exists()))
+    process.start()
+    return process
+
+
+def killed(process: Process, delay: float) -> None:
     time.sleep(delay)
     process.kill()
-    process.wait()
+    process.join()
 
 
 @pytest.mark.parametrize("delay", [0.0, 0.02, 0.08])
 def test_a_killed_export_leaves_nothing_or_everything(
-    tiny: Opened, samples: list[Sample], exported: Path, tmp_path: Path, delay: float
+    tiny: Opened, exported: Path, tmp_path: Path, delay: float
 ) -> None:
     out = tmp_path / "out"
-    killed_export(exported, out, delay)
+    killed(exporting(tiny, exported, out), delay)
     if out.exists():
         verify(out)
-    plan = Plan.load(exported / PLAN_FILE)
-    export(tiny, plan, Result.load(exported / "prune_report.json"), out, force=out.exists())
+    exporting(tiny, exported, out).join()
     verify(out)
     assert not list(tmp_path.glob(".out.*")), "a stale stage is cleaned up"
 
 
 @pytest.mark.slow
-def test_fifty_kills(exported: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    delays = np.random.default_rng(0).uniform(0, 0.5, 50)
+def test_fifty_kills(tiny: Opened, exported: Path, tmp_path: Path) -> None:
+    out, started = tmp_path / "out", time.monotonic()
+    exporting(tiny, exported, tmp_path / "whole").join()
+    longest = 1.2 * (time.monotonic() - started)
     there = []
-    for delay in delays:
-        killed_export(exported, out, float(delay))
+    for delay in np.random.default_rng(0).uniform(0, longest, 50):
+        killed(exporting(tiny, exported, out), float(delay))
         there.append(out.exists())
         if out.exists():
             verify(out)
