@@ -25,6 +25,7 @@ COMMANDS = (
     "explain",
     "audit",
     "data",
+    "recipe",
     "heal",
     "transfer",
     "inspect",

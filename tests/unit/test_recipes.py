@@ -10,9 +10,14 @@ from prune.cli.main import app
 from prune.datasets import names
 from prune.errors import BadInputError, RefusedError, UsageError
 from prune.families import family_of_model_type
-from prune.models import Opened
+from prune.models import TINY, Opened
 from prune.plan.plan import Plan
 from prune.recipe import read_recipe, recipe_names
+from prune.recipe_cost import memory, passes
+from prune.runtime.replay import capture, read
+from prune.samples import Sample
+from prune.segments import Role
+from prune.trace.incremental import first_changed
 from prune.trace.sets import SETS
 from prune.trace.trace import Trace
 from prune.trace.windows import default_window
@@ -98,3 +103,44 @@ def test_a_trace_follows_its_recipe(clips: Path, tmp_path: Path) -> None:
     path.write_text(yaml.safe_dump(recipe))
     done = CliRunner().invoke(app, ["trace", *follow, "--out", str(tmp_path / "other")])
     assert "names no model" in str(done.exception)
+
+
+def test_passes_are_those_of_the_incremental_trace(tiny: Opened, samples: list[Sample]) -> None:
+    recipe = read_recipe("tiny")
+    replay = capture(tiny.model, tiny.processor, read(tiny.processor, samples[:1], 8))
+    role = replay.segments.role[0]
+    last_video = int((role == int(Role.VIDEO)).nonzero().max())
+    pathways = SETS[recipe.set]
+    into_video = [p for p in pathways if first_changed(replay, p) <= last_video]
+    layers, count = tiny.id.num_layers, passes(recipe)
+    assert count.knockouts == len(pathways) * layers == count.plain - 1
+    # A window of 3 starts one layer before its centre.
+    parts = sum(layers - max(0, centre - 1) for centre in range(layers)) / layers
+    assert count.whole == pytest.approx(1 + parts * len(into_video))
+    assert count.text == pytest.approx(parts * (len(pathways) - len(into_video)))
+
+
+def test_memory_is_counted_without_reading_weights(tiny: Opened) -> None:
+    held = memory(read_recipe("tiny"), "tiny")
+    assert held.weights == (TINY / "model.safetensors").stat().st_size
+    state = (128 + 2 * 4 * 32) * 4  # hidden states, and K and V of 4 heads, in float32
+    assert held.recorded == 8 * 9 * 12 * state
+    assert held.total == held.weights + held.recorded + held.batch
+    with pytest.raises(RefusedError, match="llava_onevision"):
+        memory(read_recipe("tiny"), "tiny-ov")
+
+
+def test_the_readme_has_the_costs_that_the_command_prints(clips: Path) -> None:
+    readme = (Path(__file__).parents[2] / "recipes/README.md").read_text()
+    lines = [line.split() for line in CliRunner().invoke(app, ["recipe"]).stdout.splitlines()]
+    printed = {words[0]: words[3:] for words in lines if words}
+    for name in recipe_names():
+        c = passes(read_recipe(name))
+        row = [f"`{name}`", f"{c.knockouts}", f"{c.plain}", f"{c.whole:.1f}", f"{c.text:.1f}"]
+        assert f"| {' | '.join(row)} |" in readme
+        assert [name, *row[1:]] in [
+            [w[0], *w[3:]] for w in map(str.split, printed.splitlines()) if w
+        ]
+    one = ["recipe", "tiny", "tiny", "--data", str(clips / "test.jsonl")]
+    done = CliRunner().invoke(app, one)
+    assert "24 samples" in done.stdout and "Memory" in done.stdout, done.exception
