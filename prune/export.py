@@ -7,15 +7,16 @@ from pathlib import Path
 
 from prune.attention import NAME
 from prune.errors import RefusedError, ResourceError
-from prune.files import put_in_place, sync, write_atomically
+from prune.files import staged, write_atomically
 from prune.manifest import MANIFEST, write_manifest
 from prune.models import PLAN_FILE, Opened
 from prune.plan.plan import Plan
-from prune.report.page import card, write_report
+from prune.report.audit_page import AUDIT_PAGE
+from prune.report.page import PAGE, card, write_report
 from prune.result import FILE as REPORT_FILE
 from prune.result import Result
 
-_OURS = (PLAN_FILE, REPORT_FILE, MANIFEST, "report.html", "README.md")
+_OURS = (PLAN_FILE, REPORT_FILE, MANIFEST, PAGE, AUDIT_PAGE, "README.md")
 _NEVER = (".py", ".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack")
 MARGIN = 64 * 2**20
 """Bytes for plan, report and manifest."""
@@ -98,26 +99,15 @@ def export(
     """
     check_target(opened.folder, out, force)
     plan = plan.with_model(opened.id)
-    parent = out.absolute().parent
-    for stale in parent.glob(f".{out.name}.*.stage"):
-        if not Path(f"/proc/{stale.name.split('.')[-2]}").exists():
-            shutil.rmtree(stale, ignore_errors=True)
-    stage = parent / f".{out.name}.{os.getpid()}.stage"
     try:
-        _check_space(opened.folder, parent)
-        stage.mkdir()
-        _copy_model(opened.folder, stage, plan)
-        plan.save(stage / PLAN_FILE)
-        result.save(stage / REPORT_FILE)
-        write_report(stage, result, plan)
-        (stage / "README.md").write_text(card(result, plan), encoding="utf-8")
-        write_manifest(stage)
-        for path in [*stage.iterdir(), stage]:
-            sync(path)
-        put_in_place(stage, out)
-        sync(parent)
+        _check_space(opened.folder, out.absolute().parent)
+        with staged(out) as stage:
+            _copy_model(opened.folder, stage, plan)
+            plan.save(stage / PLAN_FILE)
+            result.save(stage / REPORT_FILE)
+            write_report(stage, result, plan)
+            (stage / "README.md").write_text(card(result, plan), encoding="utf-8")
+            write_manifest(stage)
     except OSError as error:
         raise ResourceError(f"{out}: cannot write the export: {error.strerror}") from None
-    finally:
-        shutil.rmtree(stage, ignore_errors=True)
     return out

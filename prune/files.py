@@ -3,8 +3,10 @@
 import ctypes
 import hashlib
 import os
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -41,6 +43,28 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+@contextmanager
+def staged(target: Path) -> Iterator[Path]:
+    """An empty folder beside `target` that takes its place, flushed to the disk, after the block.
+
+    After an exception or a kill `target` is as it was; what a killed process left is cleared.
+    """
+    parent = target.absolute().parent
+    for stale in parent.glob(f".{target.name}.*.stage"):
+        if not Path(f"/proc/{stale.name.split('.')[-2]}").exists():
+            shutil.rmtree(stale, ignore_errors=True)
+    stage = parent / f".{target.name}.{os.getpid()}.stage"
+    try:
+        stage.mkdir()
+        yield stage
+        for path in [*stage.iterdir(), stage]:
+            sync(path)
+        put_in_place(stage, target)
+        sync(parent)
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
 
 
 def put_in_place(stage: Path, target: Path) -> None:

@@ -1,6 +1,7 @@
 """The manifest of an export: SHA-256 and size of every file in it."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -18,21 +19,31 @@ class _Closed(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-class _Entry(_Closed):
+class Entry(_Closed):
+    """SHA-256, in hexadecimal digits, and size of one file."""
+
     sha256: str
     bytes: int
 
 
 class _Manifest(_Closed):
     schema_version: Literal[1]
-    files: dict[str, _Entry]
+    files: dict[str, Entry]
 
 
-def write_manifest(folder: Path) -> None:
-    """Hash every file in `folder` into its `manifest.json`."""
-    paths = sorted(p for p in folder.iterdir() if p.is_file() and p.name != MANIFEST)
-    hashes = zip(paths, sha256_of_each(paths), strict=True)
-    files = {p.name: {"sha256": digest, "bytes": p.stat().st_size} for p, digest in hashes}
+def write_manifest(folder: Path, unchanged: Mapping[str, Entry] | None = None) -> None:
+    """Write the `manifest.json` of `folder`.
+
+    Args:
+        folder: whose files are hashed.
+        unchanged: entries of files that need not be hashed, by name.
+    """
+    unchanged = unchanged or {}
+    names = sorted(p.name for p in folder.iterdir() if p.is_file() and p.name != MANIFEST)
+    new = [folder / name for name in names if name not in unchanged]
+    hashes = dict(zip(new, sha256_of_each(new), strict=True))
+    found = {p.name: Entry(sha256=d, bytes=p.stat().st_size) for p, d in hashes.items()}
+    files = {name: (found.get(name) or unchanged[name]).model_dump() for name in names}
     text = json.dumps({"schema_version": SCHEMA_VERSION, "files": files}, indent=2)
     write_atomically(folder / MANIFEST, text + "\n")
 
@@ -44,12 +55,12 @@ def verify(folder: Path) -> int:
         BadInputError: there is no readable manifest.
         VerificationError: files are damaged, missing or unknown; all are named.
     """
-    expected = _read(folder / MANIFEST).files
+    expected = read_manifest(folder)
     there = {name: folder / name for name in sorted(expected) if (folder / name).is_file()}
     hashes = dict(zip(there, sha256_of_each(list(there.values())), strict=True))
     wrong = [f"{name} is missing" for name in expected if name not in there]
     for name, path in there.items():
-        if _Entry(sha256=hashes[name], bytes=path.stat().st_size) != expected[name]:
+        if Entry(sha256=hashes[name], bytes=path.stat().st_size) != expected[name]:
             wrong.append(f"{name} is damaged")
     known = {*expected, MANIFEST}
     wrong += [f"{p.name} is unknown" for p in sorted(folder.iterdir()) if p.name not in known]
@@ -58,7 +69,9 @@ def verify(folder: Path) -> int:
     return len(expected)
 
 
-def _read(path: Path) -> _Manifest:
+def read_manifest(folder: Path) -> dict[str, Entry]:
+    """The entries of a folder's manifest by file name; raises `BadInputError` if it is not one."""
+    path = folder / MANIFEST
     content = read_json(path, "a manifest")
     try:
         manifest = _Manifest.model_validate(content)
@@ -68,4 +81,4 @@ def _read(path: Path) -> _Manifest:
         raise BadInputError(f"{path}: not a manifest: /{place}: {first['msg']}") from None
     if any(Path(name).name != name for name in manifest.files):
         raise BadInputError(f"{path}: names a file outside the folder")
-    return manifest
+    return manifest.files

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from prune.amend import amend
 from prune.calibration import BATCH
 from prune.errors import BadInputError, RefusedError
 from prune.evaluate.answers import Answer, answer, prepare, under
@@ -14,8 +15,6 @@ from prune.plan.budget import Budget
 from prune.plan.plan import Plan
 from prune.plan.presets import PRESETS
 from prune.report.figures.flow import write_flow
-from prune.report.page import write_report
-from prune.result import FILE as REPORT_FILE
 from prune.result import Result
 from prune.samples import Sample
 from prune.tiny.benchmark import write_benchmark
@@ -151,7 +150,7 @@ def evaluate_model(
 
 def redraw(folder: Path) -> Path:
     """Draw `report.html` of an export again, from its JSON alone."""
-    return write_report(folder, Result.load(folder / REPORT_FILE), Plan.load(folder / PLAN_FILE))
+    return amend(folder)
 
 
 def plan_of(what: str) -> Plan:

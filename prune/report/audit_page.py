@@ -3,18 +3,15 @@
 from collections.abc import Mapping
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
+from prune.evidence.verdict import Finding
+from prune.report.environment import ENVIRONMENT
 from prune.report.figures.style import svg
+from prune.report.verdict import plus
+from prune.result import Audit
 
-_ENVIRONMENT = Environment(
-    loader=PackageLoader("prune.report"),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+AUDIT_PAGE = "audit.html"
 
 
 def audit_html(audit: Mapping[str, Any], labels: Mapping[str, str], worst: Figure) -> str:
@@ -25,5 +22,16 @@ def audit_html(audit: Mapping[str, Any], labels: Mapping[str, str], worst: Figur
         labels: what each measure is called.
         worst: the samples whose evidence changed most.
     """
-    template = _ENVIRONMENT.get_template("audit.html.j2")
-    return template.render(a=audit, labels=labels, worst=svg(worst))
+    template = ENVIRONMENT.get_template("audit.html.j2")
+    return template.render(a=audit, labels=labels, worst=svg(worst), plus=plus)
+
+
+def audit_summary(audit: Mapping[str, Any]) -> Audit:
+    """What the report of the pruned model shows of it."""
+    return Audit(
+        audit["passed"],
+        tuple(Finding(**finding) for finding in audit["findings"]),
+        len(audit["samples"]),
+        audit["accuracy"]["n"]["value"],
+        audit["command"],
+    )

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from prune.errors import BadInputError
+from prune.manifest import verify, write_manifest
 from prune.plan.plan import Plan
 from prune.report.page import card, html, si
 from prune.result import FILE, Result
@@ -89,10 +90,14 @@ def test_parts_that_were_not_measured_are_left_out(result: Result, plan: Plan) -
 def test_the_page_is_drawn_again_from_json_alone(
     result: Result, plan: Plan, tmp_path: Path
 ) -> None:
-    result.save(tmp_path / FILE)
-    plan.save(tmp_path / "prune_plan.json")
-    assert Result.load(tmp_path / FILE) == result
-    assert redraw(tmp_path).read_text() == html(result, plan)
+    folder = tmp_path / "export"
+    folder.mkdir()
+    result.save(folder / FILE)
+    plan.save(folder / "prune_plan.json")
+    write_manifest(folder)
+    assert Result.load(folder / FILE) == result
+    assert redraw(folder).read_text() == html(result, plan)
+    assert verify(folder) == 3
 
 
 def test_another_schema_is_refused(result: Result, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """`prune audit`: what pruning changed in what a model looks at."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -59,6 +59,7 @@ def audit(
     ] = 5.0,
 ) -> None:
     """Compare the evidence of a dense and a pruned model; exit code 8 if it is not the same."""
+    from prune.amend import amend, is_export
     from prune.evidence.answered import Answered
     from prune.evidence.audit import MEASURES, comparisons, means
     from prune.evidence.audit import audit as run
@@ -67,7 +68,7 @@ def audit(
     from prune.evidence.verdict import Limits, verdict
     from prune.files import write_atomically
     from prune.models import open_model
-    from prune.report.audit_page import audit_html
+    from prune.report.audit_page import AUDIT_PAGE, audit_html, audit_summary
     from prune.report.figures.audit import audit_figure
     from prune.report.figures.style import save_figure
     from prune.samples import load_samples
@@ -111,9 +112,14 @@ def audit(
         "samples": compared,
     }
     write_atomically(target / "audit.json", json.dumps(report, indent=1, allow_nan=False) + "\n")
-    write_atomically(target / "audit.html", audit_html(report, MEASURES, figure))
+    page = audit_html(report, MEASURES, figure)
+    write_atomically(target / AUDIT_PAGE, page)
     out.print(_table(found, answered.accuracy, seen))
-    out.print(f"Page     {target}/audit.html\nNumbers  {target}/audit.json")
+    out.print(f"Page     {target}/{AUDIT_PAGE}\nNumbers  {target}/audit.json")
+    if is_export(Path(pruned)):
+        summary = audit_summary(report)
+        amended = amend(Path(pruned), lambda r: replace(r, audit=summary), {AUDIT_PAGE: page})
+        out.print(f"Report   {amended}")
     if not passed:
         broken = "; ".join(str(f) for f in findings if not f.kept)
         raise VerificationError(f"{pruned} does not rest on the dense model's evidence: {broken}")

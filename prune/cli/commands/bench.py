@@ -1,5 +1,6 @@
 """`prune bench`: time, throughput and memory on this machine."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -7,7 +8,6 @@ import typer
 
 from prune.cli.app import Data, app
 from prune.cli.console import out, progress
-from prune.cli.tables.bench import bench_tables
 from prune.errors import UsageError
 
 
@@ -24,10 +24,17 @@ def bench(
     target: Annotated[
         Path | None, typer.Option("--out", help="CSV with every measurement.")
     ] = None,
+    report: Annotated[
+        bool, typer.Option("--report", help="Put the measurements into the model's report.")
+    ] = False,
 ) -> None:
     """Time an exported model against dense SDPA on this machine, on the data's first request."""
+    from prune.amend import amend, is_export
     from prune.bench.compare import bench_export, write_csv
+    from prune.cli.tables.bench import bench_tables
 
+    if report and not is_export(Path(model)):
+        raise UsageError(f"--report: {model} holds no report of prune export")
     counts = _numbers("--frames", frames), _numbers("--batches", batches)
     found, where = bench_export(model, data, *counts, runs, progress, against)
     for table in bench_tables(found):
@@ -35,7 +42,10 @@ def bench(
     out.print(", ".join(f"{name} {value}" for name, value in where.items()))
     if target is not None:
         write_csv(target, found, where)
-        out.print(f"Table  {target}")
+        out.print(f"Table   {target}")
+    if report:
+        page = amend(Path(model), lambda r: replace(r, benched=tuple(found), benched_on=where))
+        out.print(f"Report  {page}")
 
 
 def _numbers(option: str, text: str) -> list[int]:
