@@ -13,9 +13,13 @@ from prune.pathways import Reach, dense_reach
 from prune.plan.budget import Hopeless, Score
 from prune.plan.cost import Geometry
 from prune.plan.search import Problem
+from prune.runtime.resume import Resuming, layers_to_keep
 from prune.samples import Sample
 
 BATCH = 32
+
+KEPT_BYTES = 2**30
+"""Memory that states between layers may take, from which the next plan goes on."""
 
 Seen = NDArray[np.float64]
 """By sample, `[N, 4]`: right (0 or 1), probability of the true option, divergence from dense, and
@@ -34,11 +38,16 @@ class Calibration:
     opened: Opened
     batches: list[Prepared]
     dense: list[list[Answer]]
+    _runs: list[Resuming] = field(init=False)
     _order: list[int] = field(init=False)
     _unchanged: list[Seen] = field(init=False)
     _tasks: dict[str, float] = field(init=False)
 
     def __post_init__(self) -> None:
+        hidden = [batch.replay.kwargs["inputs_embeds"] for batch in self.batches]
+        size = sum(x.numel() * x.element_size() for x in hidden)
+        layers = layers_to_keep(self.opened.id.num_layers, size, KEPT_BYTES)
+        self._runs = [Resuming(batch.replay, layers) for batch in self.batches]
         self._order = list(range(len(self.batches)))
         tasks = sorted({a.task for answers in self.dense for a in answers})
         self._tasks = {task: float(number) for number, task in enumerate(tasks)}
@@ -76,7 +85,8 @@ class Calibration:
 
     def _answers(self, index: int, reach: Reach) -> list[Answer]:
         model, processor = self.opened.model, self.opened.processor
-        return answer(model, processor, [self.batches[index]], under(reach))
+        run = self._runs[index]
+        return answer(model, processor, [self.batches[index]], lambda batch: run.logits(reach))
 
 
 def calibrate(

@@ -90,14 +90,18 @@ class Counted:
         self._silent.discard(layer)
         return self.enforcer.attend(layer, query, key, value, scale)
 
-    def check(self) -> None:
+    def check(self, first: int = 0) -> None:
         """After the pass: was every layer pruned?
+
+        Args:
+            first: the first layer that ran.
 
         Raises:
             RefusedError: a layer ran some other attention, so the plan was not enforced.
         """
-        if self._silent:
-            layers = ", ".join(str(layer) for layer in sorted(self._silent))
+        silent = [layer for layer in sorted(self._silent) if layer >= first]
+        if silent:
+            layers = ", ".join(map(str, silent))
             raise RefusedError(
                 f"the plan is in force, but layers {layers} ran another attention: do not change "
                 "the model's attention implementation while it runs under a plan"

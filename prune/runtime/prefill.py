@@ -50,16 +50,26 @@ class Prefill:
         assert isinstance(out, Tensor)
         return out
 
-    def hook(self, text_model: Any) -> ExitStack:
-        """Hook the text model's layers; closing the returned stack removes the hooks."""
+    def hook(self, text_model: Any, first: int = 0) -> ExitStack:
+        """Hook the text model's layers; closing the returned stack removes the hooks.
+
+        Args:
+            text_model: the module that owns them.
+            first: the first layer that runs; the states of all tokens enter it.
+        """
         stack = ExitStack()
         for index, (layer, step) in enumerate(
             zip(text_model.layers, self.schedule.steps, strict=True)
         ):
+            if index < first:
+                continue
             handles = [layer.register_forward_hook(self._evict(index), with_kwargs=True)]
             if step.columns is not None:
+                arrive = step.columns if index == first else step.arrive
                 handles.append(
-                    layer.register_forward_pre_hook(self._enter(index), with_kwargs=True)
+                    layer.register_forward_pre_hook(
+                        self._enter(step.columns, arrive), with_kwargs=True
+                    )
                 )
             if step.compute is not None:
                 handles += narrow(layer, step.compute)
@@ -74,15 +84,11 @@ class Prefill:
             stack.callback(text_model.layers[-1].register_forward_hook(widen).remove)
         return stack
 
-    def _enter(self, index: int) -> Any:
-        step = self.schedule.steps[index]
-        columns = step.columns
-        assert columns is not None
-
+    def _enter(self, columns: Tensor, arrive: Tensor | None) -> Any:
         def enter(
             module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
         ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-            hidden = args[0] if step.arrive is None else take(args[0], step.arrive)
+            hidden = args[0] if arrive is None else take(args[0], arrive)
             cos, sin = kwargs["position_embeddings"]
             changed = {**kwargs, "position_embeddings": self._rotated(cos, sin, columns)}
             if isinstance(positions := kwargs.get("position_ids"), Tensor):
