@@ -15,7 +15,7 @@ from tests.unit.test_apply import mixed_plan
 from tests.unit.test_export import small_result
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = ("serving",)
+PAGES = ("quick-start", "serving")
 
 
 @pytest.fixture(scope="module")
