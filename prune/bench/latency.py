@@ -48,7 +48,7 @@ def latency(
         if run >= 0:
             on_done(1)
     rows = []
-    for (what, name), values in sorted(times.items()):
+    for (what, name), values in times.items():
         p20, median, p80 = np.percentile(values, [20, 50, 80])
         rows.append(LatencyRow(what, name, float(median), float(p20), float(p80), runs))
     return tuple(rows)
