@@ -6,8 +6,12 @@ deletion AUC with 95% bootstrap intervals, the paired difference to EAGLE's, Poi
 exact mask of the thing that acts, time, peak memory and forward passes.
 
 `python benchmarks/evidence.py speed` orders the regions of one clip one candidate at a time, in
-batches, and by the efficient and lazy searches, on `tiny` or on a mid-size model with random
-weights, and appends to `benchmarks/results/evidence_speed_<device>.csv`.
+batches, and by the other searches, on `tiny` or on a mid-size model with random weights, and
+appends to `benchmarks/results/evidence_speed_<device>.csv`.
+
+`python benchmarks/evidence.py searches` orders the regions of several clips by every search, and
+appends to `benchmarks/results/evidence_searches_<device>.csv` their share of full greedy's passes
+and, paired over clips, how far their curves are from its.
 
 `python benchmarks/evidence.py gap` compares full greedy with the best of all orderings of 8 frames
 (mean F over the first 1 to 8 of them), and appends to
@@ -39,15 +43,18 @@ from prune.evidence.objective import Objective
 from prune.evidence.plain import PlainScorer
 from prune.evidence.regions import Regions, partition
 from prune.evidence.regions.align import align
+from prune.evidence.reply import greedy_reply
 from prune.evidence.search import SEARCHES
 from prune.evidence.search.exhaustive import chain_value, exhaustive
 from prune.evidence.search.greedy import greedy, greedy_one_at_a_time
 from prune.models import open_model
-from prune.samples import load_samples
+from prune.samples import Sample, load_samples
 from prune.tiny.benchmark import scenes, write_benchmark
 from prune.tiny.draw import CLIP_TIMES, coverage
 
 MID = Shape(16, 512, 1408, 8, 8, (256, 4, 14), "llava-next-7b")
+SURE = 20.0
+"""Factor of the random model's head, so that its answers depend on what it sees."""
 
 
 def peak_mib(run: Callable[[], Any]) -> tuple[Any, float]:
@@ -81,12 +88,22 @@ def order_of(name: str, case: Case, objective: Objective, regions: Regions) -> l
     return search(objective, lambda placed, best: None)
 
 
+def mid_case(sample: Sample, frames: int, device: str) -> Case:
+    """A question to the mid-size model, with the token that it would answer."""
+    model, processor = build(MID, 36, device, torch.float32)
+    head = model.get_output_embeddings().weight.data
+    head *= SURE
+    head[len(processor.tokenizer) :] = 0
+    case = open_case(model, processor, sample, frames, reply=[5])
+    reply = greedy_reply(model, processor, case.inputs, max_new_tokens=1)
+    return open_case(model, processor, sample, frames, reply=reply)
+
+
 def methods(args: argparse.Namespace) -> None:
     """Every method on the same clips and regions."""
     opened = open_model("tiny")
-    names = ("eagle efficient", *BASELINES)
-    lines = args.clips_file.read_text().splitlines() if args.clips_file.exists() else []
-    done = {tuple(item["clip"]): item["found"] for item in map(json.loads, lines)}
+    names = ("eagle budget", "eagle efficient", *BASELINES)
+    done = read_done(args.clips_file)
     with tempfile.TemporaryDirectory() as folder:
         path = write_benchmark(Path(folder), "test", args.per_task, seed=args.seed)
         samples = {s.id: s for s in load_samples(path)}
@@ -99,8 +116,7 @@ def methods(args: argparse.Namespace) -> None:
             regions = align(partition("grid", case.frames, args.count), case.grid)
             thing = coverage(scene.actor, CLIP_TIMES[1::2], case.frames.shape[1]) > 0.5
             done[clip] = {name: measure(name, case, regions, thing) for name in names}
-            with args.clips_file.open("a") as file:
-                file.write(json.dumps({"clip": clip, "found": done[clip]}) + "\n")
+            write_done(args.clips_file, clip, done[clip])
             print(*clip, *(f"{n}={r['insertion']:.3f}" for n, r in done[clip].items()), flush=True)
     found = {name: [row[name] for row in done.values()] for name in names}
     eagle = found[names[0]]
@@ -158,8 +174,7 @@ def speed(args: argparse.Namespace) -> None:
         sample = load_samples(write_benchmark(Path(folder), "test", 1))[2]
         opened = open_model("tiny")
         tiny = open_case(opened.model, opened.processor, sample)
-        random = build(MID, 36, args.device, torch.float32)
-        mid = open_case(*random, sample, num_frames=args.frames, reply=[5])
+        mid = mid_case(sample, args.frames, args.device)
     for model, case, regions in (
         ("tiny", tiny, align(partition("grid", tiny.frames, args.count), tiny.grid)),
         (
@@ -177,7 +192,7 @@ def speed(args: argparse.Namespace) -> None:
         runs: dict[str, tuple[Any, Callable[[Objective], list[int]]]] = {
             **slowest,
             "full, batched": (case.scorer(regions), greedy),
-            **{n: (case.scorer(regions), SEARCHES[n]) for n in ("efficient", "lazy")},
+            **{n: (case.scorer(regions), s) for n, s in SEARCHES.items() if n != "full"},
         }
         slow, first = 0.0, []
         for name, (scorer, search) in runs.items():
@@ -201,6 +216,71 @@ def speed(args: argparse.Namespace) -> None:
             }
             append("evidence_speed", args.device, [row])
             print(*(f"{k}={v}" for k, v in list(row.items())[6:]), flush=True)
+
+
+def searches(args: argparse.Namespace) -> None:
+    """Every search on the same clips and regions, against full greedy."""
+    opened = open_model("tiny")
+    done = read_done(args.clips_file)
+    with tempfile.TemporaryDirectory() as folder:
+        for sample in load_samples(write_benchmark(Path(folder), "test", args.per_task, args.seed)):
+            clip = (sample.id, args.seed, args.count)
+            if clip in done:
+                continue
+            case = open_case(opened.model, opened.processor, sample)
+            regions = align(partition("grid", case.frames, args.count), case.grid)
+            found = {}
+            for name in SEARCHES:
+                objective = Objective(case.scorer(regions), case.target.positions)
+                before, start = case.forwards, time.process_time()
+                order = order_of(f"eagle {name}", case, objective, regions)
+                seconds, forwards = time.process_time() - start, case.forwards - before
+                curve = curves(objective, order, regions.area)
+                found[name] = {
+                    "insertion": insertion_auc(curve, case.target.positions),
+                    "deletion": deletion_auc(curve, case.target.positions),
+                    "forwards": forwards,
+                    "seconds": seconds,
+                    "regions": regions.count,
+                }
+            write_done(args.clips_file, clip, found)
+            done[clip] = found
+            print(*clip, *(f"{n}={r['insertion']:.3f}" for n, r in found.items()), flush=True)
+    rows = []
+    for name in SEARCHES:
+        mine, full = ([clip[n] for clip in done.values()] for n in (name, "full"))
+        row: dict[str, object] = {
+            **conditions(opened.model, clock="cpu"),
+            "model": "tiny",
+            "clips": len(mine),
+            "regions": int(mine[0]["regions"]),
+            "search": name,
+            "passes": f"{sum(m['forwards'] for m in mine) / sum(f['forwards'] for f in full):.3f}",
+            "seconds": f"{np.mean([m['seconds'] for m in mine]):.2f}",
+        }
+        for key in ("insertion", "deletion"):
+            change = np.array([m[key] - f[key] for m, f in zip(mine, full, strict=True)])
+            mean, low, high = (float(x[0]) for x in bootstrap_band(change[:, None]))
+            row |= {
+                key: f"{np.mean([m[key] for m in mine]):.4f}",
+                f"{key}_minus_full": f"{mean:.4f}",
+                f"{key}_minus_full_95": f"[{low:.4f}, {high:.4f}]",
+            }
+        rows.append(row)
+        print(*(f"{k}={v}" for k, v in list(row.items())[6:]), flush=True)
+    append("evidence_searches", args.device, rows)
+
+
+def read_done(path: Path) -> dict[tuple[Any, ...], Any]:
+    """What was measured of each clip so far."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    return {tuple(item["clip"]): item["found"] for item in map(json.loads, lines)}
+
+
+def write_done(path: Path, clip: tuple[Any, ...], found: Any) -> None:
+    """Note what was measured of a clip."""
+    with path.open("a") as file:
+        file.write(json.dumps({"clip": clip, "found": found}) + "\n")
 
 
 def gap(args: argparse.Namespace) -> None:
@@ -229,7 +309,7 @@ def gap(args: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=["methods", "speed", "gap"])
+    parser.add_argument("what", choices=["methods", "speed", "searches", "gap"])
     parser.add_argument("--per-task", type=int, default=3, help="clips of each task")
     parser.add_argument("--count", type=int, default=4, help="regions of a frame")
     parser.add_argument("--seed", type=int, default=0)
@@ -241,11 +321,11 @@ def main() -> None:
         "--clips-file",
         type=Path,
         default=Path("evidence-clips.jsonl"),
-        help="methods: what was measured of each clip so far; an unfinished run goes on",
+        help="methods, searches: what was measured of each clip so far; an unfinished run goes on",
     )
     args = parser.parse_args()
     torch.set_num_threads(1)
-    {"methods": methods, "speed": speed, "gap": gap}[args.what](args)
+    {"methods": methods, "speed": speed, "searches": searches, "gap": gap}[args.what](args)
 
 
 if __name__ == "__main__":

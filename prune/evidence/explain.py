@@ -11,7 +11,7 @@ from prune.errors import UsageError
 from prune.evidence.case import REMOVALS, Explainable
 from prune.evidence.curves import Curves, attribution, curves, modality
 from prune.evidence.metrics.auc import scores
-from prune.evidence.metrics.correction import WITHIN, minimal_correction
+from prune.evidence.metrics.correction import minimal_correction
 from prune.evidence.objective import Objective
 from prune.evidence.regions import PARTITIONS, Regions, grid, partition, whole_frames
 from prune.evidence.regions.align import align
@@ -179,10 +179,7 @@ def record_of(case: Explainable, found: Explanation, settings: Settings) -> dict
     sample, target = case.sample, case.target
     tokens = len(target.texts)
     options = found.curves.insertion[:, tokens:].argmax(1)
-    without = found.curves.deletion[:, tokens:].argmax(1)
     level = modality(found.curves)
-    near = found.curves.area <= WITHIN + 1e-9
-    right = options == sample.answer
     record: dict[str, Any] = {
         "id": sample.id,
         "task": sample.task,
@@ -190,7 +187,7 @@ def record_of(case: Explainable, found: Explanation, settings: Settings) -> dict
         "options": list(sample.options),
         "answer": sample.options[sample.answer],
         "chosen": sample.options[int(options[-1])],
-        "correct": bool(right[-1]),
+        "correct": bool(options[-1] == sample.answer),
         "reply": list(target.texts),
         "target": {"name": target.name, "tokens": list(target.positions)},
         "settings": asdict(settings),
@@ -209,13 +206,12 @@ def record_of(case: Explainable, found: Explanation, settings: Settings) -> dict
         "modality": {kind: _short(values[:tokens]) for kind, values in level.items()},
         "forwards": found.forwards,
         "seconds": round(found.seconds, 3),
-        # Does the answer flip within the first tenth that is taken away? Regions may be larger.
-        "flips": bool((without[near] != options[-1]).any()) if near.sum() > 1 else None,
     }  # fmt: skip
-    if target.name == "right":
-        record["correction"] = round(minimal_correction(found.curves.area, right), 6)
-        # What has to go: the regions behind the last point at which the answer is right.
-        last = int(np.flatnonzero(right)[-1]) if right.any() else 0
+    if target.name in ("right", "other"):
+        wanted = options == sample.letters.index(target.texts[0])
+        record["correction"] = round(minimal_correction(found.curves.area, wanted), 6)
+        # What has to go: the regions behind the last point at which that is answered.
+        last = int(np.flatnonzero(wanted)[-1]) if wanted.any() else 0
         record["causes"] = found.order[last:]
     return record
 

@@ -92,6 +92,10 @@ class TeacherForcing:
         return self.replay.segments.shape[1] - 1
 
     @cached_property
+    def _start(self) -> int:
+        return start_cost(self.replay.text_model)
+
+    @cached_property
     def _table(self) -> Reach:
         layers = self.replay.model.config.text_config.num_hidden_layers
         return dense_reach(layers) if self.reach is None else self.reach
@@ -117,11 +121,10 @@ class TeacherForcing:
         found = np.empty((len(look), len(self.reply) + len(self.alternatives)))
         limit = MAX_TOKENS * (1 if self.replay.model.device.type == "cpu" else 4)
         behind = self._size - int(self.video[-1]) - 1
-        start = start_cost(self.replay.text_model)
         # Prefixes are kept between batches, not between calls: numbers may mean something else.
         self._front = None
         with seam(self.replay.model):
-            for now in batches(numbers, behind, start, limit):
+            for now in batches(numbers, behind, self._start, limit):
                 mine = self.features if features is None else features[torch.from_numpy(now)]
                 found[now] = self._run(numbers[now], mine)
         self._front = None

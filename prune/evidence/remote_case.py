@@ -75,8 +75,9 @@ def open_remote(endpoint: Endpoint, sample: Sample, num_frames: int, target: str
         UsageError: the reply has no such target.
     """
     frames, _ = decode(sample, num_frames)
-    letter = counter_letter(target, sample)
     question = choice_text(sample.question, list(sample.options))
-    texts = [letter] if letter else endpoint.reply(frames, question)
+    texts = endpoint.reply(frames, question)
+    letter = counter_letter(target, sample, texts[0])
+    texts = [letter] if letter else texts
     found = Target((), tuple(texts), positions_of(target, texts), target)
     return RemoteCase(endpoint, sample, frames, found)

@@ -64,8 +64,8 @@ def find_target(spec: str, reply: Sequence[int], processor: Any, sample: Sample)
     Args:
         spec: `answer` (its first token, the option's letter), `sentence` (all of it), `word:TEXT`
             (the tokens that spell TEXT), `tokens:0,2` (by index), `counter:B` (that the reply
-            began with option B instead), or `right` (with the true option: 2509.22496's target for
-            hallucinations).
+            began with option B instead), `right` (with the true option: 2509.22496's target for
+            hallucinations), or `other` (with the option that was not chosen, where there are two).
         reply: token ids of the model's own reply.
         processor: the model's.
         sample: whose options `counter` means.
@@ -73,19 +73,32 @@ def find_target(spec: str, reply: Sequence[int], processor: Any, sample: Sample)
     Raises:
         UsageError: it is none of those, or the reply holds no such token.
     """
-    letter = counter_letter(spec, sample)
+    said = processor.tokenizer.decode(list(reply[:1]))
+    letter = counter_letter(spec, sample, said)
     ids = letter_ids(processor, [letter]) if letter else list(reply)
     texts = _texts(processor, ids)
     return Target(tuple(ids), tuple(texts), positions_of(spec, texts), spec)
 
 
-def counter_letter(spec: str, sample: Sample) -> str:
+def counter_letter(spec: str, sample: Sample, said: str) -> str:
     """The option's letter that a counter answer begins with, or "" where `spec` names none.
+
+    Args:
+        spec: see `find_target`.
+        sample: the question.
+        said: the first token of the model's own reply.
 
     Raises:
         UsageError: the sample has no such option.
     """
     kind, _, value = spec.partition(":")
+    if spec == "other":
+        if len(sample.letters) != 2 or said.strip() not in sample.letters:
+            raise UsageError(
+                f"target other: {sample.id} has {len(sample.letters)} options and the reply begins "
+                f"with {said!r}: it must be one of two"
+            )
+        return next(letter for letter in sample.letters if letter != said.strip())
     if spec == "right":
         return sample.letters[sample.answer]
     if kind != "counter":
@@ -101,7 +114,7 @@ def positions_of(spec: str, texts: Sequence[str]) -> tuple[int, ...]:
     """Indices of the tokens that `spec` means in a reply; errors as in `find_target`."""
     kind, _, value = spec.partition(":")
     every = range(len(texts))
-    if spec == "right" or kind in ("answer", "counter"):
+    if spec in ("right", "other") or kind in ("answer", "counter"):
         chosen = list(every[:1])
     elif kind == "sentence":
         chosen = list(every)
@@ -112,7 +125,7 @@ def positions_of(spec: str, texts: Sequence[str]) -> tuple[int, ...]:
     else:
         raise UsageError(
             f"target {spec!r}: expected answer, sentence, word:TEXT, tokens:0,2, "
-            "counter:LETTER or right"
+            "counter:LETTER, right or other"
         )
     if not chosen:
         raise UsageError(f"target {spec!r}: the reply {''.join(texts)!r} has no such token")

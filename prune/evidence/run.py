@@ -10,18 +10,19 @@ import numpy as np
 import torch
 import transformers
 
-from prune.errors import BadInputError, NumericError, RefusedError, UsageError
+from prune.errors import BadInputError, RefusedError, UsageError
 from prune.evaluate.stats import bootstrap_band
 from prune.evidence.case import Explainable
 from prune.evidence.explain import Explanation, OnStep, Settings, explain, record_of
+from prune.evidence.metrics.collateral import Treated, Treatment, treatment
 from prune.evidence.metrics.correction import amcr, csr
 from prune.samples import Sample, fingerprint
+from prune.trace.records import Record, check_usable, failed_of, recorded
 from prune.trace.shares import write_records
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 FOLDER = "evidence"
 
-Record = dict[str, Any]
 Draw = Callable[[Explainable, Explanation, Record], None]
 
 Open = Callable[[Sample], Explainable]
@@ -53,11 +54,13 @@ def explain_samples(
         on_step, on_done: progress inside a sample, and samples finished.
 
     Returns:
-        A record a sample (`prune.evidence.explain.record_of`), or its id, task and `error`.
+        A record a sample (`prune.evidence.explain.record_of`), or its id, task and `error`, or why
+        it was `skipped`.
 
     Raises:
         RefusedError: the folder holds explanations of something else.
         BadInputError: not one sample could be explained.
+        NumericError: the logits of every sample are NaN or infinite.
     """
     header = {
         "schema_version": SCHEMA_VERSION,
@@ -74,30 +77,29 @@ def explain_samples(
     }
 
     def explain_one(sample: Sample) -> Record:
+        if settings.target == "other" and len(sample.options) != 2:
+            return {"skipped": "more than two options"}
         try:
             case = open_one(sample)
             right = int(case.options().argmax()) == sample.answer
             if which != "all" and right != (which == "correct"):
-                return {"id": sample.id, "task": sample.task, "skipped": f"not {which}"}
+                return {"skipped": f"not {which}"}
             found = explain(case, settings, on_step)
-        except (BadInputError, NumericError, UsageError) as error:
-            return {"id": sample.id, "task": sample.task, "error": str(error)}
+        except UsageError as error:  # Of this reply alone: others may have the target.
+            raise BadInputError(str(error)) from None
         record = record_of(case, found, settings)
         draw(case, found, record)
         return record
 
-    records = write_records(folder / FOLDER, header, samples, explain_one, on_done)
-    failed = [r["error"] for r in records if "error" in r]
-    if len(failed) == len(records):
-        raise BadInputError(f"no sample could be explained: {failed[0]}")
+    records = write_records(folder / FOLDER, header, samples, recorded(explain_one), on_done)
+    check_usable(records)
     return records
 
 
 def summary(records: Sequence[Record]) -> dict[str, Any]:
     """Means over the explained samples with 95% bootstrap intervals, by task and over all.
 
-    Of corrections, AMCR and CSR@10% count every sample, those never corrected too. `collateral` is
-    the share of right answers that flip when the tenth of the clip that speaks most for them goes.
+    Of corrections, AMCR and CSR@10% count every sample, those never corrected too.
     """
     explained = [r for r in records if "scores" in r]
     if not explained:
@@ -105,7 +107,7 @@ def summary(records: Sequence[Record]) -> dict[str, Any]:
     found: dict[str, Any] = {
         "samples": len(records),
         "explained": len(explained),
-        "failed": {r["id"]: r["error"] for r in records if "error" in r},
+        "failed": failed_of(records),
         "forwards": sum(r["forwards"] for r in explained),
         "seconds": round(sum(r["seconds"] for r in explained), 3),
         "scores": _by_task(explained),
@@ -117,11 +119,13 @@ def summary(records: Sequence[Record]) -> dict[str, Any]:
             "amcr": round(amcr(corrections), 6),
             "csr_10": round(csr(corrections), 6),
         }
-    right = [r["flips"] for r in explained if r["correct"] and "correction" not in r]
-    right = [flips for flips in right if flips is not None]
-    if right:
-        found["collateral"] = {"samples": len(right), "share": round(float(np.mean(right)), 6)}
     return found
+
+
+def treatment_of(records: Sequence[Record]) -> Treatment | None:
+    """What correcting all answers alike mends and breaks; None unless the target is `other`."""
+    treated = [Treated.of(r) for r in records if "scores" in r and r["target"]["name"] == "other"]
+    return treatment(treated) if treated else None
 
 
 def _by_task(explained: Sequence[Record]) -> dict[str, Any]:

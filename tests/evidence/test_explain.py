@@ -8,7 +8,7 @@ import pytest
 
 from prune.evidence.case import Case, open_case
 from prune.evidence.explain import Settings, explain, record_of
-from prune.evidence.run import FOLDER, explain_samples, summary
+from prune.evidence.run import FOLDER, explain_samples, summary, treatment_of
 from prune.models import Opened
 from prune.report.figures.evidence import evidence_figure
 from prune.samples import Sample
@@ -34,7 +34,6 @@ def test_a_record_holds_every_number(case: Case) -> None:
     ]
     assert curve["value"][-1] == pytest.approx(curve["insertion"][-1][0] + 1
                                                - curve["deletion"][-1][0], abs=2e-6)  # fmt: skip
-    assert record["flips"] is None, "no frame is a tenth of eight"
     assert record["regions"][3]["frames"] == [3, 3]
     assert record["regions"][3]["box"] == [0, 0, 1, 1]
     figure = evidence_figure(record, case.frames, found.regions.labels, found.saliency)
@@ -51,11 +50,6 @@ def test_coarse_cuts_only_frames_that_matter(case: Case) -> None:
     settings = Settings(regions="coarse", count=4)
     found = explain(case, settings)
     assert found.regions.count == 6 + 2 * 4
-    record = record_of(case, found, settings)
-    near = [a <= 0.1 for a in record["curves"]["area"]]
-    chosen = [row.index(max(row)) for row in record["curves"]["deletion_options"]]
-    flips = any(c != chosen[0] for c, is_near in zip(chosen, near, strict=True) if is_near)
-    assert record["flips"] == (flips if sum(near) > 1 else None)
 
 
 def test_pixels_and_tokens_start_from_the_same_clip(case: Case) -> None:
@@ -77,7 +71,31 @@ def test_the_right_answer_of_a_wrong_one(tiny: Opened, samples: list[Sample]) ->
     found = summary([record])
     assert found["correction"]["samples"] == 1
     assert found["correction"]["amcr"] == record["correction"]
-    assert "collateral" not in found
+
+
+def test_the_other_option_of_right_and_wrong_answers(
+    tiny: Opened, samples: list[Sample], tmp_path: Path
+) -> None:
+    """What mends the wrong answer breaks the right one: they differ in the truth alone."""
+    sample = next(s for s in samples if s.task == "object_existence")
+    wrong = Sample(**{**sample.__dict__, "id": "wrong", "answer": 1 - sample.answer})
+    four = next(s for s in samples if len(s.options) == 4)
+    settings = Settings(regions="frames", target="other")
+    right, mended, skipped = explain_samples(
+        lambda s: open_case(tiny.model, tiny.processor, s, target="other"),
+        {"model": "tiny"}, [sample, wrong, four], tmp_path, settings,
+    )  # fmt: skip
+    assert right["correct"] and not mended["correct"] and "skipped" in skipped
+    assert right["reply"] == mended["reply"] != [right["chosen"]]
+    assert right["correction"] == mended["correction"] > 0
+    found = treatment_of([right, mended, skipped])
+    assert found is not None and (found.wrong, found.right) == (1, 1)
+    assert found.mended[0].value == found.broken[0].value == 0
+    flipped = [gone >= right["correction"] for gone in found.gone]
+    if right["correction"] <= found.gone[-1]:
+        assert found.mended[flipped.index(True)].value == 100
+    assert [m.value for m in found.mended] == [b.value for b in found.broken]
+    assert treatment_of([skipped]) is None
 
 
 def _explain(tiny: Opened, samples: list[Sample], run: Path, drawn: list[str]) -> list[dict]:

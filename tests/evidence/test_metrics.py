@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from prune.evidence.curves import Curves, attribution, curves, modality
-from prune.evidence.metrics import agreement, auc, correction, pointing
+from prune.evidence.metrics import agreement, auc, collateral, correction, pointing
 from prune.evidence.objective import Objective
 from tests.evidence.fakes import FakeScorer
 
@@ -91,6 +91,24 @@ def test_corrections_count_every_sample() -> None:
     found = [0.05, 0.6, 1.0, 0.1]
     assert correction.amcr(found) == pytest.approx(0.4375)
     assert correction.csr(found) == 0.5
+
+
+def test_a_treatment_mends_and_breaks() -> None:
+    # Four regions of a quarter each. Option 0 is answered at last by all; the first says 1 without
+    # one region, the second without two, the third never.
+    area = np.linspace(0, 1, 5)
+    soon, later, never = [1, 1, 1, 1, 0], [0, 1, 1, 0, 0], [0, 0, 0, 0, 0]
+    answers = [
+        collateral.Treated(area, np.array(chosen), true)
+        for chosen, true in ((soon, 1), (never, 1), (later, 0), (never, 0), (never, 0))
+    ]
+    found = collateral.treatment(answers, gone=(0.0, 0.2, 0.25, 0.5))
+    assert (found.wrong, found.right) == (2, 3)
+    assert [i.value for i in found.mended] == [0, 0, 50, 50], "a fifth is no whole region"
+    assert [i.value for i in found.broken] == pytest.approx([0, 0, 0, 100 / 3])
+    assert [i.value for i in found.accuracy] == [60, 60, 80, 60]
+    assert found.broken[3].low < 100 / 3 < found.broken[3].high
+    assert collateral.treatment(answers[2:]).mended == ()
 
 
 def test_agreement_of_orderings() -> None:

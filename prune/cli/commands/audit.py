@@ -6,14 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
 
 from prune.cli.app import Data, Frames, Model, app, command_line, report_failed
 from prune.cli.console import out, progress
 from prune.errors import VerificationError
 
 if TYPE_CHECKING:
-    from prune.evidence.existence import Existence
     from prune.evidence.explain import Settings
     from prune.models import Opened
     from prune.report.figures.audit import Pairing
@@ -60,6 +58,7 @@ def audit(
 ) -> None:
     """Compare the evidence of a dense and a pruned model; exit code 8 if it is not the same."""
     from prune.amend import amend, is_export
+    from prune.cli.tables.evidence import audit_table
     from prune.evidence.answered import Answered
     from prune.evidence.audit import MEASURES, comparisons, means
     from prune.evidence.audit import audit as run
@@ -114,7 +113,7 @@ def audit(
     write_atomically(target / "audit.json", json.dumps(report, indent=1, allow_nan=False) + "\n")
     page = audit_html(report, MEASURES, figure)
     write_atomically(target / AUDIT_PAGE, page)
-    out.print(_table(found, answered.accuracy, seen))
+    out.print(audit_table(found, answered.accuracy, seen))
     out.print(f"Page     {target}/{AUDIT_PAGE}\nNumbers  {target}/audit.json")
     if is_export(Path(pruned)):
         summary = audit_summary(report)
@@ -147,39 +146,3 @@ def _worst(
         )
         pairings.append(Pairing(title, case.frames, regions.labels, *map(sorted, top)))
     return pairings
-
-
-def _table(
-    found: dict[str, dict[str, float]],
-    accuracy: dict[str, dict[str, float]],
-    seen: "Existence | None",
-) -> Table:
-    """What was measured, with 95% intervals."""
-    from prune.evidence.audit import MEASURES
-
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for column in ("", "n", "mean", "95%"):
-        table.add_column(column, justify="right" if column else "left")
-    for name, row in found.items():
-        label = MEASURES.get(name, f"change of {name}")
-        table.add_row(
-            label,
-            str(row["n"]),
-            f"{row['mean']:+.3f}",
-            f"\\[{row['low']:+.3f}, {row['high']:+.3f}]",
-        )
-    change = accuracy["change"]
-    table.add_row(
-        "change of accuracy (points)", str(int(accuracy["n"]["value"])), f"{change['value']:+.1f}",
-        f"\\[{change['low']:+.1f}, {change['high']:+.1f}]",
-    )  # fmt: skip
-    if seen:
-        table.add_row(
-            "change of hallucination (points)", str(seen.absent), f"{seen.change.value:+.1f}",
-            f"\\[{seen.change.low:+.1f}, {seen.change.high:+.1f}]",
-        )  # fmt: skip
-        table.add_row(
-            "yes-bias, dense and pruned (points)", str(seen.questions),
-            f"{seen.yes_bias_before:+.1f}", f"{seen.yes_bias_after:+.1f}",
-        )  # fmt: skip
-    return table

@@ -5,13 +5,13 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from prune.cli.app import Data, Frames, Model, app, report_failed
 from prune.cli.commands.trace import Which
@@ -36,8 +36,8 @@ def explain(
     target: Annotated[
         str,
         typer.Option(
-            help="answer, sentence, word:TEXT, tokens:0,2, counter:LETTER, or right (the true "
-            "option in place of a wrong answer)."
+            help="answer, sentence, word:TEXT, tokens:0,2, counter:LETTER, right (the true "
+            "option in place of a wrong answer), or other (of two options the one not chosen)."
         ),
     ] = "answer",
     regions: Annotated[
@@ -50,7 +50,7 @@ def explain(
     removal: Annotated[
         str, typer.Option(help="masked (visual tokens), or pixels: black, mean, blur.")
     ] = "masked",
-    search: Annotated[str, typer.Option(help="efficient, full or lazy.")] = "efficient",
+    search: Annotated[str, typer.Option(help="full, budget, efficient or lazy.")] = "efficient",
     frames: Frames = 8,
     endpoint: Annotated[
         str,
@@ -61,12 +61,14 @@ def explain(
     ] = 0,
 ) -> None:
     """Find the frames and regions that an answer rests on, and draw them."""
+    from prune.cli.tables.evidence import scores_table, summary_lines, treatment_line
     from prune.evidence.explain import Settings
     from prune.evidence.remote import Endpoint
-    from prune.evidence.run import explain_samples, summary
+    from prune.evidence.run import explain_samples, summary, treatment_of
     from prune.files import write_atomically
     from prune.report.figures.evidence import evidence_figure
     from prune.report.figures.style import save_figure
+    from prune.report.figures.treatment import treatment_figure
     from prune.samples import load_samples
     from prune.trace.shares import process
 
@@ -102,10 +104,16 @@ def explain(
     if process()[0] > 0:
         return
     found = summary(records)
+    treated = treatment_of(records)
+    if treated is not None:
+        found["treatment"] = asdict(treated)
+        save_figure(treatment_figure(treated), run / "treatment.png")
     write_atomically(run / "summary.json", json.dumps(found, indent=2) + "\n")
-    out.print(_table(found))
-    for name, line in _lines(found).items():
+    out.print(scores_table(found))
+    for name, line in summary_lines(found).items():
         out.print(f"{name}  {line}")
+    if treated is not None:
+        out.print(f"Treatment  {treatment_line(treated)}")
     shown = next(r["id"] for r in records if "scores" in r)
     out.print(
         f"Figures  {run}/*.png, such as {figure_name(shown)}.png\nNumbers  {run}/summary.json"
@@ -168,38 +176,3 @@ def _progress(
             bar.update(task, now=f"region {placed} of {regions}, best F {best:.3f}")
 
         yield on_step, lambda n: bar.update(task, advance=n, now="")
-
-
-def _table(found: dict[str, Any]) -> Table:
-    """Scores by task: mean and its 95% interval over all samples."""
-    names = ("insertion_auc", "deletion_auc", "highest_confidence")
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for column in ("task", "n", *(name.replace("_", " ") for name in names)):
-        table.add_column(column, justify="left" if column == "task" else "right")
-    for task, row in found["scores"].items():
-        cells = [f"{row[n]['mean']:.3f}" for n in names]
-        if row["n"] > 1:  # One sample has no interval.
-            cells = [
-                f"{cell} \\[{row[n]['low']:.3f}, {row[n]['high']:.3f}]"
-                for cell, n in zip(cells, names, strict=True)
-            ]
-        table.add_row(task.replace("_", " "), str(row["n"]), *cells)
-    return table
-
-
-def _lines(found: dict[str, Any]) -> dict[str, str]:
-    """What there is to say beside the table."""
-    lines = {"Forwards": f"{found['forwards']} in {found['seconds']:.1f} s"}
-    if "correction" in found:
-        c = found["correction"]
-        lines["Correction"] = (
-            f"{c['samples']} wrong answers: on average {100 * c['amcr']:.1f}% of the clip has to "
-            f"go (AMCR); {100 * c['csr_10']:.1f}% come right within 10% (CSR@10%)"
-        )
-    if "collateral" in found:
-        c = found["collateral"]
-        lines["Collateral"] = (
-            f"{100 * c['share']:.1f}% of {c['samples']} right answers flip when the tenth of the "
-            "clip that speaks most for them is taken away"
-        )
-    return lines

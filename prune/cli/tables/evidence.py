@@ -1,0 +1,91 @@
+"""Evidence: scores of explanations, what corrections cost, and what an audit measured."""
+
+from typing import Any
+
+from rich.table import Table
+
+from prune.evidence.audit import MEASURES
+from prune.evidence.existence import Existence
+from prune.evidence.metrics.collateral import Treatment
+from prune.evidence.metrics.correction import WITHIN
+
+
+def scores_table(found: dict[str, Any]) -> Table:
+    """Scores by task: mean and its 95% interval over all samples."""
+    names = ("insertion_auc", "deletion_auc", "highest_confidence")
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for column in ("task", "n", *(name.replace("_", " ") for name in names)):
+        table.add_column(column, justify="left" if column == "task" else "right")
+    for task, row in found["scores"].items():
+        cells = [f"{row[n]['mean']:.3f}" for n in names]
+        if row["n"] > 1:  # One sample has no interval.
+            cells = [
+                f"{cell} \\[{row[n]['low']:.3f}, {row[n]['high']:.3f}]"
+                for cell, n in zip(cells, names, strict=True)
+            ]
+        table.add_row(task.replace("_", " "), str(row["n"]), *cells)
+    return table
+
+
+def summary_lines(found: dict[str, Any]) -> dict[str, str]:
+    """What there is to say beside the table."""
+    lines = {"Forwards": f"{found['forwards']} in {found['seconds']:.1f} s"}
+    if "correction" in found:
+        c = found["correction"]
+        lines["Correction"] = (
+            f"{c['samples']} wrong answers: on average {100 * c['amcr']:.1f}% of the clip has to "
+            f"go (AMCR); {100 * c['csr_10']:.1f}% come right within 10% (CSR@10%)"
+        )
+    return lines
+
+
+def treatment_line(found: Treatment) -> str:
+    """What taking out a tenth does to all answers alike."""
+    step = found.gone.index(WITHIN)
+    parts = [
+        f"{rows[step].value:.1f}% of {count} {turn}"
+        for rows, count, turn in (
+            (found.mended, found.wrong, "wrong answers come right"),
+            (found.broken, found.right, "right answers turn wrong"),
+        )
+        if rows
+    ]
+    before, after = found.accuracy[0].value, found.accuracy[step].value
+    return (
+        f"without the {100 * WITHIN:.0f}% of the clip that speak most for each answer "
+        f"{' and '.join(parts)}: accuracy {before:.1f}% to {after:.1f}%"
+    )
+
+
+def audit_table(
+    found: dict[str, dict[str, float]],
+    accuracy: dict[str, dict[str, float]],
+    seen: Existence | None,
+) -> Table:
+    """What was measured, with 95% intervals."""
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for column in ("", "n", "mean", "95%"):
+        table.add_column(column, justify="right" if column else "left")
+    for name, row in found.items():
+        label = MEASURES.get(name, f"change of {name}")
+        table.add_row(
+            label,
+            str(row["n"]),
+            f"{row['mean']:+.3f}",
+            f"\\[{row['low']:+.3f}, {row['high']:+.3f}]",
+        )
+    change = accuracy["change"]
+    table.add_row(
+        "change of accuracy (points)", str(int(accuracy["n"]["value"])), f"{change['value']:+.1f}",
+        f"\\[{change['low']:+.1f}, {change['high']:+.1f}]",
+    )  # fmt: skip
+    if seen:
+        table.add_row(
+            "change of hallucination (points)", str(seen.absent), f"{seen.change.value:+.1f}",
+            f"\\[{seen.change.low:+.1f}, {seen.change.high:+.1f}]",
+        )  # fmt: skip
+        table.add_row(
+            "yes-bias, dense and pruned (points)", str(seen.questions),
+            f"{seen.yes_bias_before:+.1f}", f"{seen.yes_bias_after:+.1f}",
+        )  # fmt: skip
+    return table

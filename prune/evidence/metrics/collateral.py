@@ -1,0 +1,93 @@
+"""What the cure costs: wrong answers that a correction mends, and right ones that it breaks.
+
+Who corrects an answer does not know whether it is wrong. So every answer is treated alike: what
+speaks most for it, against the other option, is taken out of the clip.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prune.evaluate.stats import Interval, proportion
+
+GONE = tuple(round(0.05 * step, 2) for step in range(11))
+"""Shares of the clip that are taken out: up to a half."""
+
+
+@dataclass(frozen=True)
+class Treated:
+    """One answer as what speaks for it is taken out.
+
+    Attributes:
+        area: share of the clip that is shown with the first r regions, `[R + 1]`, ascending;
+            regions that speak for the answer come last.
+        chosen: the option that is answered then, `[R + 1]`.
+        true: the right option.
+    """
+
+    area: NDArray[np.float64]
+    chosen: NDArray[np.int64]
+    true: int
+
+    @property
+    def right(self) -> bool:
+        """Whether the answer is right with the whole clip in sight."""
+        return bool(self.chosen[-1] == self.true)
+
+    def right_without(self, gone: float) -> bool:
+        """Whether it is when as many regions are gone as fit into the share `gone`."""
+        shown = int(np.searchsorted(self.area, 1 - gone - 1e-6))
+        return bool(self.chosen[shown] == self.true)
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> "Treated":
+        """From the record of an explanation by the other option (`--target other`)."""
+        curves = record["curves"]
+        chosen = np.array(curves["insertion_options"]).argmax(1)
+        return cls(np.array(curves["area"]), chosen, record["options"].index(record["answer"]))
+
+
+@dataclass(frozen=True)
+class Treatment:
+    """Shares in percent, with intervals, by share of the clip taken out (`GONE`).
+
+    Attributes:
+        wrong, right: answers of each kind before.
+        gone: shares of the clip.
+        mended: of the wrong answers, those that are right then; none without wrong answers.
+        broken: of the right answers, those that are wrong then; none without right answers.
+        accuracy: of all answers then.
+    """
+
+    wrong: int
+    right: int
+    gone: tuple[float, ...]
+    mended: tuple[Interval, ...]
+    broken: tuple[Interval, ...]
+    accuracy: tuple[Interval, ...]
+
+
+def treatment(answers: Sequence[Treated], gone: Sequence[float] = GONE) -> Treatment:
+    """Treat every answer alike, and count."""
+    after = {a: [t.right_without(a) for t in answers] for a in gone}
+    before = [t.right for t in answers]
+
+    def share(of: bool, counted: bool) -> tuple[Interval, ...]:
+        """Of the answers that were right (or wrong), those that are (or are not) right then."""
+        if of not in before:
+            return ()
+        kept = [[now is counted for now, was in zip(after[a], before, strict=True) if was is of]
+                for a in gone]  # fmt: skip
+        return tuple(proportion(rows) for rows in kept)
+
+    return Treatment(
+        before.count(False),
+        before.count(True),
+        tuple(gone),
+        mended=share(of=False, counted=True),
+        broken=share(of=True, counted=False),
+        accuracy=tuple(proportion(after[a]) for a in gone),
+    )
