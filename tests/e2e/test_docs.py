@@ -47,3 +47,17 @@ def test_the_commands_of_a_page_work(
                 words[words.index(option) + 1] = value
         done = CliRunner().invoke(app, words)
         assert done.exit_code == 0, f"prune {shlex.join(words)}: {done.exception!r}"
+
+
+LINK = re.compile(r"\]\((?!https?:)([^)#]*)(?:#([^)]+))?\)")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_links_lead_somewhere(page: Path) -> None:
+    prose = re.sub(r"```.*?```|`[^`\n]*`", "", page.read_text(), flags=re.DOTALL)
+    for name, anchor in LINK.findall(prose):
+        target = page.parent / name if name else page
+        assert target.is_file(), f"{page.name} links to {name}"
+        headings = re.findall(r"^#+ (.*)$", target.read_text(), re.MULTILINE) if anchor else ()
+        slugs = [re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings]
+        assert not anchor or anchor in slugs, f"{page.name} links to {name}#{anchor}"

@@ -11,11 +11,12 @@ from peft import LoraConfig, get_peft_model
 from prune.export import export
 from prune.models import Opened, open_model
 from prune.samples import Sample
+from prune.tiny.benchmark import write_benchmark
 from tests.unit.test_apply import mixed_plan
 from tests.unit.test_export import small_result
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = ("quick-start", "serving")
+PAGES = ("data-sets", "quick-start", "serving")
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +33,8 @@ def reader(
         "DIR": str(folder / "pruned"),
         "ADAPTER": str(folder / "adapter"),
         "clip.mp4": str(samples[0].video),
+        "clips/test.jsonl": str(write_benchmark(folder, "test", 1)),
+        "pretrained=MODEL": f"pretrained={folder / 'pruned'}",
     }
 
 
