@@ -1,14 +1,18 @@
 """What `prune bench` measures is there, adds up, and is what the plan predicts."""
 
 import csv
+import sys
 from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from prune.bench.capacity import capacity
 from prune.bench.compare import bench_export, write_csv
+from prune.bench.energy import energy_meter
 from prune.bench.latency import latency
 from prune.bench.rows import by_quantity
 from prune.bench.side import sides
@@ -73,3 +77,36 @@ def test_an_export_is_measured_at_every_number_of_frames(
     assert all(float(line["median"]) > 0 and line["torch"] for line in lines)
     with pytest.raises(RefusedError, match="has no prune_plan"):
         bench_export("tiny", data, [8], [1], 2, QUIET)
+
+
+def test_energy_is_what_the_device_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    nvml = SimpleNamespace(
+        NVMLError=RuntimeError,
+        nvmlInit=lambda: None,
+        nvmlDeviceGetHandleByUUID=lambda uuid: asked.append(uuid) or "handle",
+        nvmlDeviceGetTotalEnergyConsumption=lambda handle: 2500,
+    )
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    monkeypatch.setattr(
+        torch.cuda, "get_device_properties", lambda device: SimpleNamespace(uuid="8a-b")
+    )
+    read_joules = energy_meter(torch.device("cuda"))
+    assert read_joules is not None and read_joules() == 2.5 and asked == ["GPU-8a-b"]
+    assert energy_meter(torch.device("cpu")) is None
+
+    def unknown() -> None:
+        raise RuntimeError("no driver")
+
+    nvml.nvmlInit = unknown
+    assert energy_meter(torch.device("cuda")) is None
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    assert energy_meter(torch.device("cuda")) is None
+
+
+def test_a_side_that_ran_nothing_pruned_is_refused(tiny: Opened, plan: Plan) -> None:
+    dense, pruned = sides(tiny.model, tiny.processor, plan)
+    with dense.running():
+        pass
+    with pytest.raises(RefusedError, match="it ran dense"), pruned.running():
+        pass
