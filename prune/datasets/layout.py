@@ -30,6 +30,7 @@ def question(
     id: str,
     task: str,
     video: Path,
+    asked: str = "question",
     options: str = "candidates",
     answer: str = "answer",
     bounded: bool = False,
@@ -40,7 +41,7 @@ def question(
         where: what to call the entry in messages.
         entry: of the file.
         id, task, video: of the sample.
-        options, answer: the entry's fields; the answer is the text of an option or its index.
+        asked, options, answer: the entry's fields; the answer is the text of an option or its index.
         bounded: whether the entry's `start` and `end`, in seconds, bound the clip.
 
     Raises:
@@ -53,7 +54,7 @@ def question(
         if not 0 <= index < len(choices):
             raise ValueError(f"the answer {right!r} is none of {len(choices)} options")
         bounds = (float(entry["start"]), float(entry["end"])) if bounded else (None, None)
-        return Sample(id, video, str(entry["question"]), tuple(choices), index, task, *bounds)
+        return Sample(id, video, str(entry[asked]), tuple(choices), index, task, *bounds)
     except KeyError as error:
         raise BadInputError(f"{where}: no field {error}") from None
     except (TypeError, ValueError) as error:
