@@ -48,5 +48,7 @@ def test_the_commands_of_the_readme_in_their_order(
     prune("report", out)
     assert "video" in prune("inspect", out)
     assert "files" in prune("verify", out)
+    result = json.loads((out / "prune_report.json").read_text())
+    assert 0 < result["kept_edges"] <= 0.7 * result["causal_edges"]
     assert json.loads((out / "prune_plan.json").read_text())["model"]["name"] == str(dense)
     assert (out / "model.safetensors").read_bytes() == (dense / "model.safetensors").read_bytes()

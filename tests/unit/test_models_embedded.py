@@ -1,7 +1,5 @@
 """The models in the package: two families, small files, and answers that are right."""
 
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -14,12 +12,6 @@ from prune.pathways import dense_reach
 from prune.runtime.replay import read
 from prune.samples import Sample, load_samples
 from prune.segments import segment
-
-PRUNE = Path(sys.executable).with_name("prune")
-
-
-def prune(*arguments: object) -> None:
-    subprocess.run([PRUNE, *map(str, arguments)], check=True, capture_output=True)
 
 
 @pytest.fixture(scope="module", params=EMBEDDED)
@@ -57,17 +49,3 @@ def test_every_frame_has_its_tokens(opened: Opened, samples: list[Sample]) -> No
     extra = opened.processor.extra_tokens
     for row in frame:
         assert torch.bincount(row[row >= 0]).tolist() == [9] * 7 + [9 + extra]
-
-
-@pytest.mark.slow
-def test_the_commands_need_nothing_new(clips: Path, tmp_path: Path) -> None:
-    run, out = tmp_path / "run", tmp_path / "out"
-    prune("trace", "tiny-ov", "--data", clips / "calibration.jsonl", "--limit", 6, "--out", run)
-    test = clips / "test.jsonl"
-    prune("export", "tiny-ov", "--trace", run, "--test", test, "--density", 0.6, "--out", out)
-    prune("verify", out)
-    exported = open_model(out)
-    assert exported.plan is not None
-    layout = segment(exported.processor, read(exported.processor, load_samples(test)[:1], 8))
-    kept, causal = exported.plan.count_edges(layout)
-    assert 0 < kept <= 0.62 * causal
