@@ -10,7 +10,7 @@ from prune.files import staged, write_atomically
 from prune.manifest import MANIFEST, read_manifest, write_manifest
 from prune.models import PLAN_FILE
 from prune.plan.plan import Plan
-from prune.report.page import PAGE, write_report
+from prune.report.page import CARD, PAGE, card, write_report
 from prune.result import FILE as REPORT_FILE
 from prune.result import Result
 
@@ -25,7 +25,7 @@ def amend(
     change: Callable[[Result], Result] = lambda result: result,
     pages: Mapping[str, str] | None = None,
 ) -> Path:
-    """Draw the report of an export again, with something changed in it.
+    """Draw report and model card of an export again, with something changed in them.
 
     A folder with hard links to the unchanged files is built beside the export and changes places
     with it, so that a reader, or a kill, finds the old report or the new one, and a manifest that
@@ -50,7 +50,7 @@ def amend(
     unchanged = read_manifest(folder)
     result, plan = Result.load(folder / REPORT_FILE), Plan.load(folder / PLAN_FILE)
     pages = pages or {}
-    ours = {MANIFEST, REPORT_FILE, PAGE, *pages}
+    ours = {MANIFEST, REPORT_FILE, PAGE, CARD, *pages}
     try:
         with staged(folder) as stage:
             for path in folder.iterdir():
@@ -59,6 +59,7 @@ def amend(
             changed = change(result)
             changed.save(stage / REPORT_FILE)
             write_report(stage, changed, plan)
+            (stage / CARD).write_text(card(changed, plan), encoding="utf-8")
             for name, text in pages.items():
                 write_atomically(stage / name, text)
             write_manifest(stage, {n: e for n, e in unchanged.items() if n not in ours})

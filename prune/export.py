@@ -12,11 +12,11 @@ from prune.manifest import MANIFEST, write_manifest
 from prune.models import PLAN_FILE, Opened
 from prune.plan.plan import Plan
 from prune.report.audit_page import AUDIT_PAGE
-from prune.report.page import PAGE, card, write_report
+from prune.report.page import CARD, PAGE, card, write_report
 from prune.result import FILE as REPORT_FILE
 from prune.result import Result
 
-_OURS = (PLAN_FILE, REPORT_FILE, MANIFEST, PAGE, AUDIT_PAGE, "README.md")
+_OURS = (PLAN_FILE, REPORT_FILE, MANIFEST, PAGE, AUDIT_PAGE, CARD)
 _NEVER = (".py", ".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack")
 MARGIN = 64 * 2**20
 """Bytes for plan, report and manifest."""
@@ -106,7 +106,7 @@ def export(
             plan.save(stage / PLAN_FILE)
             result.save(stage / REPORT_FILE)
             write_report(stage, result, plan)
-            (stage / "README.md").write_text(card(result, plan), encoding="utf-8")
+            (stage / CARD).write_text(card(result, plan), encoding="utf-8")
             write_manifest(stage)
     except OSError as error:
         raise ResourceError(f"{out}: cannot write the export: {error.strerror}") from None

@@ -1,25 +1,30 @@
 """`Result`: everything measured and counted about one plan; the report is drawn from it."""
 
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from prune.bench.rows import Benched, CapacityRow, LatencyRow, Shape
+from pydantic import TypeAdapter, ValidationError
+
+from prune.bench.rows import Benched, LatencyRow, Shape
 from prune.errors import BadInputError
-from prune.evaluate.flips import Asked, Flip
-from prune.evaluate.paired import AccuracyReport, TaskRow
+from prune.evaluate.flips import Asked
+from prune.evaluate.paired import AccuracyReport
 from prune.evaluate.stats import Interval
 from prune.evidence.verdict import Finding
 from prune.files import write_atomically
-from prune.flow import Curve, Flow, Panel
+from prune.flow import Flow
 from prune.plan.budget import Budget
 from prune.plan.found import Found, Harm
 from prune.plan.front import Point, front
 from prune.segments import Role
+from prune.untrusted import read_json
 
 SCHEMA_VERSION = 3
 FILE = "prune_report.json"
+MAX_BYTES = 64 * 2**20
+"""Of a report: some 100 000 flipped answers."""
 
 
 @dataclass(frozen=True)
@@ -194,51 +199,16 @@ class Result:
     @staticmethod
     def load(path: Path) -> "Result":
         """Read what `save` wrote; raises `BadInputError` if it is not that."""
+        data = read_json(path, "a prune report", MAX_BYTES)
+        version = data.get("schema_version") if isinstance(data, dict) else None
+        if version != SCHEMA_VERSION:
+            raise BadInputError(
+                f"{path}: not a prune report of schema {SCHEMA_VERSION} but of {version}: export "
+                "the model again"
+            )
         try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-            if data["schema_version"] != SCHEMA_VERSION:
-                raise ValueError(
-                    f"schema {data['schema_version']}, this prune reads {SCHEMA_VERSION}: "
-                    "export the model again"
-                )
-            return _build(Result, data)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise BadInputError(f"{path}: not a prune report: {error}") from None
-
-
-_NESTED: dict[str, Any] = {
-    "flow": Flow,
-    "accuracy": AccuracyReport,
-    "overall": TaskRow,
-    "tasks": TaskRow,
-    "flipped": Flip,
-    "asked": Asked,
-    "panels": Panel,
-    "curves": Curve,
-    "search": SearchReport,
-    "points": Point,
-    "harms": Harm,
-    "baselines": BaselineRow,
-    "cost": CostRow,
-    "shapes": Shape,
-    "shape": Shape,
-    "latency": LatencyRow,
-    "capacity": CapacityRow,
-    "launched": Launched,
-    "benched": Benched,
-    "budget": Budget,
-    "audit": Audit,
-    "findings": Finding,
-    "dense": Interval,
-    "pruned": Interval,
-    "difference": Interval,
-}
-
-
-def _build(kind: Any, data: Any) -> Any:
-    """Dataclasses and tuples again from what `asdict` and JSON made of them."""
-    if isinstance(data, list):
-        return tuple(_build(kind, item) for item in data)
-    if kind is None or not isinstance(data, dict):
-        return data
-    return kind(**{f.name: _build(_NESTED.get(f.name), data[f.name]) for f in fields(kind)})
+            return TypeAdapter(Result).validate_json(path.read_bytes(), strict=True)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = "/".join(str(part) for part in first["loc"])
+            raise BadInputError(f"{path}: not a prune report: /{place}: {first['msg']}") from None

@@ -36,7 +36,8 @@ def latency(
 
     Returns:
         A row for each side and quantity, in ms: `video decode` (and preprocessing, on the CPU),
-        `vision tower`, `LLM prefill`, their sum `time to first token`, and `decode step`.
+        `vision tower` (and, under a plan, reading the prompt's layout), `LLM prefill`, their sum
+        `time to first token`, and `decode step`.
     """
     times: dict[tuple[str, str], list[float]] = {}
     for run in range(-WARMUP, runs):
@@ -63,7 +64,11 @@ def _time(side: Side, sample: Sample, num_frames: int) -> dict[str, float]:
     def mark(*args: Any) -> None:
         marks.append(now(model.device))
 
-    handles = [text_model.register_forward_pre_hook(mark), text_model.register_forward_hook(mark)]
+    # Before the plan's own hook, so that what a plan has to prepare counts as prefill.
+    handles = [
+        text_model.register_forward_pre_hook(mark, prepend=True),
+        text_model.register_forward_hook(mark),
+    ]
     try:
         mark()
         inputs = read(side.processor, [sample], num_frames)

@@ -19,7 +19,7 @@ from prune.report.ways import ways
 from prune.result import Result
 from prune.segments import Segments
 
-PAGE = "report.html"
+PAGE, CARD = "report.html", "README.md"
 SCALE_MARGIN = 0.05
 
 

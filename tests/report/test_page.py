@@ -97,13 +97,35 @@ def test_the_page_is_drawn_again_from_json_alone(
     write_manifest(folder)
     assert Result.load(folder / FILE) == result
     assert redraw(folder).read_text() == html(result, plan)
-    assert verify(folder) == 3
+    assert verify(folder) == 4
 
 
 def test_another_schema_is_refused(result: Result, tmp_path: Path) -> None:
     dataclasses.replace(result, schema_version=2).save(tmp_path / FILE)
     with pytest.raises(BadInputError, match="export the model again"):
         Result.load(tmp_path / FILE)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('"kept_edges": 5', '"kept_edges": "5"', "/kept_edges: Input should be a valid integer"),
+        ('"kept_edges": 5', '"kept_edges": 5, "kept_edges": 6', "kept_edges"),
+        ('"passed": false', '"passed": null', "/audit/passed"),
+        ('"frames": 16', '"frame": 16', "/shapes/1/frames: Field required"),
+        ("{", "[", "not a prune report"),
+    ],
+)
+def test_a_damaged_report_is_refused_with_the_place(
+    result: Result, tmp_path: Path, old: str, new: str, said: str
+) -> None:
+    result.save(tmp_path / FILE)
+    text = (tmp_path / FILE).read_text()
+    assert old in text
+    (tmp_path / FILE).write_text(text.replace(old, new))
+    with pytest.raises(BadInputError) as error:
+        Result.load(tmp_path / FILE)
+    assert said in str(error.value) and "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
