@@ -118,7 +118,7 @@ def result(plan: Plan) -> Result:
         shapes=shapes,
         latency=latency(30.0, 20.0),
         launched=Launched(36, 4, 40, 56),
-        conditions={"command": "prune demo", "device": "none"},
+        conditions={"command": "prune demo", "device": "none", "dtype": "float32"},
         failed={HOSTILE: "no such file"},
         benched=(Benched(shapes[1], latency(60.0, 25.0), capacity),),
         benched_on={"device": "some GPU"},
