@@ -14,7 +14,9 @@ def device_name(model: Any) -> str:
     """What the model runs on, for people."""
     if model.device.type == "cuda":
         return torch.cuda.get_device_name(model.device)
-    return f"{platform.machine()} CPU, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    used = f"{threads} thread{'s' if threads > 1 else ''}"
+    return f"{platform.machine()} CPU, {os.cpu_count()} cores, {used}"
 
 
 def conditions(model: Any, **more: str) -> dict[str, str]:

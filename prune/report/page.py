@@ -63,7 +63,7 @@ def _numbers(result: Result, plan: Plan) -> dict[str, Any]:
         "limit": limit_of(result),
         "scale": _scale(result),
         "latency": latency,
-        "speedups": speedups(result),
+        "speedups": speedups(result.latency),
         "slowdown": slowdown(result),
         "flops_left": flops_left,
         "kv_left": kv_left,

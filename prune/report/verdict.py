@@ -1,11 +1,11 @@
 """Should I ship this? An answer from the numbers, never surer than their intervals allow."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from prune.bench.rows import by_quantity
+from prune.bench.rows import LatencyRow, by_quantity
 from prune.evaluate.paired import AccuracyReport
 from prune.evaluate.stats import Interval
 from prune.result import Result
@@ -76,17 +76,14 @@ def _judged(accuracy: AccuracyReport, limit: float | None) -> tuple[Tone, str, s
     change, n = accuracy.overall.difference, accuracy.overall.n
     worst = f"{max(0.0, -change.low):.1f} points"
     if limit is None:
-        if change.high < 0:
-            return "open", "If the savings are worth it", (
-                f"It costs between {-change.high:.1f} and {-change.low:.1f} points of accuracy; no "
-                "limit was stated."
-            )  # fmt: skip
         if change.low > 0:
             return "good", "Yes", "It answers better than the dense model."
-        return "open", "Probably", (
-            f"No loss could be shown, but {n} questions cannot rule out one of {worst}, and no "
-            "limit was stated."
-        )  # fmt: skip
+        told = (
+            f"It costs between {-change.high:.1f} and {worst} of accuracy"
+            if change.high < 0
+            else f"No loss could be shown, but {n} questions cannot rule out one of {worst}"
+        )
+        return "open", f"Only if {worst} may be lost", f"{told}; no limit was stated."
     allowed = f"the {limit:g} points that were allowed"
     if change.high < -limit:
         return "bad", "No", f"It loses more than {allowed}, whatever the sampling error."
@@ -146,9 +143,8 @@ def _accuracy_points(result: Result, accuracy: AccuracyReport) -> Iterator[Point
             "Worst task",
             f"{worst.task.replace('_', ' ')}, {spoken(worst.difference)} points on {worst.n} "
             f"questions; the worst of {len(accuracy.tasks)} looks worse than it is.",
-            "bad" if worst.difference.high < -bound else "open" if worst.difference.value < 0
-            else "good",
-        )  # fmt: skip
+            _tone(worst.difference, -bound),
+        )
 
 
 def _tone(change: Interval, bound: float) -> Tone:
@@ -180,18 +176,24 @@ def _saving_points(result: Result) -> Iterator[Point]:
         f"{100 * (1 - kv):.0f}% of the KV cache are saved.",
         "bad" if _saves_nothing(result) else "good",
     )
-    found = speedups(result)
-    if found:
-        shown = ", ".join(
-            f"{what} {s.ratio:.2f}x{' (within the noise)' if s.told == 'same' else ''}"
-            for what, s in found.items()
-        )
-        told = {s.told for s in found.values()}
-        yield Point(
-            "Measured",
-            f"speed-up on {result.conditions.get('device', 'this machine')}: {shown}.",
-            "bad" if "slower" in told else "good" if "faster" in told else "open",
-        )
+    where = result.conditions.get("device", "the machine at hand")
+    if result.latency:
+        yield _measured("Measured", f"on {where}", result.latency)
+    if result.benched:
+        last = max(result.benched, key=lambda at: at.shape.frames)
+        yield _measured("Benched", f"at {last.shape.frames} frames", last.latency)
+
+
+def _measured(about: str, where: str, rows: Sequence[LatencyRow]) -> Point:
+    """What was timed, and whether any of it is a gain or a loss."""
+    found = speedups(rows)
+    shown = ", ".join(
+        f"{what} {s.ratio:.2f}x{' (within the noise)' if s.told == 'same' else ''}"
+        for what, s in found.items()
+    )
+    told = {s.told for s in found.values()}
+    tone: Tone = "bad" if "slower" in told else "good" if "faster" in told else "open"
+    return Point(about, f"speed-up {where}: {shown}.", tone)
 
 
 def plus(value: float, digits: int = 1) -> str:
@@ -222,9 +224,9 @@ def shares(result: Result) -> tuple[float, float]:
     return best.flops / dense.flops, best.kv_bytes / dense.kv_bytes
 
 
-def speedups(result: Result) -> dict[str, Speedup]:
-    """What pruning changes of what a user waits for, where it was measured."""
-    rows = by_quantity(result.latency)
+def speedups(measured: Sequence[LatencyRow]) -> dict[str, Speedup]:
+    """What pruning changes of what a user waits for, as far as it was measured."""
+    rows = by_quantity(measured)
     found: dict[str, Speedup] = {}
     for what in ("LLM prefill", "time to first token", "decode step"):
         if what in rows:
@@ -240,7 +242,7 @@ def slowdown(result: Result) -> str:
     """What got slower, in words; empty if nothing did."""
     return ", ".join(
         f"{what} takes {1 / s.ratio:.2f}x as long"
-        for what, s in speedups(result).items()
+        for what, s in speedups(result.latency).items()
         if s.told == "slower"
     )
 

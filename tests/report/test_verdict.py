@@ -30,8 +30,8 @@ def _with(result: Result, change: Interval, limit: float | None) -> Result:
         (Interval(-0.5, -1.5, 0.5), 1.0, "open", "Perhaps"),
         (Interval(-1.5, -3.0, 0.1), 1.0, "open", "Rather not"),
         (Interval(-3.0, -4.0, -1.1), 1.0, "bad", "No"),
-        (Interval(-3.0, -4.0, -1.1), None, "open", "If the savings are worth it"),
-        (Interval(0.0, -2.0, 2.0), None, "open", "Probably"),
+        (Interval(-3.0, -4.0, -1.1), None, "open", "Only if 4.0 points may be lost"),
+        (Interval(0.0, -2.0, 2.0), None, "open", "Only if 2.0 points may be lost"),
         (Interval(2.0, 1.0, 3.0), None, "good", "Yes"),
     ],
 )
@@ -75,8 +75,8 @@ def test_a_gain_within_the_noise_is_none(result: Result) -> None:
         LatencyRow("LLM prefill", "dense", 20.0, 17.0, 25.0, 20),
         LatencyRow("LLM prefill", "pruned", 18.0, 15.0, 21.0, 20),
     )
-    noisy = replace(result, latency=rows)
-    assert speedups(noisy)["LLM prefill"].told == "same" and not slowdown(noisy)
+    noisy = replace(result, latency=rows, benched=())
+    assert speedups(noisy.latency)["LLM prefill"].told == "same" and not slowdown(noisy)
     assert any("within the noise" in p.text and p.tone == "open" for p in verdict(noisy).points)
 
 
@@ -94,6 +94,7 @@ def test_every_doubt_is_a_point(result: Result) -> None:
     assert points["Best rival"].tone == "open" and "a tie with VTW" in points["Best rival"].text
     assert points["Calibration"].tone == "open"
     assert points["Measured"].tone == "good"
+    assert points["Benched"].text.startswith("speed-up at 16 frames: LLM prefill 2.40x")
 
 
 def test_numbers_carry_a_real_minus() -> None:
