@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from prune.evidence.verdict import Finding
 from prune.report.environment import ENVIRONMENT
 from prune.report.figures.style import svg
-from prune.report.verdict import plus
+from prune.report.numbers import plus
 from prune.result import Audit
 
 AUDIT_PAGE = "audit.html"

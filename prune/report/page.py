@@ -14,7 +14,8 @@ from prune.report.figures.front import front_figure
 from prune.report.figures.plan import plan_figure
 from prune.report.figures.style import svg
 from prune.report.figures.tokens import tokens_figure
-from prune.report.verdict import limit_of, plus, shares, slowdown, speedups, spoken, verdict
+from prune.report.numbers import limit_of, plus, shares, si, slowdown, speedups, spoken
+from prune.report.verdict import verdict
 from prune.report.ways import ways
 from prune.result import Result
 from prune.segments import Segments
@@ -39,12 +40,6 @@ def write_report(folder: Path, result: Result, plan: Plan) -> Path:
     path = folder / PAGE
     write_atomically(path, html(result, plan))
     return path
-
-
-def si(value: float, unit: str) -> str:
-    """A number with three digits and a decimal prefix: `1.24 MB`."""
-    power = min(max(0, (len(str(int(abs(value)))) - 1) // 3), 5)
-    return f"{value / 1000**power:.3g} {'kMGTP'[power - 1] if power else ''}{unit}"
 
 
 def _numbers(result: Result, plan: Plan) -> dict[str, Any]:

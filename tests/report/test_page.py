@@ -9,7 +9,8 @@ import pytest
 from prune.errors import BadInputError
 from prune.manifest import verify, write_manifest
 from prune.plan.plan import Plan
-from prune.report.page import card, html, si
+from prune.report.numbers import si
+from prune.report.page import card, html
 from prune.result import FILE, Result
 from prune.stages import redraw
 

@@ -7,7 +7,8 @@ import pytest
 from prune.bench.rows import LatencyRow
 from prune.evaluate.stats import Interval
 from prune.plan.budget import Budget
-from prune.report.verdict import plus, slowdown, speedups, spoken, verdict
+from prune.report.numbers import plus, slowdown, speedups, spoken
+from prune.report.verdict import verdict
 from prune.result import Result
 
 
@@ -53,6 +54,8 @@ def test_a_rival_that_is_better_for_the_same_cost_decides(result: Result) -> Non
     better = replace(good.baselines[1], difference=Interval(-3.0, -5.0, -1.0))
     found = verdict(replace(good, baselines=(good.baselines[0], better)))
     assert found.tone == "bad" and "VTW answers better for the same cost" in found.because
+    dear = replace(better, flops=0.9)
+    assert verdict(replace(good, baselines=(dear,))).tone == "good"
 
 
 def test_what_saves_nothing_is_not_shipped(result: Result) -> None:

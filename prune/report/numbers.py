@@ -1,0 +1,77 @@
+"""Numbers as pages say them, and those that follow from a `Result`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from prune.bench.rows import LatencyRow, by_quantity
+from prune.evaluate.stats import Interval
+from prune.result import Result
+
+Told = Literal["faster", "slower", "same"]
+
+SLOWER = 0.05
+"""Loss of a median time that counts as one."""
+
+
+def plus(value: float, digits: int = 1) -> str:
+    """A number with its sign, a real minus; zero has none."""
+    text = f"{value:+.{digits}f}"
+    return text[1:] if float(text) == 0 else text.replace("-", "\N{MINUS SIGN}")
+
+
+def spoken(interval: Interval) -> str:
+    """For example `+0.6 [+0.1, +1.1]`."""
+    return f"{plus(interval.value)} [{plus(interval.low)}, {plus(interval.high)}]"
+
+
+def si(value: float, unit: str) -> str:
+    """A number with three digits and a decimal prefix: `1.24 MB`."""
+    power = min(max(0, (len(str(int(abs(value)))) - 1) // 3), 5)
+    return f"{value / 1000**power:.3g} {'kMGTP'[power - 1] if power else ''}{unit}"
+
+
+def limit_of(result: Result) -> float | None:
+    """Points of accuracy that the plan was allowed to lose, if that was its budget."""
+    budget = result.search.budget if result.search else None
+    return budget.value if budget and budget.kind == "max_drop" else None
+
+
+@dataclass(frozen=True)
+class Speedup:
+    """Dense over pruned time, and what the runs tell.
+
+    A gain is told only where the middle 60% of the runs lie apart, a loss by the medians alone.
+    """
+
+    ratio: float
+    told: Told
+
+
+def shares(result: Result) -> tuple[float, float]:
+    """Prefill FLOPs and KV bytes that are left, as shares of the dense model's."""
+    dense, *_, best = result.cost
+    return best.flops / dense.flops, best.kv_bytes / dense.kv_bytes
+
+
+def speedups(measured: Sequence[LatencyRow]) -> dict[str, Speedup]:
+    """What pruning changes of what a user waits for, as far as it was measured."""
+    rows = by_quantity(measured)
+    found: dict[str, Speedup] = {}
+    for what in ("LLM prefill", "time to first token", "decode step"):
+        if what in rows:
+            dense, pruned = rows[what]["dense"], rows[what]["pruned"]
+            ratio = dense.median / pruned.median
+            slower, faster = ratio < 1 - SLOWER, pruned.p80 < dense.p20
+            told: Told = "slower" if slower else "faster" if faster else "same"
+            found[what] = Speedup(ratio, told)
+    return found
+
+
+def slowdown(result: Result) -> str:
+    """What got slower, in words; empty if nothing did."""
+    return ", ".join(
+        f"{what} takes {1 / s.ratio:.2f}x as long"
+        for what, s in speedups(result.latency).items()
+        if s.told == "slower"
+    )

@@ -1,0 +1,117 @@
+"""What speaks for and against shipping a pruned model, one reason at a time."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from prune.bench.rows import LatencyRow
+from prune.evaluate.paired import AccuracyReport
+from prune.evaluate.stats import Interval
+from prune.report.numbers import limit_of, shares, speedups, spoken
+from prune.result import Result
+
+Tone = Literal["good", "open", "bad"]
+
+SAME = 0.02
+"""Share of a cost that counts as nothing."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One reason: what it is about, what was found, and whether it speaks for shipping."""
+
+    about: str
+    text: str
+    tone: Tone
+
+
+def reasons(result: Result) -> Iterator[Point]:
+    """Accuracy, chance and rivals, savings, calibration and evidence, as far as they are known."""
+    if result.accuracy is not None:
+        yield from _accuracy_points(result, result.accuracy)
+    yield from _baseline_points(result)
+    yield from _saving_points(result)
+    if result.search is not None and result.search.warning is not None:
+        yield Point("Calibration", f"{result.search.warning}.", "open")
+    if result.audit is not None:
+        broken = [f.name for f in result.audit.findings if not f.kept]
+        yield Point(
+            "Evidence",
+            f"the audit of {result.audit.explained} answers broke: {', '.join(broken)}."
+            if broken
+            else f"the audit of {result.audit.explained} answers kept every limit.",
+            "bad" if broken else "good",
+        )
+
+
+def _accuracy_points(result: Result, accuracy: AccuracyReport) -> Iterator[Point]:
+    overall, limit = accuracy.overall, limit_of(result)
+    bound = 0.0 if limit is None else limit
+    yield Point(
+        "Accuracy",
+        f"{overall.dense.value:.1f} → {overall.pruned.value:.1f}%, {spoken(overall.difference)} "
+        f"points on {overall.n} questions that neither trace nor search saw.",
+        _tone(overall.difference, -bound),
+    )
+    if len(accuracy.tasks) > 1:
+        worst = min(accuracy.tasks, key=lambda row: row.difference.value)
+        yield Point(
+            "Worst task",
+            f"{worst.task.replace('_', ' ')}, {spoken(worst.difference)} points on {worst.n} "
+            f"questions; the worst of {len(accuracy.tasks)} looks worse than it is.",
+            _tone(worst.difference, -bound),
+        )
+
+
+def _tone(change: Interval, bound: float) -> Tone:
+    return "good" if change.low >= bound else "bad" if change.high < bound else "open"
+
+
+def _baseline_points(result: Result) -> Iterator[Point]:
+    """The margin over chance, and over the best that the same cost buys otherwise."""
+    chance = [b for b in result.baselines if len(b.accuracies) > 1]
+    others = [b for b in result.baselines if len(b.accuracies) == 1]
+    for about, rows in (("Chance", chance), ("Best rival", others)):
+        if rows:
+            best = min(rows, key=lambda row: row.difference.value)
+            by = best.difference
+            said = "better than" if by.low > 0 else "worse than" if by.high < 0 else "a tie with"
+            seeds = f" (the best of {len(best.accuracies)} seeds)" if best in chance else ""
+            yield Point(
+                about,
+                f"{said} {best.name}{seeds} at the same cost, by {spoken(by)} points.",
+                _tone(by, 0.0),
+            )
+
+
+def _saving_points(result: Result) -> Iterator[Point]:
+    flops, kv = shares(result)
+    yield Point(
+        "Counted",
+        f"{result.removed:.0f}% of attention edges, {100 * (1 - flops):.0f}% of prefill FLOPs and "
+        f"{100 * (1 - kv):.0f}% of the KV cache are saved.",
+        "bad" if saves_nothing(result) else "good",
+    )
+    where = result.conditions.get("device", "the machine at hand")
+    if result.latency:
+        yield _measured("Measured", f"on {where}", result.latency)
+    if result.benched:
+        last = max(result.benched, key=lambda at: at.shape.frames)
+        yield _measured("Benched", f"at {last.shape.frames} frames", last.latency)
+
+
+def _measured(about: str, where: str, rows: Sequence[LatencyRow]) -> Point:
+    """What was timed, and whether any of it is a gain or a loss."""
+    found = speedups(rows)
+    shown = ", ".join(
+        f"{what} {s.ratio:.2f}x{' (within the noise)' if s.told == 'same' else ''}"
+        for what, s in found.items()
+    )
+    told = {s.told for s in found.values()}
+    tone: Tone = "bad" if "slower" in told else "good" if "faster" in told else "open"
+    return Point(about, f"speed-up {where}: {shown}.", tone)
+
+
+def saves_nothing(result: Result) -> bool:
+    """Whether neither FLOPs nor cache become less."""
+    return min(shares(result)) > 1 - SAME
