@@ -45,6 +45,6 @@ def _panel(axes: Axes, report: SearchReport, cost: str) -> None:
     bands = [proportion_of(accuracy, report.samples) for _, accuracy in line]
     errors = [[b.value - b.low for b in bands], [b.high - b.value for b in bands]]
     axes.errorbar(
-        [x for x, _ in line], [y for _, y in line], yerr=errors, color=COLORS[1], elinewidth=0.8,
-        capsize=2, linewidth=1.4, drawstyle="steps-post", label="front", zorder=4,
+        [x for x, _ in line], [y for _, y in line], yerr=errors, color=COLORS[1], linewidth=1.4,
+        ecolor=PALE, elinewidth=0.8, capsize=2, drawstyle="steps-post", label="front", zorder=2,
     )  # fmt: skip
