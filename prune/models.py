@@ -62,6 +62,16 @@ def _check(folder: Path) -> None:
     check_weights(folder)
 
 
+def _check_loaded(folder: Path, loaded: Any) -> None:
+    """Refuse a model of which transformers drew weights at random, with no more than a warning."""
+    names = {*loaded["missing_keys"], *(name for name, *_ in loaded["mismatched_keys"])}
+    if names:
+        raise BadInputError(
+            f"{folder}: its weights lack {len(names)} tensors of this configuration, or hold them "
+            f"in another shape, such as {min(names)}: get the folder again from its source"
+        )
+
+
 def _processor(folder: Path) -> Any:
     if TinyProcessor.wrote(folder):
         return TinyProcessor.from_pretrained(folder)
@@ -108,8 +118,8 @@ def open_model(
     Its cache keeps what its answer may read, or in `multi_turn` what follow-up questions may.
 
     Raises:
-        BadInputError: the folder is missing, incomplete or of an unknown family, or a package that
-            its quantisation needs is missing.
+        BadInputError: the folder is missing, incomplete or of an unknown family, its weights are
+            not those of its configuration, or a package that its quantisation needs is missing.
         RefusedError: its plan is for other weights, or it asks for code of its own.
     """
     folder = resolve(name)
@@ -117,18 +127,25 @@ def open_model(
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     processor = _processor(folder)
+    # To pass None would undo what config.json says of weights that are stored quantised.
+    given = {} if quantization_config is None else {"quantization_config": quantization_config}
     try:
-        model = AutoModelForImageTextToText.from_pretrained(
+        both: Any = AutoModelForImageTextToText.from_pretrained(
             folder,
             device_map=device_map or _device_map(),
             dtype=dtype,
             use_safetensors=True,
             attn_implementation={"text_config": "sdpa"},
-            quantization_config=quantization_config,
-        ).eval()
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+            **given,
+        )
     except (ImportError, OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise BadInputError(f"{folder}: cannot load the model: {reason}") from None
+    model, loaded = both
+    _check_loaded(folder, loaded)
+    model.eval()
     identity = geometry(model, str(name), weights_sha256(folder))
     plan = None
     if (folder / PLAN_FILE).is_file() and not dense:

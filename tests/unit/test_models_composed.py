@@ -132,6 +132,7 @@ def test_torchao_weights(tiny: Opened, inputs: BatchFeature, tmp_path: Path) -> 
     again = open_model(stored)
     assert again.id.sha256 not in (None, tiny.id.sha256)
     check_quantised(again, tiny, inputs, 1e-4)
+    assert torch.equal(again.model(**inputs).logits, opened.model(**inputs).logits)
 
 
 def test_bitsandbytes_weights(tiny: Opened, inputs: BatchFeature) -> None:

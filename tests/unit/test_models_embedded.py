@@ -1,13 +1,16 @@
 """The models in the package: two families, small files, and answers that are right."""
 
+import shutil
 from collections import Counter
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
+from prune.errors import BadInputError
 from prune.evaluate.answers import answer, prepare, under
-from prune.models import EMBEDDED, Opened, open_model
+from prune.models import EMBEDDED, TINY, Opened, open_model
 from prune.pathways import dense_reach
 from prune.runtime.replay import read
 from prune.samples import Sample, load_samples
@@ -49,3 +52,18 @@ def test_every_frame_has_its_tokens(opened: Opened, samples: list[Sample]) -> No
     extra = opened.processor.extra_tokens
     for row in frame:
         assert torch.bincount(row[row >= 0]).tolist() == [9] * 7 + [9 + extra]
+
+
+@pytest.mark.parametrize("damage", ["missing", "reshaped"])
+def test_weights_that_transformers_would_draw_at_random(damage: str, tmp_path: Path) -> None:
+    """It only warns, and prune shows none of its warnings."""
+    folder = tmp_path / "model"
+    shutil.copytree(TINY, folder)
+    tensors = load_file(folder / "model.safetensors")
+    name = "language_model.model.layers.3.mlp.up_proj.weight"
+    weight = tensors.pop(name)
+    if damage == "reshaped":
+        tensors[name] = weight[:-1].contiguous()
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(BadInputError, match=r"lack 1 tensors.*layers\.3\.mlp\.up_proj"):
+        open_model(folder)
