@@ -102,7 +102,7 @@ def mid_case(sample: Sample, frames: int, device: str) -> Case:
 def methods(args: argparse.Namespace) -> None:
     """Every method on the same clips and regions."""
     opened = open_model("tiny")
-    names = ("eagle budget", "eagle efficient", *BASELINES)
+    names = ("eagle doubling", "eagle efficient", *BASELINES)
     done = read_done(args.clips_file)
     with tempfile.TemporaryDirectory() as folder:
         path = write_benchmark(Path(folder), "test", args.per_task, seed=args.seed)

@@ -46,7 +46,7 @@ class Settings:
     regions: str = "grid"
     count: int = 9
     removal: str = "masked"
-    search: str = "efficient"
+    search: str = "doubling"
     target: str = "answer"
     num_frames: int = 8
     aligned: bool = False

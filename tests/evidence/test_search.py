@@ -13,7 +13,7 @@ from prune.evidence.pixels import PixelScorer
 from prune.evidence.plain import PlainScorer
 from prune.evidence.regions import grid, whole_frames
 from prune.evidence.reply import greedy_reply
-from prune.evidence.search import SEARCHES, budgeted, efficient, greedy, lazy
+from prune.evidence.search import SEARCHES, doubling, efficient, greedy, lazy
 from prune.evidence.search.exhaustive import chain_value, exhaustive
 from prune.evidence.search.greedy import greedy_one_at_a_time
 from prune.models import Opened
@@ -83,24 +83,19 @@ def test_fast_searches_are_near_full_greedy(seed: int) -> None:
         assert abs(score[name] - score["full"]) < 0.01
 
 
-def test_a_budget_is_kept_and_is_full_greedy_for_a_few_regions() -> None:
-    few = Objective(saturating(15), [0])
-    assert budgeted(few) == greedy(few)
-    spent = []
-    for share in (0.1, 0.25, 0.5):
-        scorer = saturating(72)
-        budgeted(Objective(scorer, [0]), share=share)
-        spent.append(scorer.forwards / (72 * 73))
-    assert spent == pytest.approx([0.1, 0.25, 0.5], abs=0.01)
-    assert spent[1] <= 0.25
+@pytest.mark.parametrize(("count", "share"), [(32, 0.41), (72, 0.23), (200, 0.1)])
+def test_doubling_costs_what_it_says(count: int, share: float) -> None:
+    scorer = saturating(count)
+    doubling(Objective(scorer, [0]))
+    assert scorer.forwards / (count * (count + 1)) == pytest.approx(share, abs=0.01)
 
 
-def test_a_budget_outlasts_a_flat_start() -> None:
+def test_doubling_outlasts_a_flat_start() -> None:
     # Two of 40 regions say nothing alone and all together; a third says a little.
     def p(seen: np.ndarray) -> list[float]:
         return [0.9 if seen[30] and seen[35] else 0.2 if seen[7] else 0.1]
 
-    order = budgeted(Objective(FakeScorer(40, p), [0]), lambda placed, best: None)
+    order = doubling(Objective(FakeScorer(40, p), [0]))
     assert set(order[:3]) == {7, 30, 35}
 
 

@@ -50,7 +50,7 @@ def explain(
     removal: Annotated[
         str, typer.Option(help="masked (visual tokens), or pixels: black, mean, blur.")
     ] = "masked",
-    search: Annotated[str, typer.Option(help="full, budget, efficient or lazy.")] = "efficient",
+    search: Annotated[str, typer.Option(help="full, doubling, efficient or lazy.")] = "doubling",
     frames: Frames = 8,
     endpoint: Annotated[
         str,

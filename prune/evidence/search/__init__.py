@@ -7,7 +7,7 @@ placed and the best F so far; it returns all regions, those that matter most fir
 from collections.abc import Callable
 
 from prune.evidence.objective import Objective
-from prune.evidence.search.budgeted import budgeted
+from prune.evidence.search.doubling import doubling
 from prune.evidence.search.efficient import efficient
 from prune.evidence.search.greedy import greedy
 from prune.evidence.search.lazy import lazy
@@ -16,9 +16,9 @@ Search = Callable[[Objective, Callable[[int, float], None]], list[int]]
 
 SEARCHES: dict[str, Search] = {
     "full": greedy,
-    "budget": budgeted,
+    "doubling": doubling,
     "efficient": efficient,
     "lazy": lazy,
 }
 
-__all__ = ["SEARCHES", "Search", "budgeted", "efficient", "greedy", "lazy"]
+__all__ = ["SEARCHES", "Search", "doubling", "efficient", "greedy", "lazy"]

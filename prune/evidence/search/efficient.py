@@ -42,18 +42,23 @@ def efficient(
         front.append(ranked.pop(index))
         best = max(best, value)
         if len(ranked) > 1:
-            back.append(_least_missed(objective, ranked, back, pending, turn == 0))
+            back.append(least_missed(objective, ranked, back, pending, turn == 0))
         turn += 1
         on_step(len(front) + len(back), best)
     return front + ranked + back[::-1]
 
 
-def _least_missed(
+def least_missed(
     objective: Objective, ranked: list[int], back: list[int], pending: int, first: bool
 ) -> int:
     """Take from `ranked` the region without which F of all that is not placed at the back is best.
 
-    In the first turn the ranking is fresh, and its last region is taken as it is.
+    Args:
+        objective: F.
+        ranked: regions that are not placed, those that matter least last; one is taken out.
+        back: regions placed at the back.
+        pending: how many of the last are candidates.
+        first: in the first turn the ranking is fresh, and its last region is taken as it is.
     """
     if first or len(ranked) <= pending:
         return ranked.pop()
