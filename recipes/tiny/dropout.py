@@ -1,8 +1,8 @@
-"""Pathway dropout: in every second step some attention pathways are cut in some layers.
+"""Pathway dropout: in most steps some attention pathways are cut in some layers.
 
 Stochastic depth (arXiv 1603.09382) for attention pathways. A model of three million parameters uses
-every edge it has; a large one has slack, and its last layers do without the video. This gives
-`tiny` the slack, without which there is nothing to prune.
+every edge it has; a large one has slack, without which there is nothing to prune. What is cut
+follows the flow that Map the Flow (2510.13251) finds in large models.
 """
 
 import random
@@ -12,22 +12,49 @@ from batches import Batch
 from model import FRAMES, TOKENS_PER_FRAME
 
 from prune.kernels import allowed_edges
-from prune.pathways import REMOVABLE, VIDEO, Reach, dense_reach, remove_pathway
+from prune.pathways import (
+    LAST,
+    NONE,
+    OPTIONS,
+    QUESTION_SEALED,
+    REMOVABLE,
+    SAME_FRAME,
+    VIDEO,
+    Reach,
+    dense_reach,
+    limit_edges,
+    remove_pathway,
+)
 from prune.segments import Role
 
-VIDEO_SOURCES = [p for p in REMOVABLE if p.keys == VIDEO or p.queries == VIDEO]
+TEXT = (*QUESTION_SEALED, *OPTIONS, *LAST)
+READERS = (*VIDEO, *TEXT)
 
 
 def draw_reach(num_layers: int, rate: float, rng: random.Random) -> Reach:
-    """A reach table without each pathway in each layer with chance `rate`.
+    """A reach table with ranges of layers for every stage, and without single pathways in them.
 
-    From a layer on that is drawn from the second half, nothing reads the video any more.
+    Frames are compared in some range of layers, over some distance; the video is read in another,
+    the question until some layer after it and the options until one after that. Within the ranges
+    each pathway goes in each layer with chance `rate`.
     """
+    third = num_layers // 3
+    video = rng.randint(third, num_layers - third + 1)
+    question = rng.randint(video, num_layers - 2)
+    options = rng.randint(question, num_layers - 1)
+    before = slice(rng.randint(0, third // 2))
+    after = slice(rng.randint(third - 1, num_layers // 2), None)
     reach = dense_reach(num_layers)
-    end = rng.randint(num_layers // 2, num_layers)
+    for keys, end in ((VIDEO, video), (QUESTION_SEALED, question), (OPTIONS, options)):
+        limit_edges(reach, slice(end, None), READERS, keys, NONE)
+    for outside in (before, after):
+        limit_edges(reach, outside, VIDEO, VIDEO, SAME_FRAME)
+    limit_edges(reach, slice(None), VIDEO, VIDEO, rng.randint(2, FRAMES - 1))
+    limit_edges(reach, slice(rng.randint(0, third - 1)), TEXT, VIDEO, NONE)
+    limit_edges(reach, slice(rng.randint(0, video)), LAST, (*QUESTION_SEALED, *OPTIONS), NONE)
     for layer in range(num_layers):
         for pathway in REMOVABLE:
-            if rng.random() < rate or (layer >= end and pathway in VIDEO_SOURCES):
+            if rng.random() < rate:
                 remove_pathway(reach, pathway, [layer])
     return reach
 

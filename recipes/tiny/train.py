@@ -2,8 +2,8 @@
 
 Three kinds of target share the batches: a description of the clip, an open answer, and the letter
 of an option. Matching a word to its letter is learnt from text alone first, then choices of two
-options, then of all of them; a lesson ends when it is learnt. In the last one every second step
-cuts attention pathways (`dropout.py`).
+options, then of all of them; a lesson ends when it is learnt. In the last one two of three steps
+cut attention pathways (`dropout.py`).
 """
 
 import argparse
@@ -87,7 +87,7 @@ def main() -> None:
     parser.add_argument("--vision-minutes", type=float, default=5, help="of the first lesson")
     parser.add_argument("--resume", help="go on from this model's weights, vision learnt")
     parser.add_argument("--skip", type=int, default=0, help="lessons to leave out")
-    parser.add_argument("--dropout", type=float, default=0.8, help="highest rate of a step")
+    parser.add_argument("--dropout", type=float, default=0.3, help="highest rate of a step")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
 
@@ -129,8 +129,8 @@ def main() -> None:
         for group in optimizer.param_groups:
             group["lr"] = group["rate"] * args.lr * warmup * max(decay, 0.01)
         batch = packer.batch(lesson.clips, lesson.slots)
-        # Every other step is dense, so that the whole model stays as good as it was.
-        cut = lesson is LESSONS[-1] and step % 2
+        # Every third step is dense, so that the whole model stays as good as it was.
+        cut = lesson is LESSONS[-1] and step % 3
         reach = draw_reach(layers, args.dropout * rng.random(), rng) if cut else dense
         with torch.autocast("cpu", torch.bfloat16):
             logits = logits_of(model, batch, reach)
