@@ -2,7 +2,11 @@
 
 import errno
 import os
+import random
 import shutil
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -102,3 +106,26 @@ def test_what_is_no_export_is_left_alone(exported: Path, tmp_path: Path) -> None
     with pytest.raises(BadInputError, match="not a prune report"):
         amend(exported)
     assert _contents(exported) == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(10))
+def test_a_kill_leaves_an_export_that_verifies(exported: Path, seed: int) -> None:
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from prune.amend import amend\n"
+        "while True:\n"
+        "    print(amend(Path(sys.argv[1])), flush=True)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, exported], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    started = time.monotonic()
+    process.stdout.readline()
+    # Somewhere in the second round, which takes less than the first with its imports.
+    time.sleep(random.Random(seed).random() * (time.monotonic() - started) / 4)
+    process.kill()
+    process.wait()
+    verify(exported)
+    Result.load(exported / FILE)
+    amend(exported)
+    assert [p.name for p in exported.parent.iterdir()] == ["pruned"]
