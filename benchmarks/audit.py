@@ -2,9 +2,9 @@
 
 `python benchmarks/audit.py PLAN` audits plans for `tiny` on its test clips: PLAN (such as the
 `prune_plan.json` of `prune demo`); random plans at equal edges, which are the same cuts in layers
-drawn at random; and all of video -> question, and of video -> options, cut in every layer. A row
-for each goes to `benchmarks/results/audit_cpu.csv`, with the verdict under the default limits and,
-paired over the clips, how far it is behind PLAN. An unfinished audit goes on in `--work`.
+drawn at random; and all of video -> question, of video -> options, and of both, cut in every layer.
+A row for each goes to `benchmarks/results/audit_cpu.csv`, with the verdict under the default limits
+and, paired over the clips, how far it is behind PLAN. An unfinished audit goes on in `--work`.
 """
 
 import argparse
@@ -31,6 +31,7 @@ from prune.samples import load_samples
 from prune.tiny.benchmark import write_benchmark
 
 SETTINGS = Settings(regions="frames")
+QUESTION, OPTIONS = "video_to_question_sealed", "video_to_options"
 
 
 def shuffled(reach: Reach, seed: int) -> Reach:
@@ -43,10 +44,11 @@ def shuffled(reach: Reach, seed: int) -> Reach:
     return table
 
 
-def without(layers: int, pathway: str) -> Reach:
-    """Everything but one pathway."""
+def without(layers: int, *pathways: str) -> Reach:
+    """Everything but these pathways."""
     reach = dense_reach(layers)
-    remove_pathway(reach, PATHWAYS[pathway], slice(0, None))
+    for pathway in pathways:
+        remove_pathway(reach, PATHWAYS[pathway], slice(0, None))
     return reach
 
 
@@ -77,8 +79,9 @@ def main() -> None:
     plans = {
         "searched": searched.reach,
         **{f"random, seed {s}": shuffled(searched.reach, s) for s in range(args.seeds)},
-        "no video -> question": without(layers, "video_to_question_sealed"),
-        "no video -> options": without(layers, "video_to_options"),
+        "no video -> question": without(layers, QUESTION),
+        "no video -> options": without(layers, OPTIONS),
+        "no video -> question, options": without(layers, QUESTION, OPTIONS),
     }
     data = write_benchmark(args.work / "clips", "test", -(-args.answers // 6))
     samples = load_samples(data)

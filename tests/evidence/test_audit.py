@@ -56,6 +56,17 @@ def test_a_blind_model_rests_on_nothing(tiny: Opened, samples: list[Sample]) -> 
     assert not all(f.kept for f in found)
 
 
+def test_a_cut_of_the_evidence_is_told_from_one_that_spares_it(
+    tiny: Opened, samples: list[Sample], tmp_path: Path
+) -> None:
+    broken = {}
+    for name, pathways in (("spared", ["last_to_last"]), ("cut", BLIND[:2])):
+        records = audit(tiny, cut(tiny, *pathways), samples[:4], tmp_path / name, CHEAP, limit=4)
+        found = verdict(means(comparisons(records)), None, Limits())
+        broken[name] = {f.name for f in found if not f.kept}
+    assert not broken["spared"] and {"IoU@20%", "drop of insertion AUC"} <= broken["cut"]
+
+
 def test_verdict_holds_every_mean_to_its_limit() -> None:
     found = {
         "rank_correlation": {"mean": 0.5},

@@ -142,6 +142,18 @@ def test_the_command(prune_command, clips: Path, tmp_path: Path) -> None:
     assert code == 2 and "expected frames, grid" in err
 
 
+def test_the_price_of_a_correction(prune_command, clips: Path, tmp_path: Path) -> None:
+    chosen = ("--data", clips / "test.jsonl", "--tasks", "object_existence", "--limit", 1)
+    options = ("--target", "other", "--regions", "frames")
+    code, out, err = prune_command("explain", "tiny", *chosen, *options, "--out", tmp_path)
+    assert code == 0 and "Treatment  without the 10% of the clip" in out, err
+    found = json.loads((tmp_path / "summary.json").read_text())["treatment"]
+    assert found["wrong"] + found["right"] == 1 and found["gone"][2] == 0.1
+    assert (tmp_path / "treatment.png").stat().st_size > 10_000
+    code, _, err = prune_command("explain", "tiny", *chosen[:3], "cooking", "--out", tmp_path)
+    assert code == 2 and "no task cooking" in err
+
+
 def test_a_model_behind_an_endpoint(
     prune_command, tiny: Opened, clips: Path, tmp_path: Path
 ) -> None:

@@ -42,17 +42,12 @@ def evaluate(
     if context.args:
         raise UsageError(f"no such option with --data: {context.args[0]}")
     from prune.cli.tables.accuracy import accuracy_table, comparison_table
+    from prune.cli.tasks import of_tasks
     from prune.evaluate.paired import paired_report
     from prune.samples import load_samples
     from prune.stages import evaluate_model
 
-    samples = load_samples(data)
-    if tasks is not None:
-        wanted = set(tasks.split(","))
-        unknown = wanted - {s.task for s in samples}
-        if unknown:
-            raise UsageError(f"--tasks: {data} has no task {', '.join(sorted(unknown))}")
-        samples = [s for s in samples if s.task in wanted]
+    samples = of_tasks(load_samples(data), tasks, data)
     answers, failed = evaluate_model(model, samples[:limit], frames, progress)
     if against is None:
         out.print(accuracy_table(answers))

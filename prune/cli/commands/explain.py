@@ -31,6 +31,7 @@ def explain(
     sample: Annotated[
         list[str] | None, typer.Option(help="Id of a sample to explain; repeat for more.")
     ] = None,
+    tasks: Annotated[str | None, typer.Option(help="Only these tasks of the data.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first N samples.")] = None,
     samples: Annotated[Which, typer.Option(help="Which answers to explain.")] = Which.all,
     target: Annotated[
@@ -62,6 +63,7 @@ def explain(
 ) -> None:
     """Find the frames and regions that an answer rests on, and draw them."""
     from prune.cli.tables.evidence import scores_table, summary_lines, treatment_line
+    from prune.cli.tasks import of_tasks
     from prune.evidence.explain import Settings
     from prune.evidence.remote import Endpoint
     from prune.evidence.run import explain_samples, summary, treatment_of
@@ -75,7 +77,7 @@ def explain(
     if endpoint and removal == "masked":
         removal = "black"
     settings = Settings(regions, count, removal, search, target, frames, align)
-    chosen = load_samples(data)
+    chosen = of_tasks(load_samples(data), tasks, data)
     if sample:
         known = {s.id: s for s in chosen}
         missing = [name for name in sample if name not in known]
