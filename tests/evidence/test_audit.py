@@ -64,7 +64,7 @@ def test_a_cut_of_the_evidence_is_told_from_one_that_spares_it(
         records = audit(tiny, cut(tiny, *pathways), samples[:4], tmp_path / name, CHEAP, limit=4)
         found = verdict(means(comparisons(records)), None, Limits())
         broken[name] = {f.name for f in found if not f.kept}
-    assert not broken["spared"] and {"IoU@20%", "drop of insertion AUC"} <= broken["cut"]
+    assert not broken["spared"] and "drop of insertion AUC" in broken["cut"]
 
 
 def test_verdict_holds_every_mean_to_its_limit() -> None:
