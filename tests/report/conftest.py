@@ -30,7 +30,7 @@ from prune.result import (
 from prune.segments import Role
 
 HOSTILE = '<script>alert("1")</script>{{ 7*7 }}"onerror=x'
-MODEL = ModelId(name="m", num_layers=4, num_kv_heads=1)
+MODEL = ModelId(name="organisation/" + 60 * "m", num_layers=4, num_kv_heads=1)
 
 
 def jpeg() -> str:
