@@ -102,7 +102,8 @@ def audited() -> str:
     figure = audit_figure([Pairing(HOSTILE, frames, labels, [0, 1], [5])])
     change = {"value": -1.0, "low": -3.0, "high": 1.0}
     audit = {
-        "model": {"name": "/a/folder/" + 60 * "m"}, "plan": "0" * 64, "command": "prune audit a b", "passed": False,
+        "model": {"name": "/a/folder/" + 60 * "m"}, "plan": "0" * 64, "passed": False,
+        "command": "prune audit a b",
         "findings": [{"name": "IoU@20%", "value": 0.2, "limit": 0.4, "kept": False}],
         "settings": {"regions": "frames"}, "samples": [{}], "failed": {HOSTILE: "gone"},
         "means": {"iou_20": {"mean": 0.2, "low": 0.1, "high": 0.3, "n": 24}},
