@@ -33,11 +33,13 @@ class Masks:
         rows = self.needed if layer == len(self.reach) - 1 else self.rows
         bias, blind = self._mask(layer, rows, query)
         grouped = query.shape[1] != key.shape[1]
+        # Layers may lie on other devices than the one that the mask was made for.
+        bias = bias.to(query.device)
         out = F.scaled_dot_product_attention(
             query[:, :, -rows:], key, value, bias, scale=scale, enable_gqa=grouped
         )
         if blind is not None:
-            out = out.masked_fill(blind, 0.0)
+            out = out.masked_fill(blind.to(query.device), 0.0)
         return F.pad(out, (0, 0, self.rows - rows, 0))
 
     def _mask(self, layer: int, rows: int, query: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -59,8 +61,5 @@ class Masks:
         # Nothing is read from padding, but without a key its state would be NaN.
         bias = torch.zeros(mask.shape, dtype=query.dtype).masked_fill(~(mask | empty), -torch.inf)
         blind = empty & (role[:, None, -rows:, None] >= 0)
-        self._made[name] = (
-            bias.to(query.device),
-            blind.to(query.device) if blind.any() else None,
-        )
+        self._made[name] = bias.to(query.device), blind if blind.any() else None
         return self._made[name]
