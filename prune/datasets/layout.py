@@ -41,7 +41,8 @@ def question(
         where: what to call the entry in messages.
         entry: of the file.
         id, task, video: of the sample.
-        asked, options, answer: the entry's fields; the answer is the text of an option or its index.
+        asked, options, answer: the entry's fields; the answer is the text of an option, or its
+            index.
         bounded: whether the entry's `start` and `end`, in seconds, bound the clip.
 
     Raises:
