@@ -6,9 +6,9 @@ from pathlib import Path
 import torch
 from transformers import AutoConfig, AutoModelForImageTextToText
 
-from prune.errors import RefusedError
+from prune.errors import BadInputError, RefusedError
 from prune.identity import geometry
-from prune.models import resolve
+from prune.models import EMBEDDED, resolve
 from prune.pathways import VIDEO, Pathway
 from prune.plan.cost import Geometry
 from prune.recipe import Recipe
@@ -82,9 +82,11 @@ def memory(recipe: Recipe, name: str | Path) -> Memory:
     """Count what tracing a model by a recipe holds on the device; its weights are not read.
 
     Raises:
-        BadInputError: there is no such model, or it is damaged.
+        BadInputError: there is no such folder, or it is damaged.
         RefusedError: it asks for code of its own, or is not the recipe's.
     """
+    if str(name) not in EMBEDDED and not Path(name).is_dir():
+        raise BadInputError(f"{name}: no such folder: to count must not download a model")
     folder = resolve(name)
     check_folder(folder)
     config = AutoConfig.from_pretrained(folder, attn_implementation="sdpa")

@@ -128,6 +128,8 @@ def test_memory_is_counted_without_reading_weights(tiny: Opened) -> None:
     assert held.total == held.weights + held.recorded + held.batch
     with pytest.raises(RefusedError, match="llava_onevision"):
         memory(read_recipe("tiny"), "tiny-ov")
+    with pytest.raises(BadInputError, match="must not download"):
+        memory(read_recipe("tiny"), "org/model")
 
 
 def test_the_readme_has_the_costs_that_the_command_prints(clips: Path) -> None:

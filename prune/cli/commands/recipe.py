@@ -16,7 +16,7 @@ from prune.cli.console import out
 def recipe(
     name: Annotated[str | None, typer.Argument(help="One recipe, or a .yaml.")] = None,
     model: Annotated[
-        str | None, typer.Argument(help="Its model: counts the memory on the device.")
+        str | None, typer.Argument(help="The folder of its model: counts the memory.")
     ] = None,
     data: Annotated[
         Path | None, typer.Option(help="Its JSONL: counts the samples and all forward passes.")
