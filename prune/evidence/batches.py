@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-START = {"cpu": 7e7, "cuda": 3e11}
+START = {"cpu": 4e7, "cuda": 3e11}
 """What starting a batch costs in each layer, as FLOPs done in that time, by device type."""
 
 MOST = 256
