@@ -24,7 +24,7 @@ from prune.trace.table import write_table
 from prune.trace.trace import Trace
 
 PLAN = "plan.json"
-DEMO_CALIBRATION, DEMO_TEST = 64, 60
+DEMO_CALIBRATION, DEMO_TEST = 96, 60
 """Clips of each task that the demo draws."""
 
 DEMO_TRACED = 72
@@ -120,7 +120,7 @@ def run_demo(out: Path, seed: int, progress: Progress, argv: str = "") -> tuple[
         progress,
         trace=trace,
         test=clips / "test.jsonl",
-        budget=Budget("max_drop", DEMO_MAX_DROP, "edges"),
+        budget=Budget("max_drop", DEMO_MAX_DROP),
         force=True,
         argv=argv,
     )

@@ -35,7 +35,8 @@ class Score:
             model's, in nats.
         samples: how many were run; those that a hopeless plan was spared count as unchanged.
         spread: standard deviation over samples of what each loses in `expected`, in points.
-        worst: points of expected accuracy that the task loses which loses most.
+        worst: points of expected accuracy that the task loses which loses most, less their standard
+            error: a task has few samples, and the worst of several looks worse than it is.
     """
 
     accuracy: float
