@@ -28,6 +28,7 @@ from prune.pathways import (
     limit_edges,
     remove_pathway,
 )
+from prune.plan.liveness import State, states
 from prune.segments import Role
 
 _TEXT = (*QUESTION_SEALED, *OPTIONS, *LAST)
@@ -163,6 +164,17 @@ def restored(reach: Reach, pathway: Pathway) -> Reach:
     open_again = table[block] >= pathway.limit
     table[block] = np.where(open_again, ALL, table[block])
     inherit_answer(table)
+    return table
+
+
+def closed(reach: Reach) -> Reach:
+    """A copy of `reach` without edges into states that no answer needs, nor a follow-up question.
+
+    They are not computed anyway; without these edges the plan says so itself.
+    """
+    table = reach.copy()
+    for layer, state in zip(table, states(reach, "multi_turn"), strict=True):
+        layer[:, state < State.COMPUTE] = NONE
     return table
 
 

@@ -15,7 +15,7 @@ from prune.pathways import Pathway, Reach, dense_reach
 from prune.plan.budget import Budget, Measure, Score
 from prune.plan.cost import Cost, Geometry, cost_of, dense_cost
 from prune.plan.found import Found, Harm, Step
-from prune.plan.moves import Candidate, Slide, removed_layers, restored, slides, without
+from prune.plan.moves import Candidate, Slide, closed, removed_layers, restored, slides, without
 from prune.plan.plan import Plan
 from prune.plan.schema import ModelId
 from prune.segments import Segments
@@ -105,6 +105,8 @@ def search(
         harms = state.harms({candidate.pathway for candidate in ranked})
     except KeyboardInterrupt:
         interrupted, harms = True, ()
+    if budget.limits_harm:
+        state.reach = closed(state.reach)
     tried = len(ranked)
     return Found(
         plan=Plan(

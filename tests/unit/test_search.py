@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from prune.errors import BadInputError, UsageError
-from prune.pathways import PATHWAYS, REMOVABLE, VIDEO, Reach, dense_reach
+from prune.pathways import ALL, NONE, PATHWAYS, REMOVABLE, VIDEO, Reach, dense_reach
 from prune.plan.budget import Budget, Hopeless, Score
 from prune.plan.cost import Geometry, cost_of, dense_cost
 from prune.plan.found import Found
 from prune.plan.liveness import State, leaks, states
-from prune.plan.moves import candidates, restored, slides
+from prune.plan.moves import candidates, closed, restored, slides
 from prune.plan.schema import ModelId
 from prune.plan.search import Problem, search
 from prune.segments import Role, Segments
@@ -185,3 +185,15 @@ def test_costs_are_counted_like_those_of_the_plan() -> None:
     found = run(Budget("max_drop", 1.0))
     assert found.cost == cost_of(found.plan.reach, PROMPT, GEOMETRY)
     assert found.dense_cost == dense_cost(LAYERS, PROMPT, GEOMETRY)
+
+
+def test_edges_into_states_that_no_answer_needs_are_closed_and_no_others() -> None:
+    reach = slides(LAYERS, 8)[0].at(dense_reach(LAYERS), 3)
+    shut = closed(reach)
+    assert (shut[3:, :, VIDEO] == NONE).all() and (reach[3:, :, VIDEO, Role.SYSTEM] == ALL).all()
+    for mode in ("single_turn", "multi_turn"):
+        alive = states(reach, mode) == State.COMPUTE
+        assert (states(shut, mode) == states(reach, mode))[alive].all()
+        assert (shut.transpose(0, 2, 1, 3)[alive] == reach.transpose(0, 2, 1, 3)[alive]).all()
+    found = run(Budget("max_drop", 1.0))
+    assert (closed(found.plan.reach) == found.plan.reach).all()
