@@ -24,7 +24,7 @@ LAYERS = 12
 
 
 def harsh(opened: Opened) -> Plan:
-    return Plan(slides(LAYERS, 8)[0].at(dense_reach(LAYERS), 7), opened.id, "harsh")
+    return Plan(slides(LAYERS, 8)[0].at(dense_reach(LAYERS), 9), opened.id, "harsh")
 
 
 def distance(opened: Opened, batch: Prepared, plan: Plan, dense: torch.Tensor) -> float:
