@@ -73,8 +73,8 @@ class Found:
         if needed is None or needed <= given:
             return None
         return (
-            f"{given} calibration samples cannot tell a loss of {self.budget.value:g} points from "
-            f"chance; about {needed} would"
+            f"{given} calibration samples cannot tell what --max-drop {self.budget.value:g} allows "
+            f"from chance; about {needed} would"
         )
 
     @property

@@ -68,7 +68,8 @@ def _tone(change: Interval, bound: float) -> Tone:
 
 
 def _baseline_points(result: Result) -> Iterator[Point]:
-    """The margin over chance, and over the best that the same cost buys otherwise."""
+    """The margin over chance, and over the best other method, with what each costs."""
+    ours = shares(result)[0]
     chance = [b for b in result.baselines if len(b.accuracies) > 1]
     others = [b for b in result.baselines if len(b.accuracies) == 1]
     for about, rows in (("Chance", chance), ("Best rival", others)):
@@ -79,7 +80,8 @@ def _baseline_points(result: Result) -> Iterator[Point]:
             seeds = f" (the best of {len(best.accuracies)} seeds)" if best in chance else ""
             yield Point(
                 about,
-                f"{said} {best.name}{seeds} at the same cost, by {spoken(by)} points.",
+                f"{said} {best.name}{seeds}, by {spoken(by)} points at {100 * ours:.0f}% of the "
+                f"FLOPs to its {100 * best.flops:.0f}%.",
                 _tone(by, 0.0),
             )
 

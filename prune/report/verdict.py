@@ -67,7 +67,7 @@ def _judged(accuracy: AccuracyReport, limit: float | None) -> tuple[Tone, str, s
             else f"No loss could be shown, but {n} questions cannot rule out one of {worst}"
         )
         return "open", f"Only if {worst} may be lost", f"{told}; no limit was stated."
-    allowed = f"the {limit:g} points that were allowed"
+    allowed = f"what was allowed (--max-drop {limit:g})"
     if change.high < -limit:
         return "bad", "No", f"It loses more than {allowed}, whatever the sampling error."
     if change.low >= -limit:

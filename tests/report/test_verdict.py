@@ -93,7 +93,7 @@ def test_a_broken_audit_is_named(result: Result) -> None:
 def test_every_doubt_is_a_point(result: Result) -> None:
     points = {p.about: p for p in verdict(result).points}
     assert points["Worst task"].text.startswith("a task")
-    assert "at the same cost, by +16.0 [+9.0, +23.0]" in points["Chance"].text
+    assert "by +16.0 [+9.0, +23.0] points at 60% of the FLOPs to its 60%" in points["Chance"].text
     assert points["Best rival"].tone == "open" and "a tie with VTW" in points["Best rival"].text
     assert points["Calibration"].tone == "open"
     assert points["Measured"].tone == "good"
