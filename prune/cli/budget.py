@@ -1,8 +1,11 @@
 """The budget of a search as command line options, of which one may be given."""
 
-from dataclasses import replace
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from functools import wraps
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -41,14 +44,55 @@ Objective = Annotated[
 ]
 
 
-def budget_of(objective: Saved = Saved.flops, **given: float | None) -> "Budget":
-    """The budget among the options; half a point of accuracy unless said otherwise.
+_OPTIONS = {
+    "max_drop": MaxDrop,
+    "max_kl": MaxKl,
+    "density": Density,
+    "prefill_speedup": PrefillSpeedup,
+    "kv_bytes": KvBytes,
+}
 
-    Raises:
-        UsageError: more than one was given.
-    """
-    from prune.plan.budget import Budget
 
-    if all(value is None for value in given.values()):
-        given = {"max_drop": DEFAULT_MAX_DROP}
-    return replace(Budget.of(**given), objective=objective.value)
+@dataclass(frozen=True)
+class Asked:
+    """What a command line says about the budget: `given` by kind, and the objective."""
+
+    given: dict[str, float]
+    objective: Saved = Saved.flops
+
+    @property
+    def budget(self) -> "Budget":
+        """The one that was given; half a point of accuracy if none was.
+
+        Raises:
+            UsageError: more than one was given.
+        """
+        from prune.plan.budget import Budget
+
+        given = self.given or {"max_drop": DEFAULT_MAX_DROP}
+        return replace(Budget.of(**given), objective=self.objective.value)
+
+
+def takes_budget(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command these options in the place of its parameter `asked` (`Asked`)."""
+    signature = inspect.signature(command)
+
+    def option(name: str, kind: Any, default: Any) -> inspect.Parameter:
+        keyword = inspect.Parameter.KEYWORD_ONLY
+        return inspect.Parameter(name, keyword, default=default, annotation=kind)
+
+    own = [p.replace(kind=p.KEYWORD_ONLY) for p in signature.parameters.values()]
+    place = [p.name for p in own].index("asked")
+    options = [option(name, kind, None) for name, kind in _OPTIONS.items()]
+    options.append(option("objective", Objective, Saved.flops))
+    parameters = [*own[:place], *options, *own[place + 1 :]]
+
+    @wraps(command)
+    def wrapper(**values: Any) -> None:
+        picked = {name: values.pop(name) for name in _OPTIONS}
+        given = {name: value for name, value in picked.items() if value is not None}
+        command(asked=Asked(given, values.pop("objective")), **values)
+
+    wrapper.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    wrapper.__annotations__ = {p.name: p.annotation for p in parameters}
+    return wrapper

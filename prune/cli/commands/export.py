@@ -6,35 +6,22 @@ from typing import Annotated
 import typer
 
 from prune.cli.app import Model, app, command_line, report_failed
-from prune.cli.budget import (
-    Density,
-    KvBytes,
-    MaxDrop,
-    MaxKl,
-    Objective,
-    PrefillSpeedup,
-    Saved,
-    budget_of,
-)
+from prune.cli.budget import Asked, takes_budget
 from prune.cli.console import progress
 from prune.errors import UsageError
 
 
 @app.command()
+@takes_budget
 def export(
     model: Model,
     target: Annotated[Path, typer.Option("--out", help="The new model folder.")],
+    asked: Asked,
     run: Annotated[Path | None, typer.Option("--trace", help="Run folder of the trace.")] = None,
     test: Annotated[
         Path | None,
         typer.Option(help="Held-out JSONL for the report (default: half of what was not traced)."),
     ] = None,
-    max_drop: MaxDrop = None,
-    max_kl: MaxKl = None,
-    density: Density = None,
-    prefill_speedup: PrefillSpeedup = None,
-    kv_bytes: KvBytes = None,
-    objective: Objective = Saved.flops,
     plan_file: Annotated[
         Path | None, typer.Option("--plan", help="A plan file instead of a search.")
     ] = None,
@@ -56,14 +43,7 @@ def export(
     from prune.stages import export_model
     from prune.trace.trace import Trace
 
-    given: dict[str, float | None] = {
-        "max_drop": max_drop,
-        "max_kl": max_kl,
-        "density": density,
-        "prefill_speedup": prefill_speedup,
-        "kv_bytes": kv_bytes,
-    }
-    if sum(x is not None for x in (*given.values(), plan_file, preset)) > 1:
+    if len(asked.given) + (plan_file is not None) + (preset is not None) > 1:
         raise UsageError("a budget, --plan and --preset: give one of them")
     if run is None and plan_file is None and preset is None:
         raise UsageError("a search needs --trace RUN (or give --plan or --preset)")
@@ -82,7 +62,7 @@ def export(
         trace=traced,
         test=test,
         plan=ready,
-        budget=budget_of(objective, **given) if ready is None else None,
+        budget=asked.budget if ready is None else None,
         num_frames=frames,
         force=force,
         argv=command_line(),

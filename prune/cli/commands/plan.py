@@ -7,16 +7,7 @@ from typing import Annotated
 import typer
 
 from prune.cli.app import app
-from prune.cli.budget import (
-    Density,
-    KvBytes,
-    MaxDrop,
-    MaxKl,
-    Objective,
-    PrefillSpeedup,
-    Saved,
-    budget_of,
-)
+from prune.cli.budget import Asked, takes_budget
 from prune.cli.console import err, out, progress
 
 
@@ -28,8 +19,10 @@ class Method(StrEnum):
 
 
 @app.command()
+@takes_budget
 def plan(
     run: Annotated[Path, typer.Argument(help="Run folder of [bold]prune trace[/bold].")],
+    asked: Asked,
     target: Annotated[
         Path | None, typer.Option("--out", help="Plan file (default: RUN/plan.json).")
     ] = None,
@@ -38,12 +31,6 @@ def plan(
         Path | None,
         typer.Option(help="Held-out JSONL of a later report; without it, samples are held back."),
     ] = None,
-    max_drop: MaxDrop = None,
-    max_kl: MaxKl = None,
-    density: Density = None,
-    prefill_speedup: PrefillSpeedup = None,
-    kv_bytes: KvBytes = None,
-    objective: Objective = Saved.flops,
     method: Annotated[
         Method, typer.Option(help="What ranks: the trace's knockouts, or gates that are learned.")
     ] = Method.trace,
@@ -60,14 +47,7 @@ def plan(
     from prune.result import SearchReport
     from prune.trace.trace import Trace
 
-    budget = budget_of(
-        objective,
-        max_drop=max_drop,
-        max_kl=max_kl,
-        density=density,
-        prefill_speedup=prefill_speedup,
-        kv_bytes=kv_bytes,
-    )
+    budget = asked.budget
     traced = Trace.load(run)
     opened = open_model(model or traced.model.name, dense=True)
     calibration, _ = split_samples(traced, test)

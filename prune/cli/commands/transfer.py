@@ -6,13 +6,15 @@ from typing import Annotated
 import typer
 
 from prune.cli.app import app
-from prune.cli.budget import MaxDrop, budget_of
+from prune.cli.budget import Asked, takes_budget
 from prune.cli.console import out, progress
 
 
 @app.command()
+@takes_budget
 def transfer(
     run: Annotated[Path, typer.Argument(help="Run folder of [bold]prune trace[/bold].")],
+    asked: Asked,
     model: Annotated[str | None, typer.Option(help="The model (default: the traced one).")] = None,
     test: Annotated[
         Path | None, typer.Option(help="Held-out JSONL; without it, samples are held back.")
@@ -20,7 +22,6 @@ def transfer(
     frames: Annotated[
         list[int] | None, typer.Option(min=1, help="Another frame count; repeat for more.")
     ] = None,
-    max_drop: MaxDrop = None,
 ) -> None:
     """Search a plan on each task, and use each on every task, frame count and a longer text."""
     from prune.cli.tables.transfer import transfer_table
@@ -34,8 +35,9 @@ def transfer(
     traced = Trace.load(run)
     calibration, held_out = split_samples(traced, test)
     opened = open_model(model or traced.model.name, dense=True)
-    budget = budget_of(max_drop=max_drop)
-    found = run_transfer(opened, traced, calibration, held_out, budget, progress, frames or ())
+    found = run_transfer(
+        opened, traced, calibration, held_out, asked.budget, progress, frames or ()
+    )
     found.save(run / "transfer.json")
     save_figure(transfer_figure(found), run / "transfer.png")
     out.print(transfer_table(found))
