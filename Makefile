@@ -2,6 +2,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
+# Apart from the rest: transformers imports them, slowly and with warnings, wherever they are found.
+QUANTIZE := $(VENV)/quantize
 
 .PHONY: setup demo test test-slow lint
 
@@ -10,6 +12,7 @@ setup: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
+	$(BIN)/pip install --quiet -c constraints.txt --no-deps --upgrade --target $(QUANTIZE) torchao bitsandbytes
 	touch $@
 
 demo: $(STAMP)
@@ -17,6 +20,7 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not slow and not gpu'
+	PYTHONPATH=$(QUANTIZE) $(BIN)/pytest tests/unit/test_models_composed.py tests/e2e/test_docs_python.py
 
 test-slow: $(STAMP)
 	$(BIN)/pytest -m 'slow and not gpu'
