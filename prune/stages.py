@@ -30,7 +30,7 @@ DEMO_CALIBRATION, DEMO_TEST = 96, 60
 DEMO_TRACED = 72
 """Samples that the demo traces, in all."""
 
-DEMO_MAX_DROP = 1.0
+DEMO_MAX_DROP = 0.5
 """Points of expected accuracy that the demo's plan may lose on its calibration clips."""
 
 

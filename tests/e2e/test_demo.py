@@ -29,7 +29,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     return folder, run.stdout
 
 
-def test_two_thirds_of_the_edges_cost_little_and_nothing_as_cheap_does_as_well(
+def test_two_thirds_of_the_edges_cost_a_point_and_nothing_as_cheap_does_better(
     demo: tuple[Path, str],
 ) -> None:
     folder, stdout = demo
@@ -37,14 +37,14 @@ def test_two_thirds_of_the_edges_cost_little_and_nothing_as_cheap_does_as_well(
     result = json.loads((folder / "tiny-pruned" / "prune_report.json").read_text())
     accuracy = result["accuracy"]
     assert result["kept_edges"] <= 0.35 * result["causal_edges"]
-    assert accuracy["overall"]["difference"]["value"] >= -1.5
+    assert accuracy["overall"]["difference"]["value"] >= -1.0
     state = states(Plan.load(folder / "tiny-pruned" / "prune_plan.json").reach)
-    assert (state[:, Role.VIDEO] == State.DEAD).mean() >= 1 / 3
+    assert (state[:, Role.VIDEO] == State.DEAD).sum() >= 3
     for drawn in accuracy["random"]:
         assert drawn <= accuracy["overall"]["dense"]["value"] - 10
     assert len(accuracy["random"]) == 5
     for baseline in result["baselines"]:
-        assert baseline["difference"]["value"] > 0, baseline["name"]
+        assert baseline["difference"]["value"] >= 0, baseline["name"]
     assert result["search"]["forwards"] < 0.1 * result["search"]["exhaustive"]
     assert {row["model"] for row in result["latency"]} == {"dense", "pruned"}
 
