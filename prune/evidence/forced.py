@@ -1,13 +1,13 @@
 """Teacher forcing: the probability of a fixed reply to many variants of one prompt, in batches.
 
 Video tokens that a variant does not show are left out of the batch: with their own position ids the
-others cannot tell that from an attention mask. And by causality tokens that variants begin with
-alike, the text before the video first of all, have the same keys and values in all of them: those
-are computed once. The last layer computes the states alone that a token of the reply is read from.
+others cannot tell that from an attention mask. What a variant begins with like another one that was
+run before is not run again (`prune.evidence.known`). The last layer computes the states alone that
+a token of the reply is read from.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -19,17 +19,21 @@ from transformers import BatchFeature, DynamicCache
 
 from prune.attention import seam
 from prune.errors import NumericError
-from prune.evidence.batches import batches, start_cost
+from prune.evidence.batches import next_batch, start_cost
+from prune.evidence.known import TEXT, Beginnings, Front, Known
 from prune.evidence.masks import Masks
 from prune.pathways import Reach, dense_reach
 from prune.runtime.enforce import PlanEnforcer
 from prune.runtime.prefill import narrow
 from prune.runtime.replay import Replay, capture
-from prune.runtime.rows import NO_TOKEN, rows_of, take
+from prune.runtime.rows import rows_of, take
 from prune.segments import Role, Segments, segment
 
 MAX_TOKENS = 2**13
 """Tokens of one batch on a CPU; four times as many on a GPU."""
+
+MAX_KEPT = 2**28
+"""Numbers of keys and values that are kept; on a GPU, a quarter of its free memory."""
 
 MAX_EDGES = 2**24
 """Entries of one batch's masks; longer prompts go through the kernel, which needs none."""
@@ -74,7 +78,6 @@ class TeacherForcing:
     reach: Reach | None = None
     alternatives: Sequence[int] = ()
     forwards: int = 0
-    _front: "_Front | None" = field(default=None, init=False)
 
     @cached_property
     def video(self) -> Tensor:
@@ -92,6 +95,11 @@ class TeacherForcing:
         return self.replay.segments.shape[1] - 1
 
     @cached_property
+    def _end(self) -> int:
+        """Tokens up to the video's last: what variants differ in."""
+        return int(self.video[-1]) + 1
+
+    @cached_property
     def _start(self) -> int:
         return start_cost(self.replay.text_model)
 
@@ -100,9 +108,20 @@ class TeacherForcing:
         layers = self.replay.model.config.text_config.num_hidden_layers
         return dense_reach(layers) if self.reach is None else self.reach
 
+    def nothing_known(self) -> Known:
+        """Where calls that number what they show alike keep what they have in common."""
+        device = self.replay.model.device
+        if device.type != "cuda":
+            return Known(MAX_KEPT)
+        free, _ = torch.cuda.mem_get_info(device)
+        return Known(free // 4 // self.replay.model.dtype.itemsize)
+
     @torch.no_grad()
     def probabilities(
-        self, look: NDArray[np.integer | np.bool_], features: Tensor | None = None
+        self,
+        look: NDArray[np.integer | np.bool_],
+        features: Tensor | None = None,
+        known: Known | None = None,
     ) -> NDArray[np.float64]:
         """Probability of each reply token under every variant.
 
@@ -110,6 +129,7 @@ class TeacherForcing:
             look: `[N, V]`, 0 where a variant does not have a video token; elsewhere the number of
                 what it has there: equal numbers are equal features.
             features: `[N, V, D]` in the form of `features`, the clip's own without.
+            known: what calls before this one computed, with the same numbers (`nothing_known`).
 
         Returns:
             `[N, K + A]`, the alternatives last.
@@ -117,76 +137,60 @@ class TeacherForcing:
         Raises:
             NumericError: a logit is NaN or infinite.
         """
-        numbers: NDArray[np.int64] = look.astype(np.int64)
+        names = np.full((len(look), self._end), TEXT)
+        names[:, self.video] = look
+        known = self.nothing_known() if known is None else known
+        beginnings = Beginnings(names, known)
         found = np.empty((len(look), len(self.reply) + len(self.alternatives)))
         limit = MAX_TOKENS * (1 if self.replay.model.device.type == "cpu" else 4)
-        behind = self._size - int(self.video[-1]) - 1
-        # Prefixes are kept between batches, not between calls: numbers may mean something else.
-        self._front = None
+        waiting = np.arange(len(look))
+        # Others begin like the one that shows most from the front on: it goes first, alone.
+        first = [] if known.runs else [max(waiting, key=lambda i: (look[i] > 0).tobytes())]
         with seam(self.replay.model):
-            for now in batches(numbers, behind, self._start, limit):
+            while len(waiting):
+                tails = beginnings.tails[waiting] + self._size - self._end
+                batch = next_batch(tails, beginnings.fronts[waiting], self._start, limit)
+                now, first = np.array(first or waiting[batch]), []
                 mine = self.features if features is None else features[torch.from_numpy(now)]
-                found[now] = self._run(numbers[now], mine)
-        self._front = None
+                found[now] = self._run(now, beginnings, mine)
+                waiting = np.setdiff1d(waiting, now)
         self.forwards += len(look)
         return found
 
-    def _run(self, look: NDArray[np.int64], features: Tensor) -> NDArray[np.float64]:
-        """One batch: look `[N, V]`, features `[N or 1, V, D]`, to `[N, K + A]`."""
-        differs = np.flatnonzero((look != look[:1]).any(0))
-        # The place of the first video token that is not the same in all variants.
-        start = int(self.video[differs[0]] if len(differs) else self.video[-1] + 1)
-        front = self._run_front(look[0], start, features[:1])
-        chosen = torch.ones(len(look), self._size, dtype=torch.bool)
-        chosen[:, self.video] = torch.from_numpy(look > 0)
-        rows = rows_of(chosen[:, start:])
-        columns = (rows + start).where(rows >= 0, NO_TOKEN)
-        hidden, _ = self._forward(columns, features, front, len(self.reply))
+    def _run(
+        self, now: NDArray[np.intp], beginnings: Beginnings, features: Tensor
+    ) -> NDArray[np.float64]:
+        """The variants `now`, N of them: features `[N or 1, V, D]`, to `[N, K + A]`."""
+        chosen = torch.ones(len(now), self._size, dtype=torch.bool)
+        chosen[:, : self._end] = torch.from_numpy(beginnings.unknown(now))
+        columns, front = rows_of(chosen), beginnings.front(now)
+        hidden, cache = self._forward(columns, features, front)
+        layers: list[Any] = cache.layers
+        beginnings.learn(now, torch.cat([front.columns, columns], 1), layers)
         steps = hidden[:, -len(self.reply) :]
         logits = self.replay.model.get_output_embeddings()(steps).double()
         if not torch.isfinite(logits).all():
             raise NumericError("the model's logits are NaN or infinite")
         logp = logits.log_softmax(-1)
-        ids = torch.tensor(self.reply, device=logits.device).expand(len(look), -1)
+        ids = torch.tensor(self.reply, device=logits.device).expand(len(now), -1)
         own = logp.gather(2, ids[..., None])[..., 0]
         return torch.cat([own, logp[:, 0, list(self.alternatives)]], 1).exp().cpu().numpy()
 
-    def _run_front(self, look: NDArray[np.int64], start: int, features: Tensor) -> "_Front":
-        """Keys and values of a variant's tokens before `start`, from what is known already."""
-        named = np.full(self._size, -1)
-        named[self.video] = look
-        named = named[:start]
-        columns = np.flatnonzero(named)
-        names = named[columns]
-        known = self._front or _Front(columns[:0], names[:0], [])
-        size = min(len(columns), len(known.columns))
-        wrong = (columns[:size] != known.columns[:size]) | (names[:size] != known.names[:size])
-        same = int(wrong.argmax()) if wrong.any() else size
-        if same == len(columns):
-            return known.cut(same)
-        more = torch.from_numpy(columns[same:])[None]
-        _, cache = self._forward(more, features, known.cut(same), 1)
-        layers: list[Any] = cache.layers
-        self._front = _Front(columns, names, [(layer.keys, layer.values) for layer in layers])
-        return self._front
-
     def _forward(
-        self, columns: Tensor, features: Tensor, front: "_Front", needed: int
+        self, columns: Tensor, features: Tensor, front: Front
     ) -> tuple[Tensor, DynamicCache]:
-        """Run tokens of each variant behind those they share.
+        """Run tokens of each variant behind those that are known.
 
         Args:
             columns: int64 `[N, n]` (`prune.runtime.rows`).
             features: `[N or 1, V, D]`.
-            front: what they share.
-            needed: how many of each variant's last states are needed.
+            front: what is known.
 
         Returns:
-            Last hidden states `[N, n, d]`, of which the `needed` last mean something, and the cache
-            that was filled.
+            Last hidden states `[N, n, d]`, of which those that the reply is read from mean
+            something, and the cache that was filled.
         """
-        replay, count = self.replay, len(columns)
-        real = columns >= 0
+        replay, count, needed = self.replay, len(columns), len(self.reply)
         embeds: Tensor = replay.kwargs["inputs_embeds"]
         width = embeds.shape[-1]
         states = embeds.expand(len(features), -1, -1).clone()
@@ -194,7 +198,7 @@ class TeacherForcing:
         states = take(states.expand(count, -1, -1), columns)
         cache = DynamicCache()
         for index, (keys, values) in enumerate(front.layers):
-            cache.update(keys.expand(count, -1, -1, -1), values.expand(count, -1, -1, -1), index)
+            cache.update(keys, values, index)
         kwargs = {
             **replay.kwargs,
             "input_ids": None,
@@ -205,15 +209,9 @@ class TeacherForcing:
             "use_cache": True,
             **self._deepstack(columns, features[..., width:]),
         }
-        shared = torch.from_numpy(front.columns)
+        every = torch.cat([front.columns, columns], 1)
         layout = [
-            torch.cat(
-                [
-                    column[0][shared].expand(count, -1),
-                    column[0][columns.clamp(min=0)].where(real, -1),
-                ],
-                1,
-            )
+            column[0][every.clamp(min=0)].where(every >= 0, -1)
             for column in (replay.segments.role, replay.segments.frame, replay.segments.option)
         ]
         enforcer = self._enforcer(Segments(*layout), columns.shape[1], needed)
@@ -254,26 +252,6 @@ class TeacherForcing:
         if segments.shape[0] * heads * rows * segments.shape[1] > MAX_EDGES:
             return PlanEnforcer(self._table, segments)
         return Masks(self._table, segments, rows, needed)
-
-
-@dataclass(frozen=True)
-class _Front:
-    """Tokens that variants begin with, in order.
-
-    Attributes:
-        columns: their positions in the prompt, `[n]`.
-        names: what is shown at each, -1 for text, `[n]`.
-        layers: of each layer keys and values, `[1, Hkv, n, D]`.
-    """
-
-    columns: NDArray[np.int64]
-    names: NDArray[np.int64]
-    layers: list[tuple[Tensor, Tensor]]
-
-    def cut(self, size: int) -> "_Front":
-        """The first `size` tokens."""
-        layers = [(k[:, :, :size], v[:, :, :size]) for k, v in self.layers] if size else []
-        return _Front(self.columns[:size], self.names[:size], layers)
 
 
 def video_features(replay: Replay, video: Tensor) -> Tensor:

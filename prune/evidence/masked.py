@@ -45,4 +45,4 @@ class MaskedScorer(ForcedScorer):
 
     def probabilities(self, visible: NDArray[np.bool_]) -> NDArray[np.float64]:
         """See `Scorer`."""
-        return self.forcing.probabilities(visible[:, self.token_region])
+        return self.forcing.probabilities(visible[:, self.token_region], known=self.known)

@@ -45,6 +45,7 @@ class PixelScorer(ForcedScorer):
     fill: NDArray[np.uint8]
     encoded: int = 0
     _known: dict[tuple[int, bytes], Tensor] = field(default_factory=dict, init=False)
+    _number: dict[tuple[int, bytes], int] = field(default_factory=dict, init=False)
 
     @cached_property
     def units(self) -> list[tuple[slice, Tensor]]:
@@ -82,12 +83,13 @@ class PixelScorer(ForcedScorer):
             part = slice(start, start + step)
             self._learn(visible[part], keys[part])
             features = torch.stack([self._clip_features(row) for row in keys[part]])
-            found.append(self.forcing.probabilities(self._look(keys[part]), features))
+            look = self._look(keys[part])
+            found.append(self.forcing.probabilities(look, features, self.known))
         return np.concatenate(found)
 
     def _look(self, keys: list[list[tuple[int, bytes]]]) -> NDArray[np.int64]:
         """Which variant of its unit each video token belongs to, from 1, `[N, V]`."""
-        number: dict[tuple[int, bytes], int] = {}
+        number = self._number
         look = np.empty((len(keys), len(self.forcing.video)), np.int64)
         for row, names in enumerate(keys):
             for (_, tokens), name in zip(self.units, names, strict=True):

@@ -1,12 +1,14 @@
 """What an explanation asks of a model: how likely is the reply when only some regions are seen."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from prune.evidence.forced import TeacherForcing
+from prune.evidence.known import Known
 from prune.evidence.regions import Regions
 
 
@@ -49,6 +51,11 @@ class ForcedScorer:
 
     forcing: TeacherForcing
     regions: Regions
+
+    @cached_property
+    def known(self) -> Known:
+        """What was computed so far of what sets have in common."""
+        return self.forcing.nothing_known()
 
     @property
     def num_regions(self) -> int:

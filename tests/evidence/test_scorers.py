@@ -105,8 +105,12 @@ def test_leaving_tokens_out_is_masking_them_in_every_family(name: str, pruned: b
     frame = replay.segments.frame[0, forcing.video].numpy()
     shown = subsets(len(frame), 4)
     shown[3] = frame > 0
-    masked = PlainMasks(replay, reply, reach)
-    assert forcing.probabilities(shown) == pytest.approx(masked(shown, forcing.video), rel=2e-4)
+    masked = PlainMasks(replay, reply, reach)(shown, forcing.video)
+    assert forcing.probabilities(shown) == pytest.approx(masked, rel=2e-4)
+    # One after the other, each behind what those before it have computed.
+    known = forcing.nothing_known()
+    for row, expected in zip(shown, masked, strict=True):
+        assert forcing.probabilities(row[None], known=known)[0] == pytest.approx(expected, rel=2e-4)
 
 
 class PlainMasks:
