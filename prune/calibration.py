@@ -124,10 +124,6 @@ def _score(seen: Sequence[Seen], unchanged: Sequence[Seen], run: Sequence[int]) 
     spread = float((now - before)[:, 1].std())
     count = sum(len(seen[index]) for index in run)
     tasks, lost = now[:, 3], (before - now)[:, 1]
-    worst = max(_surely_lost(lost[tasks == task]) for task in np.unique(tasks))
+    worst = max(float(lost[tasks == task].mean()) for task in np.unique(tasks))
     return Score(100 * accuracy, 100 * expected, kl, count, 100 * spread, 100 * worst)
 
-
-def _surely_lost(lost: Seen) -> float:
-    """The mean of `lost` `[N]`, less its standard error."""
-    return float(lost.mean() - (lost.std(ddof=1) / len(lost) ** 0.5 if len(lost) > 1 else 0.0))

@@ -30,7 +30,7 @@ from prune.segments import Segments
 from prune.trace.flow import flow_of
 from prune.trace.trace import Trace
 
-MAX_RUNS = 150
+MAX_RUNS = 250
 """Most pruned runs over the calibration samples that a search may take."""
 
 

@@ -35,8 +35,7 @@ class Score:
             model's, in nats.
         samples: how many were run; those that a hopeless plan was spared count as unchanged.
         spread: standard deviation over samples of what each loses in `expected`, in points.
-        worst: points of expected accuracy that the task loses which loses most, less their standard
-            error: a task has few samples, and the worst of several looks worse than it is.
+        worst: points of expected accuracy that the task loses which loses most.
     """
 
     accuracy: float
@@ -50,9 +49,13 @@ class Score:
         """Points of expected accuracy below the dense model, or a share of the worst task's.
 
         Counted answers would let chance decide: one of 200 is half a point. And a mean over tasks
-        would let one of them pay for all that is saved.
+        would let one of them pay for all that is saved. A standard error comes on top of what was
+        lost: a search keeps what happens to be harmless on its own samples, and other samples
+        should not lose more than was allowed.
         """
-        return max(dense.expected - self.expected, self.worst / WORST_TASK)
+        mean = dense.expected - self.expected
+        error = self.spread / dense.samples**0.5
+        return max(mean + error, self.worst / WORST_TASK)
 
 
 WON_BACK = 1

@@ -24,10 +24,9 @@ WORTH = 1 / 5
 """Share of the dense cost for which a structure may take all that may be lost. One that saves less
 may take less in proportion, so that no small saving uses up what a large one needs."""
 
-LEVELS = (1 / 3, 1.0)
-"""Shares of what may be lost that single candidates may use up, one pass over all of them after the
-other (a threshold greedy): what is nearly free goes before what is dear, whatever the ranking
-says."""
+ALONE = 2 / 3
+"""Share of the runs that are left in which candidates are cut alone, to see what each of them costs
+beside the structures that are gone already. A trace says it only of the dense model."""
 
 SMALL = 0.001
 """Share of the dense cost below which a candidate is not worth a run of its own."""
@@ -68,10 +67,9 @@ def search(
     """Find the cheapest plan within a budget.
 
     First each structure (`prune.plan.moves.slides`) goes as far as bisection finds that it holds;
-    then single candidates are removed in order of harm for what they save, in a few passes, each of
-    which may lose more. Where a budget says what has to be saved, both are repeated with a larger
-    allowance until it is reached, so that the least is lost; what is left to do after the last is
-    done whatever it costs.
+    then single candidates are cut alone, and removed in order of what that lost for what it saved.
+    Where a budget says what has to be saved, both are repeated with a larger allowance until it is
+    reached, so that the least is lost; what is left to do after the last is done whatever it costs.
 
     Ctrl-C ends the search with the best plan so far.
 
@@ -195,10 +193,10 @@ class _Search:
         for slide in slides(self.problem.model.num_layers, num_frames):
             if not self.done:
                 self.slide(slide, allowed)
-        after = self.lost
-        for level in LEVELS if self.budget.limits_harm else LEVELS[-1:]:
-            if not self.done:
-                self.refine(self.by_harm_per_cost(ranked), after + level * (allowed - after))
+        if not self.done:
+            if self.budget.limits_harm:
+                self.reach = closed(self.reach)
+            self.refine(self.by_loss_per_cost(self.by_harm_per_cost(ranked), allowed), allowed)
 
     def split(self, ranked: list[Candidate], heads: int, allowed: float) -> None:
         """Remove in single KV heads what has to stay in others."""
@@ -208,7 +206,7 @@ class _Search:
             for candidate in ranked
             for head in range(heads)
         ]
-        self.refine(self.by_harm_per_cost(single), allowed)
+        self.refine(self.by_loss_per_cost(self.by_harm_per_cost(single), allowed), allowed)
 
     def slide(self, slide: Slide, allowed: float) -> None:
         """Take a structure as far as it is worth what it loses, by bisection."""
@@ -236,6 +234,25 @@ class _Search:
                 key = saved < SMALL, candidate.harm / max(saved, 1e-9), -saved, index
                 order.append((key, candidate))
         return [candidate for _, candidate in sorted(order, key=lambda item: item[0])]
+
+    def by_loss_per_cost(self, ranked: list[Candidate], allowed: float) -> list[Candidate]:
+        """Least loss for what it saves first; what loses more than `allowed` alone is left out.
+
+        Candidates for which runs do not suffice stay behind the others, in the order given.
+        """
+        now, before, dense = self.price(self.reach), self.lost, self.problem.dense
+        count = int(ALONE * self.runs_left)
+        self.runs_left -= len(ranked[:count])
+        order = []
+        for index, candidate in enumerate(ranked[:count]):
+            reach = without(self.reach, [candidate])
+            score = self.problem.measure(reach, self.budget.hopeless(allowed, dense))
+            self.note(f"{candidate.name} alone", reach, score, False)
+            lost = self.budget.loss(score, dense)
+            if lost <= allowed:
+                saved = max(now - self.price(reach), 1e-9)
+                order.append((max(0.0, lost - before) / saved, -saved, index, candidate))
+        return [candidate for *_, candidate in sorted(order)] + ranked[count:]
 
     def refine(self, rest: list[Candidate], allowed: float) -> None:
         """Remove candidates in blocks, half of them at first.

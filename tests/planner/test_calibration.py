@@ -45,9 +45,11 @@ def test_scores_are_those_of_the_answers(tiny: Opened, calibration: Calibration)
         task: [d.p_true - f.p_true for d, f in zip(dense, found, strict=True) if d.task == task]
         for task in {d.task for d in dense}
     }
-    worst = max(np.mean(values) - sem(values) for values in lost.values())
-    assert score.worst == pytest.approx(100 * worst)
-    assert score.lost(calibration.score) >= score.worst / WORST_TASK
+    every = np.concatenate(list(lost.values()))
+    assert score.worst == pytest.approx(100 * max(map(np.mean, lost.values())))
+    assert score.spread == pytest.approx(100 * np.std(every))
+    mean = 100 * (np.mean(every) + sem(every, ddof=0))
+    assert score.lost(calibration.score) == pytest.approx(max(mean, score.worst / WORST_TASK))
     kl = [
         sum(p * np.log(p / q) for p, q in zip(d.p_options, f.p_options, strict=True) if p > 0)
         for d, f in zip(dense, found, strict=True)

@@ -75,6 +75,36 @@ def test_the_plan_is_far_cheaper_than_what_one_edge_at_a_time_would_save() -> No
     assert found.forwards < 0.1 * found.exhaustive
 
 
+def test_what_a_candidate_loses_beside_the_others_counts_and_not_what_the_trace_said() -> None:
+    """A cut in layer 3 loses eight times one in layers 2, 4 and 5; the trace says the reverse.
+
+    The first and the last layer are needed, so that no structure goes.
+    """
+    names = ["options_to_last", "question_to_last_sealed", "video_to_last"]
+    weights = np.array([5, 0.1, 0.8, 0.1, 0.1, 5])
+
+    def measure(reach: Reach, hopeless: Hopeless) -> Score:
+        lost = 0.0
+        for name in names:
+            pathway = PATHWAYS[name]
+            for layer, weight in zip(reach[:, 0], weights, strict=True):
+                block = layer[np.ix_(pathway.queries, pathway.keys)]
+                lost += weight * (block < ALL).any()
+        return Score(90.0, 80.0 - lost, lost, 100)
+
+    problem = Problem(MODEL, PROMPT, GEOMETRY, DENSE, measure)
+    ranked = candidates({name: -weights for name in names})
+    found = search(problem, ranked, Budget("max_drop", 0.95, "edges"), max_runs=100)
+    assert [harm.layers for harm in found.harms] == [(1, 3, 4)] * len(names)
+    assert found.dense.expected - found.score.expected == pytest.approx(0.9)
+
+
+def test_a_budget_is_kept_with_a_standard_error_to_spare() -> None:
+    fell = Score(90.0, 79.5, 0.0, 100, spread=4.0)
+    assert fell.lost(DENSE) == pytest.approx(0.5 + 0.4)
+    assert replace(fell, worst=6.0).lost(DENSE) == pytest.approx(2.0)
+
+
 def test_same_input_same_plan() -> None:
     budget = Budget("max_drop", 1.0)
     assert run(budget).plan.to_json() == run(budget).plan.to_json()
