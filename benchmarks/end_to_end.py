@@ -26,7 +26,7 @@ from torch import Tensor
 
 import prune
 from prune.bench.conditions import conditions
-from prune.identity import geometry
+from prune.checkpoint.identity import geometry
 from prune.plan.cost import Cost, Geometry, cost_of, dense_cost
 from prune.plan.plan import Plan
 

@@ -10,15 +10,15 @@ from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 from transformers.utils import logging
 
+from prune.checkpoint.identity import geometry, weights_sha256
+from prune.checkpoint.untrusted import check_configs, check_weights, read_json
 from prune.errors import BadInputError
 from prune.families import family_of_model_type
-from prune.identity import geometry, weights_sha256
 from prune.plan.liveness import Mode
 from prune.plan.plan import Plan
 from prune.plan.schema import ModelId
 from prune.runtime.apply import attach
 from prune.tiny.processor import TinyProcessor
-from prune.untrusted import check_configs, check_weights, read_json
 
 TINY = Path(__file__).parent / "tiny" / "model"
 EMBEDDED = {"tiny": TINY, "tiny-ov": TINY.with_name("model_ov")}

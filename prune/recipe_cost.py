@@ -6,8 +6,9 @@ from pathlib import Path
 import torch
 from transformers import AutoConfig, AutoModelForImageTextToText
 
+from prune.checkpoint.identity import geometry
+from prune.checkpoint.untrusted import check_folder
 from prune.errors import BadInputError, RefusedError
-from prune.identity import geometry
 from prune.models import EMBEDDED, resolve
 from prune.pathways import VIDEO, Pathway
 from prune.plan.cost import Geometry
@@ -15,7 +16,6 @@ from prune.recipe import Recipe
 from prune.trace.incremental import MAX_KEYS
 from prune.trace.sets import SETS
 from prune.trace.windows import Style, style_windows
-from prune.untrusted import check_folder
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from prune.bench.rows import Benched, LatencyRow, Shape
+from prune.checkpoint.untrusted import read_json
 from prune.errors import BadInputError
 from prune.evaluate.flips import Asked
 from prune.evaluate.paired import AccuracyReport
@@ -19,7 +20,6 @@ from prune.plan.budget import Budget
 from prune.plan.found import Found, Harm
 from prune.plan.front import Point, front
 from prune.segments import Role
-from prune.untrusted import read_json
 
 SCHEMA_VERSION = 3
 FILE = "prune_report.json"

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from prune.checkpoint.untrusted import read_json
 from prune.errors import BadInputError, RefusedError
-from prune.untrusted import read_json
 
 SCHEMA_VERSION = 1
 MAX_BYTES = 4 * 2**20

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from prune.attention import NAME, Enforcer, route
+from prune.checkpoint.identity import geometry
 from prune.errors import RefusedError, UsageError
 from prune.families import family_of_model_type
-from prune.identity import geometry
 from prune.plan.liveness import Mode
 from prune.plan.plan import Plan
 from prune.runtime.cache import Ledger, check_cache, ledger_of, note

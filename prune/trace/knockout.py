@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from prune.identity import geometry
+from prune.checkpoint.identity import geometry
 from prune.kernels import ALL, allowed_edges
 from prune.pathways import OptionRole, Pathway, Reach
 from prune.runtime.enforce import MaskEnforcer

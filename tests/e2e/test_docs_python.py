@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from peft import LoraConfig, get_peft_model
 
-from prune.export import export
+from prune.checkpoint.export import export
 from prune.models import Opened, open_model
 from prune.samples import Sample
 from prune.tiny.benchmark import write_benchmark

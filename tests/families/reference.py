@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from prune.attention import seam
-from prune.identity import geometry
+from prune.checkpoint.identity import geometry
 from prune.kernels import allowed_edges
 from prune.pathways import ALL, PATHWAYS, Reach, dense_reach, inherit_answer, remove_pathway
 from prune.plan.plan import Plan

@@ -11,8 +11,8 @@ from torch import Tensor
 from transformers import BatchFeature
 
 import prune
+from prune.checkpoint.identity import geometry
 from prune.families import families
-from prune.identity import geometry
 from prune.plan.plan import Plan
 from prune.runtime.replay import capture
 from prune.segments import Role, Segments, segment

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from prune.attention import seam
+from prune.checkpoint.identity import geometry
 from prune.families import families
-from prune.identity import geometry
 from prune.pathways import TRACED, Pathway
 from prune.runtime.replay import Replay, capture
 from prune.trace import incremental

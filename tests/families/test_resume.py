@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from prune.attention import seam
+from prune.checkpoint.identity import geometry
 from prune.errors import RefusedError
 from prune.families import families
-from prune.identity import geometry
 from prune.pathways import REMOVABLE, Reach, dense_reach, remove_pathway
 from prune.plan.moves import slides
 from prune.runtime.prefill import pruned_logits

@@ -16,9 +16,9 @@ from lm_eval import simple_evaluate
 from lm_eval.api.registry import get_model
 from lm_eval.tasks import TaskManager
 
+from prune.checkpoint.export import export
 from prune.errors import BadInputError, RefusedError, UsageError
 from prune.evaluate.answers import Answer
-from prune.export import export
 from prune.harness import TASKS, PruneLM
 from prune.harness.tasks.documents import clip, load, text
 from prune.models import Opened, open_model

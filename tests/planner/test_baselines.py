@@ -12,9 +12,9 @@ from prune.baselines.random_edges import random_edges
 from prune.baselines.random_plan import random_plan
 from prune.baselines.subsample import subsample
 from prune.baselines.vtw import vtw, withdrawn
-from prune.compare import compare
 from prune.edges import edge_histogram
 from prune.evaluate.answers import Prepared, prepare, typical_prompt, under
+from prune.measure.compare import compare
 from prune.models import Opened
 from prune.pathways import PATHWAYS, dense_reach, limit_edges, remove_pathway
 from prune.plan.cost import Geometry, cost_of, dense_cost

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import sem
 
-from prune.calibration import Calibration, calibrate
 from prune.evaluate.answers import answer, under
+from prune.measure.calibration import Calibration, calibrate
 from prune.models import Opened, open_model
 from prune.pathways import PATHWAYS, REMOVABLE, dense_reach, remove_pathway
 from prune.plan.budget import WORST_TASK, Budget, Score
@@ -62,7 +62,7 @@ def test_scores_are_those_of_the_answers(tiny: Opened, calibration: Calibration)
 def test_a_hopeless_plan_is_given_up_and_the_rest_counts_as_unchanged(
     tiny: Opened, samples: list[Sample], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("prune.calibration.BATCH", 4)
+    monkeypatch.setattr("prune.measure.calibration.BATCH", 4)
     several = calibrate(tiny, samples[:12], 8)
     assert [len(batch.samples) for batch in several.batches] == [4, 4, 4]
     budget = Budget("max_kl", 0.01)

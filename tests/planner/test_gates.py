@@ -7,11 +7,11 @@ import torch
 from prune.attention import seam
 from prune.errors import BadInputError
 from prune.evaluate.answers import Prepared, prepare, under
-from prune.gates import GateEnforcer, Recipe, _edges, harm_of, learn_gates
+from prune.learn.gates import GateEnforcer, Recipe, _edges, harm_of, learn_gates
+from prune.learn.trainable import differentiable_logits
 from prune.models import Opened
 from prune.pathways import REMOVABLE, dense_reach, remove_pathway
 from prune.samples import Sample
-from prune.trainable import differentiable_logits
 
 LAYERS = 12
 CLOSED = -1e4

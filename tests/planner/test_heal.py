@@ -11,8 +11,8 @@ import torch
 from prune.attention import seam
 from prune.errors import BadInputError, RefusedError
 from prune.evaluate.answers import Prepared, prepare, under
-from prune.heal import Recipe, heal
-from prune.healed import NAME, heal_model
+from prune.learn.heal import Recipe, heal
+from prune.learn.healed import NAME, heal_model
 from prune.models import Opened, open_model
 from prune.pathways import dense_reach
 from prune.plan.moves import slides

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-import prune.transfer
-from prune.calibration import calibrate
+import prune.measure.transfer
+from prune.measure.calibration import calibrate
+from prune.measure.transfer import ALL, conditions, transfer
 from prune.models import Opened
 from prune.pathways import REMOVABLE
 from prune.plan.budget import Budget
@@ -20,7 +21,6 @@ from prune.plan.moves import candidates
 from prune.plan.search import search
 from prune.report.figures.transfer import transfer_figure
 from prune.samples import Sample
-from prune.transfer import ALL, conditions, transfer
 from tests.planner.quiet import silent
 
 
@@ -47,7 +47,7 @@ def test_each_plan_is_used_everywhere(
         problem = calibrate(opened, calibration, 8).problem()
         return search(problem, candidates(harm), budget, max_runs=3)
 
-    monkeypatch.setattr(prune.transfer, "find_plan", find)
+    monkeypatch.setattr(prune.measure.transfer, "find_plan", find)
     two = [s for s in samples if s.task in ("object_count", "moving_direction")]
     calibration, held_out = two[:4], two[4:]
     trace: Any = SimpleNamespace(header={"num_frames": 8})

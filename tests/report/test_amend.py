@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from prune.amend import amend, is_export
+from prune.checkpoint.amend import amend, is_export
+from prune.checkpoint.export import export
+from prune.checkpoint.manifest import MANIFEST, verify
 from prune.errors import BadInputError, RefusedError, ResourceError, VerificationError
-from prune.export import export
-from prune.manifest import MANIFEST, verify
 from prune.models import Opened
 from prune.report.audit_page import AUDIT_PAGE
 from prune.result import FILE, Result
@@ -88,7 +88,7 @@ def test_what_fails_leaves_the_old_report(exported: Path, monkeypatch: pytest.Mo
     def full(*args: object) -> None:
         raise OSError(errno.ENOSPC, "no space left")
 
-    monkeypatch.setattr("prune.amend.write_report", full)
+    monkeypatch.setattr("prune.checkpoint.amend.write_report", full)
     with pytest.raises(ResourceError, match="no space left"):
         amend(exported, lambda r: replace(r, conditions={}))
     assert _contents(exported) == before
@@ -113,7 +113,7 @@ def test_what_is_no_export_is_left_alone(exported: Path, tmp_path: Path) -> None
 def test_a_kill_leaves_an_export_that_verifies(exported: Path, seed: int) -> None:
     code = (
         "import sys; from pathlib import Path\n"
-        "from prune.amend import amend\n"
+        "from prune.checkpoint.amend import amend\n"
         "while True:\n"
         "    print(amend(Path(sys.argv[1])), flush=True)\n"
     )

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from prune.export import export
-from prune.manifest import verify
+from prune.checkpoint.export import export
+from prune.checkpoint.manifest import verify
 from prune.models import Opened
 from prune.result import FILE, Result
 from prune.samples import Sample, load_samples, save_samples

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from prune.checkpoint.manifest import verify, write_manifest
 from prune.errors import BadInputError
-from prune.manifest import verify, write_manifest
 from prune.plan.plan import Plan
 from prune.report.numbers import si
 from prune.report.page import card, html

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import prune
-from prune.identity import geometry
+from prune.checkpoint.identity import geometry
 from prune.pathways import NONE, VIDEO, dense_reach, limit_edges
 from prune.plan.cost import Geometry, cost_of
 from prune.plan.liveness import FOLLOW_UP, State, order_of, states

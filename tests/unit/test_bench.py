@@ -16,8 +16,8 @@ from prune.bench.energy import energy_meter
 from prune.bench.latency import latency
 from prune.bench.rows import by_quantity
 from prune.bench.side import sides
+from prune.checkpoint.export import export
 from prune.errors import RefusedError
-from prune.export import export
 from prune.models import Opened
 from prune.plan.cost import Geometry, cost_of, dense_cost
 from prune.plan.plan import Plan

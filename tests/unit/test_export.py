@@ -19,6 +19,8 @@ import pytest
 import torch
 
 import prune
+from prune.checkpoint.export import export
+from prune.checkpoint.manifest import MANIFEST, verify, write_manifest
 from prune.errors import (
     BadInputError,
     PruneError,
@@ -26,10 +28,8 @@ from prune.errors import (
     ResourceError,
     VerificationError,
 )
-from prune.export import export
 from prune.files import put_in_place, sha256_of
-from prune.manifest import MANIFEST, verify, write_manifest
-from prune.measure import costs
+from prune.measure.run import costs
 from prune.models import PLAN_FILE, TINY, Opened, open_model
 from prune.plan.plan import Plan
 from prune.result import Result
@@ -176,7 +176,7 @@ def test_a_large_shard_is_streamed_and_read_once(
     os.truncate(source / "large.safetensors", size)
     result = Result.load(exported / "prune_report.json")
     # Its figures take memory of their own, which is not a question of shards.
-    monkeypatch.setattr("prune.export.write_report", lambda stage, result, plan: None)
+    monkeypatch.setattr("prune.checkpoint.export.write_report", lambda stage, result, plan: None)
     tracemalloc.start()
     export(replace(tiny, folder=source), mixed_plan(tiny), result, out)
     verify(out)
@@ -328,7 +328,7 @@ def test_a_full_disk_is_seen_before_anything_is_written(
 ) -> None:
     plan = mixed_plan(tiny)
     usage = shutil.disk_usage(tmp_path)._replace(free=2**20)
-    monkeypatch.setattr("prune.export.shutil.disk_usage", lambda path: usage)
+    monkeypatch.setattr("prune.checkpoint.export.shutil.disk_usage", lambda path: usage)
     with pytest.raises(ResourceError, match="GiB free"):
         export(tiny, plan, small_result(tiny, plan, samples), tmp_path / "out")
     assert not list(tmp_path.iterdir())

@@ -21,9 +21,9 @@ FORBIDDEN = {
     ],
     "prune/report": ["prune.models", "prune.runtime", "prune.trace", "transformers", "prune.cli"],
     "prune/families": ["prune.segments", "prune.runtime", "prune.plan", "prune.trace"],
-    "prune/runtime": ["prune.trace", "prune.report", "prune.export", "prune.cli"],
-    "prune/trace": ["prune.report", "prune.export", "prune.cli", "prune.measure"],
-    "prune/evaluate": ["prune.report", "prune.export", "prune.cli", "prune.trace"],
+    "prune/runtime": ["prune.trace", "prune.report", "prune.checkpoint.export", "prune.cli"],
+    "prune/trace": ["prune.report", "prune.checkpoint.export", "prune.cli", "prune.measure"],
+    "prune/evaluate": ["prune.report", "prune.checkpoint.export", "prune.cli", "prune.trace"],
 }
 
 

@@ -57,7 +57,7 @@ def audit(
     ] = 5.0,
 ) -> None:
     """Compare the evidence of a dense and a pruned model; exit code 8 if it is not the same."""
-    from prune.amend import amend, is_export
+    from prune.checkpoint.amend import amend, is_export
     from prune.cli.tables.evidence import audit_table
     from prune.evidence.answered import Answered
     from prune.evidence.audit import MEASURES, comparisons, means

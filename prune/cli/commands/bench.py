@@ -29,8 +29,8 @@ def bench(
     ] = False,
 ) -> None:
     """Time an exported model against dense SDPA on this machine, on the data's first request."""
-    from prune.amend import amend, is_export
     from prune.bench.compare import bench_export, write_csv
+    from prune.checkpoint.amend import amend, is_export
     from prune.cli.tables.bench import bench_tables
 
     if report and not is_export(Path(model)):

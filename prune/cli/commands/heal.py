@@ -35,8 +35,8 @@ def heal(
     from prune.cli.tables.healed import healed_table
     from prune.errors import RefusedError, UsageError
     from prune.files import write_atomically
-    from prune.heal import Recipe
-    from prune.healed import NAME, heal_model
+    from prune.learn.heal import Recipe
+    from prune.learn.healed import NAME, heal_model
     from prune.models import open_model
     from prune.plan.plan import Plan
     from prune.report.figures.healed import healed_figure

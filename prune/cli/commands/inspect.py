@@ -21,7 +21,7 @@ def report(folder: Annotated[Path, typer.Argument(help="An exported folder.")]) 
 @app.command()
 def verify(folder: Annotated[Path, typer.Argument(help="An exported folder.")]) -> None:
     """Check every file of an export against its manifest."""
-    from prune.manifest import verify as verify_folder
+    from prune.checkpoint.manifest import verify as verify_folder
 
     out.print(f"{verify_folder(folder)} files are as they were exported")
 

@@ -40,7 +40,7 @@ def plan(
 ) -> None:
     """Search the cheapest plan within a budget; Ctrl-C ends it with the best plan so far."""
     from prune.cli.tables.plan import found_table, liveness_lines, plan_grid
-    from prune.measure import find_plan, split_samples
+    from prune.measure.run import find_plan, split_samples
     from prune.models import open_model
     from prune.report.figures.front import front_figure
     from prune.report.figures.style import save_figure

@@ -25,12 +25,12 @@ def transfer(
 ) -> None:
     """Search a plan on each task, and use each on every task, frame count and a longer text."""
     from prune.cli.tables.transfer import transfer_table
-    from prune.measure import split_samples
+    from prune.measure.run import split_samples
+    from prune.measure.transfer import transfer as run_transfer
     from prune.models import open_model
     from prune.report.figures.style import save_figure
     from prune.report.figures.transfer import transfer_figure
     from prune.trace.trace import Trace
-    from prune.transfer import transfer as run_transfer
 
     traced = Trace.load(run)
     calibration, held_out = split_samples(traced, test)

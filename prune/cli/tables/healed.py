@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from prune.healed import Healed
+from prune.learn.healed import Healed
 
 
 def healed_table(found: Sequence[Healed]) -> Table:

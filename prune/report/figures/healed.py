@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from prune.evaluate.stats import proportion_of
-from prune.healed import Healed
+from prune.learn.healed import Healed
 from prune.report.figures.style import COLORS, INK, MUTED, style_axes
 
 

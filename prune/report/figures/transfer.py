@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from prune.matrix import Transfer
+from prune.measure.matrix import Transfer
 from prune.report.figures.style import INK, MUTED, style_axes
 
 

@@ -5,9 +5,9 @@ import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from prune.checkpoint.manifest import MANIFEST, read_manifest, write_manifest
 from prune.errors import RefusedError, ResourceError
 from prune.files import staged, write_atomically
-from prune.manifest import MANIFEST, read_manifest, write_manifest
 from prune.models import PLAN_FILE
 from prune.plan.plan import Plan
 from prune.report.page import CARD, PAGE, card, write_report

@@ -9,12 +9,12 @@ from prune.bench.latency import latency
 from prune.bench.launched import launched
 from prune.bench.shapes import shapes
 from prune.bench.side import sides
-from prune.calibration import BATCH, calibrate
-from prune.compare import SEEDS, compare
 from prune.errors import BadInputError
 from prune.evaluate.answers import prepare, typical_prompt
 from prune.evaluate.flips import asked
-from prune.gates import Recipe, harm_of, learn_gates
+from prune.learn.gates import Recipe, harm_of, learn_gates
+from prune.measure.calibration import BATCH, calibrate
+from prune.measure.compare import SEEDS, compare
 from prune.models import Opened
 from prune.pathways import REMOVABLE
 from prune.plan.budget import Budget
@@ -57,7 +57,7 @@ def split_samples(trace: Trace | None, test: Path | None) -> tuple[list[Sample],
 
 
 Method = Literal["trace", "gates"]
-"""What ranks the candidates of a search: knockouts, or gates that are learned (`prune.gates`)."""
+"""What ranks the candidates of a search: knockouts, or learned gates (`prune.learn.gates`)."""
 
 
 def find_plan(

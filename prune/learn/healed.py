@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from prune.calibration import BATCH
+from prune.checkpoint.export import check_target
+from prune.checkpoint.identity import geometry, weights_sha256
 from prune.errors import BadInputError
 from prune.evaluate.answers import (
     Answer,
@@ -18,9 +19,8 @@ from prune.evaluate.answers import (
     under,
 )
 from prune.evaluate.stats import Interval, mcnemar, paired_difference
-from prune.export import check_target
-from prune.heal import Recipe, heal
-from prune.identity import geometry, weights_sha256
+from prune.learn.heal import Recipe, heal
+from prune.measure.calibration import BATCH
 from prune.models import PLAN_FILE, Opened
 from prune.pathways import dense_reach
 from prune.plan.cost import Geometry, cost_of, dense_cost

@@ -126,4 +126,3 @@ def _score(seen: Sequence[Seen], unchanged: Sequence[Seen], run: Sequence[int]) 
     tasks, lost = now[:, 3], (before - now)[:, 1]
     worst = max(float(lost[tasks == task].mean()) for task in np.unique(tasks))
     return Score(100 * accuracy, 100 * expected, kl, count, 100 * spread, 100 * worst)
-

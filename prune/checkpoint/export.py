@@ -6,9 +6,9 @@ import shutil
 from pathlib import Path
 
 from prune.attention import NAME
+from prune.checkpoint.manifest import MANIFEST, write_manifest
 from prune.errors import RefusedError, ResourceError
 from prune.files import staged, write_atomically
-from prune.manifest import MANIFEST, write_manifest
 from prune.models import PLAN_FILE, Opened
 from prune.plan.plan import Plan
 from prune.report.audit_page import AUDIT_PAGE

@@ -23,12 +23,12 @@ from prune.edges import edge_histogram
 from prune.errors import BadInputError
 from prune.evaluate.answers import Prepared, typical_prompt
 from prune.kernels import allowed_edges
+from prune.learn.trainable import differentiable_logits
 from prune.pathways import NONE, REMOVABLE, Pathway, dense_reach, knockout
 from prune.plan.cost import Geometry
 from prune.plan.schema import ModelId
 from prune.runtime.enforce import PlanEnforcer
 from prune.segments import Role, Segments
-from prune.trainable import differentiable_logits
 
 OPEN = 3.0
 """Where gates start, as a logit: 95% open."""

@@ -19,10 +19,10 @@ from torch import Tensor
 from prune.attention import seam
 from prune.errors import BadInputError, NumericError, UsageError
 from prune.evaluate.answers import Prepared
+from prune.learn.trainable import differentiable_logits
 from prune.pathways import dense_reach
 from prune.plan.plan import Plan
 from prune.runtime.enforce import PlanEnforcer
-from prune.trainable import differentiable_logits
 
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 """Modules that LoRA adapts (arXiv 2106.09685): every linear map of a decoder layer."""

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from prune.calibration import BATCH
 from prune.errors import BadInputError
 from prune.evaluate.answers import Answer, answer, prepare, under
 from prune.evaluate.stats import paired_difference
-from prune.matrix import Cell, Transfer
-from prune.measure import find_plan
+from prune.measure.calibration import BATCH
+from prune.measure.matrix import Cell, Transfer
+from prune.measure.run import find_plan
 from prune.models import Opened
 from prune.pathways import dense_reach
 from prune.plan.budget import Budget

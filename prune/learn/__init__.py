@@ -1,0 +1,1 @@
+"""What is learnt by gradient: gates that rank, and weights that heal."""
