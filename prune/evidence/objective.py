@@ -51,18 +51,27 @@ class Objective:
         """Mean probability of the target tokens for sets `[N, R]`: `[N]`."""
         return self.tokens(visible)[:, list(self.positions)].mean(1)
 
+    def halves(self, sets: NDArray[np.bool_], which: NDArray[np.integer]) -> NDArray[np.float64]:
+        """Weighted insight (0) or necessity (1) of sets `[N, R]`, as `which` says: `[N]`."""
+        p = self.target(np.where(which[:, None], ~sets, sets))
+        return np.where(which, self.necessity_weight * (1 - p), self.insight_weight * p)
+
     def values(self, sets: NDArray[np.bool_]) -> NDArray[np.float64]:
         """F of sets `[N, R]`: `[N]`."""
-        p = self.target(np.concatenate([sets, ~sets]))
-        insight, rest = np.split(p, 2)
-        return self.insight_weight * insight + self.necessity_weight * (1 - rest)
+        which = np.repeat([0, 1], len(sets))
+        insight, necessity = np.split(self.halves(np.concatenate([sets, sets]), which), 2)
+        return insight + necessity
 
     def with_each(self, chosen: Sequence[int], candidates: Sequence[int]) -> NDArray[np.float64]:
         """F of `chosen` joined by each of the candidates in turn, `[len(candidates)]`."""
+        return self.values(self.joined(chosen, candidates))
+
+    def joined(self, chosen: Sequence[int], candidates: Sequence[int]) -> NDArray[np.bool_]:
+        """`chosen` joined by each of the candidates in turn, `[len(candidates), R]`."""
         sets = np.zeros((len(candidates), self.num_regions), bool)
         sets[:, list(chosen)] = True
         sets[np.arange(len(candidates)), list(candidates)] = True
-        return self.values(sets)
+        return sets
 
 
 def first_best(values: NDArray[np.float64]) -> int:
