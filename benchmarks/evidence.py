@@ -10,12 +10,16 @@ batches, and by the other searches, on `tiny` or on a mid-size model with random
 appends to `benchmarks/results/evidence_speed_<device>.csv`.
 
 `python benchmarks/evidence.py searches` orders the regions of several clips by every search, and
-appends to `benchmarks/results/evidence_searches_<device>.csv` their share of full greedy's passes
-and, paired over clips, how far their curves are from its.
+appends to `benchmarks/results/evidence_searches_<device>.csv` their share of the R (R + 1) passes
+of full greedy one candidate at a time and, paired over clips, how far their curves are from its.
 
 `python benchmarks/evidence.py gap` compares full greedy with the best of all orderings of 8 frames
 (mean F over the first 1 to 8 of them), and appends to
 `benchmarks/results/evidence_gap_<device>.csv`.
+
+`python benchmarks/evidence.py treatment` takes what speaks for each answer to an existence question
+out of the clip, and appends to `benchmarks/results/evidence_treatment_<device>.csv` the share of
+wrong answers that come right with it and of right ones that turn wrong.
 """
 
 import argparse
@@ -37,6 +41,7 @@ from prune.evaluate.stats import bootstrap_band
 from prune.evidence.baselines import BASELINES, order_by_map
 from prune.evidence.case import Case, open_case
 from prune.evidence.curves import Curves, attribution, curves
+from prune.evidence.explain import Settings
 from prune.evidence.metrics.auc import deletion_auc, insertion_auc
 from prune.evidence.metrics.pointing import points_at_box, points_at_mask
 from prune.evidence.objective import Objective
@@ -44,6 +49,7 @@ from prune.evidence.plain import PlainScorer
 from prune.evidence.regions import Regions, partition
 from prune.evidence.regions.align import align
 from prune.evidence.reply import greedy_reply
+from prune.evidence.run import explain_samples, treatment_of
 from prune.evidence.search import SEARCHES
 from prune.evidence.search.exhaustive import chain_value, exhaustive
 from prune.evidence.search.greedy import greedy, greedy_one_at_a_time
@@ -240,6 +246,7 @@ def searches(args: argparse.Namespace) -> None:
                     "insertion": insertion_auc(curve, case.target.positions),
                     "deletion": deletion_auc(curve, case.target.positions),
                     "forwards": forwards,
+                    "one_at_a_time": regions.count * (regions.count + 1),
                     "seconds": seconds,
                     "regions": regions.count,
                 }
@@ -255,7 +262,7 @@ def searches(args: argparse.Namespace) -> None:
             "clips": len(mine),
             "regions": int(mine[0]["regions"]),
             "search": name,
-            "passes": f"{sum(m['forwards'] for m in mine) / sum(f['forwards'] for f in full):.3f}",
+            "passes": f"{np.mean([m['forwards'] / m['one_at_a_time'] for m in mine]):.3f}",
             "seconds": f"{np.mean([m['seconds'] for m in mine]):.2f}",
         }
         for key in ("insertion", "deletion"):
@@ -307,9 +314,49 @@ def gap(args: argparse.Namespace) -> None:
     print(*(f"{k}={v}" for k, v in list(row.items())[6:]), flush=True)
 
 
+def treatment(args: argparse.Namespace) -> None:
+    """What correcting every answer to an existence question mends and breaks."""
+    opened = open_model("tiny")
+    settings = Settings(count=args.count, target="other")
+    with tempfile.TemporaryDirectory() as folder:
+        samples = load_samples(write_benchmark(Path(folder), "test", args.per_task, args.seed))
+        records = explain_samples(
+            lambda sample: open_case(opened.model, opened.processor, sample, target="other"),
+            {"model": opened.id.model_dump(mode="json")},
+            [s for s in samples if s.task == "object_existence"],
+            Path(folder) / "run",
+            settings,
+        )
+    found = treatment_of(records)
+    assert found is not None
+    rows: list[dict[str, object]] = []
+    for index, gone in enumerate(found.gone):
+        row: dict[str, object] = {
+            **conditions(opened.model), "model": "tiny", "regions": len(records[0]["regions"]),
+            "wrong": found.wrong, "right": found.right, "gone": gone,
+        }  # fmt: skip
+        for name in ("mended", "broken", "accuracy"):
+            part = getattr(found, name)
+            if part:
+                share = part[index]
+                row[name] = f"{share.value:.1f} [{share.low:.1f}, {share.high:.1f}]"
+        rows.append(row)
+        print(*(f"{k}={v}" for k, v in list(row.items())[6:]), flush=True)
+    append("evidence_treatment", args.device, rows)
+
+
+QUESTIONS = {
+    "methods": methods,
+    "speed": speed,
+    "searches": searches,
+    "gap": gap,
+    "treatment": treatment,
+}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=["methods", "speed", "searches", "gap"])
+    parser.add_argument("what", choices=list(QUESTIONS))
     parser.add_argument("--per-task", type=int, default=3, help="clips of each task")
     parser.add_argument("--count", type=int, default=4, help="regions of a frame")
     parser.add_argument("--seed", type=int, default=0)
@@ -325,7 +372,7 @@ def main() -> None:
     )
     args = parser.parse_args()
     torch.set_num_threads(1)
-    {"methods": methods, "speed": speed, "searches": searches, "gap": gap}[args.what](args)
+    QUESTIONS[args.what](args)
 
 
 if __name__ == "__main__":
