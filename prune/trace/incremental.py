@@ -147,8 +147,8 @@ class _Rows:
         if self.edges is not None:
             mask = self.edges[chosen.to(query.device), None]
             return masked_attention(query, key, value, mask, scale)
-        segments = self.dense.replay.segments
-        role, frame = segments.role.to(query.device), segments.frame.to(query.device)
+        # Layouts stay on the CPU, where the kernel reads them.
+        role, frame = self.dense.replay.segments.role, self.dense.replay.segments.frame
         out = torch.empty_like(query)
         tables = torch.from_numpy(knockout_tables(self.pathways))
         for index in chosen.unique().tolist():
