@@ -29,7 +29,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     return folder, run.stdout
 
 
-def test_two_thirds_of_the_edges_cost_a_point_and_nothing_as_cheap_does_better(
+def test_one_plan_removes_two_thirds_of_the_edges_for_a_point_and_beats_all_that_is_as_cheap(
     demo: tuple[Path, str],
 ) -> None:
     folder, stdout = demo
@@ -39,12 +39,12 @@ def test_two_thirds_of_the_edges_cost_a_point_and_nothing_as_cheap_does_better(
     assert result["kept_edges"] <= 0.35 * result["causal_edges"]
     assert accuracy["overall"]["difference"]["value"] >= -1.0
     state = states(Plan.load(folder / "tiny-pruned" / "prune_plan.json").reach)
-    assert (state[:, Role.VIDEO] == State.DEAD).sum() >= 3
+    assert (state[:, Role.VIDEO] == State.DEAD).sum() >= len(state) / 3
     for drawn in accuracy["random"]:
         assert drawn <= accuracy["overall"]["dense"]["value"] - 10
     assert len(accuracy["random"]) == 5
     for baseline in result["baselines"]:
-        assert baseline["difference"]["value"] >= 0, baseline["name"]
+        assert baseline["difference"]["value"] > 0, baseline["name"]
     assert result["search"]["forwards"] < 0.1 * result["search"]["exhaustive"]
     assert {row["model"] for row in result["latency"]} == {"dense", "pruned"}
 
