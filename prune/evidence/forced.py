@@ -29,10 +29,10 @@ from prune.runtime.replay import Replay, capture
 from prune.runtime.rows import rows_of, take
 from prune.segments import Role, Segments, segment
 
-MAX_TOKENS = 2**13
-"""Tokens of one batch on a CPU; four times as many on a GPU."""
+MAX_TOKENS = {"cpu": 2**11, "cuda": 2**15}
+"""Tokens of one batch, those in front counted too, by device type."""
 
-MAX_KEPT = 2**28
+MAX_KEPT = 2**26
 """Numbers of keys and values that are kept; on a GPU, a quarter of its free memory."""
 
 MAX_EDGES = 2**24
@@ -142,7 +142,7 @@ class TeacherForcing:
         known = self.nothing_known() if known is None else known
         beginnings = Beginnings(names, known)
         found = np.empty((len(look), len(self.reply) + len(self.alternatives)))
-        limit = MAX_TOKENS * (1 if self.replay.model.device.type == "cpu" else 4)
+        limit = MAX_TOKENS.get(self.replay.model.device.type, MAX_TOKENS["cuda"])
         waiting = np.arange(len(look))
         # Others begin like the one that shows most from the front on: it goes first, alone.
         first = [] if known.runs else [max(waiting, key=lambda i: (look[i] > 0).tobytes())]

@@ -19,6 +19,10 @@ from prune.runtime.rows import NO_TOKEN
 TEXT = -1
 """Names a token that all variants have."""
 
+AGE = 2
+"""Calls for which a run is kept that no variant begins like: searches ask in turn for candidates
+for the front and for the back, or for those that one half of F does not rule out."""
+
 Names = NDArray[np.int64]
 """What each variant has at the first C places of the prompt, `[N, C]`: 0 for nothing, `TEXT`, or
 the number of what is shown there."""
@@ -37,19 +41,20 @@ class Front:
     layers: list[tuple[Tensor, Tensor]]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Run:
     """Variants that ran together.
 
     Attributes:
         names: theirs.
-        order: places in `layers` of what `names` name, int64 `[N, n]`, from the left.
-        layers: of each layer keys and values, `[N, Hkv, S, D]`.
+        layers: of each layer keys and values of what they name, `[N, Hkv, n, D]`, in order from the
+            left.
+        needed: the last call that began like one of them, or ran them.
     """
 
     names: Names
-    order: Tensor
     layers: list[tuple[Tensor, Tensor]]
+    needed: int
 
     @property
     def size(self) -> int:
@@ -59,21 +64,30 @@ class Run:
 
 @dataclass
 class Known:
-    """The variants that were run last.
+    """The variants that later ones may begin like.
 
     Attributes:
         most: numbers of their keys and values that are kept; the oldest go first.
-        runs: those that are kept.
+        runs: those that the last calls (`AGE`) ran or began like.
+        calls: calls so far.
     """
 
     most: int
     runs: list[Run] = field(default_factory=list, init=False)
+    calls: int = field(default=0, init=False)
 
-    def add(self, run: Run) -> None:
-        """Keep a run, if there is room for it."""
+    def add(self, run: Run) -> list[Run]:
+        """Keep a run, if there is room for it; returns those that had to go."""
         self.runs.append(run)
-        while sum(run.size for run in self.runs) > self.most:
-            self.runs.pop(0)
+        sizes = np.cumsum([run.size for run in self.runs[::-1]])
+        gone = len(self.runs) - int(np.searchsorted(sizes, self.most, "right"))
+        self.runs, lost = self.runs[gone:], self.runs[:gone]
+        return lost
+
+    def next_call(self) -> None:
+        """Forget what was not needed for some calls."""
+        self.calls += 1
+        self.runs = [run for run in self.runs if run.needed >= self.calls - AGE]
 
 
 class Beginnings:
@@ -86,13 +100,17 @@ class Beginnings:
 
     def __init__(self, names: Names, known: Known):
         self.names, self.known = names, known
+        known.next_call()
         self._every = np.arange(len(names))
         self._tokens = np.pad((names != 0).cumsum(1), ((0, 0), (1, 0)))
         self._length = np.zeros(len(names), int)
         self._row = np.zeros(len(names), int)
         self._run: NDArray[np.object_] = np.full(len(names), None)
         for run in known.runs:
-            self._compare(run)
+            self._compare(run, self._every)
+        for run in known.runs:
+            if (self._run == run).any():
+                run.needed = known.calls
 
     @property
     def fronts(self) -> NDArray[np.int64]:
@@ -119,14 +137,13 @@ class Beginnings:
         for run in {id(run): run for run in self._run[now] if run is not None}.values():
             mine = torch.from_numpy(np.flatnonzero(self._run[now] == run))
             rows = torch.from_numpy(self._row[now])[mine]
-            order = run.order[rows, : columns.shape[1]]
             if not layers:
                 layers = [(_room(k, columns), _room(v, columns)) for k, v in run.layers]
             for new, old in zip(layers, run.layers, strict=True):
                 for target, source in zip(new, old, strict=True):
-                    found = source.transpose(1, 2)[rows[:, None], order]
-                    target[mine, : order.shape[1]] = found
-        return Front(columns, [(k.transpose(1, 2), v.transpose(1, 2)) for k, v in layers])
+                    width = min(columns.shape[1], source.shape[2])
+                    target[mine, :, :width] = source[rows, :, :width]
+        return Front(columns, layers)
 
     def learn(self, now: NDArray[np.integer], columns: Tensor, layers: Sequence[Any]) -> None:
         """Keep what the variants `now` have computed.
@@ -136,19 +153,24 @@ class Beginnings:
             columns: places of their tokens in the prompt, `[N, n]`, `NO_TOKEN` for none.
             layers: with `keys` and `values` of those, `[N, Hkv, n, D]`.
         """
-        inside = (columns >= 0) & (columns < self.names.shape[1])
-        kept = [(layer.keys, layer.values) for layer in layers]
-        run = Run(self.names[now], _from_the_left(inside), kept)
-        self.known.add(run)
-        self._compare(run)
+        named = (columns >= 0) & (columns < self.names.shape[1])
+        order = _from_the_left(named).clamp(min=0)
+        kept = [(_tokens(layer.keys, order), _tokens(layer.values, order)) for layer in layers]
+        run = Run(self.names[now], kept, self.known.calls)
+        lost = self.known.add(run)
+        self._compare(run, self._every)
+        again = np.array([i for i in self._every if self._run[i] in lost], int)
+        self._length[again], self._run[again] = 0, None
+        for other in self.known.runs:
+            self._compare(other, again)
 
-    def _compare(self, run: Run) -> None:
-        """Note which variants begin more like one of `run` than like any before."""
-        for index, name in enumerate(self.names):
-            differs = run.names != name
-            length = np.where(differs.any(1), differs.argmax(1), len(name))
+    def _compare(self, run: Run, which: NDArray[np.integer]) -> None:
+        """Note which of the variants begin no less like one of `run` than like any before."""
+        for index in which:
+            differs = run.names != self.names[index]
+            length = np.where(differs.any(1), differs.argmax(1), differs.shape[1])
             row = int(length.argmax())
-            if length[row] > self._length[index]:
+            if length[row] >= max(1, self._length[index]):
                 self._length[index], self._row[index], self._run[index] = length[row], row, run
 
 
@@ -159,6 +181,12 @@ def _from_the_left(chosen: Tensor) -> Tensor:
     return order.where(torch.arange(order.shape[1]) < count, NO_TOKEN)
 
 
+def _tokens(x: Tensor, order: Tensor) -> Tensor:
+    """The tokens `order` `[N, n]` of keys or values `[N, Hkv, S, D]`."""
+    index = order.to(x.device)[:, None, :, None].expand(-1, x.shape[1], -1, x.shape[3])
+    return x.gather(2, index)
+
+
 def _room(x: Tensor, columns: Tensor) -> Tensor:
-    """Zeros `[N, n, Hkv, D]` for what `x` `[M, Hkv, S, D]` has at `columns` `[N, n]`."""
-    return x.new_zeros(*columns.shape, x.shape[1], x.shape[3])
+    """Zeros `[N, Hkv, n, D]` for what keys or values `[M, Hkv, S, D]` have at columns `[N, n]`."""
+    return x.new_zeros(len(columns), x.shape[1], columns.shape[1], x.shape[3])
