@@ -3,7 +3,8 @@
 `python benchmarks/evidence.py methods` explains clips of `tiny` with every method, on the same
 regions, and appends a row for each to `benchmarks/results/evidence_<device>.csv`: insertion and
 deletion AUC with 95% bootstrap intervals, the paired difference to EAGLE's, Point Game against the
-exact mask of the thing that acts, time, peak memory and forward passes.
+exact mask of the thing that acts, how often the top frame lies in the half of the clip that is
+asked about (of two actions, the first or the last), time, peak memory and forward passes.
 
 `python benchmarks/evidence.py speed` orders the regions of one clip one candidate at a time, in
 batches, and by the other searches, on `tiny` or on a mid-size model with random weights, and
@@ -43,7 +44,7 @@ from prune.evidence.case import Case, open_case
 from prune.evidence.curves import Curves, attribution, curves
 from prune.evidence.explain import Settings
 from prune.evidence.metrics.auc import deletion_auc, insertion_auc
-from prune.evidence.metrics.pointing import points_at_box, points_at_mask
+from prune.evidence.metrics.pointing import points_at_box, points_at_mask, top_frame_in_span
 from prune.evidence.objective import Objective
 from prune.evidence.plain import PlainScorer
 from prune.evidence.regions import Regions, partition
@@ -59,6 +60,9 @@ from prune.tiny.benchmark import scenes, write_benchmark
 from prune.tiny.draw import CLIP_TIMES, coverage
 
 MID = Shape(16, 512, 1408, 8, 8, (256, 4, 14), "llava-next-7b")
+HALF = {"first": (0, 4), "last": (4, 8)}
+"""Frames of the action that a question of `action_sequence` asks about, by its last word."""
+
 SURE = 20.0
 """Factor of the random model's head, so that its answers depend on what it sees."""
 
@@ -121,14 +125,15 @@ def methods(args: argparse.Namespace) -> None:
             case = open_case(opened.model, opened.processor, samples[clip[0]])
             regions = align(partition("grid", case.frames, args.count), case.grid)
             thing = coverage(scene.actor, CLIP_TIMES[1::2], case.frames.shape[1]) > 0.5
-            done[clip] = {name: measure(name, case, regions, thing) for name in names}
+            span = HALF.get(case.sample.question.rstrip("?").split()[-1])
+            done[clip] = {name: measure(name, case, regions, thing, span) for name in names}
             write_done(args.clips_file, clip, done[clip])
             print(*clip, *(f"{n}={r['insertion']:.3f}" for n, r in done[clip].items()), flush=True)
     found = {name: [row[name] for row in done.values()] for name in names}
     eagle = found[names[0]]
     rows = []
     for name in names:
-        table = {key: np.array([row[key] for row in found[name]]) for key in found[name][0]}
+        table = {key: np.array([row[key] for row in found[name]], float) for key in eagle[0]}
         row: dict[str, object] = {
             **conditions(opened.model),
             "model": "tiny",
@@ -141,14 +146,17 @@ def methods(args: argparse.Namespace) -> None:
             for label, values in ((key, table[key]), (f"eagle_minus_{key}", ahead)):
                 mean, low, high = (float(x[0]) for x in bootstrap_band(values[:, None]))
                 row |= {label: f"{mean:.4f}", f"{label}_95": f"[{low:.4f}, {high:.4f}]"}
-        row |= {key: f"{table[key].mean():.3f}" for key in ("mask", "box", "seconds", "forwards")}
+        parts = ("mask", "box", "half", "seconds", "forwards")
+        row |= {key: f"{np.nanmean(table[key]):.3f}" for key in parts}
         row["peak_mib"] = f"{table['mib'].max():.0f}"
         rows.append(row)
         print(*(f"{k}={v}" for k, v in list(row.items())[6:]), flush=True)
     append("evidence", args.device, rows)
 
 
-def measure(name: str, case: Case, regions: Regions, thing: np.ndarray) -> dict[str, float]:
+def measure(
+    name: str, case: Case, regions: Regions, thing: np.ndarray, span: tuple[int, int] | None
+) -> dict[str, float | None]:
     """One method on one clip; curves are not counted in its time and passes."""
     scorer = case.scorer(regions)
     objective = Objective(scorer, case.target.positions)
@@ -167,6 +175,7 @@ def measure(name: str, case: Case, regions: Regions, thing: np.ndarray) -> dict[
         "deletion": deletion_auc(curve, chosen),
         "mask": float(points_at_mask(saliency, thing)),
         "box": float(points_at_box(saliency, thing)),
+        "half": float(top_frame_in_span(saliency, span)) if span else None,
         "seconds": seconds,
         "forwards": forwards,
         "mib": mib,

@@ -109,7 +109,7 @@ class TeacherForcing:
         return dense_reach(layers) if self.reach is None else self.reach
 
     def nothing_known(self) -> Known:
-        """Where calls that number what they show alike keep what they have in common."""
+        """Where calls that number alike what they show keep what later ones may begin with."""
         device = self.replay.model.device
         if device.type != "cuda":
             return Known(MAX_KEPT)
@@ -144,7 +144,7 @@ class TeacherForcing:
         found = np.empty((len(look), len(self.reply) + len(self.alternatives)))
         limit = MAX_TOKENS.get(self.replay.model.device.type, MAX_TOKENS["cuda"])
         waiting = np.arange(len(look))
-        # Others begin like the one that shows most from the front on: it goes first, alone.
+        # What shows most from the front on goes first, alone: the others begin like it.
         first = [] if known.runs else [max(waiting, key=lambda i: (look[i] > 0).tobytes())]
         with seam(self.replay.model):
             while len(waiting):

@@ -69,7 +69,6 @@ def test_point_game() -> None:
     assert pointing.points_at_mask(saliency, thing)
     assert pointing.points_at_mask(np.zeros_like(saliency), thing), "a tie counts as a hit"
     assert not pointing.points_at_mask(saliency, np.zeros_like(thing))
-    assert pointing.pointing_chance(thing) == 5 / 32
 
 
 def test_temporal_localisation() -> None:
@@ -114,8 +113,6 @@ def test_a_treatment_mends_and_breaks() -> None:
 def test_agreement_of_orderings() -> None:
     area = np.full(10, 0.1)
     order = list(range(10))
-    assert agreement.rank_correlation(order, order) == pytest.approx(1)
-    assert agreement.rank_correlation(order, order[::-1]) == pytest.approx(-1)
     # Regions 0 and 1 against 1 and 2: one of three.
     assert agreement.top_iou(order, [1, 2, 0, *range(3, 10)], area) == pytest.approx(1 / 3)
     # A large region fills the top alone.

@@ -4,14 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 TOP = 0.2
-
-
-def rank_correlation(one: Sequence[int], other: Sequence[int]) -> float:
-    """Spearman's correlation of the ranks of regions in two orderings of the same regions."""
-    return float(stats.spearmanr(np.argsort(one), np.argsort(other)).statistic)
 
 
 def top_iou(

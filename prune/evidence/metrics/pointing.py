@@ -34,8 +34,3 @@ def boxes(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 def top_frame_in_span(saliency: NDArray[np.floating], span: tuple[int, int]) -> bool:
     """Temporal localisation: whether the frame with the greatest mean lies in `[start, stop)`."""
     return span[0] <= int(saliency.mean((1, 2)).argmax()) < span[1]
-
-
-def pointing_chance(mask: NDArray[np.bool_]) -> float:
-    """Share of the clip that a mask covers: what a random point hits."""
-    return float(mask.mean())

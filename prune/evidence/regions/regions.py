@@ -37,18 +37,9 @@ class Regions:
         return int(self.labels.max()) + 1
 
     @property
-    def masks(self) -> NDArray[np.bool_]:
-        """`[R, T, H, W]`: disjoint, and covering the clip."""
-        return self.labels[None] == np.arange(self.count)[:, None, None, None]
-
-    @property
     def area(self) -> NDArray[np.float64]:
         """Share of the clip that each region covers, `[R]`; sums to 1."""
         return np.bincount(self.labels.ravel(), minlength=self.count) / self.labels.size
-
-    def by_frame(self) -> NDArray[np.int64]:
-        """Pixels of every region in every frame, `[R, T]`."""
-        return np.stack([np.bincount(f.ravel(), minlength=self.count) for f in self.labels], 1)
 
     def shown(self, visible: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Pixels that are seen when the regions `visible` `[R]` are: bool `[T, H, W]`."""

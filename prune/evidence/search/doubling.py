@@ -26,7 +26,8 @@ def doubling(
 ) -> list[int]:
     """Order regions, each turn one at the front and one at the back.
 
-    Takes 41% of full greedy's passes for 32 regions, 23% for 72 and 10% for 200.
+    Takes 41% of the `R (R + 1)` passes of one candidate at a time for 32 regions, 23% for 72 and
+    10% for 200.
 
     Args:
         objective: F.
