@@ -24,7 +24,7 @@ from prune.trace.table import write_table
 from prune.trace.trace import Trace
 
 PLAN = "plan.json"
-DEMO_CALIBRATION, DEMO_TEST = 96, 60
+DEMO_CALIBRATION, DEMO_TEST = 96, 100
 """Clips of each task that the demo draws."""
 
 DEMO_TRACED = 72
