@@ -30,8 +30,8 @@ from prune.segments import Segments
 from prune.trace.flow import flow_of
 from prune.trace.trace import Trace
 
-MAX_RUNS = 250
-"""Most pruned runs over the calibration samples that a search may take."""
+MAX_RUNS = 150
+"""Most passes over the calibration samples that a search may take."""
 
 
 def split_samples(trace: Trace | None, test: Path | None) -> tuple[list[Sample], list[Sample]]:
@@ -96,7 +96,8 @@ def find_plan(
         raise BadInputError(
             f"{trace.run}: holds no pathway that a plan can remove: trace without --pathway"
         )
-    with progress("Searching a plan", MAX_RUNS + len(harm)) as advance:
+    passes = MAX_RUNS + len(harm)
+    with progress("Searching a plan", passes * prepared.score.samples) as advance:
         return search(
             prepared.problem(),
             candidates(harm),
@@ -104,7 +105,7 @@ def find_plan(
             max_runs=MAX_RUNS,
             method=method,
             heads=opened.id.num_kv_heads if per_head else None,
-            on_step=lambda step: advance(1),
+            on_step=lambda step: advance(step.score.samples),
         )
 
 

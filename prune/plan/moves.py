@@ -1,9 +1,8 @@
 """What a search may remove: whole structures, and single pathways in single layers.
 
 A structure is a cut that grows along one axis: video dead from layer l on, no frame farther than w.
-Whether it holds is monotone, or nearly, so bisection finds how far it goes in a few runs. Removing
-one edge after the other would not get there, since a state is alive until the very last edge that
-reads it is gone.
+Removing one edge after the other would not get there, since a state is alive until the very last
+edge that reads it is gone.
 """
 
 from collections.abc import Callable, Mapping

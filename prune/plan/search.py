@@ -66,8 +66,8 @@ def search(
 ) -> Found:
     """Find the cheapest plan within a budget.
 
-    First each structure (`prune.plan.moves.slides`) goes as far as bisection finds that it holds;
-    then single candidates are cut alone, and removed in order of what that lost for what it saved.
+    First each structure (`prune.plan.moves.slides`) goes to the farthest setting that holds; then
+    single candidates are cut alone, and removed in order of what that lost for what it saved.
     Where a budget says what has to be saved, both are repeated with a larger allowance until it is
     reached, so that the least is lost; what is left to do after the last is done whatever it costs.
 
@@ -77,7 +77,8 @@ def search(
         problem: what to search for.
         ranked: candidates (`prune.plan.moves.candidates`), in any order.
         budget: what may be lost, or has to be saved.
-        max_runs: most runs of `problem.measure`, beside one for each harm that is reported.
+        max_runs: most passes over the calibration samples, beside one for each harm that is
+            reported. A run that is given up early counts in part.
         method: where the ranking is from, for the plan's origin.
         heads: Hkv, to go on with single KV heads where a whole layer's pathway has to stay. It
             removes more edges, and no more states.
@@ -132,7 +133,7 @@ class _Search:
         self, problem: Problem, budget: Budget, max_runs: int, on_step: Callable[[Step], None]
     ):
         self.problem, self.budget = problem, budget
-        self.runs_left, self.on_step = max_runs, on_step
+        self.runs_left, self.on_step = float(max_runs), on_step
         self.histogram: EdgeHistogram = edge_histogram(problem.prompt)
         self.dense_cost = dense_cost(problem.model.num_layers, problem.prompt, problem.geometry)
         self.reach = dense_reach(problem.model.num_layers)
@@ -168,14 +169,19 @@ class _Search:
             return True
         if self.runs_left <= 0:
             return False
-        self.runs_left -= 1
-        dense = self.problem.dense
-        score = self.problem.measure(reach, self.budget.hopeless(allowed, dense))
-        accepted = self.budget.loss(score, dense) <= allowed
+        score = self.run(reach, allowed)
+        accepted = self.budget.loss(score, self.problem.dense) <= allowed
         self.note(what, reach, score, accepted)
         if accepted:
             self.reach, self.score = reach, score
         return accepted
+
+    def run(self, reach: Reach, allowed: float) -> Score:
+        """Run a plan until it must lose more than `allowed`."""
+        dense = self.problem.dense
+        score = self.problem.measure(reach, self.budget.hopeless(allowed, dense))
+        self.runs_left -= score.samples / dense.samples
+        return score
 
     def differs(self, reach: Reach) -> bool:
         """Whether a plan keeps other edges of the prompt than the plan so far."""
@@ -209,19 +215,19 @@ class _Search:
         self.refine(self.by_loss_per_cost(self.by_harm_per_cost(single), allowed), allowed)
 
     def slide(self, slide: Slide, allowed: float) -> None:
-        """Take a structure as far as it is worth what it loses, by bisection."""
+        """Take a structure as far as it is worth what it loses.
+
+        The farthest settings are tried first: they lose so much that few samples tell. Bisection
+        would miss those that lose less than a nearer one, which happens.
+        """
         start, lost = self.reach, self.lost
-        low, high = 0, slide.settings
-        while low < high and self.reached(slide.at(start, high - 1)):
-            high -= 1
-        while low < high:
-            middle = (low + high + 1) // 2
-            reach = slide.at(start, middle)
+        for setting in range(slide.settings, 0, -1):
+            reach = slide.at(start, setting)
+            if self.reached(slide.at(start, setting - 1)):
+                continue
             worth = lost + allowed * (self.price(start) - self.price(reach)) / WORTH
-            if self.holds(reach, slide.title(middle), min(allowed, worth)):
-                low = middle
-            else:
-                high = middle - 1
+            if self.holds(reach, slide.title(setting), min(allowed, worth)):
+                break
 
     def by_harm_per_cost(self, ranked: list[Candidate]) -> list[Candidate]:
         """Least harm for what it saves first; small savings last, and none at all left out."""
@@ -240,19 +246,19 @@ class _Search:
 
         Candidates for which runs do not suffice stay behind the others, in the order given.
         """
-        now, before, dense = self.price(self.reach), self.lost, self.problem.dense
-        count = int(ALONE * self.runs_left)
-        self.runs_left -= len(ranked[:count])
-        order = []
-        for index, candidate in enumerate(ranked[:count]):
+        now, before, enough = self.price(self.reach), self.lost, (1 - ALONE) * self.runs_left
+        order, rest = [], ranked
+        while rest and self.runs_left > enough:
+            (candidate, *rest) = rest
             reach = without(self.reach, [candidate])
-            score = self.problem.measure(reach, self.budget.hopeless(allowed, dense))
+            score = self.run(reach, allowed)
             self.note(f"{candidate.name} alone", reach, score, False)
-            lost = self.budget.loss(score, dense)
+            lost = self.budget.loss(score, self.problem.dense)
             if lost <= allowed:
                 saved = max(now - self.price(reach), 1e-9)
-                order.append((max(0.0, lost - before) / saved, -saved, index, candidate))
-        return [candidate for *_, candidate in sorted(order)] + ranked[count:]
+                order.append((max(0.0, lost - before) / saved, -saved, candidate))
+        order.sort(key=lambda item: item[:2])
+        return [candidate for *_, candidate in order] + rest
 
     def refine(self, rest: list[Candidate], allowed: float) -> None:
         """Remove candidates in blocks, half of them at first.
