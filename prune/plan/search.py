@@ -21,8 +21,8 @@ from prune.plan.schema import ModelId
 from prune.segments import Segments
 
 WORTH = 1 / 5
-"""Share of the dense cost for which a structure may take all that may be lost. One that saves less
-may take less in proportion, so that no small saving uses up what a large one needs."""
+"""Share of the dense cost for which all that may be lost may go. What saves less may take less in
+proportion, so that no small saving uses up what a large one needs, and none is paid for dearly."""
 
 ALONE = 2 / 3
 """Share of the runs that are left in which candidates are cut alone, to see what each of them costs
@@ -214,19 +214,23 @@ class _Search:
         ]
         self.refine(self.by_loss_per_cost(self.by_harm_per_cost(single), allowed), allowed)
 
+    def worth(self, allowed: float) -> Callable[[Reach], float]:
+        """What plans that go on from the one so far may lose, for what they save."""
+        now, lost = self.price(self.reach), self.lost
+        return lambda reach: min(allowed, lost + allowed * (now - self.price(reach)) / WORTH)
+
     def slide(self, slide: Slide, allowed: float) -> None:
         """Take a structure as far as it is worth what it loses.
 
         The farthest settings are tried first: they lose so much that few samples tell. Bisection
         would miss those that lose less than a nearer one, which happens.
         """
-        start, lost = self.reach, self.lost
+        start, worth = self.reach, self.worth(allowed)
         for setting in range(slide.settings, 0, -1):
             reach = slide.at(start, setting)
             if self.reached(slide.at(start, setting - 1)):
                 continue
-            worth = lost + allowed * (self.price(start) - self.price(reach)) / WORTH
-            if self.holds(reach, slide.title(setting), min(allowed, worth)):
+            if self.holds(reach, slide.title(setting), worth(reach)):
                 break
 
     def by_harm_per_cost(self, ranked: list[Candidate]) -> list[Candidate]:
@@ -266,14 +270,15 @@ class _Search:
         After a block that holds the next is twice as large; in one that does not, bisection finds
         the candidate that was too much, which stays for good.
         """
-        size, suspects = max(1, len(rest) // 2), 0
+        size, suspects, worth = max(1, len(rest) // 2), 0, self.worth(allowed)
         while rest and self.runs_left > 0 and not self.done:
             if suspects == 1:
                 rest, suspects = rest[1:], 0
                 continue
             block = self.enough(rest[: suspects // 2 or size])
             title = block[0].name + (f" and {len(block) - 1} more" if len(block) > 1 else "")
-            if self.holds(without(self.reach, block), title, allowed):
+            reach = without(self.reach, block)
+            if self.holds(reach, title, worth(reach)):
                 rest = rest[len(block) :]
                 suspects, size = max(0, suspects - len(block)), size if suspects else 2 * size
             else:

@@ -75,11 +75,17 @@ def test_the_plan_is_far_cheaper_than_what_one_edge_at_a_time_would_save() -> No
     assert found.forwards < 0.1 * found.exhaustive
 
 
-def test_what_a_candidate_loses_beside_the_others_counts_and_not_what_the_trace_said() -> None:
+@pytest.mark.parametrize(
+    ("worth", "removed"), [(0.001, [(1, 3, 4)] * 3), (0.2, [])], ids=["cheap", "dear"]
+)
+def test_candidates_go_by_what_they_lose_beside_the_others_and_only_if_that_is_worth_it(
+    worth: float, removed: list[tuple[int, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A cut in layer 3 loses eight times one in layers 2, 4 and 5; the trace says the reverse.
 
     The first and the last layer are needed, so that no structure goes.
     """
+    monkeypatch.setattr("prune.plan.search.WORTH", worth)
     names = ["options_to_last", "question_to_last_sealed", "video_to_last"]
     weights = np.array([5, 0.1, 0.8, 0.1, 0.1, 5])
 
@@ -95,8 +101,8 @@ def test_what_a_candidate_loses_beside_the_others_counts_and_not_what_the_trace_
     problem = Problem(MODEL, PROMPT, GEOMETRY, DENSE, measure)
     ranked = candidates({name: -weights for name in names})
     found = search(problem, ranked, Budget("max_drop", 0.95, "edges"), max_runs=100)
-    assert [harm.layers for harm in found.harms] == [(1, 3, 4)] * len(names)
-    assert found.dense.expected - found.score.expected == pytest.approx(0.9)
+    assert [harm.layers for harm in found.harms] == removed
+    assert found.dense.expected - found.score.expected == pytest.approx(0.3 * len(removed))
 
 
 def test_a_budget_is_kept_with_a_standard_error_to_spare() -> None:
