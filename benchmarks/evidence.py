@@ -195,7 +195,7 @@ def speed(args: argparse.Namespace) -> None:
         (
             f"mid: 16 layers, d 512, {args.frames} frames x 36 tokens",
             mid,
-            partition("frames", mid.frames, 1),
+            align(partition(args.regions, mid.frames, args.count), mid.grid),
         ),
     ):
         if not model.startswith(args.model):
@@ -372,6 +372,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--model", choices=["tiny", "mid"], default="tiny", help="for speed")
     parser.add_argument("--frames", type=int, default=8, help="speed: of the mid-size model")
+    parser.add_argument("--regions", default="frames", help="speed: of the mid-size model's clip")
     parser.add_argument("--no-plain", action="store_true", help="speed: not one at a time")
     parser.add_argument(
         "--clips-file",
