@@ -77,6 +77,8 @@ class Endpoint:
         Raises:
             BadInputError: as `ask`, or the endpoint does not say which tokens it chose.
         """
+        if self.samples:
+            return self._reply_by_steps(frames, question, max_tokens)
         (choice,) = self.ask(
             frames, question, "", max_tokens=max_tokens, temperature=0, logprobs=True
         )
@@ -84,8 +86,22 @@ class Endpoint:
             return [token["token"] for token in choice["logprobs"]["content"]]
         except (KeyError, TypeError):
             raise BadInputError(
-                f"{self.url}: answers without the tokens of its reply (logprobs)"
+                f"{self.url}: answers without the tokens of its reply (logprobs): let it sample "
+                "continuations instead (--sampled N)"
             ) from None
+
+    def _reply_by_steps(
+        self, frames: NDArray[np.uint8], question: str, max_tokens: int
+    ) -> list[str]:
+        """A reply without log-probabilities: where a token ends shows when one is asked for."""
+        tokens: list[str] = []
+        while len(tokens) < max_tokens:
+            (choice,) = self.ask(frames, question, "".join(tokens), max_tokens=1, temperature=0)
+            text = choice["message"]["content"]
+            if not text:
+                break
+            tokens.append(text)
+        return tokens
 
 
 @dataclass

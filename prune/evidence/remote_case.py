@@ -1,5 +1,6 @@
 """`RemoteCase`: a question to a model behind an endpoint, ready to be explained."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -42,13 +43,15 @@ class RemoteCase:
         return sum(scorer.forwards for scorer in self._scorers)
 
     def options(self) -> NDArray[np.float64]:
-        """Probability of each option's letter with the whole clip in sight, `[n]`."""
-        every = np.ones((1, len(self.frames)), bool)
-        scorer = self.scorer(whole_frames(self.frames), "black")
-        return scorer.probabilities(every)[0, len(self.target.texts) :]
+        """Probability of each option's letter with the whole clip in sight, `[n]`; one request."""
+        scorer = self._asking(whole_frames(self.frames), "black", self.target.texts[:1])
+        return scorer.probabilities(np.ones((1, len(self.frames)), bool))[0, 1:]
 
     def scorer(self, regions: Regions, removal: str = "black") -> RemoteScorer:
         """Scores sets of the regions; raises `UsageError` where pixels are not what is removed."""
+        return self._asking(regions, removal, self.target.texts)
+
+    def _asking(self, regions: Regions, removal: str, tokens: Sequence[str]) -> RemoteScorer:
         if removal not in FILLS:
             raise UsageError(f"removal {removal!r}: of an endpoint's video only pixels can be "
                              f"removed: {', '.join(FILLS)}")  # fmt: skip
@@ -56,7 +59,7 @@ class RemoteCase:
         self._scorers.append(
             RemoteScorer(
                 self.endpoint, self.frames, FILLS[removal](self.frames), question,
-                self.target.texts, regions, self.sample.letters,
+                tokens, regions, self.sample.letters,
             )
         )  # fmt: skip
         return self._scorers[-1]
@@ -77,7 +80,7 @@ def open_remote(endpoint: Endpoint, sample: Sample, num_frames: int, target: str
     frames, _ = decode(sample, num_frames)
     question = choice_text(sample.question, list(sample.options))
     texts = endpoint.reply(frames, question)
-    letter = counter_letter(target, sample, texts[0])
+    letter = counter_letter(target, sample, "".join(texts[:1]))
     texts = [letter] if letter else texts
     found = Target((), tuple(texts), positions_of(target, texts), target)
     return RemoteCase(endpoint, sample, frames, found)

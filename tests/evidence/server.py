@@ -56,7 +56,8 @@ class Tiny:
         if body.get("temperature"):
             drawn = torch.multinomial(p, body["n"], True, generator=self.generator).tolist()
             return {"choices": [{"message": {"content": tokenizer.decode([i])}} for i in drawn]}
-        choice: dict[str, Any] = {"message": {"content": tokenizer.decode(ids)}}
+        text = tokenizer.decode(ids, skip_special_tokens=True)
+        choice: dict[str, Any] = {"message": {"content": text}}
         if body.get("logprobs") and not self.silent:
             choice["logprobs"] = {"content": steps}
         return {"choices": [choice]}

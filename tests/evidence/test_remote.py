@@ -9,6 +9,7 @@ from prune.evidence.case import Case
 from prune.evidence.objective import Objective
 from prune.evidence.regions import whole_frames
 from prune.evidence.remote import Endpoint, RemoteScorer
+from prune.evidence.remote_case import open_remote
 from prune.models import Opened
 from prune.prompts import choice_text
 from tests.evidence.server import Tiny, serving
@@ -53,6 +54,16 @@ def test_without_log_probabilities_replies_are_sampled(case: Case, tiny: Opened)
         p = sampling.probabilities(everything)[0, 0]
     exact = case.forcing.probabilities(np.ones((1, len(case.forcing.video)), bool))[0, 0]
     assert p == pytest.approx(exact, abs=4 * (exact * (1 - exact) / 64) ** 0.5 + 0.02)
+
+
+def test_a_case_without_log_probabilities(case: Case, tiny: Opened) -> None:
+    with serving(Tiny(tiny, silent=True)) as url:
+        with pytest.raises(BadInputError, match="let it sample"):
+            open_remote(Endpoint(url, "tiny"), case.sample, 8, "answer")
+        far = open_remote(Endpoint(url, "tiny", samples=16), case.sample, 8, "answer")
+        p = far.options()
+    assert [text.strip() for text in far.target.texts] == [t.strip() for t in case.target.texts]
+    assert far.forwards == 1 and p.argmax() == case.options().argmax()
 
 
 def test_an_endpoint_that_is_not_there(case: Case) -> None:
