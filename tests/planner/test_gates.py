@@ -44,9 +44,10 @@ def test_training_closes_what_is_not_needed_and_leaves_the_model(
 ) -> None:
     before = {name: value.clone() for name, value in tiny.model.state_dict().items()}
     losses: list[float] = []
-    gates = learn_gates([batch], tiny.id, Recipe(steps=14, rate=0.5), losses.append)
+    gates = learn_gates([batch], tiny.id, Recipe(steps=25, rate=0.5), losses.append)
     assert gates.shape == (LAYERS, len(REMOVABLE), tiny.id.num_kv_heads)
-    assert 0 < gates.min() < gates.max() - 0.1 < 1
+    # A gate multiplies what an edge weighs, so ratios tell pathways apart.
+    assert 0 < 50 * gates.min() < gates.max() < 1
     assert losses[-1] < losses[0]
     after = tiny.model.state_dict()
     assert all(torch.equal(after[name], value) for name, value in before.items())
