@@ -6,8 +6,7 @@ from pathlib import Path
 from prune.checkpoint.amend import amend
 from prune.checkpoint.export import check_target, export
 from prune.errors import BadInputError, RefusedError
-from prune.evaluate.answers import Answer, answer, prepare, under
-from prune.measure.calibration import BATCH
+from prune.evaluate.answers import BATCH, Answer, answer, prepare, under
 from prune.measure.run import Progress, find_plan, measure_plan, split_samples
 from prune.models import PLAN_FILE, Opened, open_model
 from prune.pathways import dense_reach

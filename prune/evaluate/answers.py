@@ -16,6 +16,9 @@ from prune.runtime.replay import Clip, Replay, capture, decode, encode, letter_i
 from prune.samples import Sample
 from prune.segments import Segments
 
+BATCH = 32
+"""Samples that run together."""
+
 
 @dataclass(frozen=True)
 class Answer:

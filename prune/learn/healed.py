@@ -10,6 +10,7 @@ from prune.checkpoint.export import check_target
 from prune.checkpoint.identity import geometry, weights_sha256
 from prune.errors import BadInputError
 from prune.evaluate.answers import (
+    BATCH,
     Answer,
     Prepared,
     accuracy,
@@ -20,7 +21,6 @@ from prune.evaluate.answers import (
 )
 from prune.evaluate.stats import Interval, mcnemar, paired_difference
 from prune.learn.heal import Recipe, heal
-from prune.measure.calibration import BATCH
 from prune.models import PLAN_FILE, Opened
 from prune.pathways import dense_reach
 from prune.plan.cost import Geometry, cost_of, dense_cost

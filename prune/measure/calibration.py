@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prune.errors import BadInputError
-from prune.evaluate.answers import Answer, Prepared, answer, prepare, typical_prompt, under
+from prune.evaluate.answers import BATCH, Answer, Prepared, answer, prepare, typical_prompt, under
 from prune.models import Opened
 from prune.pathways import Reach, dense_reach
 from prune.plan.budget import Hopeless, Score
@@ -15,8 +15,6 @@ from prune.plan.cost import Geometry
 from prune.plan.search import Problem
 from prune.runtime.resume import Resuming, layers_to_keep
 from prune.samples import Sample
-
-BATCH = 32
 
 KEPT_BYTES = 2**30
 """Memory that states between layers may take, from which the next plan goes on."""

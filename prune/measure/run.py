@@ -10,10 +10,10 @@ from prune.bench.launched import launched
 from prune.bench.shapes import shapes
 from prune.bench.side import sides
 from prune.errors import BadInputError
-from prune.evaluate.answers import prepare, typical_prompt
+from prune.evaluate.answers import BATCH, prepare, typical_prompt
 from prune.evaluate.flips import asked
 from prune.learn.gates import Recipe, harm_of, learn_gates
-from prune.measure.calibration import BATCH, calibrate
+from prune.measure.calibration import calibrate
 from prune.measure.compare import SEEDS, compare
 from prune.models import Opened
 from prune.pathways import REMOVABLE

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from prune.errors import BadInputError
-from prune.evaluate.answers import Answer, answer, prepare, under
+from prune.evaluate.answers import BATCH, Answer, answer, prepare, under
 from prune.evaluate.stats import paired_difference
-from prune.measure.calibration import BATCH
 from prune.measure.matrix import Cell, Transfer
 from prune.measure.run import find_plan
 from prune.models import Opened

@@ -29,7 +29,7 @@ ALONE = 2 / 3
 beside the structures that are gone already. A trace says it only of the dense model."""
 
 SMALL = 0.001
-"""Share of the dense cost below which a candidate is not worth a run of its own."""
+"""Share of the dense cost below which candidates come last, whatever their harm."""
 
 LADDER = (0.25, 1.0, 4.0, 16.0)
 """Points that may be lost, one after the other, until a plan saves what was asked for."""

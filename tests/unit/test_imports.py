@@ -24,6 +24,9 @@ FORBIDDEN = {
     "prune/runtime": ["prune.trace", "prune.report", "prune.checkpoint.export", "prune.cli"],
     "prune/trace": ["prune.report", "prune.checkpoint.export", "prune.cli", "prune.measure"],
     "prune/evaluate": ["prune.report", "prune.checkpoint.export", "prune.cli", "prune.trace"],
+    "prune/learn": ["prune.report", "prune.trace", "prune.measure", "prune.cli"],
+    "prune/measure": ["prune.report", "prune.checkpoint", "prune.cli"],
+    "prune/checkpoint": ["prune.measure", "prune.learn", "prune.trace", "prune.cli"],
 }
 
 
