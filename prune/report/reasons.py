@@ -55,10 +55,13 @@ def _accuracy_points(result: Result, accuracy: AccuracyReport) -> Iterator[Point
     )
     if len(accuracy.tasks) > 1:
         worst = min(accuracy.tasks, key=lambda row: row.difference.value)
+        count, task = len(accuracy.tasks), worst.task.replace("_", " ")
+        said = f"{task}, {spoken(worst.difference)} points on {worst.n} questions"
         yield Point(
             "Worst task",
-            f"{worst.task.replace('_', ' ')}, {spoken(worst.difference)} points on {worst.n} "
-            f"questions; the worst of {len(accuracy.tasks)} looks worse than it is.",
+            f"{said}; the worst of {count} looks worse than it is."
+            if worst.difference.value < 0
+            else f"none of {count} lost; {said}.",
             _tone(worst.difference, -bound),
         )
 

@@ -32,7 +32,7 @@ def front_figure(report: SearchReport) -> Figure:
 
 def _panel(axes: Axes, report: SearchReport, cost: str) -> None:
     places = [(100 * getattr(point, cost), point) for point in report.points]
-    for accepted, color, label in ((False, PALE, "rejected"), (True, COLORS[0], "accepted")):
+    for accepted, color, label in ((False, PALE, "only tried"), (True, COLORS[0], "accepted")):
         chosen = [(x, p.accuracy) for x, p in places if p.accepted == accepted]
         if chosen:
             x, y = zip(*chosen, strict=True)
