@@ -9,11 +9,11 @@ from rich.table import Table
 from prune.cli.app import report_failed
 from prune.cli.console import out, progress
 from prune.pathways import Pathway, find_pathway
+from prune.processes import processes
 from prune.report.figures.screen import screen_figure
 from prune.report.figures.style import save_both
 from prune.trace.screen_table import write_screen
 from prune.trace.screening import Screening, screen_model
-from prune.trace.shares import process
 
 
 def run_screen(
@@ -28,7 +28,7 @@ def run_screen(
         SamplesFailedError: samples that could not be used, after everything else.
     """
     found = screen_model(opened, data, run, progress, pathways, **settings)
-    if process()[0] > 0:
+    if not processes().is_main_process:
         return
     write_screen(found, run)
     counts, rank = found.counts, found.correlation()["strength"]

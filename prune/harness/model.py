@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import PartialState
 from accelerate.utils import gather_object
 from lm_eval.api.model import LM
 from lm_eval.api.registry import register_model
@@ -16,6 +15,7 @@ from tqdm import tqdm
 
 from prune.errors import RefusedError, UsageError
 from prune.models import open_model
+from prune.processes import processes
 from prune.prompts import ANSWER_CUE
 from prune.runtime.replay import chat
 from prune.video import load_video
@@ -82,8 +82,8 @@ class PruneLM(LM):
             "num_frames": num_frames,
             "dtype": str(opened.model.dtype).removeprefix("torch."),
         }
-        self._state = PartialState(cpu=not torch.cuda.is_available())
-        self._rank, self._world_size = self._state.process_index, self._state.num_processes
+        state = processes()
+        self._rank, self._world_size = state.process_index, state.num_processes
 
     @property
     def tokenizer_name(self) -> str:
@@ -171,7 +171,7 @@ class PruneLM(LM):
 
     def barrier(self) -> None:
         """Wait for the other processes."""
-        self._state.wait_for_everyone()
+        processes().wait_for_everyone()
 
     def _batches(self, groups: Sequence[Any]) -> Any:
         batches = range(0, len(groups), self.batch_size)

@@ -6,12 +6,12 @@ from pathlib import Path
 from prune.errors import BadInputError
 from prune.models import Opened
 from prune.pathways import TRACED, Pathway
+from prune.processes import processes
 from prune.progress import Progress
 from prune.samples import load_samples
 from prune.trace.ask import Asking, OwnReply
 from prune.trace.knockout import Knockouts
 from prune.trace.sample import CHOICE
-from prune.trace.shares import process
 from prune.trace.trace import Trace, write_trace
 from prune.trace.windows import Style, default_window
 
@@ -68,7 +68,7 @@ def trace_model(
     heads = tuple(range(opened.id.num_kv_heads)) if per_head else (None,)
     width = window or default_window(layers)
     knockouts = Knockouts(pathways, layers, width, exact_reference, style, heads)
-    with progress("Tracing", -(-len(samples) // process()[1])) as advance:
+    with progress("Tracing", -(-len(samples) // processes().num_processes)) as advance:
         return write_trace(
             opened, data, run, samples, knockouts, num_frames, which, advance, asking
         )

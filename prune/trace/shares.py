@@ -12,18 +12,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-from accelerate import PartialState
-
+from prune.processes import processes
 from prune.samples import Sample
 from prune.trace.journal import JOURNAL, Journal, read_journal
 from prune.trace.records import Record
-
-
-def process() -> tuple[int, int]:
-    """Index of this process, and how many there are; (0, 1) outside of `torchrun`."""
-    state = PartialState(cpu=not torch.cuda.is_available())
-    return state.process_index, state.num_processes
 
 
 def write_records(
@@ -48,7 +40,8 @@ def write_records(
     Raises:
         RefusedError: the folder holds a trace of something else.
     """
-    index, count = process()
+    state = processes()
+    index, count = state.process_index, state.num_processes
     if count == 1:
         with Journal(folder, header) as journal:
             found = _finished(folder, header)
@@ -59,7 +52,6 @@ def write_records(
             records = journal.records
         _tidy(folder)
         return records
-    state = PartialState()
     if index == 0:
         Journal(folder, header).close()
     state.wait_for_everyone()

@@ -1,4 +1,7 @@
-"""A trace split over processes is the trace of one process, and outlives a killed one."""
+"""A trace split over processes is the trace of one process, and outlives a killed one.
+
+Processes part before they end: one that ends inside of its group takes the others down with it.
+"""
 
 import os
 import shutil
@@ -12,6 +15,7 @@ import psutil
 import pytest
 
 BIN = Path(sys.executable).parent
+ROOT = Path(__file__).parents[2]
 SAMPLES = "10"
 # Sums round differently on another number of threads; torchrun gives each process one.
 ENV = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -65,3 +69,41 @@ def test_a_killed_process_loses_no_finished_sample(
     subprocess.run(command(clips, run, processes), check=True, capture_output=True, env=ENV)
     assert files(run) == alone
     assert finished.splitlines()[0] in alone["journal.jsonl"].splitlines()
+
+
+PARTING = """
+import atexit, sys
+from pathlib import Path
+import torch.distributed as dist
+
+last = {}  # atexit goes backwards: this is run after what `processes` leaves to be run
+atexit.register(lambda: Path(f"{last['rank']}").write_text(str(dist.is_initialized())))
+from prune.processes import processes
+
+state = processes()
+last["rank"] = state.process_index
+assert dist.is_initialized() and processes() is state
+state.wait_for_everyone()
+sys.exit(state.process_index and int(sys.argv[1]))
+"""
+
+
+@pytest.mark.parametrize("code", [0, 5])
+def test_processes_leave_their_group_before_they_end(tmp_path: Path, code: int) -> None:
+    (tmp_path / "parting.py").write_text(PARTING)
+    done = subprocess.run(
+        [BIN / "torchrun", "--standalone", "--nproc-per-node", "2", "parting.py", str(code)],
+        capture_output=True, text=True, env=ENV, cwd=tmp_path,
+    )  # fmt: skip
+    assert (done.returncode != 0) == (code != 0), done.stderr
+    assert (tmp_path / "1").read_text() == "False"
+    assert code or (tmp_path / "0").read_text() == "False"
+
+
+def test_groups_are_entered_in_one_place() -> None:
+    entering = [
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "prune").rglob("*.py")
+        if "PartialState" in path.read_text() or "Accelerator(" in path.read_text()
+    ]
+    assert entering == ["prune/processes.py"]

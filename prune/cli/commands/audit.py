@@ -67,13 +67,13 @@ def audit(
     from prune.evidence.verdict import Limits, verdict
     from prune.files import write_atomically
     from prune.models import open_model
+    from prune.processes import processes
     from prune.report.audit_page import AUDIT_PAGE, audit_html, audit_summary
     from prune.report.figures.audit import audit_figure
     from prune.report.figures.style import save_figure
     from prune.samples import load_samples
     from prune.stages import plan_of
     from prune.trace.records import failed_of
-    from prune.trace.shares import process
 
     limits = Limits(
         min_correlation, min_iou, max_insertion_drop, max_other_evidence, max_hallucination_rise
@@ -83,9 +83,9 @@ def audit(
     opened = open_model(model, dense=True)
     plan = plan_of(pruned)
     plan.check_model(opened.id)
-    with progress("Auditing", -(-len(samples) // process()[1])) as advance:
+    with progress("Auditing", -(-len(samples) // processes().num_processes)) as advance:
         records = run(opened, plan, samples, target, settings, limit, advance)
-    if process()[0] > 0:
+    if not processes().is_main_process:
         return
     answered, compared, failed = (
         Answered.of(samples, records), comparisons(records), failed_of(records)

@@ -68,11 +68,11 @@ def explain(
     from prune.evidence.remote import Endpoint
     from prune.evidence.run import explain_samples, summary, treatment_of
     from prune.files import write_atomically
+    from prune.processes import processes
     from prune.report.figures.evidence import evidence_figure
     from prune.report.figures.style import save_figure
     from prune.report.figures.treatment import treatment_figure
     from prune.samples import load_samples
-    from prune.trace.shares import process
 
     if endpoint and removal == "masked":
         removal = "black"
@@ -103,7 +103,7 @@ def explain(
             open_one, identity, chosen, run, settings, which=samples.value,
             draw=draw, on_step=on_step, on_done=on_done,
         )  # fmt: skip
-    if process()[0] > 0:
+    if not processes().is_main_process:
         return
     found = summary(records)
     treated = treatment_of(records)

@@ -66,8 +66,8 @@ def lens(
     from prune.lens.vocabulary import Vocabulary, load_groups
     from prune.models import open_model
     from prune.pathways import find_pathway
+    from prune.processes import processes
     from prune.samples import load_samples
-    from prune.trace.shares import process
 
     questions = load_samples(data)[:limit]
     known = {s.id: s for s in questions}
@@ -82,9 +82,9 @@ def lens(
     settings = Settings(frames, groups, norm, "embedding" if embedding else "unembedding")
     size = bin_size or -(-depth // 8)
 
-    with progress("Looking", -(-len(questions) // process()[1])) as advance:
+    with progress("Looking", -(-len(questions) // processes().num_processes)) as advance:
         seen = survey(opened, target, questions, settings, advance)
-    if process()[0] > 0:
+    if not processes().is_main_process:
         return
     vocabulary = Vocabulary.of(groups, opened.processor.tokenizer)
     with progress("Drawing", 1 + len(sample or [])) as advance:

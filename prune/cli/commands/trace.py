@@ -94,6 +94,7 @@ def trace(
     from prune.cli.screen import run_screen
     from prune.cli.tables.flow import flow_table
     from prune.models import open_model
+    from prune.processes import processes
     from prune.recipe import read_recipe
     from prune.stages import summarise
     from prune.trace.ask import ask
@@ -101,7 +102,6 @@ def trace(
     from prune.trace.leaks import open_ways
     from prune.trace.run import trace_model
     from prune.trace.sets import choose
-    from prune.trace.shares import process
 
     followed = read_recipe(recipe) if recipe is not None else None
     if followed is not None:
@@ -154,7 +154,7 @@ def trace(
         asking=asking,
         tasks=followed.tasks if followed else None,
     )
-    if process()[0] > 0:
+    if not processes().is_main_process:
         return
     summarise(found)
     counts = found.counts()
