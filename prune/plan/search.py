@@ -28,6 +28,10 @@ ALONE = 2 / 3
 """Share of the runs that are left in which candidates are cut alone, to see what each of them costs
 beside the structures that are gone already. A trace says it only of the dense model."""
 
+DEAR = 1 / 4
+"""Share of what may be lost that a pathway has to win back, beyond what leaving it out is worth, to
+be given back at the end. Less may be chance."""
+
 SMALL = 0.001
 """Share of the dense cost below which candidates come last, whatever their harm."""
 
@@ -67,9 +71,11 @@ def search(
     """Find the cheapest plan within a budget.
 
     First each structure (`prune.plan.moves.slides`) goes to the farthest setting that holds; then
-    single candidates are cut alone, and removed in order of what that lost for what it saved.
-    Where a budget says what has to be saved, both are repeated with a larger allowance until it is
-    reached, so that the least is lost; what is left to do after the last is done whatever it costs.
+    single candidates are cut alone, and removed in order of what that lost for what it saved. At
+    the end pathways that later cuts made dear are given back, for others.
+    Where a budget says what has to be saved, the first two are repeated with a larger allowance
+    until it is reached, so that the least is lost; what is left to do after the last is done
+    whatever it costs.
 
     Ctrl-C ends the search with the best plan so far.
 
@@ -101,12 +107,12 @@ def search(
                     break
             else:
                 state.finish(ranked)
-        harms = state.harms({candidate.pathway for candidate in ranked})
+        tried = state.settle(ranked) if budget.limits_harm else state.given_back(ranked)
+        harms = state.harms(tried)
     except KeyboardInterrupt:
         interrupted, harms = True, ()
     if budget.limits_harm:
         state.reach = closed(state.reach)
-    tried = len(ranked)
     return Found(
         plan=Plan(
             state.reach,
@@ -121,7 +127,7 @@ def search(
         steps=tuple(state.steps),
         harms=harms,
         interrupted=interrupted,
-        exhaustive=tried * (tried + 1) // 2 * problem.dense.samples,
+        exhaustive=len(ranked) * (len(ranked) + 1) // 2 * problem.dense.samples,
         budget=budget,
     )
 
@@ -188,10 +194,12 @@ class _Search:
         kept = self.histogram.kept_by_roles
         return bool((kept(reach) != kept(self.reach)).any())
 
-    def note(self, what: str, reach: Reach, score: Score, accepted: bool) -> None:
+    def note(self, what: str, reach: Reach, score: Score, accepted: bool) -> Step:
         """Write a step down."""
-        self.steps.append(Step(what, self.cost(reach), score, accepted))
-        self.on_step(self.steps[-1])
+        step = Step(what, self.cost(reach), score, accepted)
+        self.steps.append(step)
+        self.on_step(step)
+        return step
 
     def descend(self, ranked: list[Candidate], allowed: float) -> None:
         """Remove structures, then candidates, while the loss stays within `allowed`."""
@@ -307,17 +315,58 @@ class _Search:
         self.runs_left = max(1, self.runs_left)
         self.holds(reach, f"{len(block)} more, whatever they cost", float("inf"))
 
-    def harms(self, pathways: set[Pathway]) -> tuple[Harm, ...]:
-        """Give every removed pathway back, one at a time, to see what its removal does."""
+    def settle(self, ranked: list[Candidate]) -> list["_GivenBack"]:
+        """Give a pathway back that is not worth what it loses, for others: the local refinement.
+
+        A cut is judged beside those that went before it, and later ones can make it dear.
+
+        Returns:
+            What was tried on the plan that stays.
+        """
+        allowed, kept = self.budget.value, set[Pathway]()
+        while True:
+            tried, worth = self.given_back(ranked), self.worth(allowed)
+            excess = {
+                one: worth(one.reach) - self.budget.loss(one.step.score, self.problem.dense)
+                for one in tried
+                if one.pathway not in kept
+            }
+            dearest = max(excess, key=excess.__getitem__, default=None)
+            if dearest is None or excess[dearest] <= DEAR * allowed:
+                return tried
+            self.reach, self.score = dearest.reach, dearest.step.score
+            self.steps[self.steps.index(dearest.step)] = replace(dearest.step, accepted=True)
+            kept.add(dearest.pathway)
+            others = [candidate for candidate in ranked if candidate.pathway not in kept]
+            self.refine(self.by_harm_per_cost(others), allowed)
+
+    def given_back(self, ranked: list[Candidate]) -> list["_GivenBack"]:
+        """Run the plan with each of its removed pathways given back."""
+        tried = []
+        for pathway in sorted({candidate.pathway for candidate in ranked}, key=lambda p: p.name):
+            if removed_layers(self.reach, pathway, self.histogram):
+                reach = restored(self.reach, pathway)
+                score = self.problem.measure(reach, lambda score: False)
+                step = self.note(f"{pathway.title} given back", reach, score, False)
+                tried.append(_GivenBack(pathway, reach, step))
+        return tried
+
+    def harms(self, tried: list["_GivenBack"]) -> tuple[Harm, ...]:
+        """What every removed pathway would win back, the worst first."""
         found, now = [], self.cost(self.reach)
-        for pathway in sorted(pathways, key=lambda p: p.name):
-            layers = removed_layers(self.reach, pathway, self.histogram)
-            if not layers:
-                continue
-            reach = restored(self.reach, pathway)
-            score = self.problem.measure(reach, lambda score: False)
-            self.note(f"{pathway.title} given back", reach, score, False)
+        for one in tried:
+            score = one.step.score
             won = score.accuracy - self.score.accuracy, score.expected - self.score.expected
-            saved = (self.cost(reach).flops - now.flops) / self.dense_cost.flops
-            found.append(Harm(pathway.title, tuple(layers), won, saved))
+            saved = (one.step.cost.flops - now.flops) / self.dense_cost.flops
+            layers = removed_layers(self.reach, one.pathway, self.histogram)
+            found.append(Harm(one.pathway.title, tuple(layers), won, saved))
         return tuple(sorted(found, key=lambda harm: -max(harm.points)))
+
+
+@dataclass(frozen=True, eq=False)
+class _GivenBack:
+    """The plan with one pathway in every layer again."""
+
+    pathway: Pathway
+    reach: Reach
+    step: Step

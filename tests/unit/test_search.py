@@ -105,6 +105,48 @@ def test_candidates_go_by_what_they_lose_beside_the_others_and_only_if_that_is_w
     assert found.dense.expected - found.score.expected == pytest.approx(0.3 * len(removed))
 
 
+@pytest.mark.parametrize("dear", [0.25, 9.0], ids=["given back", "kept out"])
+def test_at_the_end_a_pathway_that_others_made_dear_is_given_back_for_another(
+    dear: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In layer 2 question -> last costs nothing alone, and 0.5 points without video -> last.
+
+    Beside both there is no room for video -> options, which costs 0.6 and saves far more.
+    """
+    monkeypatch.setattr("prune.plan.search.WORTH", 0.002)
+    monkeypatch.setattr("prune.plan.search.DEAR", dear)
+    names = ["question_to_last_sealed", "video_to_last", "video_to_options"]
+
+    def gone(name: str, layer: np.ndarray) -> bool:
+        pathway = PATHWAYS[name]
+        return bool((layer[np.ix_(pathway.queries, pathway.keys)] < ALL).any())
+
+    def measure(reach: Reach, hopeless: Hopeless) -> Score:
+        # Needed in the first and the last layer that can use it, so that no structure of it goes.
+        needed = {name: (0, -1) for name in (*names, "options_to_last")}
+        needed["video_to_options"] = (0, -2)
+        ends = sum(gone(name, reach[at, 0]) for name, layers in needed.items() for at in layers)
+        question, video, options = (gone(name, reach[1, 0]) for name in names)
+        lost = 5.0 * ends + 0.5 * (question and video) + 0.6 * options
+        return Score(90.0, 80.0 - lost, lost, 100)
+
+    problem = Problem(MODEL, PROMPT, GEOMETRY, DENSE, measure)
+    ranked = [c for c in candidates({name: np.ones(LAYERS) for name in names}) if c.layer == 1]
+    found = search(problem, ranked, Budget("max_drop", 1.0, "edges"), max_runs=100)
+    removed = {name for name in names if gone(name, found.plan.reach[1, 0])}
+    if dear < 1:
+        assert removed == {"video_to_last", "video_to_options"}
+        assert [s.what for s in found.steps if s.accepted][-2:] == [
+            "question → last sealed given back",
+            "video → options in layer 2",
+        ]
+    else:
+        assert removed == {"question_to_last_sealed", "video_to_last"}
+    assert found.score == measure(found.plan.reach, lambda score: False)
+    assert {h.pathway for h in found.harms} >= {PATHWAYS[name].title for name in removed}
+    assert any(h.pathway == "question → last sealed" for h in found.harms) == (dear > 1)
+
+
 def test_a_budget_is_kept_with_a_standard_error_to_spare() -> None:
     fell = Score(90.0, 79.5, 0.0, 100, spread=4.0)
     assert fell.lost(DENSE) == pytest.approx(0.5 + 0.4)
