@@ -5,7 +5,7 @@ Removing one edge after the other would not get there, since a state is alive un
 edge that reads it is gone.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -156,10 +156,11 @@ def without(reach: Reach, chosen: list[Candidate]) -> Reach:
     return table
 
 
-def restored(reach: Reach, pathway: Pathway) -> Reach:
-    """A copy of `reach` in which every layer has `pathway` again."""
+def restored(reach: Reach, pathway: Pathway, layers: Sequence[int] | None = None) -> Reach:
+    """A copy of `reach` in which some layers, or all, have `pathway` again."""
     table = reach.copy()
-    block = np.ix_(range(len(table)), range(table.shape[1]), pathway.queries, pathway.keys)
+    chosen = range(len(table)) if layers is None else layers
+    block = np.ix_(chosen, range(table.shape[1]), pathway.queries, pathway.keys)
     open_again = table[block] >= pathway.limit
     table[block] = np.where(open_again, ALL, table[block])
     inherit_answer(table)

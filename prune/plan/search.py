@@ -35,8 +35,9 @@ be given back at the end. Less may be chance."""
 SMALL = 0.001
 """Share of the dense cost below which candidates come last, whatever their harm."""
 
-LADDER = (0.25, 1.0, 4.0, 16.0)
-"""Points that may be lost, one after the other, until a plan saves what was asked for."""
+LADDER = (0.25, 1.0, 4.0, 16.0, 64.0)
+"""Points that may be lost, one after the other, until a plan saves what was asked for. Each has an
+equal share of the runs, and so has giving back, since most lie far from the plan asked for."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def search(
     the end pathways that later cuts made dear are given back, for others.
     Where a budget says what has to be saved, the first two are repeated with a larger allowance
     until it is reached, so that the least is lost; what is left to do after the last is done
-    whatever it costs.
+    whatever it costs. Then what the saving does not need is given back.
 
     Ctrl-C ends the search with the best plan so far.
 
@@ -101,12 +102,14 @@ def search(
             if heads is not None:
                 state.split(ranked, heads, budget.value)
         else:
-            for allowed in LADDER:
+            for rung, allowed in enumerate(LADDER):
+                state.reserve = max_runs * (1 - (rung + 1) / (len(LADDER) + 1))
                 state.descend(ranked, allowed)
                 if state.done:
                     break
             else:
                 state.finish(ranked)
+            state.repay(ranked)
         tried = state.settle(ranked) if budget.limits_harm else state.given_back(ranked)
         harms = state.harms(tried)
     except KeyboardInterrupt:
@@ -139,7 +142,7 @@ class _Search:
         self, problem: Problem, budget: Budget, max_runs: int, on_step: Callable[[Step], None]
     ):
         self.problem, self.budget = problem, budget
-        self.runs_left, self.on_step = float(max_runs), on_step
+        self.runs_left, self.reserve, self.on_step = float(max_runs), 0.0, on_step
         self.histogram: EdgeHistogram = edge_histogram(problem.prompt)
         self.dense_cost = dense_cost(problem.model.num_layers, problem.prompt, problem.geometry)
         self.reach = dense_reach(problem.model.num_layers)
@@ -258,7 +261,8 @@ class _Search:
 
         Candidates for which runs do not suffice stay behind the others, in the order given.
         """
-        now, before, enough = self.price(self.reach), self.lost, (1 - ALONE) * self.runs_left
+        now, before = self.price(self.reach), self.lost
+        enough = self.reserve + (1 - ALONE) * (self.runs_left - self.reserve)
         order, rest = [], ranked
         while rest and self.runs_left > enough:
             (candidate, *rest) = rest
@@ -279,7 +283,7 @@ class _Search:
         the candidate that was too much, which stays for good.
         """
         size, suspects, worth = max(1, len(rest) // 2), 0, self.worth(allowed)
-        while rest and self.runs_left > 0 and not self.done:
+        while rest and self.runs_left > self.reserve and not self.done:
             if suspects == 1:
                 rest, suspects = rest[1:], 0
                 continue
@@ -315,6 +319,33 @@ class _Search:
         self.runs_left = max(1, self.runs_left)
         self.holds(reach, f"{len(block)} more, whatever they cost", float("inf"))
 
+    def repay(self, ranked: list[Candidate]) -> None:
+        """Give back what a saving that was asked for does not need: the local refinement.
+
+        What went on a lower rung may be what the plan needs now, and a structure often saves more
+        than was missing.
+        """
+        wins = []
+        for pathway in _pathways(ranked):
+            reach = self.affordable(pathway)
+            if self.differs(reach) and self.runs_left > 0:
+                score = self.run(reach, self.lost)
+                self.note(f"{pathway.title} given back where it is free", reach, score, False)
+                lost = self.budget.loss(score, self.problem.dense)
+                wins.append((lost, pathway.name, pathway))
+        for lost, _, pathway in sorted(wins):
+            reach = self.affordable(pathway)
+            if lost < self.lost and self.differs(reach):
+                self.holds(reach, f"{pathway.title} where it is free", self.lost)
+
+    def affordable(self, pathway: Pathway) -> Reach:
+        """The plan with a pathway given back in each layer where enough stays saved."""
+        reach = self.reach
+        for layer in range(len(reach)):
+            more = restored(reach, pathway, [layer])
+            reach = more if self.reached(more) else reach
+        return reach
+
     def settle(self, ranked: list[Candidate]) -> list["_GivenBack"]:
         """Give a pathway back that is not worth what it loses, for others: the local refinement.
 
@@ -343,7 +374,7 @@ class _Search:
     def given_back(self, ranked: list[Candidate]) -> list["_GivenBack"]:
         """Run the plan with each of its removed pathways given back."""
         tried = []
-        for pathway in sorted({candidate.pathway for candidate in ranked}, key=lambda p: p.name):
+        for pathway in _pathways(ranked):
             if removed_layers(self.reach, pathway, self.histogram):
                 reach = restored(self.reach, pathway)
                 score = self.problem.measure(reach, lambda score: False)
@@ -370,3 +401,8 @@ class _GivenBack:
     pathway: Pathway
     reach: Reach
     step: Step
+
+
+def _pathways(ranked: list[Candidate]) -> list[Pathway]:
+    """Those of candidates, by name."""
+    return sorted({candidate.pathway for candidate in ranked}, key=lambda pathway: pathway.name)

@@ -1,12 +1,24 @@
 """The search keeps its budget, in a fixed order, whatever the trace said."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
 
 from prune.errors import BadInputError, UsageError
-from prune.pathways import ALL, NONE, PATHWAYS, REMOVABLE, VIDEO, Reach, dense_reach
+from prune.pathways import (
+    ALL,
+    LAST,
+    NONE,
+    OPTIONS,
+    PATHWAYS,
+    QUESTION_SEALED,
+    REMOVABLE,
+    VIDEO,
+    Reach,
+    dense_reach,
+)
 from prune.plan.budget import Budget, Hopeless, Score
 from prune.plan.cost import Geometry, cost_of, dense_cost
 from prune.plan.found import Found
@@ -168,6 +180,31 @@ def test_what_can_be_saved_for_nothing_is_saved_first(budget: Budget) -> None:
     found = run(budget)
     assert budget.reached(found.cost, found.dense_cost)
     assert found.score.accuracy == 90.0
+
+
+def test_what_a_saving_does_not_need_is_given_back() -> None:
+    """question -> last in layer 2 carries nothing until the video has to be dead from layer 3."""
+    to_last = PATHWAYS["question_to_last_sealed"]
+
+    def gone(layer: np.ndarray, queries: Sequence[Role], keys: Sequence[Role]) -> bool:
+        return bool((layer[0][np.ix_(queries, keys)] == NONE).all())
+
+    def measure(reach: Reach, hopeless: Hopeless) -> Score:
+        text = (*to_last.queries, *QUESTION_SEALED, *OPTIONS)
+        dead = all(gone(layer, text, VIDEO) for layer in reach[2:])
+        answers = not gone(reach[-1], LAST, QUESTION_SEALED) and not gone(reach[-1], LAST, OPTIONS)
+        carried = not gone(reach[1], LAST, QUESTION_SEALED)
+        lost = 10.0 * dead + 5.0 * (dead and not carried) + 70.0 * (not answers)
+        return Score(90.0, 80.0 - lost, lost, 100)
+
+    problem = Problem(MODEL, PROMPT, GEOMETRY, DENSE, measure)
+    ranked = candidates({to_last.name: np.ones(LAYERS)})
+    found = search(problem, ranked, Budget("prefill_speedup", 2.4), max_runs=100)
+    assert found.budget.reached(found.cost, found.dense_cost)
+    accepted = [step for step in found.steps if step.accepted]
+    assert [step.score.expected for step in accepted][-2:] == [65.0, 70.0]
+    assert accepted[-1].what == "question → last sealed where it is free"
+    assert found.score == measure(found.plan.reach, lambda score: False)
 
 
 def test_a_budget_is_reached_whatever_it_costs_and_not_far_overshot() -> None:

@@ -1,0 +1,146 @@
+"""What do a planner's ways find, and where does a plan hold?
+
+`python benchmarks/planner.py search RUN --test TEST` searches a plan for `tiny` in several ways
+(knockouts or learned gates, single KV heads, each kind of budget) on a traced run, and appends for
+each what it removes and what held-out questions lose, to `benchmarks/results/planner_<device>.csv`.
+With `--heal` the model is also distilled with the plan on, for 300 steps.
+
+`python benchmarks/planner.py transfer RUN --test TEST` searches a plan on every task, uses it on
+every other, on other frame counts and with a longer text, and appends to
+`benchmarks/results/planner_transfer_<device>.csv`.
+
+`prune demo --out runs/demo` leaves RUN as `runs/demo/run-0` and TEST as
+`runs/demo/clips-0/test.jsonl`.
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from rows import append
+
+from prune.bench.conditions import conditions
+from prune.evaluate.answers import BATCH, accuracy, answer, prepare, under
+from prune.evaluate.stats import Interval, paired_difference
+from prune.learn.heal import Recipe
+from prune.learn.healed import heal_model
+from prune.measure.run import Method, find_plan, split_samples
+from prune.measure.transfer import transfer
+from prune.models import open_model
+from prune.pathways import VIDEO, dense_reach
+from prune.plan.budget import Budget
+from prune.plan.liveness import State, states
+from prune.trace.trace import Trace
+
+WAYS: dict[str, tuple[Budget, Method, bool]] = {
+    "trace": (Budget("max_drop", 0.5), "trace", False),
+    "gates": (Budget("max_drop", 0.5), "gates", False),
+    "per-head": (Budget("max_drop", 0.5), "trace", True),
+    "max-kl": (Budget("max_kl", 0.01), "trace", False),
+    "speedup": (Budget("prefill_speedup", 3.2), "trace", False),
+    "density": (Budget("density", 0.15), "trace", False),
+    "kv-bytes": (Budget("kv_bytes", 400_000), "trace", False),
+}
+
+
+@contextmanager
+def quiet(title: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A `prune.progress.Progress` that says what began, and no more."""
+    print(f"{title} ({total})", flush=True)
+    yield lambda count: None
+
+
+def shown(difference: Interval) -> str:
+    """With its 95% interval, in points."""
+    return f"{difference.value:.1f} [{difference.low:.1f}, {difference.high:.1f}]"
+
+
+def search(run: Path, test: Path, ways: list[str], heal: bool) -> None:
+    """A row for each way."""
+    trace = Trace.load(run)
+    frames = trace.header["num_frames"]
+    calibration, held_out = split_samples(trace, test)
+    opened = open_model("tiny", dense=True)
+    asked, _ = prepare(opened.model, opened.processor, held_out, frames, BATCH)
+    dense = answer(opened.model, opened.processor, asked, under(dense_reach(opened.id.num_layers)))
+    for way in ways:
+        budget, method, per_head = WAYS[way]
+        began = time.process_time()
+        found = find_plan(opened, trace, calibration, quiet, budget, method, per_head)
+        took = time.process_time() - began
+        pruned = answer(opened.model, opened.processor, asked, under(found.plan.reach))
+        cost, whole = found.cost, found.dense_cost
+        dead = (states(found.plan.reach)[:, list(VIDEO)] == State.DEAD).all(1).sum()
+        row = {
+            **conditions(opened.model),
+            "budget": f"{budget.kind} {budget.value:g}",
+            "way": way,
+            "edges_left": f"{cost.edges / whole.edges:.3f}",
+            "flops_left": f"{cost.flops / whole.flops:.3f}",
+            "kv_left": f"{cost.kv_bytes / whole.kv_bytes:.3f}",
+            "video_dead_layers": int(dead),
+            "calibration_loss": f"{found.dense.expected - found.score.expected:.2f}",
+            "questions": len(dense),
+            "dense": f"{accuracy(dense):.1f}",
+            "change": shown(
+                paired_difference([a.correct for a in dense], [a.correct for a in pruned])
+            ),
+            "passes": found.forwards,
+            "of_exhaustive": f"{found.forwards / found.exhaustive:.4f}",
+            "cpu_s": f"{took:.0f}",
+            "change_healed": "",
+        }
+        if heal:
+            with tempfile.TemporaryDirectory() as folder:
+                healed = heal_model(
+                    open_model("tiny", dense=True), found.plan, calibration, held_out, frames,
+                    Recipe(), Path(folder) / "healed", quiet,
+                )  # fmt: skip
+            row["change_healed"] = shown(healed.difference)
+        append("planner", "cpu", [row])
+        print(row, flush=True)
+
+
+def matrix(run: Path, test: Path) -> None:
+    """A row for each plan and place."""
+    trace = Trace.load(run)
+    calibration, held_out = split_samples(trace, test)
+    opened = open_model("tiny", dense=True)
+    budget = Budget("max_drop", 0.5)
+    found = transfer(opened, trace, calibration, held_out, budget, quiet, (4, 12))
+    rows = [
+        {
+            **conditions(opened.model),
+            "found_on": cell.found_on,
+            "flops_left": f"{found.flops[cell.found_on]:.3f}",
+            "used_on": cell.used_on,
+            "questions": cell.n,
+            "dense": f"{cell.dense:.1f}",
+            "change": shown(cell.difference),
+        }
+        for cell in found.cells
+    ]
+    append("planner_transfer", "cpu", rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=["search", "transfer"])
+    parser.add_argument("run", type=Path, help="run folder of a trace of tiny")
+    parser.add_argument("--test", type=Path, required=True, help="held-out JSONL")
+    parser.add_argument("--way", action="append", choices=list(WAYS), help="default: every one")
+    parser.add_argument("--heal", action="store_true")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    if args.what == "search":
+        search(args.run, args.test, args.way or list(WAYS), args.heal)
+    else:
+        matrix(args.run, args.test)
+
+
+if __name__ == "__main__":
+    main()
