@@ -213,7 +213,7 @@ class _Search:
         if not self.done:
             if self.budget.limits_harm:
                 self.reach = closed(self.reach)
-            self.refine(self.by_loss_per_cost(self.by_harm_per_cost(ranked), allowed), allowed)
+            self.remove(self.by_loss_per_cost(self.by_harm_per_cost(ranked), allowed), allowed)
 
     def split(self, ranked: list[Candidate], heads: int, allowed: float) -> None:
         """Remove in single KV heads what has to stay in others."""
@@ -223,7 +223,7 @@ class _Search:
             for candidate in ranked
             for head in range(heads)
         ]
-        self.refine(self.by_loss_per_cost(self.by_harm_per_cost(single), allowed), allowed)
+        self.remove(self.by_loss_per_cost(self.by_harm_per_cost(single), allowed), allowed)
 
     def worth(self, allowed: float) -> Callable[[Reach], float]:
         """What plans that go on from the one so far may lose, for what they save."""
@@ -276,7 +276,7 @@ class _Search:
         order.sort(key=lambda item: item[:2])
         return [candidate for *_, candidate in order] + rest
 
-    def refine(self, rest: list[Candidate], allowed: float) -> None:
+    def remove(self, rest: list[Candidate], allowed: float) -> None:
         """Remove candidates in blocks, half of them at first.
 
         After a block that holds the next is twice as large; in one that does not, bisection finds
@@ -369,7 +369,7 @@ class _Search:
             self.steps[self.steps.index(dearest.step)] = replace(dearest.step, accepted=True)
             kept.add(dearest.pathway)
             others = [candidate for candidate in ranked if candidate.pathway not in kept]
-            self.refine(self.by_harm_per_cost(others), allowed)
+            self.remove(self.by_harm_per_cost(others), allowed)
 
     def given_back(self, ranked: list[Candidate]) -> list["_GivenBack"]:
         """Run the plan with each of its removed pathways given back."""

@@ -98,7 +98,7 @@ def explain(
         save_figure(figure, run / f"{name}.png")
         write_atomically(run / f"{name}.json", json.dumps(record, indent=1) + "\n")
 
-    with _progress(len(chosen)) as (on_step, on_done):
+    with _progress(-(-len(chosen) // processes().num_processes)) as (on_step, on_done):
         records = explain_samples(
             open_one, identity, chosen, run, settings, which=samples.value,
             draw=draw, on_step=on_step, on_done=on_done,
