@@ -12,7 +12,7 @@ from prune.models import Opened
 from prune.pathways import Reach, dense_reach
 from prune.plan.budget import Hopeless, Score
 from prune.plan.cost import Geometry
-from prune.plan.search import Problem
+from prune.plan.draft import Problem
 from prune.runtime.resume import Resuming, layers_to_keep
 from prune.samples import Sample
 

@@ -21,11 +21,12 @@ from prune.pathways import (
 )
 from prune.plan.budget import Budget, Hopeless, Score
 from prune.plan.cost import Geometry, cost_of, dense_cost
+from prune.plan.draft import Problem
 from prune.plan.found import Found
 from prune.plan.liveness import State, leaks, states
 from prune.plan.moves import candidates, closed, restored, slides
 from prune.plan.schema import ModelId
-from prune.plan.search import Problem, search
+from prune.plan.search import search
 from prune.segments import Role, Segments
 
 LAYERS = 6
@@ -97,7 +98,7 @@ def test_candidates_go_by_what_they_lose_beside_the_others_and_only_if_that_is_w
 
     The first and the last layer are needed, so that no structure goes.
     """
-    monkeypatch.setattr("prune.plan.search.WORTH", worth)
+    monkeypatch.setattr("prune.plan.draft.WORTH", worth)
     names = ["options_to_last", "question_to_last_sealed", "video_to_last"]
     weights = np.array([5, 0.1, 0.8, 0.1, 0.1, 5])
 
@@ -125,8 +126,8 @@ def test_at_the_end_a_pathway_that_others_made_dear_is_given_back_for_another(
 
     Beside both there is no room for video -> options, which costs 0.6 and saves far more.
     """
-    monkeypatch.setattr("prune.plan.search.WORTH", 0.002)
-    monkeypatch.setattr("prune.plan.search.DEAR", dear)
+    monkeypatch.setattr("prune.plan.draft.WORTH", 0.002)
+    monkeypatch.setattr("prune.plan.refine.DEAR", dear)
     names = ["question_to_last_sealed", "video_to_last", "video_to_options"]
 
     def gone(name: str, layer: np.ndarray) -> bool:

@@ -1,0 +1,134 @@
+"""Remove from a plan whole structures, then single candidates, while that is worth its loss."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from prune.errors import BadInputError
+from prune.plan.draft import Draft
+from prune.plan.moves import Candidate, Slide, closed, slides, without
+
+ALONE = 2 / 3
+"""Share of the runs that are left in which candidates are cut alone, to see what each of them costs
+beside the structures that are gone already. A trace says it only of the dense model."""
+
+SMALL = 0.001
+"""Share of the dense cost below which candidates come last, whatever their harm."""
+
+
+def descend(draft: Draft, ranked: list[Candidate], allowed: float) -> None:
+    """Remove structures, then candidates, while the loss stays within `allowed`."""
+    num_frames = draft.histogram.pairs.shape[-1]
+    for slide in slides(draft.problem.model.num_layers, num_frames):
+        if not draft.done:
+            take_structure(draft, slide, allowed)
+    if not draft.done:
+        if draft.budget.limits_harm:
+            draft.reach = closed(draft.reach)
+        remove(draft, by_loss_per_cost(draft, by_harm_per_cost(draft, ranked), allowed), allowed)
+
+
+def split(draft: Draft, ranked: list[Candidate], heads: int, allowed: float) -> None:
+    """Remove in single KV heads what has to stay in others."""
+    draft.reach = np.repeat(draft.reach, heads, 1)
+    single = [
+        replace(candidate, harm=candidate.harm / heads, head=head)
+        for candidate in ranked
+        for head in range(heads)
+    ]
+    remove(draft, by_loss_per_cost(draft, by_harm_per_cost(draft, single), allowed), allowed)
+
+
+def take_structure(draft: Draft, slide: Slide, allowed: float) -> None:
+    """Take a structure as far as it is worth what it loses.
+
+    The farthest settings are tried first: they lose so much that few samples tell. Bisection
+    would miss those that lose less than a nearer one, which happens.
+    """
+    start, worth = draft.reach, draft.worth(allowed)
+    for setting in range(slide.settings, 0, -1):
+        reach = slide.at(start, setting)
+        if draft.reached(slide.at(start, setting - 1)):
+            continue
+        if draft.holds(reach, slide.title(setting), worth(reach)):
+            break
+
+
+def by_harm_per_cost(draft: Draft, ranked: list[Candidate]) -> list[Candidate]:
+    """Least harm for what it saves first; small savings last, and none at all left out."""
+    now = draft.price(draft.reach)
+    order = []
+    for index, candidate in enumerate(ranked):
+        reach = without(draft.reach, [candidate])
+        if draft.differs(reach):
+            saved = now - draft.price(reach)
+            key = saved < SMALL, candidate.harm / max(saved, 1e-9), -saved, index
+            order.append((key, candidate))
+    return [candidate for _, candidate in sorted(order, key=lambda item: item[0])]
+
+
+def by_loss_per_cost(draft: Draft, ranked: list[Candidate], allowed: float) -> list[Candidate]:
+    """Least loss for what it saves first; what loses more than `allowed` alone is left out.
+
+    Candidates for which runs do not suffice stay behind the others, in the order given.
+    """
+    now, before = draft.price(draft.reach), draft.lost
+    stop = draft.reserve + (1 - ALONE) * (draft.runs_left - draft.reserve)
+    order, rest = [], ranked
+    while rest and draft.runs_left > stop:
+        (candidate, *rest) = rest
+        reach = without(draft.reach, [candidate])
+        score = draft.run(reach, allowed)
+        draft.note(f"{candidate.name} alone", reach, score, False)
+        lost = draft.budget.loss(score, draft.problem.dense)
+        if lost <= allowed:
+            saved = max(now - draft.price(reach), 1e-9)
+            order.append((max(0.0, lost - before) / saved, -saved, candidate))
+    order.sort(key=lambda item: item[:2])
+    return [candidate for *_, candidate in order] + rest
+
+
+def remove(draft: Draft, rest: list[Candidate], allowed: float) -> None:
+    """Remove candidates in blocks, half of them at first.
+
+    After a block that holds the next is twice as large; in one that does not, bisection finds
+    the candidate that was too much, which stays for good.
+    """
+    size, suspects, worth = max(1, len(rest) // 2), 0, draft.worth(allowed)
+    while rest and draft.runs_left > draft.reserve and not draft.done:
+        if suspects == 1:
+            rest, suspects = rest[1:], 0
+            continue
+        block = enough(draft, rest[: suspects // 2 or size])
+        title = block[0].name + (f" and {len(block) - 1} more" if len(block) > 1 else "")
+        reach = without(draft.reach, block)
+        if draft.holds(reach, title, worth(reach)):
+            rest = rest[len(block) :]
+            suspects, size = max(0, suspects - len(block)), size if suspects else 2 * size
+        else:
+            suspects, size = len(block), size if suspects else max(1, size // 2)
+
+
+def enough(draft: Draft, block: list[Candidate]) -> list[Candidate]:
+    """The first part of a block that saves what was asked for, or all of it."""
+    low, high = 1, len(block)
+    while low < high:
+        middle = (low + high) // 2
+        if draft.reached(without(draft.reach, block[:middle])):
+            high = middle
+        else:
+            low = middle + 1
+    return block[:low]
+
+
+def finish(draft: Draft, ranked: list[Candidate]) -> None:
+    """Remove candidates until enough is saved, whatever is lost."""
+    block = enough(draft, by_harm_per_cost(draft, ranked))
+    reach = without(draft.reach, block)
+    if not draft.reached(reach):
+        raise BadInputError(
+            f"{draft.budget.kind.replace('_', ' ')} {draft.budget.value:g} cannot be reached "
+            "with the pathways that were traced"
+        )
+    draft.runs_left = max(1, draft.runs_left)
+    draft.holds(reach, f"{len(block)} more, whatever they cost", float("inf"))

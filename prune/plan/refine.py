@@ -1,0 +1,106 @@
+"""Local refinement at the end of a search: give back what is dear, or what is not needed."""
+
+from dataclasses import dataclass, replace
+
+from prune.pathways import Pathway, Reach
+from prune.plan.draft import Draft
+from prune.plan.eliminate import by_harm_per_cost, remove
+from prune.plan.found import Harm, Step
+from prune.plan.moves import Candidate, removed_layers, restored
+
+DEAR = 1 / 4
+"""Share of what may be lost that a pathway has to win back, beyond what leaving it out is worth, to
+be given back at the end. Less may be chance."""
+
+
+@dataclass(frozen=True, eq=False)
+class GivenBack:
+    """The plan with one pathway in every layer again."""
+
+    pathway: Pathway
+    reach: Reach
+    step: Step
+
+
+def repay(draft: Draft, ranked: list[Candidate]) -> None:
+    """Give back what a saving that was asked for does not need: the local refinement.
+
+    What went on a lower rung may be what the plan needs now, and a structure often saves more
+    than was missing.
+    """
+    wins = []
+    for pathway in _pathways(ranked):
+        reach = affordable(draft, pathway)
+        if draft.differs(reach) and draft.runs_left > 0:
+            score = draft.run(reach, draft.lost)
+            draft.note(f"{pathway.title} given back where it is free", reach, score, False)
+            lost = draft.budget.loss(score, draft.problem.dense)
+            wins.append((lost, pathway.name, pathway))
+    for lost, _, pathway in sorted(wins):
+        reach = affordable(draft, pathway)
+        if lost < draft.lost and draft.differs(reach):
+            draft.holds(reach, f"{pathway.title} where it is free", draft.lost)
+
+
+def affordable(draft: Draft, pathway: Pathway) -> Reach:
+    """The plan with a pathway given back in each layer where enough stays saved."""
+    reach = draft.reach
+    for layer in range(len(reach)):
+        more = restored(reach, pathway, [layer])
+        reach = more if draft.reached(more) else reach
+    return reach
+
+
+def settle(draft: Draft, ranked: list[Candidate]) -> list[GivenBack]:
+    """Give a pathway back that is not worth what it loses, for others: the local refinement.
+
+    A cut is judged beside those that went before it, and later ones can make it dear.
+
+    Returns:
+        What was tried on the plan that stays.
+    """
+    allowed, kept = draft.budget.value, set[Pathway]()
+    while True:
+        tried, worth = given_back(draft, ranked), draft.worth(allowed)
+        excess = {
+            one: worth(one.reach) - draft.budget.loss(one.step.score, draft.problem.dense)
+            for one in tried
+            if one.pathway not in kept
+        }
+        dearest = max(excess, key=excess.__getitem__, default=None)
+        if dearest is None or excess[dearest] <= DEAR * allowed:
+            return tried
+        draft.reach, draft.score = dearest.reach, dearest.step.score
+        draft.steps[draft.steps.index(dearest.step)] = replace(dearest.step, accepted=True)
+        kept.add(dearest.pathway)
+        others = [candidate for candidate in ranked if candidate.pathway not in kept]
+        remove(draft, by_harm_per_cost(draft, others), allowed)
+
+
+def given_back(draft: Draft, ranked: list[Candidate]) -> list[GivenBack]:
+    """Run the plan with each of its removed pathways given back."""
+    tried = []
+    for pathway in _pathways(ranked):
+        if removed_layers(draft.reach, pathway, draft.histogram):
+            reach = restored(draft.reach, pathway)
+            score = draft.problem.measure(reach, lambda score: False)
+            step = draft.note(f"{pathway.title} given back", reach, score, False)
+            tried.append(GivenBack(pathway, reach, step))
+    return tried
+
+
+def harms(draft: Draft, tried: list[GivenBack]) -> tuple[Harm, ...]:
+    """What every removed pathway would win back, the worst first."""
+    found, now = [], draft.cost(draft.reach)
+    for one in tried:
+        score = one.step.score
+        won = score.accuracy - draft.score.accuracy, score.expected - draft.score.expected
+        saved = (one.step.cost.flops - now.flops) / draft.dense_cost.flops
+        layers = removed_layers(draft.reach, one.pathway, draft.histogram)
+        found.append(Harm(one.pathway.title, tuple(layers), won, saved))
+    return tuple(sorted(found, key=lambda harm: -max(harm.points)))
+
+
+def _pathways(ranked: list[Candidate]) -> list[Pathway]:
+    """Those of candidates, by name."""
+    return sorted({candidate.pathway for candidate in ranked}, key=lambda pathway: pathway.name)
