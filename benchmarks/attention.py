@@ -27,7 +27,7 @@ from rows import append
 from torch import Tensor
 
 from prune.kernels import prepare, segment_attention
-from prune.segments import Role
+from prune.layout.segments import Role
 
 CPU_SHAPES = [(8, 36), (32, 36), (64, 36), (64, 144)]
 CUDA_SHAPES = [(frames, 144) for frames in (8, 32, 64, 128, 256)]

@@ -1,9 +1,9 @@
 """What is timed: a prompt, and the layers that plans ask of attention."""
 
-from prune.edges import edge_histogram
-from prune.pathways import SAME_FRAME, VIDEO, Reach, dense_reach, limit_edges
+from prune.layout.edges import edge_histogram
+from prune.layout.pathways import SAME_FRAME, VIDEO, Reach, dense_reach, limit_edges
+from prune.layout.segments import Role, Segments
 from prune.plan.presets import preset_map, preset_reach
-from prune.segments import Role, Segments
 
 TEXT_ROWS = 85
 TEXT = (Role.BRIDGE, Role.QUESTION, Role.OPTIONS, Role.TAIL, Role.LAST)

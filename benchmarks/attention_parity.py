@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from prune.kernels import allowed_edges
-from prune.segments import Segments
+from prune.layout.segments import Segments
 
 ROWS = 128
 """Rows of a slice; all rows at once would take the square of the length in float64."""

@@ -10,7 +10,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.attention.bias import causal_lower_right
 
 from prune.kernels import allowed_edges
-from prune.segments import Segments
+from prune.layout.segments import Segments
 
 Run = Callable[[], Tensor]
 

@@ -17,20 +17,20 @@ import torch
 from rows import append
 
 from prune.bench.conditions import conditions
+from prune.checkpoint.load import open_model
 from prune.evaluate.answers import prepare, typical_prompt
+from prune.evaluate.existence import existence
 from prune.evaluate.stats import bootstrap_band
-from prune.evidence.answered import Answered
-from prune.evidence.audit import MEASURES, audit, comparisons, means
-from prune.evidence.existence import existence
-from prune.evidence.explain import Settings
-from prune.evidence.verdict import Limits, verdict
-from prune.models import open_model
-from prune.pathways import PATHWAYS, Reach, dense_reach, inherit_answer, remove_pathway
+from prune.evidence.answered import PairedAnswers
+from prune.evidence.explain import ExplainSettings
+from prune.inputs.samples import load_samples
+from prune.layout.pathways import PATHWAYS, Reach, dense_reach, inherit_answer, remove_pathway
 from prune.plan.plan import Plan
-from prune.samples import load_samples
+from prune.results.audit_findings import Limits, verdict
 from prune.tiny.benchmark import write_benchmark
+from prune.workflows.audit import MEASURES, audit, comparisons, means
 
-SETTINGS = Settings(regions="frames")
+SETTINGS = ExplainSettings(regions="frames")
 QUESTION, OPTIONS = "video_to_question_sealed", "video_to_options"
 
 
@@ -92,7 +92,7 @@ def main() -> None:
         plan = Plan(reach, opened.id, name)
         folder = args.work / plan.sha256[:12]
         records = audit(opened, plan, samples, folder, SETTINGS, args.clips)
-        compared, answered = comparisons(records), Answered.of(samples, records)
+        compared, answered = comparisons(records), PairedAnswers.of(samples, records)
         first = first or compared
         found = means(compared)
         seen = existence(answered.samples, answered.dense, answered.pruned)

@@ -26,8 +26,8 @@ from torch import Tensor
 
 import prune
 from prune.bench.conditions import conditions
-from prune.checkpoint.identity import geometry
 from prune.plan.cost import Cost, Geometry, cost_of, dense_cost
+from prune.plan.model_id import geometry
 from prune.plan.plan import Plan
 
 DECODE_STEPS = 4

@@ -38,11 +38,12 @@ from random_models import Shape, build
 from rows import append
 
 from prune.bench.conditions import conditions
+from prune.checkpoint.load import open_model
 from prune.evaluate.stats import bootstrap_band
 from prune.evidence.baselines import BASELINES, order_by_map
 from prune.evidence.case import Case, open_case
 from prune.evidence.curves import Curves, attribution, curves
-from prune.evidence.explain import Settings
+from prune.evidence.explain import ExplainSettings
 from prune.evidence.metrics.auc import deletion_auc, insertion_auc
 from prune.evidence.metrics.pointing import points_at_box, points_at_mask, top_frame_in_span
 from prune.evidence.objective import Objective
@@ -50,14 +51,13 @@ from prune.evidence.plain import PlainScorer
 from prune.evidence.regions import Regions, partition
 from prune.evidence.regions.align import align
 from prune.evidence.reply import greedy_reply
-from prune.evidence.run import explain_samples, treatment_of
 from prune.evidence.search import SEARCHES
 from prune.evidence.search.exhaustive import chain_value, exhaustive
 from prune.evidence.search.greedy import greedy, greedy_one_at_a_time
-from prune.models import open_model
-from prune.samples import Sample, load_samples
+from prune.inputs.samples import Sample, load_samples
 from prune.tiny.benchmark import scenes, write_benchmark
 from prune.tiny.draw import CLIP_TIMES, coverage
+from prune.workflows.explain import explain_samples, treatment_of
 
 MID = Shape(16, 512, 1408, 8, 8, (256, 4, 14), "llava-next-7b")
 HALF = {"first": (0, 4), "last": (4, 8)}
@@ -326,7 +326,7 @@ def gap(args: argparse.Namespace) -> None:
 def treatment(args: argparse.Namespace) -> None:
     """What correcting every answer to an existence question mends and breaks."""
     opened = open_model("tiny")
-    settings = Settings(count=args.count, target="other")
+    settings = ExplainSettings(count=args.count, target="other")
     with tempfile.TemporaryDirectory() as folder:
         samples = load_samples(write_benchmark(Path(folder), "test", args.per_task, args.seed))
         records = explain_samples(

@@ -24,17 +24,18 @@ import torch
 from rows import append
 
 from prune.bench.conditions import conditions
+from prune.checkpoint.load import open_model
 from prune.evaluate.answers import BATCH, accuracy, answer, prepare, under
-from prune.evaluate.stats import Interval, paired_difference
-from prune.learn.heal import Recipe
-from prune.learn.healed import heal_model
-from prune.measure.run import Method, find_plan, split_samples
-from prune.measure.transfer import transfer
-from prune.models import open_model
-from prune.pathways import VIDEO, dense_reach
+from prune.evaluate.stats import paired_difference
+from prune.layout.pathways import VIDEO, dense_reach
+from prune.learn.heal import HealSettings
 from prune.plan.budget import Budget
 from prune.plan.liveness import State, states
+from prune.results.interval import Interval
 from prune.trace.trace import Trace
+from prune.workflows.heal import heal_model
+from prune.workflows.plan import Method, find_plan, split_samples
+from prune.workflows.transfer import transfer
 
 WAYS: dict[str, tuple[Budget, Method, bool]] = {
     "trace": (Budget("max_drop", 0.5), "trace", False),
@@ -49,7 +50,7 @@ WAYS: dict[str, tuple[Budget, Method, bool]] = {
 
 @contextmanager
 def quiet(title: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A `prune.progress.Progress` that says what began, and no more."""
+    """A `prune.journal.progress.Progress` that says what began, and no more."""
     print(f"{title} ({total})", flush=True)
     yield lambda count: None
 
@@ -98,7 +99,7 @@ def search(run: Path, test: Path, ways: list[str], heal: bool) -> None:
             with tempfile.TemporaryDirectory() as folder:
                 healed = heal_model(
                     open_model("tiny", dense=True), found.plan, calibration, held_out, frames,
-                    Recipe(), Path(folder) / "healed", quiet,
+                    HealSettings(), Path(folder) / "healed", quiet,
                 )  # fmt: skip
             row["change_healed"] = shown(healed.difference)
         append("planner", "cpu", [row])

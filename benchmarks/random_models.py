@@ -14,8 +14,8 @@ from transformers import (
     LlavaNextVideoForConditionalGeneration,
 )
 
-from prune.models import TINY
-from prune.prompts import choice_text
+from prune.checkpoint.load import TINY
+from prune.inputs.prompts import choice_text
 from prune.tiny.processor import TinyProcessor
 
 SYSTEM_TOKENS = 40

@@ -18,11 +18,11 @@ from rows import append
 from scipy.stats import spearmanr
 from torch import Tensor
 
-from prune.attention import seam
 from prune.bench.conditions import conditions
-from prune.models import Opened, open_model
-from prune.pathways import TRACED
-from prune.samples import Sample, load_samples
+from prune.checkpoint.load import LoadedModel, open_model
+from prune.inputs.samples import Sample, load_samples
+from prune.layout.pathways import TRACED
+from prune.runtime.attention import seam
 from prune.tiny.benchmark import write_benchmark
 from prune.trace.incremental import knockout_logits, record_dense
 from prune.trace.sample import CHOICE
@@ -59,7 +59,7 @@ class Sums:
         }
 
 
-def measure(opened: Opened, sample: Sample, sums: Sums, points: list[str], widths: list[int],
+def measure(opened: LoadedModel, sample: Sample, sums: Sums, points: list[str], widths: list[int],
             heads: bool) -> bool:  # fmt: skip
     """Add one sample, if its answer is right."""
     (case,) = CHOICE.cases(opened.model, opened.processor, sample, 8)

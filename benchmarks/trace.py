@@ -14,10 +14,10 @@ from random_models import SHAPES, Shape, build, prompt
 from rows import append
 from transformers import BatchFeature
 
-from prune.attention import seam
 from prune.bench.conditions import conditions
-from prune.pathways import PUBLISHED, SEALED, Pathway
-from prune.runtime.replay import Replay, capture
+from prune.layout.pathways import PUBLISHED, SEALED, Pathway
+from prune.runtime.attention import seam
+from prune.runtime.captured import Replay, capture
 from prune.trace.incremental import knockout_logits, record_dense
 from prune.trace.knockout import Knockouts, plain_logits
 from prune.trace.windows import default_window

@@ -9,23 +9,23 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from prune.models import load
+    from prune.checkpoint.load import load
+    from prune.layout.segments import Role, Segments, segment
     from prune.plan.plan import Plan
     from prune.runtime.apply import apply
     from prune.runtime.launches import launches
-    from prune.segments import Role, Segments, segment
 
 __version__ = "0.1.0"
 __all__ = ["Plan", "Role", "Segments", "apply", "launches", "load", "segment"]
 
 _HOMES = {
     "Plan": "prune.plan.plan",
-    "Role": "prune.segments",
-    "Segments": "prune.segments",
+    "Role": "prune.layout.segments",
+    "Segments": "prune.layout.segments",
     "apply": "prune.runtime.apply",
     "launches": "prune.runtime.launches",
-    "load": "prune.models",
-    "segment": "prune.segments",
+    "load": "prune.checkpoint.load",
+    "segment": "prune.layout.segments",
 }
 
 

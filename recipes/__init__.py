@@ -1,1 +1,1 @@
-"""One YAML file a model: how it is traced and pruned. `prune.recipe` reads them."""
+"""One YAML file a model: how it is traced and pruned. `prune.workflows.recipe` reads them."""

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from prune.checkpoint.load import LoadedModel, open_model
 from prune.cli.main import _run
-from prune.models import Opened, open_model
-from prune.samples import Sample, load_samples
+from prune.inputs.samples import Sample, load_samples
 from prune.tiny.benchmark import write_benchmark
 
 # The models are too small for two threads, which wait for each other on a busy machine.
@@ -17,7 +17,7 @@ torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
-def tiny() -> Opened:
+def tiny() -> LoadedModel:
     return open_model("tiny")
 
 

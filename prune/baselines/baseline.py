@@ -7,12 +7,12 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from prune.edges import edge_histogram
 from prune.evaluate.answers import RunBatch
-from prune.pathways import dense_reach
+from prune.layout.edges import edge_histogram
+from prune.layout.pathways import dense_reach
+from prune.layout.segments import Role, Segments
 from prune.plan.cost import Cost, Geometry, cost_of
 from prune.plan.plan import Plan
-from prune.segments import Role, Segments
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Baseline:
 
 
 @dataclass(frozen=True)
-class Target:
+class CostTarget:
     """What a baseline has to match.
 
     A baseline with a setting takes the one that costs least among those that cost no less than the
@@ -84,5 +84,5 @@ class Target:
         return int(np.argmax(enough)) if any(enough) else self.num_video
 
 
-Make = Callable[[Target, int], Baseline]
+Make = Callable[[CostTarget, int], Baseline]
 """Makes a baseline for a target; the second argument seeds what is drawn at random."""

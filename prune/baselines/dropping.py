@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from prune.evaluate.answers import Prepared
+from prune.evaluate.answers import EncodedBatch
 from prune.kernels import allowed_edges
-from prune.pathways import dense_reach
+from prune.layout.pathways import dense_reach
+from prune.layout.segments import Role, Segments
 from prune.runtime.enforce import masked_attention
-from prune.segments import Role, Segments
 
 Choose = Callable[[Tensor], Tensor]
 """From the attention that video tokens get, `[V]`, to the indices of those that stay."""
@@ -41,7 +41,7 @@ class Dropping:
             self._drop(torch.zeros(role.shape))
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
-        """See `prune.attention.Enforcer`."""
+        """See `prune.runtime.attention.Enforcer`."""
         if layer == self.first - 1:
             self._drop(_attention_of_last(query, key, scale, self.segments).cpu())
         mask = self._dense if layer < self.first else self._after
@@ -67,6 +67,6 @@ def _attention_of_last(query: Tensor, key: Tensor, scale: float, segments: Segme
     return scores.masked_fill(padding, float("-inf")).softmax(-1).mean(1)[:, 0]
 
 
-def dropping_logits(batch: Prepared, first: int, choose: Choose) -> Tensor:
+def dropping_logits(batch: EncodedBatch, first: int, choose: Choose) -> Tensor:
     """Next-token logits `[B, V]` of a batch under `Dropping`."""
     return batch.replay.last_logits(Dropping(batch.replay.segments, first, choose))

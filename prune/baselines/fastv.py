@@ -2,14 +2,14 @@
 
 import torch
 
-from prune.baselines.baseline import Baseline, Target
+from prune.baselines.baseline import Baseline, CostTarget
 from prune.baselines.dropping import dropping_logits
 
 LAYER = 2
 """Layers before the drop (K in the paper, its recommended value)."""
 
 
-def fastv(target: Target, seed: int = 0) -> Baseline:
+def fastv(target: CostTarget, seed: int = 0) -> Baseline:
     """After layer `LAYER`, keep as many tokens as cost what the plan costs.
 
     The paper ranks tokens by the attention that they receive; as in its code, that of the last

@@ -7,18 +7,18 @@ from functools import partial
 import numpy as np
 import torch
 
-from prune.baselines.baseline import Baseline, Target
-from prune.evaluate.answers import Prepared
+from prune.baselines.baseline import Baseline, CostTarget
+from prune.evaluate.answers import EncodedBatch
+from prune.inputs.samples import Sample
 from prune.kernels import allowed_edges
-from prune.pathways import Reach, dense_reach
+from prune.layout.pathways import Reach, dense_reach
+from prune.layout.segments import Role
 from prune.plan.cost import dense_cost
+from prune.runtime.captured import Replay
 from prune.runtime.enforce import MaskEnforcer
-from prune.runtime.replay import Replay
-from prune.samples import Sample
-from prune.segments import Role
 
 
-def random_edges(target: Target, seed: int = 0) -> Baseline:
+def random_edges(target: CostTarget, seed: int = 0) -> Baseline:
     """As many edges as the plan keeps, drawn one by one.
 
     Some edge into every state survives, so nothing dies and the cost is that of the edges alone.
@@ -77,6 +77,6 @@ def random_masks(
     return MaskEnforcer(torch.from_numpy(masks.reshape(-1, width, width)), choice)
 
 
-def random_logits(batch: Prepared, reach: Reach, seed: int) -> torch.Tensor:
+def random_logits(batch: EncodedBatch, reach: Reach, seed: int) -> torch.Tensor:
     """Next-token logits `[B, V]` of a batch under `random_masks`."""
     return batch.replay.last_logits(random_masks(batch.replay, batch.samples, reach, seed))

@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from prune.baselines.baseline import Baseline, Target
-from prune.edges import edge_histogram
+from prune.baselines.baseline import Baseline, CostTarget
 from prune.evaluate.answers import under
-from prune.pathways import LAST, OPTIONS, QUESTION_SEALED, VIDEO, Reach, inherit_answer
+from prune.layout.edges import edge_histogram
+from prune.layout.pathways import LAST, OPTIONS, QUESTION_SEALED, VIDEO, Reach, inherit_answer
+from prune.layout.segments import Role
 from prune.plan.cost import cost_of
 from prune.plan.liveness import State, order_of, states
-from prune.segments import Role
 
 DRAWS = 200
 """Random plans that are drawn; the one whose FLOPs are nearest the plan's is taken."""
@@ -20,7 +20,7 @@ _BLOCKS = [
 ]
 
 
-def random_plan(target: Target, seed: int = 0) -> Baseline:
+def random_plan(target: CostTarget, seed: int = 0) -> Baseline:
     """As many edges of every kind, and states that live as long, but in other layers.
 
     What is random is only what the search claims to know: in which layers the edges of a kind

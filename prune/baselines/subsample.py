@@ -2,11 +2,11 @@
 
 import torch
 
-from prune.baselines.baseline import Baseline, Target
+from prune.baselines.baseline import Baseline, CostTarget
 from prune.baselines.dropping import dropping_logits
 
 
-def subsample(target: Target, seed: int = 0) -> Baseline:
+def subsample(target: CostTarget, seed: int = 0) -> Baseline:
     """Keep every n-th video token from the first layer on, as many as cost what the plan costs."""
     keep = target.fewest_tokens(0)
     edges, flops = target.after_dropping(0, keep)

@@ -1,13 +1,13 @@
 """VTW (arXiv 2405.05803): withdraw all video tokens after one layer."""
 
-from prune.baselines.baseline import Baseline, Target
+from prune.baselines.baseline import Baseline, CostTarget
 from prune.evaluate.answers import under
-from prune.pathways import NONE, VIDEO, Reach, dense_reach, limit_edges
+from prune.layout.pathways import NONE, VIDEO, Reach, dense_reach, limit_edges
+from prune.layout.segments import Role
 from prune.plan.cost import cost_of
-from prune.segments import Role
 
 
-def vtw(target: Target, seed: int = 0) -> Baseline:
+def vtw(target: CostTarget, seed: int = 0) -> Baseline:
     """Withdraw the video before the earliest layer that makes this cost no less than the plan."""
     layers = target.plan.num_layers
     for first in range(layers + 1):

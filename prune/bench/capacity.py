@@ -7,11 +7,11 @@ import torch
 
 from prune.bench.energy import energy_meter
 from prune.bench.latency import generate, now
-from prune.bench.rows import CapacityRow
 from prune.bench.side import Side
 from prune.errors import ResourceError
-from prune.runtime.replay import read
-from prune.samples import Sample
+from prune.inputs.encode import read
+from prune.inputs.samples import Sample
+from prune.results.latency import CapacityRow
 
 TOKENS = 32
 """Tokens that every request of a batch generates."""

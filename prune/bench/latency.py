@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from prune.bench.rows import LatencyRow
 from prune.bench.side import Side
 from prune.families import family_of_model_type
-from prune.runtime.replay import read
-from prune.samples import Sample
+from prune.inputs.encode import read
+from prune.inputs.samples import Sample
+from prune.results.latency import LatencyRow
 
 DECODE_TOKENS = 8
 WARMUP = 3

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from itertools import groupby
 
-from prune.bench.rows import Shape
-from prune.pathways import Reach
+from prune.layout.pathways import Reach
+from prune.layout.segments import Segments
 from prune.plan.cost import Geometry, cost_of, dense_cost
-from prune.segments import Segments
+from prune.results.latency import Shape
 
 TIMES = (1, 2, 4, 8)
 """Times the frames of the prompt at hand."""

@@ -7,9 +7,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from prune.checkpoint.untrusted import read_json
 from prune.errors import BadInputError, VerificationError
-from prune.files import sha256_of_each, write_atomically
+from prune.io.files import sha256_of_each, write_atomically
+from prune.io.untrusted import read_json
 
 MANIFEST = "manifest.json"
 SCHEMA_VERSION = 1

@@ -54,7 +54,7 @@ _OPTIONS = {
 
 
 @dataclass(frozen=True)
-class Asked:
+class BudgetOptions:
     """What a command line says about the budget: `given` by kind, and the objective."""
 
     given: dict[str, float]
@@ -74,7 +74,7 @@ class Asked:
 
 
 def takes_budget(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command these options in the place of its parameter `asked` (`Asked`)."""
+    """Give a command these options in the place of its parameter `asked` (`BudgetOptions`)."""
     signature = inspect.signature(command)
 
     def option(name: str, kind: Any, default: Any) -> inspect.Parameter:
@@ -91,7 +91,7 @@ def takes_budget(command: Callable[..., None]) -> Callable[..., None]:
     def wrapper(**values: Any) -> None:
         picked = {name: values.pop(name) for name in _OPTIONS}
         given = {name: value for name, value in picked.items() if value is not None}
-        command(asked=Asked(given, values.pop("objective")), **values)
+        command(asked=BudgetOptions(given, values.pop("objective")), **values)
 
     wrapper.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     wrapper.__annotations__ = {p.name: p.annotation for p in parameters}

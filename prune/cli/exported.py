@@ -4,7 +4,7 @@ from pathlib import Path
 
 from prune.cli.console import err, out
 from prune.cli.tables.result import baseline_table, result_table
-from prune.result import Result
+from prune.results.export_result import Result
 
 
 def show_export(result: Result, folder: Path) -> None:

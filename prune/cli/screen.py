@@ -8,12 +8,13 @@ from rich.table import Table
 
 from prune.cli.app import report_failed
 from prune.cli.console import out, progress
-from prune.pathways import Pathway, find_pathway
-from prune.processes import processes
+from prune.journal.processes import processes
+from prune.layout.pathways import Pathway, find_pathway
 from prune.report.figures.screen import screen_figure
 from prune.report.figures.style import save_both
 from prune.trace.screen_table import write_screen
-from prune.trace.screening import Screening, screen_model
+from prune.trace.screening import Screening
+from prune.workflows.screen import screen_model
 
 
 def run_screen(
@@ -22,7 +23,7 @@ def run_screen(
     """Screen, write `screen.{csv,json,png,svg}` and `heads.csv`, and print the strongest.
 
     Args:
-        opened, data, run, pathways, settings: see `prune.trace.screening.screen_model`.
+        opened, data, run, pathways, settings: see `prune.workflows.screen.screen_model`.
 
     Raises:
         SamplesFailedError: samples that could not be used, after everything else.

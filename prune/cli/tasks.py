@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from prune.errors import UsageError
-from prune.samples import Sample
+from prune.inputs.samples import Sample
 
 
 def of_tasks(samples: list[Sample], tasks: str | None, data: Path) -> list[Sample]:

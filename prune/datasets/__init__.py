@@ -6,7 +6,7 @@ from pathlib import Path
 from pkgutil import iter_modules
 
 from prune.errors import UsageError
-from prune.samples import Sample
+from prune.inputs.samples import Sample
 
 
 def names() -> list[str]:

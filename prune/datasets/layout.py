@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from prune.checkpoint.untrusted import read_json
 from prune.errors import BadInputError
-from prune.samples import Sample
+from prune.inputs.samples import Sample
+from prune.io.untrusted import read_json
 
 MAX_BYTES = 256 * 2**20
 

@@ -7,7 +7,7 @@ videos, with bounds in the questions. Each task is read from whichever is there.
 from pathlib import Path
 
 from prune.datasets.layout import entries, question
-from prune.samples import Sample
+from prune.inputs.samples import Sample
 
 CLEVRER, PERCEPTION = "clevrer/video_validation", "perception/videos"
 CUT, WHOLE = "star/Charades_segment", "star/Charades_v1_480"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from prune.datasets.layout import question
 from prune.errors import BadInputError
-from prune.samples import Sample
+from prune.inputs.samples import Sample
 
 OPTIONS = ["Yes", "No"]
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from prune.datasets.layout import entries, question
-from prune.samples import Sample
+from prune.inputs.samples import Sample
 
 TASKS = {
     "action_antonym": False,

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from prune.datasets.layout import question
 from prune.errors import BadInputError
-from prune.prompts import letter
-from prune.samples import Sample
+from prune.inputs.prompts import letter
+from prune.inputs.samples import Sample
 
 TABLE = "videomme/test-00000-of-00001.parquet"
 COLUMNS = ["videoID", "question_id", "task_type", "question", "options", "answer"]

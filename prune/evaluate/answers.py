@@ -8,49 +8,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from prune.attention import seam
 from prune.errors import PruneError
-from prune.pathways import Reach
+from prune.inputs.encode import Clip, decode, encode, letter_ids
+from prune.inputs.samples import Sample
+from prune.layout.pathways import Reach
+from prune.layout.segments import Segments
+from prune.results.answer import Answer
+from prune.runtime.attention import seam
+from prune.runtime.captured import Replay, capture
 from prune.runtime.prefill import pruned_logits
-from prune.runtime.replay import Clip, Replay, capture, decode, encode, letter_ids
-from prune.samples import Sample
-from prune.segments import Segments
 
 BATCH = 32
 """Samples that run together."""
 
 
 @dataclass(frozen=True)
-class Answer:
-    """The model's answer to one sample.
-
-    Attributes:
-        choice: index of the most likely option (accuracy restricted to the options).
-        true: index of the right option.
-        free_correct: whether the most likely token of the whole vocabulary is the true letter.
-        p_options: probability of every option, normalised over the options.
-    """
-
-    id: str
-    task: str
-    choice: int
-    true: int
-    free_correct: bool
-    p_options: tuple[float, ...]
-
-    @property
-    def correct(self) -> bool:
-        """Whether the most likely option is the right one."""
-        return self.choice == self.true
-
-    @property
-    def p_true(self) -> float:
-        """Probability of the right option, normalised over the options."""
-        return self.p_options[self.true]
-
-
-@dataclass(frozen=True)
-class Prepared:
+class EncodedBatch:
     """A batch of samples whose clips are decoded and encoded."""
 
     samples: tuple[Sample, ...]
@@ -64,7 +37,7 @@ def prepare(
     num_frames: int,
     batch_size: int,
     on_done: Callable[[int], None] = lambda n: None,
-) -> tuple[list[Prepared], dict[str, str]]:
+) -> tuple[list[EncodedBatch], dict[str, str]]:
     """Decode and encode samples, in batches.
 
     Returns:
@@ -72,7 +45,7 @@ def prepare(
     """
     usable: list[tuple[Sample, Clip]] = []
     failed: dict[str, str] = {}
-    batches: list[Prepared] = []
+    batches: list[EncodedBatch] = []
     for index, sample in enumerate(samples, 1):
         try:
             usable.append((sample, decode(sample, num_frames)))
@@ -81,20 +54,20 @@ def prepare(
         if usable and (len(usable) == batch_size or index == len(samples)):
             group, clips = zip(*usable, strict=True)
             batches.append(
-                Prepared(group, capture(model, processor, encode(processor, group, clips)))
+                EncodedBatch(group, capture(model, processor, encode(processor, group, clips)))
             )
             usable.clear()
         on_done(1)
     return batches, failed
 
 
-def typical_prompt(batches: Sequence[Prepared]) -> Segments:
+def typical_prompt(batches: Sequence[EncodedBatch]) -> Segments:
     """The layout of the prompt of median length: what edges and costs are counted on."""
     rows = [b.replay.segments.row(i) for b in batches for i in range(len(b.samples))]
     return sorted(rows, key=lambda s: s.shape[1])[len(rows) // 2]
 
 
-RunBatch = Callable[[Prepared], Tensor]
+RunBatch = Callable[[EncodedBatch], Tensor]
 """Runs a batch of prompts: next-token logits `[B, V]`. See `under`."""
 
 
@@ -106,7 +79,7 @@ def under(reach: Reach) -> RunBatch:
 def answer(
     model: Any,
     processor: Any,
-    batches: Iterable[Prepared],
+    batches: Iterable[EncodedBatch],
     run: RunBatch,
     on_done: Callable[[int], None] = lambda n: None,
 ) -> list[Answer]:

@@ -3,16 +3,16 @@
 import base64
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from prune.errors import BadInputError
-from prune.evaluate.answers import Answer
-from prune.runtime.replay import decode
-from prune.samples import Sample
+from prune.inputs.encode import decode
+from prune.inputs.samples import Sample
+from prune.results.answer import Answer
+from prune.results.flips import Flip, FlipDetail
 
 TOLD, PICTURED = 100, 8
 """Flips that are told with question and options, and of those the ones with frames."""
@@ -23,39 +23,6 @@ WIDTH, QUALITY = 96, 70
 MOST_FRAMES = 8
 MOST_BYTES = 200 * 1024
 """Of all frames together, encoded."""
-
-
-@dataclass(frozen=True)
-class Flip:
-    """One sample whose most likely option changed.
-
-    Attributes:
-        true, dense, pruned: index of the right option, and of those that were chosen.
-        p_dense, p_pruned: probability of every option.
-    """
-
-    id: str
-    task: str
-    true: int
-    dense: int
-    pruned: int
-    p_dense: tuple[float, ...]
-    p_pruned: tuple[float, ...]
-
-    @property
-    def lost(self) -> bool:
-        """Whether the dense model was right."""
-        return self.dense == self.true
-
-    @property
-    def won(self) -> bool:
-        """Whether the pruned model is right."""
-        return self.pruned == self.true
-
-    @property
-    def confidence(self) -> float:
-        """Probability that the pruned model gives to its option."""
-        return self.p_pruned[self.pruned]
 
 
 def flips(dense: Sequence[Answer], pruned: Sequence[Answer]) -> tuple[Flip, ...]:
@@ -76,21 +43,9 @@ def _rounded(p: Sequence[float]) -> tuple[float, ...]:
     return tuple(round(value, 4) for value in p)
 
 
-@dataclass(frozen=True)
-class Asked:
-    """What was asked in a flipped sample.
-
-    Attributes:
-        frames: JPEGs as data URIs, in order; none where the sample is not pictured.
-    """
-
-    id: str
-    question: str
-    options: tuple[str, ...]
-    frames: tuple[str, ...]
-
-
-def asked(flipped: Sequence[Flip], samples: Sequence[Sample], num_frames: int) -> tuple[Asked, ...]:
+def flip_details(
+    flipped: Sequence[Flip], samples: Sequence[Sample], num_frames: int
+) -> tuple[FlipDetail, ...]:
     """Question, options and frames of the first flips, in their order.
 
     Args:
@@ -106,7 +61,7 @@ def asked(flipped: Sequence[Flip], samples: Sequence[Sample], num_frames: int) -
         size = sum(map(len, frames))
         frames = frames if size <= left else ()
         left -= size if frames else 0
-        told.append(Asked(sample.id, sample.question, sample.options, frames))
+        told.append(FlipDetail(sample.id, sample.question, sample.options, frames))
     return tuple(told)
 
 

@@ -1,45 +1,12 @@
 """Two models, or a model with and without a plan, on the same samples."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from prune.errors import BadInputError
-from prune.evaluate.answers import Answer
-from prune.evaluate.flips import Flip, flips
-from prune.evaluate.stats import Interval, mcnemar, paired_difference, proportion
-
-
-@dataclass(frozen=True)
-class TaskRow:
-    """Accuracy on one task (restricted to the options), in percent."""
-
-    task: str
-    n: int
-    dense: Interval
-    pruned: Interval
-    random: float | None
-    difference: Interval
-
-
-@dataclass(frozen=True)
-class AccuracyReport:
-    """Dense against pruned on the same held-out samples.
-
-    Attributes:
-        overall: all tasks together.
-        random: accuracy of each seed with as many edges removed at random.
-        p_value: exact McNemar test that pruning changes accuracy.
-        free_dense, free_pruned: accuracy over the whole vocabulary, in percent.
-        flipped: the samples whose option changed, worst first.
-    """
-
-    tasks: tuple[TaskRow, ...]
-    overall: TaskRow
-    random: tuple[float, ...]
-    p_value: float
-    free_dense: float
-    free_pruned: float
-    flipped: tuple[Flip, ...]
+from prune.evaluate.flips import flips
+from prune.evaluate.stats import mcnemar, paired_difference, proportion
+from prune.results.accuracy import AccuracyReport, TaskRow
+from prune.results.answer import Answer
 
 
 def accuracy_report(

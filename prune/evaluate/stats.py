@@ -1,20 +1,12 @@
 """Intervals and tests for accuracies and their paired differences, in points."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-
-@dataclass(frozen=True)
-class Interval:
-    """An estimate with its 95% interval."""
-
-    value: float
-    low: float
-    high: float
+from prune.results.interval import Interval
 
 
 def proportion(right: Sequence[bool]) -> Interval:

@@ -4,17 +4,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from prune.checkpoint.load import LoadedModel
 from prune.errors import BadInputError
-from prune.evaluate.answers import Answer, answer, prepare, under
+from prune.evaluate.answers import answer, prepare, under
 from prune.evaluate.stats import paired_difference, proportion
-from prune.models import Opened
-from prune.pathways import dense_reach
+from prune.inputs.samples import Sample
+from prune.layout.pathways import dense_reach
 from prune.plan.plan import Plan
-from prune.samples import Sample
+from prune.results.answer import Answer
 
 
 @dataclass(frozen=True)
-class Answered:
+class PairedAnswers:
     """Answers of both models, in the order of `samples`: those that could be used."""
 
     samples: list[Sample]
@@ -22,7 +23,7 @@ class Answered:
     pruned: list[Answer]
 
     @classmethod
-    def of(cls, samples: Sequence[Sample], records: Sequence[Mapping[str, Any]]) -> "Answered":
+    def of(cls, samples: Sequence[Sample], records: Sequence[Mapping[str, Any]]) -> "PairedAnswers":
         """From records with `answers` (`answer_both`), one a sample; others could not be used."""
         usable = [
             (s, r["answers"]) for s, r in zip(samples, records, strict=True) if "answers" in r
@@ -46,7 +47,7 @@ class Answered:
 
 
 def answer_both(
-    opened: Opened, plan: Plan, sample: Sample, num_frames: int
+    opened: LoadedModel, plan: Plan, sample: Sample, num_frames: int
 ) -> dict[str, dict[str, Any]]:
     """Answer a sample densely and under a plan.
 

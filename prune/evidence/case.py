@@ -13,13 +13,13 @@ from prune.evidence.forced import TeacherForcing, forced_replay
 from prune.evidence.masked import MaskedScorer
 from prune.evidence.pixels import PixelScorer
 from prune.evidence.regions import Regions
-from prune.evidence.reply import Target, find_target, greedy_reply
+from prune.evidence.reply import ReplyTarget, find_target, greedy_reply
 from prune.evidence.scorer import Scorer
 from prune.evidence.tokens import token_grid, token_map
-from prune.pathways import Reach
+from prune.inputs.encode import Clip, decode, encode, letter_ids
+from prune.inputs.samples import Sample
+from prune.layout.pathways import Reach
 from prune.plan.plan import Plan
-from prune.runtime.replay import Clip, decode, encode, letter_ids
-from prune.samples import Sample
 
 REMOVALS = ("masked", *FILLS)
 """How regions are removed: their visual tokens left out of attention, or their pixels filled."""
@@ -34,7 +34,7 @@ class Explainable(Protocol):
         ...
 
     @property
-    def target(self) -> Target:
+    def target(self) -> ReplyTarget:
         """The reply, and which of its tokens are explained."""
         ...
 
@@ -78,7 +78,7 @@ class Case:
     sample: Sample
     clip: Clip
     inputs: Any
-    target: Target
+    target: ReplyTarget
     forcing: TeacherForcing
 
     @property

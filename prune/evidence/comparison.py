@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from prune.checkpoint.load import LoadedModel
 from prune.evidence.case import open_case
-from prune.evidence.explain import Settings, explain, record_of
+from prune.evidence.explain import ExplainSettings, explain, record_of
 from prune.evidence.metrics.agreement import top_iou
-from prune.models import Opened
+from prune.inputs.samples import Sample
 from prune.plan.plan import Plan
-from prune.samples import Sample
 
 SAME = 0.3
 """Below this IoU@20% two answers rest on other evidence."""
@@ -22,7 +22,7 @@ FLAT = 1e-5
 Record = dict[str, Any]
 
 
-def compare(opened: Opened, plan: Plan, sample: Sample, settings: Settings) -> Record:
+def compare(opened: LoadedModel, plan: Plan, sample: Sample, settings: ExplainSettings) -> Record:
     """Explain the dense model's reply to a sample under both models.
 
     Both are asked for the dense model's words: what a model would say on its own is compared by

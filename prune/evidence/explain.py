@@ -29,7 +29,7 @@ OnStep = Callable[[int, int, float], None]
 
 
 @dataclass(frozen=True)
-class Settings:
+class ExplainSettings:
     """How to explain.
 
     Attributes:
@@ -94,7 +94,7 @@ class Explanation:
 
 
 def explain(
-    case: Explainable, settings: Settings, on_step: OnStep = lambda placed, total, best: None
+    case: Explainable, settings: ExplainSettings, on_step: OnStep = lambda placed, total, best: None
 ) -> Explanation:
     """Order the regions of a case by how much its target needs them.
 
@@ -115,7 +115,7 @@ def explain(
     return explanation(case, objective, regions, order, start, before)
 
 
-def regions_of(case: Explainable, settings: Settings) -> Regions:
+def regions_of(case: Explainable, settings: ExplainSettings) -> Regions:
     """The partition that `settings` name, where that is the clip's alone: not coarse to fine.
 
     Raises:
@@ -124,18 +124,20 @@ def regions_of(case: Explainable, settings: Settings) -> Regions:
     return _aligned(case, partition(settings.regions, case.frames, settings.count), settings)
 
 
-def _aligned(case: Explainable, regions: Regions, settings: Settings) -> Regions:
+def _aligned(case: Explainable, regions: Regions, settings: ExplainSettings) -> Regions:
     if settings.regions != "frames" and (settings.aligned or settings.removal == "masked"):
         return align(regions, case.grid)
     return regions
 
 
-def search(case: Explainable, regions: Regions, settings: Settings, on_step: OnStep) -> list[int]:
+def search(
+    case: Explainable, regions: Regions, settings: ExplainSettings, on_step: OnStep
+) -> list[int]:
     """Order given regions as `settings` say."""
     return _search(_objective(case, regions, settings), settings, on_step)
 
 
-def _objective(case: Explainable, regions: Regions, settings: Settings) -> Objective:
+def _objective(case: Explainable, regions: Regions, settings: ExplainSettings) -> Objective:
     return Objective(
         case.scorer(regions, settings.removal),
         case.target.positions,
@@ -144,7 +146,7 @@ def _objective(case: Explainable, regions: Regions, settings: Settings) -> Objec
     )
 
 
-def _search(objective: Objective, settings: Settings, on_step: OnStep) -> list[int]:
+def _search(objective: Objective, settings: ExplainSettings, on_step: OnStep) -> list[int]:
     total = objective.num_regions
     return SEARCHES[settings.search](objective, lambda placed, best: on_step(placed, total, best))
 
@@ -174,7 +176,7 @@ def explanation(
     )
 
 
-def record_of(case: Explainable, found: Explanation, settings: Settings) -> dict[str, Any]:
+def record_of(case: Explainable, found: Explanation, settings: ExplainSettings) -> dict[str, Any]:
     """Every number of an explanation, for JSON (`docs/explaining-an-answer.md` names them)."""
     sample, target = case.sample, case.target
     tokens = len(target.texts)

@@ -2,8 +2,8 @@
 
 Video tokens that a variant does not show are left out of the batch: with their own position ids the
 others cannot tell that from an attention mask. What a variant begins with like another one that was
-run before is not run again (`prune.evidence.known`). The last layer computes the states alone that
-a token of the reply is read from.
+run before is not run again (`prune.evidence.prefix_cache`). The last layer computes only the states
+that a token of the reply is read from.
 """
 
 from collections.abc import Sequence
@@ -17,17 +17,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import BatchFeature, DynamicCache
 
-from prune.attention import seam
 from prune.errors import NumericError
 from prune.evidence.batches import next_batch, start_cost
-from prune.evidence.known import TEXT, Beginnings, Front, Known
 from prune.evidence.masks import Masks
-from prune.pathways import Reach, dense_reach
+from prune.evidence.prefix_cache import TEXT, Front, PrefixCache, PrefixMatch
+from prune.layout.pathways import Reach, dense_reach
+from prune.layout.segments import Role, Segments, segment
+from prune.runtime.attention import seam
+from prune.runtime.captured import Replay, capture
 from prune.runtime.enforce import PlanEnforcer
 from prune.runtime.prefill import narrow
-from prune.runtime.replay import Replay, capture
 from prune.runtime.rows import rows_of, take
-from prune.segments import Role, Segments, segment
 
 MAX_TOKENS = {"cpu": 2**11, "cuda": 2**15}
 """Tokens of one batch, those in front counted too, by device type."""
@@ -108,20 +108,20 @@ class TeacherForcing:
         layers = self.replay.model.config.text_config.num_hidden_layers
         return dense_reach(layers) if self.reach is None else self.reach
 
-    def nothing_known(self) -> Known:
+    def nothing_known(self) -> PrefixCache:
         """Where calls that number alike what they show keep what later ones may begin with."""
         device = self.replay.model.device
         if device.type != "cuda":
-            return Known(MAX_KEPT)
+            return PrefixCache(MAX_KEPT)
         free, _ = torch.cuda.mem_get_info(device)
-        return Known(free // 4 // self.replay.model.dtype.itemsize)
+        return PrefixCache(free // 4 // self.replay.model.dtype.itemsize)
 
     @torch.no_grad()
     def probabilities(
         self,
         look: NDArray[np.integer | np.bool_],
         features: Tensor | None = None,
-        known: Known | None = None,
+        known: PrefixCache | None = None,
     ) -> NDArray[np.float64]:
         """Probability of each reply token under every variant.
 
@@ -140,7 +140,7 @@ class TeacherForcing:
         names = np.full((len(look), self._end), TEXT)
         names[:, self.video] = look
         known = self.nothing_known() if known is None else known
-        beginnings = Beginnings(names, known)
+        beginnings = PrefixMatch(names, known)
         found = np.empty((len(look), len(self.reply) + len(self.alternatives)))
         limit = MAX_TOKENS.get(self.replay.model.device.type, MAX_TOKENS["cuda"])
         waiting = np.arange(len(look))
@@ -158,7 +158,7 @@ class TeacherForcing:
         return found
 
     def _run(
-        self, now: NDArray[np.intp], beginnings: Beginnings, features: Tensor
+        self, now: NDArray[np.intp], beginnings: PrefixMatch, features: Tensor
     ) -> NDArray[np.float64]:
         """The variants `now`, N of them: features `[N or 1, V, D]`, to `[N, K + A]`."""
         chosen = torch.ones(len(now), self._size, dtype=torch.bool)

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from prune.kernels import allowed_edges
-from prune.pathways import Reach
-from prune.segments import Segments
+from prune.layout.pathways import Reach
+from prune.layout.segments import Segments
 
 
 @dataclass
@@ -29,7 +29,7 @@ class Masks:
     _made: dict[tuple[bytes, int], tuple[Tensor, Tensor | None]] = field(default_factory=dict)
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
-        """See `prune.attention.Enforcer`."""
+        """See `prune.runtime.attention.Enforcer`."""
         rows = self.needed if layer == len(self.reach) - 1 else self.rows
         bias, blind = self._mask(layer, rows, query)
         grouped = query.shape[1] != key.shape[1]

@@ -16,8 +16,9 @@ from torch import Tensor
 
 from prune.evidence.forced import video_features
 from prune.evidence.scorer import ForcedScorer
-from prune.runtime.replay import Clip, capture, encode
-from prune.samples import Sample
+from prune.inputs.encode import Clip, encode
+from prune.inputs.samples import Sample
+from prune.runtime.captured import capture
 
 TOGETHER = 8
 """Clips in one pass of the vision tower."""

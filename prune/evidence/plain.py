@@ -10,16 +10,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from prune.attention import seam
 from prune.evidence.forced import forced_replay
 from prune.evidence.regions import Regions
 from prune.evidence.tokens import token_regions
+from prune.inputs.encode import Clip, encode
+from prune.inputs.samples import Sample
 from prune.kernels import allowed_edges
-from prune.pathways import Reach, dense_reach
+from prune.layout.pathways import Reach, dense_reach
+from prune.layout.segments import Role
+from prune.runtime.attention import seam
 from prune.runtime.enforce import masked_attention
-from prune.runtime.replay import Clip, encode
-from prune.samples import Sample
-from prune.segments import Role
 
 
 @dataclass
@@ -89,7 +89,7 @@ class LayerMasks:
     masks: list[torch.Tensor]
 
     def attend(self, layer: int, query: Any, key: Any, value: Any, scale: float) -> torch.Tensor:
-        """See `prune.attention.Enforcer`."""
+        """See `prune.runtime.attention.Enforcer`."""
         mask = self.masks[layer].to(query.device)
         mask = mask.repeat_interleave(query.shape[1] // mask.shape[1], 1)
         return masked_attention(query, key, value, mask, scale)

@@ -10,10 +10,10 @@ from prune.errors import RefusedError, UsageError
 from prune.evidence.fill import FILLS
 from prune.evidence.regions import Regions, whole_frames
 from prune.evidence.remote import Endpoint, RemoteScorer
-from prune.evidence.reply import Target, counter_letter, positions_of
-from prune.prompts import choice_text
-from prune.runtime.replay import decode
-from prune.samples import Sample
+from prune.evidence.reply import ReplyTarget, counter_letter, positions_of
+from prune.inputs.encode import decode
+from prune.inputs.prompts import choice_text
+from prune.inputs.samples import Sample
 
 
 @dataclass
@@ -29,7 +29,7 @@ class RemoteCase:
     endpoint: Endpoint
     sample: Sample
     frames: NDArray[np.uint8]
-    target: Target
+    target: ReplyTarget
     _scorers: list[RemoteScorer] = field(default_factory=list)
 
     @property
@@ -82,5 +82,5 @@ def open_remote(endpoint: Endpoint, sample: Sample, num_frames: int, target: str
     texts = endpoint.reply(frames, question)
     letter = counter_letter(target, sample, "".join(texts[:1]))
     texts = [letter] if letter else texts
-    found = Target((), tuple(texts), positions_of(target, texts), target)
+    found = ReplyTarget((), tuple(texts), positions_of(target, texts), target)
     return RemoteCase(endpoint, sample, frames, found)

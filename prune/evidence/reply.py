@@ -8,16 +8,16 @@ from typing import Any
 import torch
 
 from prune.errors import UsageError
+from prune.inputs.encode import letter_ids
+from prune.inputs.samples import Sample
 from prune.plan.plan import Plan
 from prune.runtime.apply import apply
-from prune.runtime.replay import letter_ids
-from prune.samples import Sample
 
 MAX_NEW_TOKENS = 128
 
 
 @dataclass(frozen=True)
-class Target:
+class ReplyTarget:
     """A fixed reply, and the tokens of it whose probability is explained.
 
     Attributes:
@@ -58,7 +58,7 @@ def greedy_reply(
     return [i for i in ids if i not in special]
 
 
-def find_target(spec: str, reply: Sequence[int], processor: Any, sample: Sample) -> Target:
+def find_target(spec: str, reply: Sequence[int], processor: Any, sample: Sample) -> ReplyTarget:
     """What a user's words mean for a reply.
 
     Args:
@@ -77,7 +77,7 @@ def find_target(spec: str, reply: Sequence[int], processor: Any, sample: Sample)
     letter = counter_letter(spec, sample, said)
     ids = letter_ids(processor, [letter]) if letter else list(reply)
     texts = _texts(processor, ids)
-    return Target(tuple(ids), tuple(texts), positions_of(spec, texts), spec)
+    return ReplyTarget(tuple(ids), tuple(texts), positions_of(spec, texts), spec)
 
 
 def counter_letter(spec: str, sample: Sample, said: str) -> str:

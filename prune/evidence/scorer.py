@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prune.evidence.forced import TeacherForcing
-from prune.evidence.known import Known
+from prune.evidence.prefix_cache import PrefixCache
 from prune.evidence.regions import Regions
 
 
@@ -53,7 +53,7 @@ class ForcedScorer:
     regions: Regions
 
     @cached_property
-    def known(self) -> Known:
+    def known(self) -> PrefixCache:
         """What was computed so far of what sets have in common."""
         return self.forcing.nothing_known()
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from prune.errors import RefusedError
 from prune.evidence.regions import Regions
-from prune.segments import Role, Segments
+from prune.layout.segments import Role, Segments
 
 
 def token_grid(segments: Segments, inputs: Any) -> tuple[int, int, int]:

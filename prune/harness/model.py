@@ -13,12 +13,12 @@ from lm_eval.api.registry import register_model
 from torch import Tensor
 from tqdm import tqdm
 
+from prune.checkpoint.load import open_model
 from prune.errors import RefusedError, UsageError
-from prune.models import open_model
-from prune.processes import processes
-from prune.prompts import ANSWER_CUE
-from prune.runtime.replay import chat
-from prune.video import load_video
+from prune.inputs.encode import chat
+from prune.inputs.prompts import ANSWER_CUE
+from prune.inputs.video import load_video
+from prune.journal.processes import processes
 
 IDENTITY = "prune: model, plan and frames"
 
@@ -52,7 +52,7 @@ class PruneLM(LM):
         dense: ignore the plan.
 
     Raises:
-        BadInputError, RefusedError: as in `prune.models.open_model`.
+        BadInputError, RefusedError: as in `prune.checkpoint.load.open_model`.
         UsageError: the batch size is no number.
     """
 

@@ -18,24 +18,24 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from prune.attention import seam
-from prune.edges import edge_histogram
 from prune.errors import BadInputError
-from prune.evaluate.answers import Prepared, typical_prompt
+from prune.evaluate.answers import EncodedBatch, typical_prompt
 from prune.kernels import allowed_edges
+from prune.layout.edges import edge_histogram
+from prune.layout.pathways import NONE, REMOVABLE, Pathway, dense_reach, knockout
+from prune.layout.segments import Role, Segments
 from prune.learn.trainable import differentiable_logits
-from prune.pathways import NONE, REMOVABLE, Pathway, dense_reach, knockout
 from prune.plan.cost import Geometry
-from prune.plan.schema import ModelId
+from prune.plan.model_id import ModelId
+from prune.runtime.attention import seam
 from prune.runtime.enforce import PlanEnforcer
-from prune.segments import Role, Segments
 
 OPEN = 3.0
 """Where gates start, as a logit: 95% open."""
 
 
 @dataclass(frozen=True)
-class Recipe:
+class GateSettings:
     """How gates are trained.
 
     Attributes:
@@ -72,7 +72,7 @@ class GateEnforcer:
         )
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
-        """See `prune.attention.Enforcer`."""
+        """See `prune.runtime.attention.Enforcer`."""
         bias = torch.einsum("ph,pbqk->bhqk", self.log_gates[layer], self.edges) + self._blocked
         bias = bias.repeat_interleave(query.shape[1] // key.shape[1], 1).to(query.dtype)
         return F.scaled_dot_product_attention(
@@ -81,9 +81,9 @@ class GateEnforcer:
 
 
 def learn_gates(
-    batches: Sequence[Prepared],
+    batches: Sequence[EncodedBatch],
     model_id: ModelId,
-    recipe: Recipe,
+    recipe: GateSettings,
     on_step: Callable[[float], None] = lambda loss: None,
 ) -> NDArray[np.float64]:
     """Train gates on calibration prompts.

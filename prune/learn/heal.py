@@ -16,12 +16,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from prune.attention import seam
 from prune.errors import BadInputError, NumericError, UsageError
-from prune.evaluate.answers import Prepared
+from prune.evaluate.answers import EncodedBatch
+from prune.layout.pathways import dense_reach
 from prune.learn.trainable import differentiable_logits
-from prune.pathways import dense_reach
 from prune.plan.plan import Plan
+from prune.runtime.attention import seam
 from prune.runtime.enforce import PlanEnforcer
 
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
@@ -29,7 +29,7 @@ TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down
 
 
 @dataclass(frozen=True)
-class Recipe:
+class HealSettings:
     """How to heal.
 
     Attributes:
@@ -48,8 +48,8 @@ class Recipe:
 def heal(
     model: Any,
     plan: Plan,
-    batches: Sequence[Prepared],
-    recipe: Recipe,
+    batches: Sequence[EncodedBatch],
+    recipe: HealSettings,
     on_step: Callable[[float], None] = lambda loss: None,
 ) -> None:
     """Train `model` in place, so that under `plan` it answers as it did densely.
@@ -128,7 +128,7 @@ def _warm_cosine(steps: int) -> Callable[[int], float]:
     return factor
 
 
-def _order(count: int, recipe: Recipe) -> list[int]:
+def _order(count: int, recipe: HealSettings) -> list[int]:
     """Every batch once, in random order, again and again."""
     rng, order = random.Random(recipe.seed), list[int]()
     while len(order) < recipe.steps:

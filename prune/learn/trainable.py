@@ -2,8 +2,8 @@
 
 from torch import Tensor
 
-from prune.attention import Enforcer
-from prune.runtime.replay import Replay
+from prune.runtime.attention import Enforcer
+from prune.runtime.captured import Replay
 
 
 def differentiable_logits(replay: Replay, enforcer: Enforcer) -> Tensor:

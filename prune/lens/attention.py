@@ -13,10 +13,10 @@ from torch import Tensor
 
 from prune.errors import UsageError
 from prune.kernels import allowed_edges
-from prune.pathways import Pathway
+from prune.layout.knockout_tables import knockout_tables
+from prune.layout.pathways import Pathway
+from prune.runtime.captured import Replay
 from prune.runtime.enforce import PlanEnforcer
-from prune.runtime.replay import Replay
-from prune.trace.knockout import knockout_tables
 
 Pool = Literal["mean", "max"] | int
 """How heads become one map: the mean, the largest weight, or a single head (0-based)."""
@@ -50,7 +50,7 @@ class _Rows:
     weights: list[Tensor] = field(default_factory=list)
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
-        """See `prune.attention.Enforcer`."""
+        """See `prune.runtime.attention.Enforcer`."""
         segments, table = self.run.segments, torch.from_numpy(self.run.reach[layer])
         first, length = int(self.rows[0]), key.shape[2]
         edges = allowed_edges(segments.role, segments.frame, table, length - first)
@@ -72,7 +72,7 @@ def attention_rows(
     """Attention weights of some tokens over all keys, float32 `[L, Hq, Q, S]`.
 
     Args:
-        replay: one prompt, inside `prune.attention.seam`.
+        replay: one prompt, inside `prune.runtime.attention.seam`.
         rows: int64 `[Q]`, ascending columns of the prompt.
         pathway: removed in `layers` (0-based); the dense model if None.
         layers: where it is removed.

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from prune.errors import BadInputError
 from prune.families import family_of_processor
-from prune.segments import Role, Segments
+from prune.layout.segments import Role, Segments
 
 Box = tuple[float, float, float, float]
 """Top, left, bottom, right, in pixels."""

@@ -6,19 +6,20 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from prune.attention import seam
+from prune.checkpoint.load import LoadedModel
+from prune.inputs.encode import decode, encode
+from prune.inputs.samples import Sample
+from prune.layout.knockout_tables import tell_options_apart
+from prune.layout.pathways import Pathway
 from prune.lens.attention import Pool, attention_rows, pooled
 from prune.lens.grid import Box, Grid, grid_of, shown_frame, visible_box
 from prune.lens.query import query_rows
 from prune.lens.states import Lens, visit_states
-from prune.lens.survey import Settings
+from prune.lens.survey import SurveySettings
 from prune.lens.video import VideoWords
 from prune.lens.vocabulary import Vocabulary
-from prune.models import Opened
-from prune.pathways import Pathway
-from prune.runtime.replay import capture, decode, encode
-from prune.samples import Sample
-from prune.trace.knockout import tell_options_apart
+from prune.runtime.attention import seam
+from prune.runtime.captured import capture
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,9 @@ class Portrait:
     maps: dict[str, NDArray[np.float64]]
 
 
-def portray(opened: Opened, sample: Sample, settings: Settings, view: View, k: int = 5) -> Portrait:
+def portray(
+    opened: LoadedModel, sample: Sample, settings: SurveySettings, view: View, k: int = 5
+) -> Portrait:
     """Look closely at one sample.
 
     Args:

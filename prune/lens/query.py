@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from prune.errors import UsageError
-from prune.segments import Role, Segments, token_starts
+from prune.layout.segments import Role, Segments, token_starts
 
 LAST = "last"
 

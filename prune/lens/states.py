@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from prune.errors import NumericError
-from prune.pathways import dense_reach
+from prune.layout.pathways import dense_reach
+from prune.runtime.captured import Replay
 from prune.runtime.enforce import PlanEnforcer
-from prune.runtime.replay import Replay
 
 Visit = Callable[[int, Tensor], None]
 """Called with l = 0..L and the states `[B, S, d]`: the embeddings, then those after layer l."""
@@ -27,7 +27,7 @@ def visit_states(replay: Replay, visit: Visit) -> Tensor:
     (deepstack) are part of it. The last one is shown before the final norm.
 
     Args:
-        replay: the prompts, inside `prune.attention.seam`.
+        replay: the prompts, inside `prune.runtime.attention.seam`.
         visit: sees the L + 1 states in order.
 
     Returns:

@@ -7,17 +7,18 @@ from typing import Any
 
 import torch
 
-from prune.attention import seam
+from prune.checkpoint.load import LoadedModel
+from prune.inputs.encode import letter_ids, read
+from prune.inputs.samples import Sample
+from prune.journal.records import Record, check_usable, failed_of, identity, recorded
+from prune.journal.write import write_records
 from prune.lens.answer import AnswerByLayer, first_layer, settled_layer
 from prune.lens.grid import grid_of
 from prune.lens.states import Lens, Matrix, Visit, visit_states
 from prune.lens.video import VideoWords, count_words
 from prune.lens.vocabulary import Groups, Vocabulary
-from prune.models import Opened
-from prune.runtime.replay import capture, letter_ids, read
-from prune.samples import Sample
-from prune.trace.records import Record, check_usable, failed_of, identity, recorded
-from prune.trace.shares import write_records
+from prune.runtime.attention import seam
+from prune.runtime.captured import capture
 
 SCHEMA_VERSION = 1
 FOLDER = "journal"
@@ -26,7 +27,7 @@ READINGS = {"normed": True, "raw": False}
 
 
 @dataclass(frozen=True)
-class Settings:
+class SurveySettings:
     """What is looked for.
 
     Attributes:
@@ -65,7 +66,7 @@ class Survey:
         return [r for r in usable if which == "all" or r["correct"] == (which == "correct")]
 
 
-def look(opened: Opened, sample: Sample, settings: Settings) -> Record:
+def look(opened: LoadedModel, sample: Sample, settings: SurveySettings) -> Record:
     """Look into one dense run.
 
     Returns:
@@ -115,13 +116,13 @@ def look(opened: Opened, sample: Sample, settings: Settings) -> Record:
 
 
 def survey(
-    opened: Opened,
+    opened: LoadedModel,
     out: Path,
     samples: Sequence[Sample],
-    settings: Settings,
+    settings: SurveySettings,
     on_done: Callable[[int], None] = lambda n: None,
 ) -> Survey:
-    """Look into every sample, going on where an earlier call stopped; see `prune.trace.shares`.
+    """Look into every sample, going on where an earlier call stopped; see `prune.journal.write`.
 
     A sample that cannot be decoded or is not finite is recorded with the reason and counts nowhere.
 

@@ -5,10 +5,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from prune.files import write_atomically
+from prune.io.csv import write_csv
+from prune.io.files import write_atomically
 from prune.lens.summary import Record, WordCounts, mean_curves
 from prune.lens.survey import READINGS, Survey
-from prune.tables import write_csv
 
 COLUMNS = {
     "id": "the sample",

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from prune.errors import BadInputError
-from prune.samples import Sample
-from prune.trace.anchors import tagger
+from prune.inputs.samples import Sample
+from prune.inputs.tagger import tagger
 
 EMBEDDED = Path(__file__).parent / "vocabularies"
 """Vocabularies known by name: `map-the-flow` (2510.13251, section 3.3) and `tiny`."""

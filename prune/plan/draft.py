@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from prune.edges import EdgeHistogram, edge_histogram
-from prune.pathways import Reach, dense_reach
+from prune.layout.edges import EdgeHistogram, edge_histogram
+from prune.layout.pathways import Reach, dense_reach
+from prune.layout.segments import Segments
 from prune.plan.budget import Budget, Measure, Score
 from prune.plan.cost import Cost, Geometry, cost_of, dense_cost
-from prune.plan.found import Step
-from prune.plan.schema import ModelId
-from prune.segments import Segments
+from prune.plan.model_id import ModelId
+from prune.plan.search_result import SearchStep
 
 WORTH = 1 / 5
 """Share of the dense cost for which all that may be lost may go. What saves less may take less in
@@ -46,7 +46,7 @@ class Draft:
     """
 
     def __init__(
-        self, problem: Problem, budget: Budget, max_runs: int, on_step: Callable[[Step], None]
+        self, problem: Problem, budget: Budget, max_runs: int, on_step: Callable[[SearchStep], None]
     ):
         self.problem, self.budget = problem, budget
         self.runs_left, self.reserve, self.on_step = float(max_runs), 0.0, on_step
@@ -54,7 +54,7 @@ class Draft:
         self.dense_cost = dense_cost(problem.model.num_layers, problem.prompt, problem.geometry)
         self.reach = dense_reach(problem.model.num_layers)
         self.score = problem.dense
-        self.steps: list[Step] = []
+        self.steps: list[SearchStep] = []
 
     def cost(self, reach: Reach) -> Cost:
         """Counted on the typical prompt."""
@@ -104,9 +104,9 @@ class Draft:
         kept = self.histogram.kept_by_roles
         return bool((kept(reach) != kept(self.reach)).any())
 
-    def note(self, what: str, reach: Reach, score: Score, accepted: bool) -> Step:
+    def note(self, what: str, reach: Reach, score: Score, accepted: bool) -> SearchStep:
         """Write a step down."""
-        step = Step(what, self.cost(reach), score, accepted)
+        step = SearchStep(what, self.cost(reach), score, accepted)
         self.steps.append(step)
         self.on_step(step)
         return step

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from prune.plan.cost import Cost
-from prune.plan.found import Found, Step
+from prune.plan.search_result import SearchResult, SearchStep
 
 
 @dataclass(frozen=True)
@@ -29,15 +29,15 @@ class Point:
     best: bool
 
 
-def front(found: Found) -> tuple[Point, ...]:
+def front(found: SearchResult) -> tuple[Point, ...]:
     """The plans of a search that ran on all samples, cheapest FLOPs first, and the dense model."""
-    dense = Step("dense", found.dense_cost, found.dense, True)
+    dense = SearchStep("dense", found.dense_cost, found.dense, True)
     steps = [step for step in found.steps if step.score.samples == found.dense.samples]
     tried = sorted([dense, *steps], key=lambda step: (step.cost.flops, step.cost.edges, step.what))
     return tuple(_point(step, found.dense_cost, tried) for step in tried)
 
 
-def _point(step: Step, dense: Cost, tried: list[Step]) -> Point:
+def _point(step: SearchStep, dense: Cost, tried: list[SearchStep]) -> Point:
     return Point(
         step.what,
         step.cost.edges / dense.edges,
@@ -50,7 +50,7 @@ def _point(step: Step, dense: Cost, tried: list[Step]) -> Point:
     )
 
 
-def _beats(one: Step, other: Step) -> bool:
+def _beats(one: SearchStep, other: SearchStep) -> bool:
     """Whether `one` is at least as good everywhere, and better somewhere."""
     a, b = (
         (s.cost.edges, s.cost.flops, s.cost.kv_bytes, -s.score.accuracy, -s.score.expected)

@@ -15,8 +15,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from prune.pathways import Reach
-from prune.segments import NUM_ROLES, Role, Segments
+from prune.layout.pathways import Reach
+from prune.layout.segments import NUM_ROLES, Role, Segments
 
 Mode = Literal["single_turn", "multi_turn"]
 """What a prompt's states and keys are needed for: its own answer, or follow-up questions too."""

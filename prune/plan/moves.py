@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from prune.edges import EdgeHistogram
-from prune.pathways import (
+from prune.layout.edges import EdgeHistogram
+from prune.layout.pathways import (
     ALL,
     LAST,
     NONE,
@@ -27,8 +27,8 @@ from prune.pathways import (
     limit_edges,
     remove_pathway,
 )
+from prune.layout.segments import Role
 from prune.plan.liveness import State, states
-from prune.segments import Role
 
 _TEXT = (*QUESTION_SEALED, *OPTIONS, *LAST)
 _READERS = (*VIDEO, *_TEXT)

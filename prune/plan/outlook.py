@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from prune.edges import edge_histogram
-from prune.pathways import Reach
+from prune.layout.edges import edge_histogram
+from prune.layout.pathways import Reach
+from prune.layout.segments import Role, Segments
 from prune.plan.liveness import Mode, State, decode_reads, order_of, states
-from prune.segments import Role, Segments
 
 TOKENS_PER_FRAME = 144
 TEXT = {

@@ -8,13 +8,20 @@ from typing import Any
 
 import numpy as np
 
-from prune.edges import edge_histogram
 from prune.errors import BadInputError, RefusedError
-from prune.files import write_atomically
-from prune.pathways import ALL, NONE, Reach, dense_reach, inherit_answer
+from prune.io.files import write_atomically
+from prune.layout.edges import edge_histogram
+from prune.layout.pathways import ALL, NONE, Reach, dense_reach, inherit_answer
+from prune.layout.segments import Role, Segments
+from prune.plan.model_id import ModelId
 from prune.plan.presets import preset_map, preset_reach
-from prune.plan.schema import SCHEMA_VERSION, ModelId, PlanFile, Rule, parse_plan
-from prune.segments import Role, Segments
+from prune.plan.schema import SCHEMA_VERSION, PlanFile, Rule, parse_plan
+
+PLAN_FILE = "prune_plan.json"
+"""The plan of an export."""
+
+RUN_PLAN_FILE = "plan.json"
+"""The plan of a run folder, or of a healed model."""
 
 _ROLES = tuple(role for role in Role if role != Role.ANSWER)
 
@@ -24,7 +31,7 @@ class Plan:
     """Which attention edges a model keeps.
 
     Attributes:
-        reach: int32 `[L, G, R, R]` (`prune.pathways`); G is 1, or the number of KV heads.
+        reach: int32 `[L, G, R, R]` (`prune.layout.pathways`); G is 1, or the number of KV heads.
         model: the model it was made for.
         name: what a person calls it.
         origin: how it came about: plain strings and numbers.

@@ -8,7 +8,7 @@ gives them the question's video window, and then video is dead after it.
 from dataclasses import dataclass
 
 from prune.errors import UsageError
-from prune.pathways import (
+from prune.layout.pathways import (
     LAST,
     NONE,
     OPTIONS,

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass, replace
 
-from prune.pathways import Pathway, Reach
+from prune.layout.pathways import Pathway, Reach
 from prune.plan.draft import Draft
 from prune.plan.eliminate import by_harm_per_cost, remove
-from prune.plan.found import Harm, Step
 from prune.plan.moves import Candidate, removed_layers, restored
+from prune.plan.search_result import Harm, SearchStep
 
 DEAR = 1 / 4
 """Share of what may be lost that a pathway has to win back, beyond what leaving it out is worth, to
@@ -19,7 +19,7 @@ class GivenBack:
 
     pathway: Pathway
     reach: Reach
-    step: Step
+    step: SearchStep
 
 
 def repay(draft: Draft, ranked: list[Candidate]) -> None:

@@ -4,34 +4,17 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
 
-from prune.checkpoint.untrusted import read_json
 from prune.errors import BadInputError, RefusedError
+from prune.io.untrusted import read_json
+from prune.plan.model_id import ModelId, _Closed
 
 SCHEMA_VERSION = 1
 MAX_BYTES = 4 * 2**20
-MAX_LAYERS = 1024
 
 RoleName = Literal["system", "video", "timestamp", "bridge", "question", "options", "tail", "last"]
 _RANGES = re.compile(r"\d{1,4}(-\d{1,4})?(, \d{1,4}(-\d{1,4})?)*")
-
-
-class _Closed(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class ModelId(_Closed):
-    """What a plan or trace was made for.
-
-    `sha256` covers config and weights; without it the plan fits any model of this geometry.
-    """
-
-    name: str
-    model_type: str | None = None
-    num_layers: Annotated[int, Field(ge=1, le=MAX_LAYERS)]
-    num_kv_heads: Annotated[int, Field(ge=1, le=1024)]
-    sha256: str | None = None
 
 
 def _ranges(numbers: list[int]) -> str:

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from prune.plan.budget import Budget
 from prune.plan.draft import Draft, Problem
 from prune.plan.eliminate import descend, finish, split
-from prune.plan.found import Found, Step
 from prune.plan.moves import Candidate, closed
 from prune.plan.plan import Plan
 from prune.plan.refine import given_back, harms, repay, settle
+from prune.plan.search_result import SearchResult, SearchStep
 
 LADDER = (0.25, 1.0, 4.0, 16.0, 64.0)
 """Points that may be lost, one after the other, until a plan saves what was asked for. Each has an
@@ -27,8 +27,8 @@ def search(
     max_runs: int,
     method: str = "greedy",
     heads: int | None = None,
-    on_step: Callable[[Step], None] = lambda step: None,
-) -> Found:
+    on_step: Callable[[SearchStep], None] = lambda step: None,
+) -> SearchResult:
     """Find the cheapest plan within a budget.
 
     First each structure (`prune.plan.moves.slides`) goes to the farthest setting that holds; then
@@ -76,7 +76,7 @@ def search(
         interrupted, measured = True, ()
     if budget.limits_harm:
         draft.reach = closed(draft.reach)
-    return Found(
+    return SearchResult(
         plan=Plan(
             draft.reach,
             problem.model,

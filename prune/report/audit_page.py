@@ -5,11 +5,11 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from prune.evidence.verdict import Finding
 from prune.report.environment import ENVIRONMENT
 from prune.report.figures.style import svg
 from prune.report.numbers import plus
-from prune.result import Audit
+from prune.results.audit_findings import Finding
+from prune.results.export_result import Audit
 
 AUDIT_PAGE = "audit.html"
 

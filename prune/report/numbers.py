@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from prune.bench.rows import LatencyRow, by_quantity
-from prune.evaluate.stats import Interval
-from prune.result import Result
+from prune.results.export_result import Result
+from prune.results.interval import Interval
+from prune.results.latency import LatencyRow, by_quantity
 
 Told = Literal["faster", "slower", "same"]
 

@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from prune.bench.rows import LatencyRow, by_quantity
-from prune.edges import edge_histogram
-from prune.files import write_atomically
+from prune.inputs.prompts import letter
+from prune.io.files import write_atomically
+from prune.layout.edges import edge_histogram
+from prune.layout.segments import Segments
 from prune.plan.plan import Plan
-from prune.prompts import letter
 from prune.report.environment import ENVIRONMENT
 from prune.report.figures.flow import flow_figure
 from prune.report.figures.front import front_figure
@@ -17,8 +17,8 @@ from prune.report.figures.tokens import tokens_figure
 from prune.report.numbers import limit_of, plus, shares, si, slowdown, speedups, spoken
 from prune.report.verdict import verdict
 from prune.report.ways import ways
-from prune.result import Result
-from prune.segments import Segments
+from prune.results.export_result import Result
+from prune.results.latency import LatencyRow, by_quantity
 
 PAGE, CARD = "report.html", "README.md"
 SCALE_MARGIN = 0.05

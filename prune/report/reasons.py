@@ -4,11 +4,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from prune.bench.rows import LatencyRow
-from prune.evaluate.paired import AccuracyReport
-from prune.evaluate.stats import Interval
 from prune.report.numbers import limit_of, shares, speedups, spoken
-from prune.result import Result
+from prune.results.accuracy import AccuracyReport
+from prune.results.export_result import Result
+from prune.results.interval import Interval
+from prune.results.latency import LatencyRow
 
 Tone = Literal["good", "open", "bad"]
 
@@ -17,7 +17,7 @@ SAME = 0.02
 
 
 @dataclass(frozen=True)
-class Point:
+class Reason:
     """One reason: what it is about, what was found, and whether it speaks for shipping."""
 
     about: str
@@ -25,17 +25,17 @@ class Point:
     tone: Tone
 
 
-def reasons(result: Result) -> Iterator[Point]:
+def reasons(result: Result) -> Iterator[Reason]:
     """Accuracy, chance and rivals, savings, calibration and evidence, as far as they are known."""
     if result.accuracy is not None:
         yield from _accuracy_points(result, result.accuracy)
     yield from _baseline_points(result)
     yield from _saving_points(result)
     if result.search is not None and result.search.warning is not None:
-        yield Point("Calibration", f"{result.search.warning}.", "open")
+        yield Reason("Calibration", f"{result.search.warning}.", "open")
     if result.audit is not None:
         broken = [f.name for f in result.audit.findings if not f.kept]
-        yield Point(
+        yield Reason(
             "Evidence",
             f"the audit of {result.audit.explained} answers broke: {', '.join(broken)}."
             if broken
@@ -44,10 +44,10 @@ def reasons(result: Result) -> Iterator[Point]:
         )
 
 
-def _accuracy_points(result: Result, accuracy: AccuracyReport) -> Iterator[Point]:
+def _accuracy_points(result: Result, accuracy: AccuracyReport) -> Iterator[Reason]:
     overall, limit = accuracy.overall, limit_of(result)
     bound = 0.0 if limit is None else limit
-    yield Point(
+    yield Reason(
         "Accuracy",
         f"{overall.dense.value:.1f} → {overall.pruned.value:.1f}%, {spoken(overall.difference)} "
         f"points on {overall.n} questions that neither trace nor search saw.",
@@ -57,7 +57,7 @@ def _accuracy_points(result: Result, accuracy: AccuracyReport) -> Iterator[Point
         worst = min(accuracy.tasks, key=lambda row: row.difference.value)
         count, task = len(accuracy.tasks), worst.task.replace("_", " ")
         said = f"{task}, {spoken(worst.difference)} points on {worst.n} questions"
-        yield Point(
+        yield Reason(
             "Worst task",
             f"{said}; the worst of {count} looks worse than it is."
             if worst.difference.value < 0
@@ -70,7 +70,7 @@ def _tone(change: Interval, bound: float) -> Tone:
     return "good" if change.low >= bound else "bad" if change.high < bound else "open"
 
 
-def _baseline_points(result: Result) -> Iterator[Point]:
+def _baseline_points(result: Result) -> Iterator[Reason]:
     """The margin over chance, and over the best other method, with what each costs."""
     ours = shares(result)[0]
     chance = [b for b in result.baselines if len(b.accuracies) > 1]
@@ -81,7 +81,7 @@ def _baseline_points(result: Result) -> Iterator[Point]:
             by = best.difference
             said = "better than" if by.low > 0 else "worse than" if by.high < 0 else "a tie with"
             seeds = f" (the best of {len(best.accuracies)} seeds)" if best in chance else ""
-            yield Point(
+            yield Reason(
                 about,
                 f"{said} {best.name}{seeds}, by {spoken(by)} points at {100 * ours:.0f}% of the "
                 f"FLOPs to its {100 * best.flops:.0f}%.",
@@ -89,9 +89,9 @@ def _baseline_points(result: Result) -> Iterator[Point]:
             )
 
 
-def _saving_points(result: Result) -> Iterator[Point]:
+def _saving_points(result: Result) -> Iterator[Reason]:
     flops, kv = shares(result)
-    yield Point(
+    yield Reason(
         "Counted",
         f"{result.removed:.0f}% of attention edges, {100 * (1 - flops):.0f}% of prefill FLOPs and "
         f"{100 * (1 - kv):.0f}% of the KV cache are saved.",
@@ -105,7 +105,7 @@ def _saving_points(result: Result) -> Iterator[Point]:
         yield _measured("Benched", f"at {last.shape.frames} frames", last.latency)
 
 
-def _measured(about: str, where: str, rows: Sequence[LatencyRow]) -> Point:
+def _measured(about: str, where: str, rows: Sequence[LatencyRow]) -> Reason:
     """What was timed, and whether any of it is a gain or a loss."""
     found = speedups(rows)
     shown = ", ".join(
@@ -114,7 +114,7 @@ def _measured(about: str, where: str, rows: Sequence[LatencyRow]) -> Point:
     )
     told = {s.told for s in found.values()}
     tone: Tone = "bad" if "slower" in told else "good" if "faster" in told else "open"
-    return Point(about, f"speed-up {where}: {shown}.", tone)
+    return Reason(about, f"speed-up {where}: {shown}.", tone)
 
 
 def saves_nothing(result: Result) -> bool:

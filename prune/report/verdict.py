@@ -3,11 +3,11 @@
 import math
 from dataclasses import dataclass
 
-from prune.evaluate.paired import AccuracyReport
-from prune.evaluate.stats import Interval
 from prune.report.numbers import limit_of, shares, slowdown
-from prune.report.reasons import Point, Tone, reasons, saves_nothing
-from prune.result import Result
+from prune.report.reasons import Reason, Tone, reasons, saves_nothing
+from prune.results.accuracy import AccuracyReport
+from prune.results.export_result import Result
+from prune.results.interval import Interval
 
 ALIKE = 0.05
 """Share of the dense model's FLOPs by which a rival may cost more."""
@@ -20,7 +20,7 @@ class Verdict:
     tone: Tone
     headline: str
     because: str
-    points: tuple[Point, ...]
+    points: tuple[Reason, ...]
 
 
 def verdict(result: Result) -> Verdict:

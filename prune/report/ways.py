@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from prune.pathways import Reach, dense_reach
+from prune.layout.pathways import Reach, dense_reach
+from prune.layout.segments import Role
 from prune.plan.liveness import Leak, leaks
-from prune.result import Result
-from prune.segments import Role
+from prune.results.export_result import Result
 
 MOST_ROLES = 3
 """Ways through more roles than this are counted, not listed."""

@@ -8,20 +8,20 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from prune.attention import NAME, Enforcer, route
-from prune.checkpoint.identity import geometry
 from prune.errors import RefusedError, UsageError
 from prune.families import family_of_model_type
+from prune.layout.segments import Role, Segments, segment
 from prune.plan.liveness import Mode
+from prune.plan.model_id import geometry
 from prune.plan.plan import Plan
+from prune.runtime.attention import ATTENTION_NAME, Enforcer, route
 from prune.runtime.cache import Ledger, check_cache, ledger_of, note
 from prune.runtime.enforce import DecodeEnforcer, PlanEnforcer
-from prune.runtime.launches import Counted, Launches, counting
+from prune.runtime.launches import CountingEnforcer, Launches, counting
 from prune.runtime.prefill import Prefill
 from prune.runtime.refuse import check_forward
 from prune.runtime.schedule import schedule
 from prune.runtime.turns import follow_up
-from prune.segments import Role, Segments, segment
 
 Skip = Literal["all", "none"]
 """What a plan makes unnecessary: skip it, or, as the masked dense reference, compute it anyway."""
@@ -58,7 +58,7 @@ class _Session:
         """Nothing of a forward pass outlives it."""
         self.ledger: Ledger | None = None
         self.computed: Tensor | None = None
-        self.counted: Counted | None = None
+        self.counted: CountingEnforcer | None = None
         self.prefill: ExitStack = ExitStack()
 
     @property
@@ -135,7 +135,7 @@ class _Session:
         cache = kwargs.get("past_key_values")
         start = 0 if cache is None else cache.get_seq_length()
         stop = start + _tokens(args, kwargs).shape[1]
-        self.counted = Counted(self._enforcer(module, start, stop), self.launches)
+        self.counted = CountingEnforcer(self._enforcer(module, start, stop), self.launches)
         return args, {**kwargs, "prune": self.counted}
 
     def _enforcer(self, text_model: Any, start: int, stop: int) -> Enforcer:
@@ -182,7 +182,7 @@ class _Session:
     ) -> None:
         """Post-hook of the whole model, also after an exception."""
         if self._dense:
-            self.text_config._attn_implementation = NAME
+            self.text_config._attn_implementation = ATTENTION_NAME
         cache = getattr(output, "past_key_values", None)
         if cache is not None and self.ledger is not None:
             note(cache, self.ledger)

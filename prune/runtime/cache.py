@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
-from prune.attention import Enforcer
 from prune.errors import RefusedError
-from prune.segments import Segments
+from prune.layout.segments import Segments
+from prune.runtime.attention import Enforcer
 
 _LEDGER = "prune_ledger"
 

@@ -7,9 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from prune.kernels import Layout, prepare, segment_attention
-from prune.pathways import Reach
+from prune.layout.pathways import Reach
+from prune.layout.segments import Role, Segments
 from prune.runtime.rows import key_roles
-from prune.segments import Role, Segments
 
 
 def masked_attention(
@@ -59,7 +59,7 @@ class PlanEnforcer:
         return self._layouts[length]
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
-        """See `prune.attention.Enforcer`."""
+        """See `prune.runtime.attention.Enforcer`."""
         layout, table = self._layout(key.shape[2]), self._tables[layer]
         out = segment_attention(query, key, value, layout, None, table, scale, impl=self.impl)
         assert isinstance(out, Tensor)
@@ -84,7 +84,7 @@ class DecodeEnforcer:
     _masks: dict[int, Tensor | None] = field(init=False, default_factory=dict)
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
-        """See `prune.attention.Enforcer`."""
+        """See `prune.runtime.attention.Enforcer`."""
         batch, heads, rows, dim = query.shape
         length = key.shape[2]
         if rows > 1 or self.impl != "auto":
@@ -131,7 +131,7 @@ class MaskEnforcer:
     choice: Tensor
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
-        """See `prune.attention.Enforcer`."""
+        """See `prune.runtime.attention.Enforcer`."""
         chosen = self.choice[layer]
         chosen = chosen[:, None] if chosen.ndim == 1 else chosen
         mask = self.masks[chosen].to(query.device)

@@ -7,8 +7,8 @@ from weakref import WeakKeyDictionary
 
 from torch import Tensor
 
-from prune.attention import Enforcer
 from prune.errors import RefusedError
+from prune.runtime.attention import Enforcer
 
 
 @dataclass
@@ -69,7 +69,7 @@ def counting(model: Any, num_layers: int) -> tuple[Launches, Callable[[], None]]
 
 
 @dataclass
-class Counted:
+class CountingEnforcer:
     """An enforcer of one forward pass that counts, and knows which layers never asked it.
 
     Attributes:
@@ -85,7 +85,7 @@ class Counted:
         self._silent = set(range(len(self.launches.calls)))
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
-        """See `prune.attention.Enforcer`."""
+        """See `prune.runtime.attention.Enforcer`."""
         self.launches.calls[layer] += 1
         self._silent.discard(layer)
         return self.enforcer.attend(layer, query, key, value, scale)

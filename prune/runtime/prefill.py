@@ -11,16 +11,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from prune.attention import Enforcer
 from prune.families import family_of_model_type
 from prune.kernels import segment_attention
-from prune.pathways import Reach
+from prune.layout.pathways import Reach
+from prune.layout.segments import Segments
+from prune.runtime.attention import Enforcer
 from prune.runtime.cache import hold_only
-from prune.runtime.launches import Counted, Launches
-from prune.runtime.replay import Replay
+from prune.runtime.captured import Replay
+from prune.runtime.launches import CountingEnforcer, Launches
 from prune.runtime.rows import spread, take
 from prune.runtime.schedule import Schedule, schedule
-from prune.segments import Segments
 
 QUERY_SIDE = ("self_attn.q_proj", "self_attn.o_proj", "mlp")
 """Modules of a decoder layer whose output for a token serves that token's state alone."""
@@ -42,7 +42,7 @@ class Prefill:
         self._rotary: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
-        """See `prune.attention.Enforcer`."""
+        """See `prune.runtime.attention.Enforcer`."""
         step = self.schedule.steps[layer]
         out = segment_attention(
             query, key, value, step.layout, None, step.reach, scale, impl=self.impl
@@ -160,8 +160,8 @@ def skipping(
 ) -> Iterator[Enforcer]:
     """Skip dead states of `text_model` inside the block, in forward passes over whole prompts.
 
-    The attention must be inside `prune.attention.seam`. Hidden states of tokens that are not needed
-    come out as 0; that of the last token is right.
+    The attention must be inside `prune.runtime.attention.seam`. Hidden states of tokens that are
+    not needed come out as 0; that of the last token is right.
 
     Args:
         text_model: the module that owns the decoder layers.
@@ -184,12 +184,12 @@ def pruned_logits(replay: Replay, reach: Reach) -> Tensor:
 
     Raises:
         NumericError: a logit is NaN or infinite.
-        RefusedError: the model is not inside `prune.attention.seam`, so it ran dense.
+        RefusedError: the model is not inside `prune.runtime.attention.seam`, so it ran dense.
     """
     config = replay.model.config
     full_layers = family_of_model_type(config.model_type).full_layers(config)
     with skipping(replay.text_model, reach, replay.segments, full_layers) as enforcer:
-        counted = Counted(enforcer, Launches([0] * len(reach)))
+        counted = CountingEnforcer(enforcer, Launches([0] * len(reach)))
         logits = replay.last_logits(counted)
     counted.check()
     return logits

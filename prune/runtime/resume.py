@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from prune.families import family_of_model_type
-from prune.pathways import Reach
+from prune.layout.pathways import Reach
 from prune.plan.liveness import State, order_of, states
-from prune.runtime.launches import Counted, Launches
+from prune.runtime.captured import Replay
+from prune.runtime.launches import CountingEnforcer, Launches
 from prune.runtime.prefill import Prefill
-from prune.runtime.replay import Replay
 from prune.runtime.rows import spread
 from prune.runtime.schedule import Schedule, schedule
 
@@ -66,10 +66,10 @@ class _Pass:
         return max(usable, default=0)
 
 
-class Resuming:
+class ResumableRun:
     """A batch of prompts that is run under one reach table after another.
 
-    The model must be inside `prune.attention.seam` when it runs.
+    The model must be inside `prune.runtime.attention.seam` when it runs.
 
     Args:
         replay: the prompts.
@@ -90,7 +90,7 @@ class Resuming:
 
         Raises:
             NumericError: a logit is NaN or infinite.
-            RefusedError: the model is not inside `prune.attention.seam`, so it ran dense.
+            RefusedError: the model is not inside `prune.runtime.attention.seam`, so it ran dense.
         """
         needed = states(reach, order=self._order) >= State.KV_ONLY
         needed[: self._full_layers] = True
@@ -111,7 +111,7 @@ class Resuming:
         """Run layers `first` and later, and note what enters those that are kept."""
         text_model, length = self.replay.text_model, self.replay.segments.shape[1]
         prefill = Prefill(plan, length)
-        counted = Counted(prefill, Launches([0] * len(plan.steps)))
+        counted = CountingEnforcer(prefill, Launches([0] * len(plan.steps)))
         with ExitStack() as stack:
             if first:
                 stack.enter_context(_begun(text_model.layers, first, entering[first]))

@@ -7,7 +7,7 @@ so that `last` stays the last; shorter rows are filled on the left with `NO_TOKE
 import torch
 from torch import Tensor
 
-from prune.segments import Role, Segments
+from prune.layout.segments import Role, Segments
 
 NO_TOKEN = -1
 

@@ -7,15 +7,15 @@ import torch
 from torch import Tensor
 
 from prune.kernels import Layout, prepare
-from prune.pathways import NONE, Reach
+from prune.layout.pathways import NONE, Reach
+from prune.layout.segments import Segments
 from prune.plan.liveness import Mode, State, decode_reads, order_of, states
 from prune.runtime.cache import Ledger
 from prune.runtime.rows import NO_TOKEN, key_roles, rows_of, within
-from prune.segments import Segments
 
 
 @dataclass(frozen=True)
-class Step:
+class LayerStep:
     """What one layer does. Index tensors are int64 and on the CPU; None means all tokens.
 
     Attributes:
@@ -48,7 +48,7 @@ class Schedule:
         computed: bool `[B, S]`, tokens whose final state means something.
     """
 
-    steps: tuple[Step, ...]
+    steps: tuple[LayerStep, ...]
     leave: Tensor | None
     computed: Tensor
 
@@ -112,7 +112,7 @@ def schedule(
         table = reach[layer].copy()
         table[:, state[layer] != State.COMPUTE] = NONE
         steps.append(
-            Step(
+            LayerStep(
                 arrive=None if needed is before else within(needed, before, stop - start),
                 columns=None if needed is everything else needed,
                 compute=None if computed is needed else within(computed, needed, stop - start),

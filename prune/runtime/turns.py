@@ -7,7 +7,7 @@ from torch import Tensor
 
 from prune.errors import RefusedError
 from prune.families import family_of_processor
-from prune.segments import Role, Segments, label_text
+from prune.layout.segments import Role, Segments, label_text
 
 
 def follow_up(processor: Any, input_ids: Tensor, mask: Tensor | None, known: Segments) -> Segments:

@@ -3,11 +3,11 @@
 import random
 from pathlib import Path
 
-from prune.samples import Sample, fingerprint, load_samples, save_samples
+from prune.inputs.samples import Sample, fingerprint, load_samples, save_samples
+from prune.inputs.video import write_video
 from prune.tiny.draw import FPS, render
 from prune.tiny.questions import TASKS, ask
 from prune.tiny.scenes import Scene, scene_of_split
-from prune.video import write_video
 
 
 def scenes(split: str, per_task: int, seed: int = 0) -> list[tuple[str, Scene, random.Random]]:

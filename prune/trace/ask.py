@@ -10,16 +10,17 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from prune.errors import BadInputError, UsageError
-from prune.runtime.replay import Replay, capture, decode, encode, letter_ids, open_text, read
-from prune.samples import Sample
-from prune.segments import token_starts
+from prune.inputs.encode import decode, encode, letter_ids, open_text, read
+from prune.inputs.samples import Sample
+from prune.layout.knockout_tables import tell_options_apart
+from prune.layout.segments import token_starts
+from prune.runtime.captured import Replay, capture
 from prune.trace.anchors import matches, verbs
-from prune.trace.knockout import tell_options_apart
 from prune.trace.reply import greedy, replied, shortened
 
 
 @dataclass(frozen=True)
-class Case:
+class TracedPrompt:
     """A prompt whose next token is traced.
 
     Attributes:
@@ -35,7 +36,7 @@ class Case:
     anchor: str | None = None
 
 
-class Asking(Protocol):
+class PromptStyle(Protocol):
     """A way to ask."""
 
     @property
@@ -43,7 +44,9 @@ class Asking(Protocol):
         """What distinguishes a trace that asks this way, for its header."""
         ...
 
-    def cases(self, model: Any, processor: Any, sample: Sample, num_frames: int) -> list[Case]:
+    def cases(
+        self, model: Any, processor: Any, sample: Sample, num_frames: int
+    ) -> list[TracedPrompt]:
         """The prompts of a sample; raises `BadInputError` if its clip cannot be decoded."""
         ...
 
@@ -54,14 +57,16 @@ class Choice:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """See `Asking`."""
+        """See `PromptStyle`."""
         return {"way": "choice"}
 
-    def cases(self, model: Any, processor: Any, sample: Sample, num_frames: int) -> list[Case]:
-        """See `Asking`."""
+    def cases(
+        self, model: Any, processor: Any, sample: Sample, num_frames: int
+    ) -> list[TracedPrompt]:
+        """See `PromptStyle`."""
         replay = capture(model, processor, read(processor, [sample], num_frames))
         told = tell_options_apart(replay.segments, sample.answer)
-        return [Case(replace(replay, segments=told), letter_ids(processor, sample.letters))]
+        return [TracedPrompt(replace(replay, segments=told), letter_ids(processor, sample.letters))]
 
 
 @dataclass(frozen=True)
@@ -76,11 +81,13 @@ class Prefix:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """See `Asking`."""
+        """See `PromptStyle`."""
         return {"way": "prefix", "prefix": self.text}
 
-    def cases(self, model: Any, processor: Any, sample: Sample, num_frames: int) -> list[Case]:
-        """See `Asking`; raises `BadInputError` if two options begin with the same token."""
+    def cases(
+        self, model: Any, processor: Any, sample: Sample, num_frames: int
+    ) -> list[TracedPrompt]:
+        """See `PromptStyle`; raises `BadInputError` if two options begin with the same token."""
         prefix = _ids(processor, self.text)
         options = [_first_new(_ids(processor, f"{self.text} {o}"), prefix) for o in sample.options]
         if len(set(options)) < len(options) or -1 in options:
@@ -89,7 +96,7 @@ class Prefix:
                 "trace such questions with --anchor"
             )
         inputs = encode(processor, [sample], [decode(sample, num_frames)], open_text)
-        return [Case(replied(model, processor, inputs, prefix), options)]
+        return [TracedPrompt(replied(model, processor, inputs, prefix), options)]
 
 
 @dataclass(frozen=True)
@@ -108,11 +115,13 @@ class OwnReply:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """See `Asking`."""
+        """See `PromptStyle`."""
         return {"way": "own reply", **self.described, "max_tokens": self.max_tokens}
 
-    def cases(self, model: Any, processor: Any, sample: Sample, num_frames: int) -> list[Case]:
-        """See `Asking`; none where the reply has no anchor."""
+    def cases(
+        self, model: Any, processor: Any, sample: Sample, num_frames: int
+    ) -> list[TracedPrompt]:
+        """See `PromptStyle`; none where the reply has no anchor."""
         inputs = encode(processor, [sample], [decode(sample, num_frames)], open_text)
         reply = greedy(model, processor, inputs, self.max_tokens)
         text, starts = token_starts(processor.tokenizer, reply)
@@ -125,12 +134,12 @@ class OwnReply:
         whole = replied(model, processor, inputs, reply)
         prompt = inputs["input_ids"].shape[1]
         return [
-            Case(shortened(whole, prompt + place), token=reply[place], anchor=words)
+            TracedPrompt(shortened(whole, prompt + place), token=reply[place], anchor=words)
             for place, words in found
         ]
 
 
-def ask(prefix: str | None, anchor: str | None, verbs_by: str | None) -> Asking:
+def ask(prefix: str | None, anchor: str | None, verbs_by: str | None) -> PromptStyle:
     """The way that a command asks for, a multiple-choice question if it names none.
 
     Args:

@@ -7,8 +7,8 @@ import numpy as np
 
 from prune.errors import UsageError
 from prune.evaluate.stats import bootstrap_band
-from prune.flow import Curve, Flow, Panel
-from prune.pathways import PUBLISHED, TRACED, Pathway
+from prune.layout.pathways import PUBLISHED, TRACED, Pathway
+from prune.results.flow_map import Curve, Flow, Panel
 from prune.trace.metrics import INTERACTION, METRICS, Metric, Values
 from prune.trace.trace import Trace
 from prune.trace.windows import Style

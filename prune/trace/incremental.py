@@ -18,10 +18,11 @@ from transformers import DynamicCache
 
 from prune.errors import NumericError
 from prune.kernels import ALL, segment_attention
-from prune.pathways import Pathway
+from prune.layout.knockout_tables import knockout_tables
+from prune.layout.pathways import Pathway
+from prune.runtime.captured import Replay
 from prune.runtime.enforce import PlanEnforcer, masked_attention
-from prune.runtime.replay import Replay
-from prune.trace.knockout import knockout_masks, knockout_tables
+from prune.trace.knockout import knockout_masks
 
 MAX_KEYS = 2**18
 """Keys that one batch of knockouts may read in a layer: bounds the memory of expanded K and V."""
@@ -125,7 +126,7 @@ class _Rows:
         )
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
-        """See `prune.attention.Enforcer`."""
+        """See `prune.runtime.attention.Enforcer`."""
         chosen = torch.tensor(
             [
                 1 + pathway if layer in layers else 0

@@ -5,18 +5,17 @@ row of a batch that runs through all layers.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from prune.checkpoint.identity import geometry
-from prune.kernels import ALL, allowed_edges
-from prune.pathways import OptionRole, Pathway, Reach
+from prune.kernels import allowed_edges
+from prune.layout.knockout_tables import knockout_tables
+from prune.layout.pathways import Pathway
+from prune.plan.model_id import geometry
+from prune.runtime.captured import Replay
 from prune.runtime.enforce import MaskEnforcer
-from prune.runtime.replay import Replay
-from prune.segments import NUM_ROLES, Role, Segments
 from prune.trace.windows import Style, style_windows
 
 
@@ -40,35 +39,6 @@ class Knockouts:
     def windows(self) -> list[list[int]]:
         """The layers of every knockout, see `style_windows`."""
         return style_windows(self.style, self.window, self.num_layers)
-
-
-def tell_options_apart(segments: Segments, true_option: int) -> Segments:
-    """The layout in which every options token says whether its option is the true one."""
-    told = torch.where(
-        segments.option == true_option, OptionRole.TRUE_OPTION, OptionRole.FALSE_OPTIONS
-    )
-    role = torch.where(segments.role == Role.OPTIONS, told, segments.role)
-    return replace(segments, role=role.to(segments.role.dtype))
-
-
-def knockout_tables(pathways: Sequence[Pathway]) -> Reach:
-    """One layer's reach over `Role` and `OptionRole`, `[1 + P, 1, R, R]`.
-
-    The first is dense, the others lack a pathway each. Generated tokens are `Role.ANSWER` and a
-    role like any other: they do not inherit the row of `last`, as they do in a plan.
-    """
-    size = NUM_ROLES + len(OptionRole)
-    tables = np.full((1 + len(pathways), 1, size, size), ALL, np.int32)
-    for table, pathway in zip(tables[1:, 0], pathways, strict=True):
-        for single in pathway.singles:
-            block = np.ix_(_finer(single.queries), _finer(single.keys))
-            table[block] = np.minimum(table[block], single.limit)
-    return tables
-
-
-def _finer(roles: Sequence[Role | OptionRole]) -> list[int]:
-    """Roles with `options` also as what it is told apart into."""
-    return [*roles, *(OptionRole if Role.OPTIONS in roles else ())]
 
 
 def knockout_masks(replay: Replay, pathways: Sequence[Pathway], rows: int) -> Tensor:

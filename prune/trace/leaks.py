@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from prune.pathways import OptionRole, Pathway, dense_reach, remove_pathway
+from prune.layout.pathways import OptionRole, Pathway, dense_reach, remove_pathway
 from prune.plan.liveness import leaks
 
 

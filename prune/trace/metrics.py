@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prune.pathways import Pathway
+from prune.layout.pathways import Pathway
 
 Values = NDArray[np.float64]
 """By knockout, `[W]`, or `[W, H]` where KV heads are cut one at a time."""

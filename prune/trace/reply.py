@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from transformers import BatchFeature
 
-from prune.runtime.replay import Replay, capture
-from prune.segments import Role, Segments, segment
+from prune.layout.segments import Role, Segments, segment
+from prune.runtime.captured import Replay, capture
 
 
 @torch.no_grad()

@@ -5,10 +5,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from prune.attention import seam
 from prune.errors import NumericError
-from prune.samples import Sample
-from prune.trace.ask import Asking, Case, Choice
+from prune.inputs.samples import Sample
+from prune.runtime.attention import seam
+from prune.trace.ask import Choice, PromptStyle, TracedPrompt
 from prune.trace.incremental import knockout_logits, record_dense
 from prune.trace.knockout import Knockouts, plain_logits
 
@@ -22,7 +22,7 @@ def trace_sample(
     num_frames: int,
     knockouts: Knockouts,
     which: str = "correct",
-    asking: Asking = CHOICE,
+    asking: PromptStyle = CHOICE,
 ) -> dict[str, Any]:
     """Trace one sample.
 
@@ -54,7 +54,7 @@ def trace_sample(
 
 
 def _trace(
-    processor: Any, case: Case, true_option: int, knockouts: Knockouts, which: str
+    processor: Any, case: TracedPrompt, true_option: int, knockouts: Knockouts, which: str
 ) -> dict[str, Any]:
     dense = record_dense(case.replay)
     logp = torch.log_softmax(dense.logits, -1)

@@ -22,10 +22,10 @@ from torch import Tensor
 
 from prune.errors import NumericError
 from prune.kernels import segment_attention
-from prune.pathways import Pathway
-from prune.runtime.replay import Replay
+from prune.layout.knockout_tables import knockout_tables
+from prune.layout.pathways import Pathway
+from prune.runtime.captured import Replay
 from prune.trace.incremental import first_changed
-from prune.trace.knockout import knockout_tables
 
 FADED = (0.0, 0.125, 0.25, 0.5)
 """Shares of the edges that are gone where gradients are taken; 0 is the dense model.
@@ -36,7 +36,7 @@ start. `python benchmarks/screen.py` compares them with the dense model's gradie
 
 
 @dataclass(frozen=True)
-class Screened:
+class ScreenedPrompt:
     """One prompt, screened.
 
     Attributes:
@@ -63,14 +63,14 @@ class Screened:
 
 def screen_prompt(
     replay: Replay, pathways: Sequence[Pathway], answer: int, faded: Sequence[float] = FADED
-) -> Screened:
+) -> ScreenedPrompt:
     """Price the removal of every pathway in every layer and KV head.
 
     It costs a forward and backward pass for each point of `faded`, however many pathways there are,
     and the attention of every layer once for each pathway.
 
     Args:
-        replay: one prompt, inside `prune.attention.seam`.
+        replay: one prompt, inside `prune.runtime.attention.seam`.
         pathways: what is removed.
         answer: id of the token whose margin is followed.
         faded: where gradients are taken, each in [0, 1).
@@ -95,7 +95,7 @@ def screen_prompt(
                 change[index, layer] = dense.effect(layer, tables[1 + index], row, gradient)
     if not torch.isfinite(change).all():
         raise NumericError("the model's gradients are NaN or infinite")
-    return Screened(margin, change)
+    return ScreenedPrompt(margin, change)
 
 
 @contextmanager
@@ -136,7 +136,7 @@ class _Faded:
         return self.inputs[0][1].shape[1]
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
-        """See `prune.attention.Enforcer`."""
+        """See `prune.runtime.attention.Enforcer`."""
         out = self._attention(query, key, value, scale, self.dense)
         if self.share:
             out = out.lerp(self._attention(query, key, value, scale, self.without), self.share)

@@ -4,8 +4,8 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from prune.files import write_atomically
-from prune.tables import write_csv
+from prune.io.csv import write_csv
+from prune.io.files import write_atomically
 from prune.trace.screening import Screening
 
 COLUMNS = {

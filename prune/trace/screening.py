@@ -1,40 +1,20 @@
 """`prune trace --screen`: rank knockouts by gradients, run the highest exactly, and compare."""
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy import stats
-from torch import Tensor
-
-from prune.attention import seam
-from prune.errors import BadInputError
-from prune.models import Opened
-from prune.pathways import Pathway
-from prune.progress import Progress
-from prune.samples import Sample, load_samples
-from prune.trace.ask import Case
-from prune.trace.incremental import knockout_logits, record_dense
-from prune.trace.records import Record, failed_of, identity, recorded
-from prune.trace.sample import CHOICE
-from prune.trace.screen import FADED, Screened, screen_prompt
-from prune.trace.shares import write_records
-from prune.trace.windows import default_window, window_layers
 
 SCHEMA_VERSION = 1
 FOLDER = "screen"
-TOP = 20
-"""Candidates that are run exactly, unless said otherwise."""
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Candidate:
+class ScreenCandidate:
     """A pathway, knocked out in the window around a layer (0-based)."""
 
     pathway: str
@@ -60,7 +40,7 @@ class Screening:
     """
 
     header: dict[str, Any]
-    candidates: list[Candidate]
+    candidates: list[ScreenCandidate]
     predicted: Floats
     exact: Floats
     top: int
@@ -90,7 +70,7 @@ class Screening:
             rank[name] = None if np.isnan(value) else round(value, 4)
         return rank
 
-    def missed(self) -> list[Candidate]:
+    def missed(self) -> list[ScreenCandidate]:
         """Verified candidates among the `top` strongest by exact knockout, but not by the screen.
 
         If not all were verified, the others are represented by those drawn from them.
@@ -98,155 +78,3 @@ class Screening:
         strength = np.where(self.verified, self.exact[:, 1], -np.inf)
         strongest = np.argsort(-strength, kind="stable")[: self.top]
         return [self.candidates[i] for i in strongest if i >= self.top]
-
-
-def screen_model(
-    opened: Opened,
-    data: Path,
-    run: Path,
-    progress: Progress,
-    pathways: Sequence[Pathway],
-    *,
-    limit: int | None = None,
-    num_frames: int = 8,
-    which: str = "correct",
-    window: int | None = None,
-    top: int = TOP,
-    verify_all: bool = False,
-    faded: Sequence[float] = FADED,
-) -> Screening:
-    """Screen every pathway in every layer, and knock out what ranks highest.
-
-    Both parts keep a journal in `run/screen`; a call that was stopped goes on.
-
-    Args:
-        opened: the dense model.
-        data: JSONL of multiple-choice questions.
-        run: folder.
-        progress: shows it.
-        pathways: what is removed.
-        limit: number of samples, all if None.
-        num_frames: of every clip.
-        which: `correct`, `wrong` or `all` answers are screened.
-        window: layers removed together, `default_window` if None.
-        top: how many of the strongest are run exactly, and as many drawn evenly from the rest.
-        verify_all: run them all, to learn what the screen is worth.
-        faded: see `prune.trace.screen`.
-
-    Raises:
-        RefusedError: `run` holds a screen of something else.
-        BadInputError: no sample could be used, or none is of the asked kind.
-    """
-    samples = load_samples(data)[:limit]
-    depth = opened.id.num_layers
-    width = window or default_window(depth)
-    windows = [window_layers(layer, width, depth) for layer in range(depth)]
-    header = {
-        "schema_version": SCHEMA_VERSION,
-        **identity(opened, samples),
-        "num_frames": num_frames,
-        "which": which,
-        "pathways": [p.name for p in pathways],
-        "window": width,
-        "faded": list(faded),
-    }
-
-    def screen_one(case: Case, answer: int) -> Record:
-        found = screen_prompt(case.replay, pathways, answer, faded)
-        return {"margin": found.margin, "change": found.change.tolist()}
-
-    with progress("Screening", len(samples)) as advance:
-        each = _over_samples(opened, num_frames, which, screen_one)
-        records = write_records(run / FOLDER / "gradients", header, samples, each, advance)
-    failed = failed_of(records)
-    seen = [r for r in records if "change" in r]
-    if not seen:
-        reason = next(iter(failed.values()), f"none of them is answered {which}ly")
-        raise BadInputError(f"{data}: no sample could be screened: {reason}")
-    screened = [Screened(r["margin"], torch.tensor(r["change"], dtype=torch.double)) for r in seen]
-    predicted = _change_and_strength([s.log_probability(windows) for s in screened])
-    ranked = np.argsort(-predicted[..., 1].ravel(), kind="stable")
-    candidates = [Candidate(pathways[i // depth].name, int(i % depth)) for i in ranked]
-    number = min(top, len(candidates))
-    rest = len(candidates) if verify_all else number
-    chosen = [candidates[i] for i in _drawn(len(candidates), number, rest)]
-
-    exact_header = {**header, "candidates": [[c.pathway, c.layer] for c in chosen]}
-    by_name = {p.name: p for p in pathways}
-
-    def knock_out(case: Case, answer: int) -> Record:
-        return {"exact": _exact(case, answer, chosen, by_name, windows)}
-
-    used = {r["id"] for r in seen}
-    again = [s for s in samples if s.id in used]
-    with progress("Knocking out", len(again)) as advance:
-        each = _over_samples(opened, num_frames, "all", knock_out)
-        folder = run / FOLDER / f"exact-{len(chosen)}"
-        runs = write_records(folder, exact_header, again, each, advance)
-    for record in runs:
-        if "error" in record:
-            raise BadInputError(
-                f"{record['id']}: screened, but not a second time: {record['error']}"
-            )
-    table = np.array([r["exact"] for r in runs])
-    exact = np.full((len(candidates), 2), np.nan)
-    place = [candidates.index(c) for c in chosen]
-    exact[place] = np.stack([table.mean(0), abs(table).mean(0)], 1)
-    return Screening(
-        header,
-        candidates,
-        predicted.reshape(-1, 2)[ranked],
-        exact,
-        number,
-        _change_and_strength([s.by_head() for s in screened])[..., 1],
-        {"samples": len(samples), "screened": len(seen), "failed": len(failed)},
-        failed,
-    )
-
-
-def _drawn(size: int, top: int, others: int) -> list[int]:
-    """The first `top` places of a ranking, and at most `others` spread evenly over the rest."""
-    rest = np.linspace(top, size - 1, min(others, size - top)).round().astype(int)
-    return [*range(top), *rest.tolist()]
-
-
-def _change_and_strength(changes: Sequence[Tensor]) -> Floats:
-    """Mean over samples, and mean of the sizes, on a new last axis."""
-    table = torch.stack(list(changes)).numpy()
-    return np.stack([table.mean(0), abs(table).mean(0)], -1)
-
-
-def _over_samples(
-    opened: Opened, num_frames: int, which: str, measure: Callable[[Case, int], Record]
-) -> Callable[[Sample], Record]:
-    """Makes a sample's record: what `measure` finds for the model's own answer, or the error."""
-    model, processor = opened.model, opened.processor
-
-    def one(sample: Sample) -> Record:
-        (case,) = CHOICE.cases(model, processor, sample, num_frames)
-        with seam(model):
-            answer = int(record_dense(case.replay).logits.argmax())
-            correct = answer == case.options[sample.answer]
-            wanted = which == "all" or correct == (which == "correct")
-            return {"correct": correct} | (measure(case, answer) if wanted else {})
-
-    return recorded(one)
-
-
-def _exact(
-    case: Case,
-    answer: int,
-    chosen: Sequence[Candidate],
-    pathways: dict[str, Pathway],
-    windows: Sequence[Sequence[int]],
-) -> list[float]:
-    """Change of the answer's log-probability by each knockout, in nats."""
-    dense = record_dense(case.replay)
-    before = torch.log_softmax(dense.logits, -1)[answer]
-    change: dict[tuple[str, int], float] = {}
-    for name in dict.fromkeys(c.pathway for c in chosen):
-        layers = [c.layer for c in chosen if c.pathway == name]
-        logits = knockout_logits(dense, [pathways[name]], [windows[layer] for layer in layers])[0]
-        after = torch.log_softmax(logits, -1)[:, answer]
-        change |= {(name, layer): float(v) for layer, v in zip(layers, after - before, strict=True)}
-    return [change[c.pathway, c.layer] for c in chosen]

@@ -3,7 +3,7 @@
 from itertools import combinations
 
 from prune.errors import UsageError
-from prune.pathways import PUBLISHED, TRACED, Pathway, find_pathway, join
+from prune.layout.pathways import PUBLISHED, TRACED, Pathway, find_pathway, join
 
 CROSS_FRAME = PUBLISHED[:1]
 

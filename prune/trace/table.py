@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from prune.evaluate.stats import bootstrap_band
-from prune.files import write_atomically
+from prune.io.files import write_atomically
 from prune.trace.flow import Case, paired
 from prune.trace.leaks import open_ways
 from prune.trace.metrics import INTERACTION, METRICS

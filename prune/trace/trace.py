@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from prune.checkpoint.load import LoadedModel
 from prune.errors import BadInputError
-from prune.models import Opened
-from prune.pathways import Pathway, find_pathway
-from prune.plan.schema import ModelId
-from prune.samples import Sample
-from prune.trace.ask import Asking
-from prune.trace.journal import read_journal
+from prune.inputs.samples import Sample
+from prune.journal.journal import read_journal
+from prune.journal.records import check_usable, failed_of, identity, recorded
+from prune.journal.write import write_records
+from prune.layout.pathways import Pathway, find_pathway
+from prune.plan.model_id import ModelId
+from prune.trace.ask import PromptStyle
 from prune.trace.knockout import Knockouts
-from prune.trace.records import check_usable, failed_of, identity, recorded
 from prune.trace.sample import CHOICE, trace_sample
-from prune.trace.shares import write_records
 from prune.trace.windows import Style, style_windows
 
 SCHEMA_VERSION = 3
@@ -140,14 +140,14 @@ class Trace:
 
 
 def _header(
-    opened: Opened,
+    opened: LoadedModel,
     data: Path,
     run: Path,
     samples: Sequence[Sample],
     num_frames: int,
     which: str,
     knockouts: Knockouts,
-    asking: Asking,
+    asking: PromptStyle,
 ) -> dict[str, Any]:
     return {
         "schema_version": SCHEMA_VERSION,
@@ -166,7 +166,7 @@ def _header(
 
 
 def write_trace(
-    opened: Opened,
+    opened: LoadedModel,
     data: Path,
     run: Path,
     samples: Sequence[Sample],
@@ -174,7 +174,7 @@ def write_trace(
     num_frames: int = 8,
     which: str = "correct",
     on_done: Callable[[int], None] = lambda n: None,
-    asking: Asking = CHOICE,
+    asking: PromptStyle = CHOICE,
 ) -> Trace:
     """Trace `samples` into `run/trace`, going on where an earlier call stopped.
 

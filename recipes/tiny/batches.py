@@ -23,9 +23,9 @@ from model import (
 )
 from transformers import AttentionInterface, AttentionMaskInterface
 
-from prune.prompts import spans_after_video
+from prune.inputs.prompts import spans_after_video
+from prune.layout.segments import Role
 from prune.runtime.enforce import masked_attention
-from prune.segments import Role
 from prune.tiny.draw import CLIP_TIMES, render
 from prune.tiny.processor import MEAN, STD
 from prune.tiny.questions import TASKS, WORDS, Question, ask, describe, tasks_of

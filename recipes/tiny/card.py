@@ -12,13 +12,15 @@ from pathlib import Path
 
 import torch
 
-from prune.attention import seam
-from prune.evaluate.stats import Interval, proportion
-from prune.models import Opened, open_model
-from prune.pathways import dense_reach
+from prune.checkpoint.load import LoadedModel, open_model
+from prune.evaluate.stats import proportion
+from prune.inputs.encode import letter_ids, read
+from prune.inputs.samples import Sample, load_samples
+from prune.layout.pathways import dense_reach
+from prune.results.interval import Interval
+from prune.runtime.attention import seam
+from prune.runtime.captured import capture
 from prune.runtime.enforce import PlanEnforcer
-from prune.runtime.replay import capture, letter_ids, read
-from prune.samples import Sample, load_samples
 from prune.tiny.benchmark import write_benchmark
 from prune.tiny.questions import TASKS
 
@@ -27,7 +29,9 @@ NAMES = {"llava_next_video": "tiny", "llava_onevision": "tiny-ov"}
 DECODERS = {"llama": "Llama", "qwen2": "Qwen2"}
 
 
-def answers(opened: Opened, samples: list[Sample], shuffled: bool, seed: int = 0) -> list[bool]:
+def answers(
+    opened: LoadedModel, samples: list[Sample], shuffled: bool, seed: int = 0
+) -> list[bool]:
     """Right or wrong for every sample."""
     generator = torch.Generator().manual_seed(seed)
     right = []
@@ -56,7 +60,7 @@ def by_task(samples: list[Sample], right: list[bool]) -> dict[str, Interval]:
     return {task: proportion(hits[task]) for task in TASKS}
 
 
-def card(opened: Opened, samples: list[Sample]) -> str:
+def card(opened: LoadedModel, samples: list[Sample]) -> str:
     """The card as Markdown."""
     ordered = by_task(samples, answers(opened, samples, shuffled=False))
     mixed = by_task(samples, answers(opened, samples, shuffled=True))

@@ -8,15 +8,15 @@ from forward import logits_of
 from merge_heads import merge_heads
 from torch import Tensor
 
-from prune.models import Opened
-from prune.pathways import dense_reach
+from prune.checkpoint.load import LoadedModel
+from prune.layout.pathways import dense_reach
 
 CLIPS = 12
 SLOTS = (Slots("choice", 5, 54), Slots("existence", 3, 16), Slots("open", 2, 22))
 
 
 @torch.no_grad()
-def inherit(model: Any, source: Opened) -> None:
+def inherit(model: Any, source: LoadedModel) -> None:
     """Copy the weights of `source` into `model`, in place.
 
     Where `model` has fewer KV heads, those of `source` are merged (`merge_heads.py`). Biases that
@@ -39,7 +39,7 @@ def inherit(model: Any, source: Opened) -> None:
         merge_heads(own.self_attn, theirs.self_attn, states)
 
 
-def _attention_inputs(source: Opened) -> list[Tensor]:
+def _attention_inputs(source: LoadedModel) -> list[Tensor]:
     """What every decoder layer's attention reads in clips of the training split, `[N, d]` each."""
     packer = Packer(source.processor.tokenizer, "train", 5, source.processor.extra_tokens)
     batch = packer.batch(CLIPS, SLOTS)

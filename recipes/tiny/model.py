@@ -15,7 +15,7 @@ from transformers import (
     Qwen2Config,
 )
 
-from prune.prompts import ANSWER_CUE, choice_text
+from prune.inputs.prompts import ANSWER_CUE, choice_text
 from prune.tiny.processor import TinyOnevisionProcessor, TinyProcessor
 from prune.tiny.questions import TASKS, WORDS, ask, describe, tasks_of
 from prune.tiny.scenes import sample_scene

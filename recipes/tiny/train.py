@@ -28,8 +28,8 @@ from model import (
 )
 from vision import pretrain_vision
 
-from prune.models import open_model
-from prune.pathways import dense_reach
+from prune.checkpoint.load import open_model
+from prune.layout.pathways import dense_reach
 
 
 @dataclass(frozen=True)

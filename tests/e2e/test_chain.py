@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from prune.checkpoint.load import EMBEDDED
 from prune.cli.app import app
-from prune.models import EMBEDDED
 
 TASKS = ("moving_direction", "object_existence")
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from prune.layout.segments import Role
 from prune.plan.liveness import State, states
 from prune.plan.plan import Plan
-from prune.segments import Role
 
 PRUNE = Path(sys.executable).with_name("prune")
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from peft import LoraConfig, get_peft_model
 
-from prune.checkpoint.export import export
-from prune.models import Opened, open_model
-from prune.samples import Sample
+from prune.checkpoint.load import LoadedModel, open_model
+from prune.inputs.samples import Sample
 from prune.tiny.benchmark import write_benchmark
+from prune.workflows.write_export import export
 from tests.unit.test_apply import mixed_plan
 from tests.unit.test_export import small_result
 
@@ -21,7 +21,7 @@ PAGES = ("data-sets", "quick-start", "serving")
 
 @pytest.fixture(scope="module")
 def reader(
-    tiny: Opened, samples: list[Sample], tmp_path_factory: pytest.TempPathFactory
+    tiny: LoadedModel, samples: list[Sample], tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, str]:
     """What the pages' names stand for."""
     folder = tmp_path_factory.mktemp("reader")

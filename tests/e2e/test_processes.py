@@ -78,7 +78,7 @@ import torch.distributed as dist
 
 last = {}  # atexit goes backwards: this is run after what `processes` leaves to be run
 atexit.register(lambda: Path(f"{last['rank']}").write_text(str(dist.is_initialized())))
-from prune.processes import processes
+from prune.journal.processes import processes
 
 state = processes()
 last["rank"] = state.process_index

@@ -13,14 +13,14 @@ import numpy as np
 import torch
 from PIL import Image
 
-from prune.models import Opened
-from prune.prompts import ANSWER_CUE
+from prune.checkpoint.load import LoadedModel
+from prune.inputs.prompts import ANSWER_CUE
 
 
 class Tiny:
     """Answers chat completions; with `silent` it never tells log-probabilities."""
 
-    def __init__(self, opened: Opened, silent: bool = False):
+    def __init__(self, opened: LoadedModel, silent: bool = False):
         self.opened, self.silent = opened, silent
         self.generator = torch.Generator().manual_seed(0)
 

@@ -6,24 +6,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from prune.checkpoint.load import LoadedModel
 from prune.errors import BadInputError, RefusedError, UsageError
-from prune.evaluate.answers import Answer
-from prune.evidence.answered import Answered
-from prune.evidence.audit import FOLDER, audit, comparisons, means
+from prune.evaluate.existence import existence
+from prune.evidence.answered import PairedAnswers
 from prune.evidence.comparison import compare
-from prune.evidence.existence import existence
-from prune.evidence.explain import Settings
-from prune.evidence.verdict import Limits, verdict
-from prune.models import Opened
-from prune.pathways import PATHWAYS, dense_reach, remove_pathway
+from prune.evidence.explain import ExplainSettings
+from prune.inputs.samples import Sample
+from prune.journal.journal import JOURNAL
+from prune.layout.pathways import PATHWAYS, dense_reach, remove_pathway
 from prune.plan.plan import Plan
-from prune.samples import Sample
-from prune.trace.journal import JOURNAL
+from prune.results.answer import Answer
+from prune.results.audit_findings import Limits, verdict
+from prune.workflows.audit import FOLDER, audit, comparisons, means
 
-CHEAP = Settings(regions="frames")
+CHEAP = ExplainSettings(regions="frames")
 
 
-def cut(tiny: Opened, *pathways: str) -> Plan:
+def cut(tiny: LoadedModel, *pathways: str) -> Plan:
     """A plan that removes pathways in all layers."""
     reach = dense_reach(tiny.id.num_layers)
     for name in pathways:
@@ -34,7 +34,9 @@ def cut(tiny: Opened, *pathways: str) -> Plan:
 BLIND = ("video_to_question_sealed", "video_to_options", "video_to_last")
 
 
-def test_the_same_model_rests_on_the_same_evidence(tiny: Opened, samples: list[Sample]) -> None:
+def test_the_same_model_rests_on_the_same_evidence(
+    tiny: LoadedModel, samples: list[Sample]
+) -> None:
     record = compare(tiny, cut(tiny), samples[1], CHEAP)
     assert record["rank_correlation"] == pytest.approx(1) and record["iou_20"] == 1
     assert record["insertion_change"] == record["deletion_change"] == 0
@@ -43,7 +45,7 @@ def test_the_same_model_rests_on_the_same_evidence(tiny: Opened, samples: list[S
     assert record["dense"]["curves"] == record["pruned"]["curves"]
 
 
-def test_a_blind_model_rests_on_nothing(tiny: Opened, samples: list[Sample]) -> None:
+def test_a_blind_model_rests_on_nothing(tiny: LoadedModel, samples: list[Sample]) -> None:
     record = compare(tiny, cut(tiny, *BLIND), samples[2], CHEAP)
     dense, blind = (np.array(record[m]["curves"]["insertion"])[:, 0] for m in ("dense", "pruned"))
     assert np.ptp(blind) < 1e-5 and np.ptp(dense) > 0.1
@@ -57,7 +59,7 @@ def test_a_blind_model_rests_on_nothing(tiny: Opened, samples: list[Sample]) -> 
 
 
 def test_a_cut_of_the_evidence_is_told_from_one_that_spares_it(
-    tiny: Opened, samples: list[Sample], tmp_path: Path
+    tiny: LoadedModel, samples: list[Sample], tmp_path: Path
 ) -> None:
     broken = {}
     for name, pathways in (("spared", ["last_to_last"]), ("cut", BLIND[:2])):
@@ -104,12 +106,12 @@ def test_hallucination_counts_absent_things_alone() -> None:
     assert existence([other], answers()[-1:], answers()[-1:]) is None
 
 
-def test_a_bad_clip_is_listed(tiny: Opened, samples: list[Sample], tmp_path: Path) -> None:
+def test_a_bad_clip_is_listed(tiny: LoadedModel, samples: list[Sample], tmp_path: Path) -> None:
     missing = Sample(**{**samples[0].__dict__, "id": "gone", "video": Path("/nowhere.mp4")})
     both = [missing, samples[1]]
     records = audit(tiny, cut(tiny), both, tmp_path / "both", CHEAP, limit=1)
     assert "no such video" in records[0]["error"] and "iou_20" not in records[1]
-    accuracy = Answered.of(both, records).accuracy
+    accuracy = PairedAnswers.of(both, records).accuracy
     assert accuracy["n"]["value"] == 1 and accuracy["change"]["value"] == 0
     with pytest.raises(BadInputError, match="raise --limit"):
         comparisons(records)
@@ -118,7 +120,7 @@ def test_a_bad_clip_is_listed(tiny: Opened, samples: list[Sample], tmp_path: Pat
 
 
 def test_an_audit_goes_on_where_it_stopped(
-    tiny: Opened, samples: list[Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: LoadedModel, samples: list[Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = cut(tiny, "video_to_options")
     records = audit(tiny, plan, samples[:3], tmp_path, CHEAP, limit=2)
@@ -128,11 +130,11 @@ def test_an_audit_goes_on_where_it_stopped(
     journal.write_bytes(first + b"torn")
     explained: list[str] = []
 
-    def spy(opened: Opened, plan: Plan, sample: Sample, settings: Settings) -> dict:
+    def spy(opened: LoadedModel, plan: Plan, sample: Sample, settings: ExplainSettings) -> dict:
         explained.append(sample.id)
         return compare(opened, plan, sample, settings)
 
-    monkeypatch.setattr("prune.evidence.audit.compare", spy)
+    monkeypatch.setattr("prune.workflows.audit.compare", spy)
     again = audit(tiny, plan, samples[:3], tmp_path, CHEAP, limit=2)
     assert explained == [samples[1].id]
     assert means(comparisons(again)) == means(comparisons(records))
@@ -141,13 +143,15 @@ def test_an_audit_goes_on_where_it_stopped(
         audit(tiny, cut(tiny), samples[:3], tmp_path, CHEAP, limit=2)
 
 
-def test_models_share_their_regions(tiny: Opened, samples: list[Sample], tmp_path: Path) -> None:
+def test_models_share_their_regions(
+    tiny: LoadedModel, samples: list[Sample], tmp_path: Path
+) -> None:
     with pytest.raises(UsageError, match="regions of its own"):
-        audit(tiny, cut(tiny), samples, tmp_path, Settings(regions="coarse"), limit=1)
+        audit(tiny, cut(tiny), samples, tmp_path, ExplainSettings(regions="coarse"), limit=1)
 
 
 def test_the_command_ends_in_a_verdict(
-    tiny: Opened, clips: Path, tmp_path: Path, prune_command
+    tiny: LoadedModel, clips: Path, tmp_path: Path, prune_command
 ) -> None:
     data = clips / "audit.jsonl"
     lines = (clips / "test.jsonl").read_text().splitlines()

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
+from prune.checkpoint.load import LoadedModel
 from prune.evidence.batches import next_batch, start_cost
 from prune.evidence.forced import TeacherForcing, forced_replay
-from prune.evidence.known import Known
-from prune.models import Opened
-from prune.runtime.replay import read
-from prune.samples import Sample
+from prune.evidence.prefix_cache import PrefixCache
+from prune.inputs.encode import read
+from prune.inputs.samples import Sample
 
 START = 64
 
@@ -38,7 +38,9 @@ def test_a_start_costs_fewer_tokens_of_a_larger_model() -> None:
 
 
 @pytest.fixture
-def forcing(tiny: Opened, samples: list[Sample], monkeypatch: pytest.MonkeyPatch) -> TeacherForcing:
+def forcing(
+    tiny: LoadedModel, samples: list[Sample], monkeypatch: pytest.MonkeyPatch
+) -> TeacherForcing:
     """With `tokens`, the number of tokens that each of its batches ran."""
     inputs = read(tiny.processor, samples[:1], 8)
     forcing = TeacherForcing(forced_replay(tiny.model, tiny.processor, inputs, [5, 6]), [5, 6])
@@ -64,11 +66,11 @@ def candidates(chosen: list[int], count: int) -> np.ndarray:
 
 @pytest.mark.parametrize("most", [0, 2**22, 2**28])
 def test_what_is_known_changes_nothing(forcing: TeacherForcing, most: int) -> None:
-    known = Known(most)
+    known = PrefixCache(most)
     for step in range(4):
         sets = candidates([40, 7, 63][:step], len(forcing.video))[step::9]
         found = forcing.probabilities(sets, known=known)
-        alone = [forcing.probabilities(one[None], known=Known(0))[0] for one in sets]
+        alone = [forcing.probabilities(one[None], known=PrefixCache(0))[0] for one in sets]
         assert found == pytest.approx(np.stack(alone), rel=1e-4)
     assert sum(run.size for run in known.runs) <= most
 

@@ -6,16 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from prune.checkpoint.load import LoadedModel
 from prune.evidence.case import Case, open_case
-from prune.evidence.explain import Settings, explain, record_of
-from prune.evidence.run import FOLDER, explain_samples, summary, treatment_of
-from prune.models import Opened
+from prune.evidence.explain import ExplainSettings, explain, record_of
+from prune.inputs.samples import Sample
+from prune.journal.journal import JOURNAL
 from prune.report.figures.evidence import evidence_figure
-from prune.samples import Sample
-from prune.trace.journal import JOURNAL
+from prune.workflows.explain import FOLDER, explain_samples, summary, treatment_of
 from tests.evidence.server import Tiny, serving
 
-CHEAP = Settings(regions="frames")
+CHEAP = ExplainSettings(regions="frames")
 
 
 def test_a_record_holds_every_number(case: Case) -> None:
@@ -47,24 +47,26 @@ def test_evidence_beats_the_text_in_the_modality_score(case: Case) -> None:
 
 
 def test_coarse_cuts_only_frames_that_matter(case: Case) -> None:
-    settings = Settings(regions="coarse", count=4)
+    settings = ExplainSettings(regions="coarse", count=4)
     found = explain(case, settings)
     assert found.regions.count == 6 + 2 * 4
 
 
 def test_pixels_and_tokens_start_from_the_same_clip(case: Case) -> None:
     by_tokens = explain(case, CHEAP)
-    by_pixels = explain(case, Settings(regions="frames", removal="blur"))
+    by_pixels = explain(case, ExplainSettings(regions="frames", removal="blur"))
     assert by_pixels.curves.insertion[-1] == pytest.approx(by_tokens.curves.insertion[-1], abs=1e-4)
     assert by_pixels.curves.insertion[0] != pytest.approx(by_tokens.curves.insertion[0], abs=1e-4)
 
 
-def test_the_right_answer_of_a_wrong_one(tiny: Opened, samples: list[Sample]) -> None:
+def test_the_right_answer_of_a_wrong_one(tiny: LoadedModel, samples: list[Sample]) -> None:
     """Explains the true option of a question that is answered wrongly on purpose."""
     sample = next(s for s in samples if s.task == "object_existence")
     wrong = Sample(**{**sample.__dict__, "answer": 1 - sample.answer})
     case = open_case(tiny.model, tiny.processor, wrong, target="right")
-    record = record_of(case, explain(case, CHEAP), Settings(regions="frames", target="right"))
+    record = record_of(
+        case, explain(case, CHEAP), ExplainSettings(regions="frames", target="right")
+    )
     assert not record["correct"] and 0 < record["correction"] <= 1
     gone = sum(record["regions"][i]["area"] for i in record["causes"])
     assert gone == pytest.approx(record["correction"], abs=1e-4)
@@ -74,13 +76,13 @@ def test_the_right_answer_of_a_wrong_one(tiny: Opened, samples: list[Sample]) ->
 
 
 def test_the_other_option_of_right_and_wrong_answers(
-    tiny: Opened, samples: list[Sample], tmp_path: Path
+    tiny: LoadedModel, samples: list[Sample], tmp_path: Path
 ) -> None:
     """What mends the wrong answer breaks the right one: they differ in the truth alone."""
     sample = next(s for s in samples if s.task == "object_existence")
     wrong = Sample(**{**sample.__dict__, "id": "wrong", "answer": 1 - sample.answer})
     four = next(s for s in samples if len(s.options) == 4)
-    settings = Settings(regions="frames", target="other")
+    settings = ExplainSettings(regions="frames", target="other")
     right, mended, skipped = explain_samples(
         lambda s: open_case(tiny.model, tiny.processor, s, target="other"),
         {"model": "tiny"}, [sample, wrong, four], tmp_path, settings,
@@ -98,7 +100,7 @@ def test_the_other_option_of_right_and_wrong_answers(
     assert treatment_of([skipped]) is None
 
 
-def _explain(tiny: Opened, samples: list[Sample], run: Path, drawn: list[str]) -> list[dict]:
+def _explain(tiny: LoadedModel, samples: list[Sample], run: Path, drawn: list[str]) -> list[dict]:
     return explain_samples(
         lambda sample: open_case(tiny.model, tiny.processor, sample),
         {"model": "tiny"},
@@ -110,7 +112,7 @@ def _explain(tiny: Opened, samples: list[Sample], run: Path, drawn: list[str]) -
 
 
 def test_a_run_goes_on_where_it_stopped(
-    tiny: Opened, samples: list[Sample], tmp_path: Path
+    tiny: LoadedModel, samples: list[Sample], tmp_path: Path
 ) -> None:
     drawn: list[str] = []
     records = _explain(tiny, samples[:2], tmp_path, drawn)
@@ -155,7 +157,7 @@ def test_the_price_of_a_correction(prune_command, clips: Path, tmp_path: Path) -
 
 
 def test_a_model_behind_an_endpoint(
-    prune_command, tiny: Opened, clips: Path, tmp_path: Path
+    prune_command, tiny: LoadedModel, clips: Path, tmp_path: Path
 ) -> None:
     chosen = ("--data", clips / "test.jsonl", "--sample", "test/scene_transition/0000")
     chosen += ("--frames", 4)

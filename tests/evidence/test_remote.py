@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from prune.checkpoint.load import LoadedModel
 from prune.errors import BadInputError
 from prune.evidence.case import Case
 from prune.evidence.objective import Objective
 from prune.evidence.regions import whole_frames
 from prune.evidence.remote import Endpoint, RemoteScorer
 from prune.evidence.remote_case import open_remote
-from prune.models import Opened
-from prune.prompts import choice_text
+from prune.inputs.prompts import choice_text
 from tests.evidence.server import Tiny, serving
 
 
@@ -21,7 +21,7 @@ def scorer_of(case: Case, endpoint: Endpoint, tokens: list[str]) -> RemoteScorer
     return RemoteScorer(endpoint, case.frames, fill, question, tokens, whole_frames(case.frames))
 
 
-def test_the_order_is_that_of_the_model_itself(case: Case, tiny: Opened) -> None:
+def test_the_order_is_that_of_the_model_itself(case: Case, tiny: LoadedModel) -> None:
     regions = whole_frames(case.frames)
     alone = np.eye(regions.count, dtype=bool)
     white = Objective(case.scorer(regions, "black"), [0])
@@ -32,7 +32,7 @@ def test_the_order_is_that_of_the_model_itself(case: Case, tiny: Opened) -> None
     assert stats.spearmanr(one, other).statistic >= 0.9
 
 
-def test_later_tokens_follow_the_reply_so_far(case: Case, tiny: Opened) -> None:
+def test_later_tokens_follow_the_reply_so_far(case: Case, tiny: LoadedModel) -> None:
     everything = np.ones((1, 8), bool)
     with serving(Tiny(tiny)) as url:
         endpoint = Endpoint(url, "tiny")
@@ -45,7 +45,7 @@ def test_later_tokens_follow_the_reply_so_far(case: Case, tiny: Opened) -> None:
     assert found == pytest.approx(whole[:, :3], abs=1e-4)
 
 
-def test_without_log_probabilities_replies_are_sampled(case: Case, tiny: Opened) -> None:
+def test_without_log_probabilities_replies_are_sampled(case: Case, tiny: LoadedModel) -> None:
     everything, token = np.ones((1, 8), bool), [case.target.texts[0]]
     with serving(Tiny(tiny, silent=True)) as url:
         with pytest.raises(BadInputError, match="let it sample"):
@@ -56,7 +56,7 @@ def test_without_log_probabilities_replies_are_sampled(case: Case, tiny: Opened)
     assert p == pytest.approx(exact, abs=4 * (exact * (1 - exact) / 64) ** 0.5 + 0.02)
 
 
-def test_a_case_without_log_probabilities(case: Case, tiny: Opened) -> None:
+def test_a_case_without_log_probabilities(case: Case, tiny: LoadedModel) -> None:
     with serving(Tiny(tiny, silent=True)) as url:
         with pytest.raises(BadInputError, match="let it sample"):
             open_remote(Endpoint(url, "tiny"), case.sample, 8, "answer")

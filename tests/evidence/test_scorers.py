@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from prune.attention import seam
+from prune.checkpoint.load import LoadedModel
 from prune.errors import RefusedError, UsageError
 from prune.evidence.fill import FILLS
 from prune.evidence.forced import TeacherForcing, forced_replay
@@ -17,13 +17,13 @@ from prune.evidence.regions import grid, superpixels, tubes
 from prune.evidence.reply import find_target, greedy_reply
 from prune.evidence.tokens import token_grid, token_regions
 from prune.families import families
+from prune.inputs.encode import decode, encode, read
+from prune.inputs.samples import Sample
 from prune.kernels import allowed_edges
-from prune.models import Opened
-from prune.pathways import PATHWAYS, dense_reach, remove_pathway
+from prune.layout.pathways import PATHWAYS, dense_reach, remove_pathway
+from prune.layout.segments import Role
 from prune.plan.plan import Plan
-from prune.runtime.replay import decode, encode, read
-from prune.samples import Sample
-from prune.segments import Role
+from prune.runtime.attention import seam
 from tests.families.reference import random_plan
 from tests.families.specimen import Tiny, tiny_of
 
@@ -37,7 +37,7 @@ def subsets(count: int, rows: int = 6) -> np.ndarray:
 
 @pytest.mark.parametrize("pruned", [False, True])
 def test_masked_tokens_equal_one_pass_per_candidate(
-    tiny: Opened, samples: list[Sample], pruned: bool
+    tiny: LoadedModel, samples: list[Sample], pruned: bool
 ) -> None:
     sample, clip = samples[0], decode(samples[0], 8)
     inputs = encode(tiny.processor, [sample], [clip])
@@ -58,7 +58,7 @@ def test_masked_tokens_equal_one_pass_per_candidate(
 
 @pytest.mark.parametrize(("fill", "cut"), [("black", superpixels), ("blur", tubes)])
 def test_recombined_frames_equal_encoding_every_candidate(
-    tiny: Opened, samples: list[Sample], fill: str, cut
+    tiny: LoadedModel, samples: list[Sample], fill: str, cut
 ) -> None:
     sample, clip = samples[2], decode(samples[2], 8)
     inputs = encode(tiny.processor, [sample], [clip])
@@ -76,7 +76,7 @@ def test_recombined_frames_equal_encoding_every_candidate(
 
 
 def test_frames_that_see_each_other_are_encoded_together(
-    tiny: Opened, samples: list[Sample], monkeypatch: pytest.MonkeyPatch
+    tiny: LoadedModel, samples: list[Sample], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clip = decode(samples[0], 8)
     inputs = encode(tiny.processor, samples[:1], [clip])
@@ -143,7 +143,7 @@ class PlainMasks:
 
 
 def test_long_prompts_go_through_the_kernel(
-    tiny: Opened, samples: list[Sample], monkeypatch: pytest.MonkeyPatch
+    tiny: LoadedModel, samples: list[Sample], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inputs = read(tiny.processor, samples[:1], 8)
     replay = forced_replay(tiny.model, tiny.processor, inputs, [5, 6])
@@ -154,7 +154,9 @@ def test_long_prompts_go_through_the_kernel(
     assert forcing.probabilities(shown) == pytest.approx(by_mask, rel=1e-4)
 
 
-def test_the_reply_under_a_plan_is_the_pruned_models(tiny: Opened, samples: list[Sample]) -> None:
+def test_the_reply_under_a_plan_is_the_pruned_models(
+    tiny: LoadedModel, samples: list[Sample]
+) -> None:
     inputs = read(tiny.processor, samples[:1], 8)
     reach = dense_reach(12)
     remove_pathway(reach, PATHWAYS["video_to_question_sealed"], slice(0, None))
@@ -168,7 +170,7 @@ def test_the_reply_under_a_plan_is_the_pruned_models(tiny: Opened, samples: list
     assert dense and 0 < p.min() and p[0, 0] > 1 / 475
 
 
-def test_targets(tiny: Opened, samples: list[Sample]) -> None:
+def test_targets(tiny: LoadedModel, samples: list[Sample]) -> None:
     sample = next(s for s in samples if s.task == "scene_transition")
     reply = greedy_reply(tiny.model, tiny.processor, read(tiny.processor, [sample], 8))
 
@@ -189,7 +191,7 @@ def test_targets(tiny: Opened, samples: list[Sample]) -> None:
             positions(wrong)
 
 
-def test_tokens_find_their_regions(tiny: Opened, samples: list[Sample]) -> None:
+def test_tokens_find_their_regions(tiny: LoadedModel, samples: list[Sample]) -> None:
     clip = decode(samples[0], 8)
     inputs = encode(tiny.processor, samples[:1], [clip])
     forcing = TeacherForcing(forced_replay(tiny.model, tiny.processor, inputs, [5]), [5])

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from prune.checkpoint.load import LoadedModel
 from prune.errors import UsageError
 from prune.evidence.curves import curves
 from prune.evidence.fill import FILLS
@@ -16,9 +17,8 @@ from prune.evidence.reply import greedy_reply
 from prune.evidence.search import SEARCHES, doubling, efficient, greedy, lazy
 from prune.evidence.search.exhaustive import chain_value, exhaustive
 from prune.evidence.search.greedy import greedy_one_at_a_time
-from prune.models import Opened
-from prune.runtime.replay import decode, encode
-from prune.samples import Sample
+from prune.inputs.encode import decode, encode
+from prune.inputs.samples import Sample
 from tests.evidence.fakes import FakeScorer, saturating
 
 
@@ -146,7 +146,7 @@ def test_exhaustive_finds_what_greedy_cannot() -> None:
         exhaustive(Objective(saturating(13), [0]))
 
 
-def test_batches_order_as_one_at_a_time_does(tiny: Opened, samples: list[Sample]) -> None:
+def test_batches_order_as_one_at_a_time_does(tiny: LoadedModel, samples: list[Sample]) -> None:
     sample, clip = samples[2], decode(samples[2], 4)
     inputs = encode(tiny.processor, [sample], [clip])
     reply = greedy_reply(tiny.model, tiny.processor, inputs)
@@ -162,7 +162,7 @@ def test_batches_order_as_one_at_a_time_does(tiny: Opened, samples: list[Sample]
         assert greedy(Objective(fast, [0])) == greedy_one_at_a_time(Objective(slow, [0]))
 
 
-def test_greedy_is_near_the_best_order_of_frames(tiny: Opened, samples: list[Sample]) -> None:
+def test_greedy_is_near_the_best_order_of_frames(tiny: LoadedModel, samples: list[Sample]) -> None:
     clip = decode(samples[4], 8)
     inputs = encode(tiny.processor, [samples[4]], [clip])
     reply = greedy_reply(tiny.model, tiny.processor, inputs)
@@ -175,7 +175,7 @@ def test_greedy_is_near_the_best_order_of_frames(tiny: Opened, samples: list[Sam
     assert chain_value(objective, list(np.random.default_rng(0).permutation(8))) < best
 
 
-def test_grid_cells_are_ordered_by_what_they_add(tiny: Opened, samples: list[Sample]) -> None:
+def test_grid_cells_are_ordered_by_what_they_add(tiny: LoadedModel, samples: list[Sample]) -> None:
     clip = decode(samples[0], 4)
     inputs = encode(tiny.processor, samples[:1], [clip])
     reply = greedy_reply(tiny.model, tiny.processor, inputs)

@@ -8,12 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from prune.attention import seam
-from prune.checkpoint.identity import geometry
 from prune.kernels import allowed_edges
-from prune.pathways import ALL, PATHWAYS, Reach, dense_reach, inherit_answer, remove_pathway
+from prune.layout.pathways import ALL, PATHWAYS, Reach, dense_reach, inherit_answer, remove_pathway
+from prune.layout.segments import Segments
+from prune.plan.model_id import geometry
 from prune.plan.plan import Plan
-from prune.segments import Segments
+from prune.runtime.attention import seam
 from tests.families.specimen import Tiny
 
 

@@ -11,11 +11,11 @@ from torch import Tensor
 from transformers import BatchFeature
 
 import prune
-from prune.checkpoint.identity import geometry
 from prune.families import families
+from prune.layout.segments import Role, Segments, segment
+from prune.plan.model_id import geometry
 from prune.plan.plan import Plan
-from prune.runtime.replay import capture
-from prune.segments import Role, Segments, segment
+from prune.runtime.captured import capture
 from tests.families.reference import masked_logits, random_plan, sealed_plan
 from tests.families.specimen import Prompt, Tiny, tiny_of
 

@@ -5,14 +5,15 @@ from dataclasses import replace
 import pytest
 import torch
 
-from prune.attention import seam
-from prune.checkpoint.identity import geometry
 from prune.families import families
-from prune.pathways import TRACED, Pathway
-from prune.runtime.replay import Replay, capture
+from prune.layout.knockout_tables import tell_options_apart
+from prune.layout.pathways import TRACED, Pathway
+from prune.plan.model_id import geometry
+from prune.runtime.attention import seam
+from prune.runtime.captured import Replay, capture
 from prune.trace import incremental
 from prune.trace.incremental import knockout_logits, record_dense
-from prune.trace.knockout import Knockouts, plain_logits, tell_options_apart
+from prune.trace.knockout import Knockouts, plain_logits
 from prune.trace.sets import SETS, choose
 from prune.trace.windows import Style
 from tests.families.specimen import tiny_of

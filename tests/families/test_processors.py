@@ -16,7 +16,7 @@ from transformers.models.smolvlm import processing_smolvlm
 from transformers.video_utils import VideoMetadata
 
 from prune.families import families
-from prune.segments import Role, Segments, segment
+from prune.layout.segments import Role, Segments, segment
 from tests.families.specimen import Tiny, tiny_of
 
 pytestmark = pytest.mark.skipif(

@@ -18,9 +18,9 @@ from transformers import (
 import prune
 from prune.errors import BadInputError, PruneError, RefusedError
 from prune.families import family_of_model_type
+from prune.layout.segments import segment
 from prune.plan.plan import Plan
 from prune.runtime.apply import attach
-from prune.segments import segment
 from tests.families.specimen import tiny_of
 
 QWEN_SLIDING = {

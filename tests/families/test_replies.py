@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from prune.attention import seam
 from prune.families import families
-from prune.segments import Role
+from prune.layout.segments import Role
+from prune.runtime.attention import seam
 from prune.trace.incremental import record_dense
 from prune.trace.reply import continued, replied, shortened
 from tests.families.specimen import tiny_of

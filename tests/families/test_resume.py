@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from prune.attention import seam
-from prune.checkpoint.identity import geometry
 from prune.errors import RefusedError
 from prune.families import families
-from prune.pathways import REMOVABLE, Reach, dense_reach, remove_pathway
+from prune.layout.pathways import REMOVABLE, Reach, dense_reach, remove_pathway
+from prune.plan.model_id import geometry
 from prune.plan.moves import slides
+from prune.runtime.attention import seam
+from prune.runtime.captured import Replay, capture
 from prune.runtime.prefill import pruned_logits
-from prune.runtime.replay import Replay, capture
-from prune.runtime.resume import PASSES, Resuming, layers_to_keep
+from prune.runtime.resume import PASSES, ResumableRun, layers_to_keep
 from tests.families.specimen import tiny_of
 
 PROMPTS = (
@@ -51,7 +51,7 @@ def test_it_is_the_run_from_the_start(name: str) -> None:
     ran: list[int] = []
     for index, layer in enumerate(replay.text_model.layers):
         layer.mlp.register_forward_pre_hook(lambda *_, at=index: ran.append(at))
-    resuming = Resuming(replay, range(1, layers))
+    resuming = ResumableRun(replay, range(1, layers))
     plans = tried(layers, 24)
     with seam(replay.model):
         for reach in plans:
@@ -69,7 +69,7 @@ def test_a_layer_that_ran_dense_is_found_out() -> None:
     replay = replay_of("llava_next_video")
     reach = dense_reach(geometry(replay.model).num_layers)
     with pytest.raises(RefusedError, match="layers 0, 1"):
-        Resuming(replay, [1]).logits(reach)
+        ResumableRun(replay, [1]).logits(reach)
 
 
 @pytest.mark.parametrize("room", [0, 5, 11, 10**6])

@@ -16,17 +16,17 @@ from lm_eval import simple_evaluate
 from lm_eval.api.registry import get_model
 from lm_eval.tasks import TaskManager
 
-from prune.checkpoint.export import export
+from prune.checkpoint.load import LoadedModel, open_model
 from prune.errors import BadInputError, RefusedError, UsageError
-from prune.evaluate.answers import Answer
 from prune.harness import TASKS, PruneLM
 from prune.harness.tasks.documents import clip, load, text
-from prune.models import Opened, open_model
+from prune.inputs.encode import read
+from prune.inputs.samples import Sample
+from prune.results.answer import Answer
 from prune.runtime.apply import apply
-from prune.runtime.replay import read
-from prune.samples import Sample
-from prune.stages import evaluate_model
 from prune.tiny.benchmark import write_benchmark
+from prune.workflows.evaluate import evaluate_model
+from prune.workflows.write_export import export
 from tests.unit.test_apply import mixed_plan
 from tests.unit.test_export import small_result
 
@@ -39,7 +39,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def pruned(tiny: Opened, samples: list[Sample], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def pruned(
+    tiny: LoadedModel, samples: list[Sample], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     plan = mixed_plan(tiny)
     out = tmp_path_factory.mktemp("export") / "pruned"
     return export(tiny, plan, small_result(tiny, plan, samples), out)
@@ -53,7 +55,7 @@ def lm(pruned: Path) -> PruneLM:
 def ours(model: str, data: Path) -> list[Answer]:
     from contextlib import nullcontext
 
-    from prune.samples import load_samples
+    from prune.inputs.samples import load_samples
 
     answers, failed = evaluate_model(
         model, load_samples(data), 8, lambda title, total: nullcontext(lambda n: None)
@@ -110,9 +112,9 @@ def requests(data: Path, *continuations: str) -> list[Any]:
 
 @torch.no_grad()
 def test_long_continuations_are_scored_token_by_token(
-    lm: PruneLM, tiny: Opened, data: Path
+    lm: PruneLM, tiny: LoadedModel, data: Path
 ) -> None:
-    from prune.samples import load_samples
+    from prune.inputs.samples import load_samples
 
     asked = requests(data, "A", "A) red", "B")
     found = lm.loglikelihood(asked)

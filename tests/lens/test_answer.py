@@ -4,14 +4,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from prune.attention import seam
+from prune.checkpoint.load import LoadedModel
 from prune.errors import NumericError
 from prune.families import families
+from prune.inputs.encode import letter_ids, read
+from prune.inputs.samples import Sample
 from prune.lens.answer import AnswerByLayer, first_layer, settled_layer
 from prune.lens.states import Lens, visit_states
-from prune.models import Opened
-from prune.runtime.replay import capture, letter_ids, read
-from prune.samples import Sample
+from prune.runtime.attention import seam
+from prune.runtime.captured import capture
 from tests.families.specimen import tiny_of
 
 PROMPT = ("USER: ", 3, " Question: Who?\nOptions:\n(A) I am\n(B) you\nASSISTANT: (B")
@@ -54,7 +55,9 @@ def test_the_last_layer_is_the_models_output(name: str) -> None:
         torch.testing.assert_close(state[:, text], hidden[:, text], atol=1e-5, rtol=1e-5)
 
 
-def test_a_reading_is_the_head_on_that_layers_state(tiny: Opened, samples: list[Sample]) -> None:
+def test_a_reading_is_the_head_on_that_layers_state(
+    tiny: LoadedModel, samples: list[Sample]
+) -> None:
     replay = capture(tiny.model, tiny.processor, read(tiny.processor, samples[:1], 8))
     letters = letter_ids(tiny.processor, samples[0].letters)
     reading = AnswerByLayer(Lens(tiny.model, replay.text_model, norm=False), letters)
@@ -74,7 +77,7 @@ def test_exits() -> None:
     assert first_layer([7, 7]) == settled_layer([7, 7]) == 1
 
 
-def test_states_that_are_not_finite_are_refused(tiny: Opened) -> None:
+def test_states_that_are_not_finite_are_refused(tiny: LoadedModel) -> None:
     text_model = tiny.model.model.language_model
     with pytest.raises(NumericError, match="after layer 3"):
         Lens(tiny.model, text_model).logits(3, torch.full((1, 128), float("nan")))

@@ -4,16 +4,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from prune.attention import seam
+from prune.checkpoint.load import LoadedModel
 from prune.errors import UsageError
 from prune.families import families
+from prune.inputs.encode import read
+from prune.inputs.samples import Sample
 from prune.kernels import allowed_edges
+from prune.layout.pathways import find_pathway, knockout
 from prune.lens.attention import attention_rows, pooled
 from prune.lens.query import query_rows
-from prune.models import Opened
-from prune.pathways import find_pathway, knockout
-from prune.runtime.replay import Replay, capture, read
-from prune.samples import Sample
+from prune.runtime.attention import seam
+from prune.runtime.captured import Replay, capture
 from tests.families.specimen import Tiny, tiny_of
 
 RUNNABLE = [name for name, family in families().items() if not family.refusal]
@@ -73,7 +74,7 @@ def test_heads_are_pooled() -> None:
     torch.testing.assert_close(pooled(weights, "mean"), weights.mean((1, 2)))
 
 
-def test_queries(tiny: Opened, samples: list[Sample]) -> None:
+def test_queries(tiny: LoadedModel, samples: list[Sample]) -> None:
     (sample,) = [s for s in samples if s.task == "moving_direction"][:1]
     inputs = read(tiny.processor, [sample], 8)
     segments = capture(tiny.model, tiny.processor, inputs).segments

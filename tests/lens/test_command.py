@@ -11,19 +11,20 @@ import numpy as np
 import pytest
 import torch
 
-from prune import models
-from prune.attention import seam
+from prune.checkpoint import load as models
+from prune.checkpoint.load import LoadedModel
 from prune.cli.main import _run
+from prune.inputs.encode import letter_ids, read
+from prune.inputs.samples import Sample
+from prune.layout.knockout_tables import tell_options_apart
+from prune.layout.pathways import find_pathway
 from prune.lens.attention import attention_rows, pool_of
 from prune.lens.summary import answer_probabilities, word_counts
-from prune.lens.survey import Settings, look
+from prune.lens.survey import SurveySettings, look
 from prune.lens.tables import COLUMNS
 from prune.lens.vocabulary import load_groups
-from prune.models import Opened
-from prune.pathways import find_pathway
-from prune.runtime.replay import capture, letter_ids, read
-from prune.samples import Sample
-from prune.trace.knockout import tell_options_apart
+from prune.runtime.attention import seam
+from prune.runtime.captured import capture
 
 SAMPLE = "calibration/moving_direction/0000"
 
@@ -108,7 +109,7 @@ def test_usage(lens, clips: Path, tmp_path: Path, args: list[str], message: str)
 
 
 def test_a_model_without_numbers_ends_in_one_line(
-    lens, tiny: Opened, clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    lens, tiny: LoadedModel, clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     weight = tiny.model.lm_head.weight
     monkeypatch.setattr(weight, "data", torch.full_like(weight, float("nan")))
@@ -120,10 +121,10 @@ def test_a_model_without_numbers_ends_in_one_line(
 
 
 @torch.no_grad()
-def test_a_record_is_what_the_model_says(tiny: Opened, samples: list[Sample]) -> None:
+def test_a_record_is_what_the_model_says(tiny: LoadedModel, samples: list[Sample]) -> None:
     sample = samples[2]
     groups = load_groups("tiny", samples)
-    record = look(tiny, sample, Settings(8, groups, norm=False, matrix="embedding"))
+    record = look(tiny, sample, SurveySettings(8, groups, norm=False, matrix="embedding"))
     inputs = read(tiny.processor, [sample], 8)
     logits = tiny.model(**inputs).logits[0, -1]
     letters = letter_ids(tiny.processor, sample.letters)
@@ -146,7 +147,7 @@ def test_a_record_is_what_the_model_says(tiny: Opened, samples: list[Sample]) ->
     assert counts.tokens == 144
 
 
-def test_option_pathways_are_told_apart(tiny: Opened, samples: list[Sample]) -> None:
+def test_option_pathways_are_told_apart(tiny: LoadedModel, samples: list[Sample]) -> None:
     """A map without the true option's edges needs to know which option is true."""
     sample = samples[2]
     replay = capture(tiny.model, tiny.processor, read(tiny.processor, [sample], 8))

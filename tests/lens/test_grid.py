@@ -12,9 +12,9 @@ from transformers.image_utils import SizeDict
 
 from prune.errors import BadInputError
 from prune.families import families
+from prune.layout.segments import segment
 from prune.lens.grid import Grid, grid_of, shown_frame, visible_box
-from prune.runtime.replay import capture
-from prune.segments import segment
+from prune.runtime.captured import capture
 from tests.families.specimen import Tiny, tiny_of
 
 RUNNABLE = [name for name, family in families().items() if not family.refusal]

@@ -10,16 +10,17 @@ import spacy
 import torch
 from torch import Tensor
 
-from prune.attention import seam
+from prune.checkpoint.load import LoadedModel
 from prune.errors import BadInputError
+from prune.inputs.encode import read
+from prune.inputs.samples import Sample
+from prune.layout.segments import Role
 from prune.lens import video, vocabulary
 from prune.lens.states import Lens, Matrix, visit_states
 from prune.lens.video import VideoWords, count_words, frequencies, layer_bins
 from prune.lens.vocabulary import EMBEDDED, Vocabulary, load_groups
-from prune.models import Opened
-from prune.runtime.replay import capture, read
-from prune.samples import Sample
-from prune.segments import Role
+from prune.runtime.attention import seam
+from prune.runtime.captured import capture
 from prune.tiny.questions import WORDS
 
 PIECES = ["circ", "les", "us", "box", "o", "pen", "Open", " open", "ed", " "]
@@ -50,7 +51,7 @@ def test_words_of_several_tokens_are_recognised_by_what_is_theirs_alone() -> Non
     assert {PIECES[token] for token in alone.token} == {"circ", "les"}
 
 
-def test_embedded_vocabularies(tiny: Opened, samples: list[Sample]) -> None:
+def test_embedded_vocabularies(tiny: LoadedModel, samples: list[Sample]) -> None:
     for path in EMBEDDED.glob("*.json"):
         assert set(load_groups(path.stem, samples)) == {"spatial", "temporal"}
     groups = load_groups("tiny", samples)
@@ -114,7 +115,11 @@ def test_bad_vocabularies(tmp_path: Path, content: str, message: str) -> None:
 @pytest.mark.parametrize("norm", [True, False])
 @pytest.mark.parametrize("matrix", ["unembedding", "embedding"])
 def test_every_state_is_read(
-    tiny: Opened, samples: list[Sample], norm: bool, matrix: Matrix, monkeypatch: pytest.MonkeyPatch
+    tiny: LoadedModel,
+    samples: list[Sample],
+    norm: bool,
+    matrix: Matrix,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(video, "MAX_LOGITS", 475 * 10)  # several parts
     inputs = read(tiny.processor, samples[:1], 8)

@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from prune.attention import seam
-from prune.baselines.baseline import Make, Target
+from prune.baselines.baseline import CostTarget, Make
 from prune.baselines.dropping import Dropping, dropping_logits
 from prune.baselines.fastv import fastv
 from prune.baselines.published import published
@@ -12,41 +11,42 @@ from prune.baselines.random_edges import random_edges
 from prune.baselines.random_plan import random_plan
 from prune.baselines.subsample import subsample
 from prune.baselines.vtw import vtw, withdrawn
-from prune.edges import edge_histogram
-from prune.evaluate.answers import Prepared, prepare, typical_prompt, under
-from prune.measure.compare import compare
-from prune.models import Opened
-from prune.pathways import PATHWAYS, dense_reach, limit_edges, remove_pathway
+from prune.checkpoint.load import LoadedModel
+from prune.evaluate.answers import EncodedBatch, prepare, typical_prompt, under
+from prune.inputs.encode import read
+from prune.inputs.samples import Sample
+from prune.layout.edges import edge_histogram
+from prune.layout.pathways import PATHWAYS, dense_reach, limit_edges, remove_pathway
+from prune.layout.segments import NUM_ROLES, Role
 from prune.plan.cost import Geometry, cost_of, dense_cost
 from prune.plan.moves import slides
 from prune.plan.plan import Plan
-from prune.runtime.replay import read
-from prune.samples import Sample
-from prune.segments import NUM_ROLES, Role
+from prune.runtime.attention import seam
+from prune.workflows.compare_baselines import compare
 from tests.planner.quiet import silent
 
 LAYERS = 12
 
 
 @pytest.fixture(scope="module")
-def batch(tiny: Opened, samples: list[Sample]) -> Prepared:
+def batch(tiny: LoadedModel, samples: list[Sample]) -> EncodedBatch:
     (batch,), _ = prepare(tiny.model, tiny.processor, samples[:6], 8, 8)
     return batch
 
 
 @pytest.fixture(scope="module")
-def target(tiny: Opened, batch: Prepared) -> Target:
+def target(tiny: LoadedModel, batch: EncodedBatch) -> CostTarget:
     """A plan of some structure: video dead from layer 9 on, no early comparison of frames."""
     reach = slides(LAYERS, 8)[0].at(dense_reach(LAYERS), 4)
     remove_pathway(reach, PATHWAYS["cross_frame"], [0, 1, 5])
     remove_pathway(reach, PATHWAYS["video_to_options"], [0, 3, 7])
     plan = Plan(reach, tiny.id, "structured")
-    return Target(plan, typical_prompt([batch]), Geometry.of(tiny.model))
+    return CostTarget(plan, typical_prompt([batch]), Geometry.of(tiny.model))
 
 
 @pytest.mark.parametrize("make", [vtw, fastv, subsample, random_plan], ids=lambda m: m.__name__)
 def test_a_baseline_spends_no_less_than_the_plan_and_hardly_more(
-    make: Make, target: Target
+    make: Make, target: CostTarget
 ) -> None:
     made = make(target, 0)
     dense = dense_cost(LAYERS, target.prompt, target.geometry).flops
@@ -56,20 +56,20 @@ def test_a_baseline_spends_no_less_than_the_plan_and_hardly_more(
         assert made.flops >= target.cost.flops
 
 
-def test_random_edges_keep_as_many_edges_and_spare_only_those(target: Target) -> None:
+def test_random_edges_keep_as_many_edges_and_spare_only_those(target: CostTarget) -> None:
     made = random_edges(target, 0)
     assert made.edges == target.cost.edges
     assert made.flops == pytest.approx(target.cost.mask_flops)
 
 
-def test_the_published_map_is_scaled_to_the_depth(target: Target) -> None:
+def test_the_published_map_is_scaled_to_the_depth(target: CostTarget) -> None:
     made = published(target, 0)
     assert made.setting == "llava-next-7b, sealed, 32 layers scaled to 12"
     # Video is read up to layer 20 of 32, here 8 of 12, and computed in the layers before.
     assert 0.5 < made.flops / dense_cost(LAYERS, target.prompt, target.geometry).flops < 0.75
 
 
-def test_a_random_plan_has_the_edges_of_every_kind_in_other_layers(target: Target) -> None:
+def test_a_random_plan_has_the_edges_of_every_kind_in_other_layers(target: CostTarget) -> None:
     made, again, other = random_plan(target, 0), random_plan(target, 0), random_plan(target, 1)
     assert made.edges == target.cost.edges
     assert (made.edges, made.flops) == (again.edges, again.flops)
@@ -77,7 +77,7 @@ def test_a_random_plan_has_the_edges_of_every_kind_in_other_layers(target: Targe
 
 
 def test_dropping_nothing_is_dense_and_dropping_all_is_withdrawing(
-    tiny: Opened, batch: Prepared
+    tiny: LoadedModel, batch: EncodedBatch
 ) -> None:
     with seam(tiny.model):
         dense = under(dense_reach(LAYERS))(batch)
@@ -92,7 +92,7 @@ def test_dropping_nothing_is_dense_and_dropping_all_is_withdrawing(
 
 
 def test_fastv_ranks_by_the_attention_of_the_last_token(
-    tiny: Opened, batch: Prepared, samples: list[Sample]
+    tiny: LoadedModel, batch: EncodedBatch, samples: list[Sample]
 ) -> None:
     """Against the attention weights that transformers returns itself."""
     seen: list[torch.Tensor] = []
@@ -117,7 +117,7 @@ def test_fastv_ranks_by_the_attention_of_the_last_token(
         torch.testing.assert_close(attention, expected, rtol=1e-3, atol=1e-6)
 
 
-def test_costs_of_dropped_tokens_are_those_of_a_shorter_prompt(target: Target) -> None:
+def test_costs_of_dropped_tokens_are_those_of_a_shorter_prompt(target: CostTarget) -> None:
     edges, flops = target.after_dropping(0, target.num_video)
     dense = cost_of(dense_reach(LAYERS), target.prompt, target.geometry)
     assert (edges, flops) == (dense.edges, pytest.approx(dense.flops))
@@ -129,7 +129,7 @@ def test_costs_of_dropped_tokens_are_those_of_a_shorter_prompt(target: Target) -
 
 
 def test_a_comparison_has_a_row_for_each_and_pairs_the_answers(
-    tiny: Opened, batch: Prepared
+    tiny: LoadedModel, batch: EncodedBatch
 ) -> None:
     blind = dense_reach(LAYERS)
     limit_edges(blind, slice(None), tuple(Role)[: NUM_ROLES - 1], (Role.VIDEO,), -1)

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from scipy.stats import sem
 
+from prune.checkpoint.load import LoadedModel, open_model
 from prune.evaluate.answers import answer, under
-from prune.measure.calibration import Calibration, calibrate
-from prune.models import Opened, open_model
-from prune.pathways import PATHWAYS, REMOVABLE, dense_reach, remove_pathway
+from prune.evaluate.calibration import Calibration, calibrate
+from prune.inputs.samples import Sample
+from prune.layout.pathways import PATHWAYS, REMOVABLE, dense_reach, remove_pathway
 from prune.plan.budget import WORST_TASK, Budget, Score
 from prune.plan.front import front
 from prune.plan.moves import candidates
@@ -15,14 +16,13 @@ from prune.plan.outlook import outlook, video_prompt
 from prune.plan.plan import Plan
 from prune.plan.search import search
 from prune.report.figures.front import front_figure
-from prune.result import SearchReport
-from prune.samples import Sample
+from prune.results.export_result import SearchReport
 
 LAYERS = 12
 
 
 @pytest.fixture(scope="module")
-def calibration(tiny: Opened, samples: list[Sample]) -> Calibration:
+def calibration(tiny: LoadedModel, samples: list[Sample]) -> Calibration:
     return calibrate(tiny, samples[:12], 8)
 
 
@@ -33,7 +33,7 @@ def blind() -> np.ndarray:
     return reach
 
 
-def test_scores_are_those_of_the_answers(tiny: Opened, calibration: Calibration) -> None:
+def test_scores_are_those_of_the_answers(tiny: LoadedModel, calibration: Calibration) -> None:
     score = calibration.measure(blind(), lambda score: False)
     dense, found = (
         answer(tiny.model, tiny.processor, calibration.batches, under(reach))
@@ -60,9 +60,9 @@ def test_scores_are_those_of_the_answers(tiny: Opened, calibration: Calibration)
 
 
 def test_a_hopeless_plan_is_given_up_and_the_rest_counts_as_unchanged(
-    tiny: Opened, samples: list[Sample], monkeypatch: pytest.MonkeyPatch
+    tiny: LoadedModel, samples: list[Sample], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("prune.measure.calibration.BATCH", 4)
+    monkeypatch.setattr("prune.evaluate.calibration.BATCH", 4)
     several = calibrate(tiny, samples[:12], 8)
     assert [len(batch.samples) for batch in several.batches] == [4, 4, 4]
     budget = Budget("max_kl", 0.01)

@@ -4,28 +4,28 @@ import numpy as np
 import pytest
 import torch
 
-from prune.attention import seam
+from prune.checkpoint.load import LoadedModel
 from prune.errors import BadInputError
-from prune.evaluate.answers import Prepared, prepare, under
-from prune.learn.gates import GateEnforcer, Recipe, _edges, harm_of, learn_gates
+from prune.evaluate.answers import EncodedBatch, prepare, under
+from prune.inputs.samples import Sample
+from prune.layout.pathways import REMOVABLE, dense_reach, remove_pathway
+from prune.learn.gates import GateEnforcer, GateSettings, _edges, harm_of, learn_gates
 from prune.learn.trainable import differentiable_logits
-from prune.models import Opened
-from prune.pathways import REMOVABLE, dense_reach, remove_pathway
-from prune.samples import Sample
+from prune.runtime.attention import seam
 
 LAYERS = 12
 CLOSED = -1e4
 
 
 @pytest.fixture(scope="module")
-def batch(tiny: Opened, samples: list[Sample]) -> Prepared:
+def batch(tiny: LoadedModel, samples: list[Sample]) -> EncodedBatch:
     (batch,), _ = prepare(tiny.model, tiny.processor, samples[:4], 8, 4)
     return batch
 
 
 @pytest.mark.parametrize("closed", [(), ((0, 1),), ((2, 0), (2, 5), (7, 3))], ids=str)
 def test_gates_at_their_ends_are_dense_and_removed(
-    closed: tuple[tuple[int, int], ...], tiny: Opened, batch: Prepared
+    closed: tuple[tuple[int, int], ...], tiny: LoadedModel, batch: EncodedBatch
 ) -> None:
     reach = dense_reach(LAYERS)
     log_gates = torch.zeros(LAYERS, len(REMOVABLE), tiny.id.num_kv_heads)
@@ -40,11 +40,11 @@ def test_gates_at_their_ends_are_dense_and_removed(
 
 
 def test_training_closes_what_is_not_needed_and_leaves_the_model(
-    tiny: Opened, batch: Prepared
+    tiny: LoadedModel, batch: EncodedBatch
 ) -> None:
     before = {name: value.clone() for name, value in tiny.model.state_dict().items()}
     losses: list[float] = []
-    gates = learn_gates([batch], tiny.id, Recipe(steps=25, rate=0.5), losses.append)
+    gates = learn_gates([batch], tiny.id, GateSettings(steps=25, rate=0.5), losses.append)
     assert gates.shape == (LAYERS, len(REMOVABLE), tiny.id.num_kv_heads)
     # A gate multiplies what an edge weighs, so ratios tell pathways apart.
     assert 0 < 50 * gates.min() < gates.max() < 1
@@ -56,6 +56,6 @@ def test_training_closes_what_is_not_needed_and_leaves_the_model(
     assert harm["cross_frame"][3] == pytest.approx(np.mean(gates[3, 0]))
 
 
-def test_gates_need_prompts(tiny: Opened) -> None:
+def test_gates_need_prompts(tiny: LoadedModel) -> None:
     with pytest.raises(BadInputError):
-        learn_gates([], tiny.id, Recipe())
+        learn_gates([], tiny.id, GateSettings())

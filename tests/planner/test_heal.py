@@ -8,26 +8,26 @@ from pathlib import Path
 import pytest
 import torch
 
-from prune.attention import seam
+from prune.checkpoint.load import LoadedModel, open_model
 from prune.errors import BadInputError, RefusedError
-from prune.evaluate.answers import Prepared, prepare, under
-from prune.learn.heal import Recipe, heal
-from prune.learn.healed import NAME, heal_model
-from prune.models import Opened, open_model
-from prune.pathways import dense_reach
+from prune.evaluate.answers import EncodedBatch, prepare, under
+from prune.inputs.samples import Sample
+from prune.layout.pathways import dense_reach
+from prune.learn.heal import HealSettings, heal
 from prune.plan.moves import slides
-from prune.plan.plan import Plan
-from prune.samples import Sample
+from prune.plan.plan import RUN_PLAN_FILE, Plan
+from prune.runtime.attention import seam
+from prune.workflows.heal import heal_model
 from tests.planner.quiet import silent
 
 LAYERS = 12
 
 
-def harsh(opened: Opened) -> Plan:
+def harsh(opened: LoadedModel) -> Plan:
     return Plan(slides(LAYERS, 8)[0].at(dense_reach(LAYERS), 9), opened.id, "harsh")
 
 
-def distance(opened: Opened, batch: Prepared, plan: Plan, dense: torch.Tensor) -> float:
+def distance(opened: LoadedModel, batch: EncodedBatch, plan: Plan, dense: torch.Tensor) -> float:
     with seam(opened.model):
         pruned = under(plan.reach)(batch).log_softmax(-1)
     return float(torch.nn.functional.kl_div(pruned, dense.softmax(-1), reduction="batchmean"))
@@ -47,7 +47,7 @@ def test_healing_brings_the_answers_nearer_and_leaves_no_trace_of_itself(
         dense = under(dense_reach(LAYERS))(batch)
     far = distance(opened, batch, plan, dense)
     losses: list[float] = []
-    heal(opened.model, plan, [batch], Recipe(8, 1e-3, rank), losses.append)
+    heal(opened.model, plan, [batch], HealSettings(8, 1e-3, rank), losses.append)
     assert losses[0] == pytest.approx(far, rel=1e-3)
     assert distance(opened, batch, plan, dense) < 0.5 * far
     assert [name for name, _ in opened.model.named_parameters()] == names
@@ -60,34 +60,39 @@ def test_the_same_seed_heals_to_the_same_weights(samples: list[Sample]) -> None:
     for _ in range(2):
         opened = open_model("tiny")
         (batch,), _ = prepare(opened.model, opened.processor, samples[:4], 8, 4)
-        heal(opened.model, harsh(opened), [batch], Recipe(2, 1e-3, 4))
+        heal(opened.model, harsh(opened), [batch], HealSettings(2, 1e-3, 4))
         weights.append(opened.model.model.language_model.layers[3].mlp.up_proj.weight)
     assert torch.equal(*weights)
 
 
 def test_a_healed_model_is_a_folder_with_its_plan(
-    tmp_path: Path, tiny: Opened, samples: list[Sample]
+    tmp_path: Path, tiny: LoadedModel, samples: list[Sample]
 ) -> None:
     opened = open_model("tiny")
     plan, out = harsh(opened), tmp_path / "healed"
-    found = heal_model(opened, plan, samples[:6], samples[6:12], 8, Recipe(3, 1e-3, 4), out, silent)
+    found = heal_model(
+        opened, plan, samples[:6], samples[6:12], 8, HealSettings(3, 1e-3, 4), out, silent
+    )
     assert (
         found.n == 6
         and found.flops < 0.8
         and found.difference.value == pytest.approx(found.healed - found.dense)
     )
     again = open_model(out, dense=True)
-    bound = Plan.load(out / NAME)
+    bound = Plan.load(out / RUN_PLAN_FILE)
     bound.check_model(again.id)
     assert (bound.reach == plan.reach).all()
     with pytest.raises(RefusedError, match="made for weights"):
         plan.check_model(again.id)
     with pytest.raises(RefusedError, match="exists"):
-        heal_model(tiny, harsh(tiny), samples[:6], samples[6:12], 8, Recipe(1), out, silent)
+        heal_model(tiny, harsh(tiny), samples[:6], samples[6:12], 8, HealSettings(1), out, silent)
 
 
 def test_several_plans_are_a_front(
-    tmp_path: Path, tiny: Opened, clips: Path, prune_command: Callable[..., tuple[int, str, str]]
+    tmp_path: Path,
+    tiny: LoadedModel,
+    clips: Path,
+    prune_command: Callable[..., tuple[int, str, str]],
 ) -> None:
     plans, out = [], tmp_path / "healed"
     for number in (2, 7):
@@ -102,20 +107,22 @@ def test_several_plans_are_a_front(
     assert (out / "healing.png").stat().st_size > 1000
     for number in (2, 7):
         healed = open_model(out / str(number), dense=True)
-        Plan.load(out / str(number) / NAME).check_model(healed.id)
+        Plan.load(out / str(number) / RUN_PLAN_FILE).check_model(healed.id)
     code, _, error = prune_command("heal", "tiny", *plans, *data, "--out", out)
     assert code == RefusedError.exit_code and "exists" in error
 
 
 def test_what_cannot_be_healed_is_refused(
-    tmp_path: Path, tiny: Opened, samples: list[Sample]
+    tmp_path: Path, tiny: LoadedModel, samples: list[Sample]
 ) -> None:
     with pytest.raises(BadInputError, match="both to learn from"):
         heal_model(
-            tiny, harsh(tiny), samples[:2], samples[1:3], 8, Recipe(1), tmp_path / "x", silent
+            tiny, harsh(tiny), samples[:2], samples[1:3], 8, HealSettings(1), tmp_path / "x", silent
         )
     with pytest.raises(BadInputError, match="at least one sample"):
-        heal(tiny.model, harsh(tiny), [], Recipe(1))
+        heal(tiny.model, harsh(tiny), [], HealSettings(1))
     other = replace(harsh(tiny), model=tiny.id.model_copy(update={"sha256": "00" * 32}))
     with pytest.raises(RefusedError):
-        heal_model(tiny, other, samples[:2], samples[2:4], 8, Recipe(1), tmp_path / "x", silent)
+        heal_model(
+            tiny, other, samples[:2], samples[2:4], 8, HealSettings(1), tmp_path / "x", silent
+        )

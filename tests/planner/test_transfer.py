@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-import prune.measure.transfer
-from prune.measure.calibration import calibrate
-from prune.measure.transfer import ALL, conditions, transfer
-from prune.models import Opened
-from prune.pathways import REMOVABLE
+import prune.workflows.transfer
+from prune.checkpoint.load import LoadedModel
+from prune.evaluate.calibration import calibrate
+from prune.inputs.samples import Sample
+from prune.layout.pathways import REMOVABLE
 from prune.plan.budget import Budget
-from prune.plan.found import Found
 from prune.plan.moves import candidates
 from prune.plan.search import search
+from prune.plan.search_result import SearchResult
 from prune.report.figures.transfer import transfer_figure
-from prune.samples import Sample
+from prune.workflows.transfer import ALL, conditions, transfer
 from tests.planner.quiet import silent
 
 
@@ -34,20 +34,24 @@ def test_conditions_are_tasks_all_other_frames_and_longer_text(samples: list[Sam
 
 
 def test_each_plan_is_used_everywhere(
-    tiny: Opened, samples: list[Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: LoadedModel, samples: list[Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     searched: list[set[str]] = []
 
     def find(
-        opened: Opened, trace: Any, calibration: Sequence[Sample], progress: Any, budget: Budget
-    ) -> Found:
+        opened: LoadedModel,
+        trace: Any,
+        calibration: Sequence[Sample],
+        progress: Any,
+        budget: Budget,
+    ) -> SearchResult:
         """A search that is short, and that ranks by nothing."""
         searched.append({sample.task for sample in calibration})
         harm = {pathway.name: np.ones(12) for pathway in REMOVABLE}
         problem = calibrate(opened, calibration, 8).problem()
         return search(problem, candidates(harm), budget, max_runs=3)
 
-    monkeypatch.setattr(prune.measure.transfer, "find_plan", find)
+    monkeypatch.setattr(prune.workflows.transfer, "find_plan", find)
     two = [s for s in samples if s.task in ("object_count", "moving_direction")]
     calibration, held_out = two[:4], two[4:]
     trace: Any = SimpleNamespace(header={"num_frames": 8})

@@ -6,28 +6,21 @@ import io
 import pytest
 from PIL import Image
 
-from prune.bench.rows import Benched, CapacityRow, LatencyRow, Shape
-from prune.evaluate.answers import Answer
-from prune.evaluate.flips import Asked
 from prune.evaluate.paired import accuracy_report
-from prune.evaluate.stats import Interval
-from prune.evidence.verdict import Finding
-from prune.flow import Curve, Flow, Panel
-from prune.pathways import PATHWAYS, dense_reach, remove_pathway
+from prune.layout.pathways import PATHWAYS, dense_reach, remove_pathway
+from prune.layout.segments import Role
 from prune.plan.budget import Budget
-from prune.plan.found import Harm
 from prune.plan.front import Point
+from prune.plan.model_id import ModelId
 from prune.plan.plan import Plan
-from prune.plan.schema import ModelId
-from prune.result import (
-    Audit,
-    BaselineRow,
-    CostRow,
-    Launched,
-    Result,
-    SearchReport,
-)
-from prune.segments import Role
+from prune.plan.search_result import Harm
+from prune.results.answer import Answer
+from prune.results.audit_findings import Finding
+from prune.results.export_result import Audit, BaselineRow, CostRow, Result, SearchReport
+from prune.results.flips import FlipDetail
+from prune.results.flow_map import Curve, Flow, Panel
+from prune.results.interval import Interval
+from prune.results.latency import BenchRow, CapacityRow, LatencyRow, LaunchCounts, Shape
 
 HOSTILE = '<script>alert("1")</script>{{ 7*7 }}"onerror=x'
 MODEL = ModelId(name="organisation/" + 60 * "m", num_layers=4, num_kv_heads=1)
@@ -104,7 +97,7 @@ def result(plan: Plan) -> Result:
         ),
         accuracy=accuracy,
         asked=tuple(
-            Asked(flip.id, f"Which? {HOSTILE}", (HOSTILE, "left"), (jpeg(), jpeg()))
+            FlipDetail(flip.id, f"Which? {HOSTILE}", (HOSTILE, "left"), (jpeg(), jpeg()))
             for flip in accuracy.flipped
         ),
         baselines=(
@@ -117,10 +110,10 @@ def result(plan: Plan) -> Result:
               CostRow("plan", 5, 60.0, 160, (14, 14, 6, 6))),
         shapes=shapes,
         latency=latency(30.0, 20.0),
-        launched=Launched(36, 4, 40, 56),
+        launched=LaunchCounts(36, 4, 40, 56),
         conditions={"command": "prune demo", "device": "none", "dtype": "float32"},
         failed={HOSTILE: "no such file"},
-        benched=(Benched(shapes[1], latency(60.0, 25.0), capacity),),
+        benched=(BenchRow(shapes[1], latency(60.0, 25.0), capacity),),
         benched_on={"device": "some GPU"},
         audit=Audit(False, (Finding("IoU@20%", 0.25, 0.4, False),), 24, 60, "prune audit a b"),
     )  # fmt: skip

@@ -12,20 +12,22 @@ from pathlib import Path
 
 import pytest
 
-from prune.checkpoint.amend import amend, is_export
-from prune.checkpoint.export import export
+from prune.checkpoint.load import LoadedModel
 from prune.checkpoint.manifest import MANIFEST, verify
 from prune.errors import BadInputError, RefusedError, ResourceError, VerificationError
-from prune.models import Opened
+from prune.inputs.samples import Sample
 from prune.report.audit_page import AUDIT_PAGE
-from prune.result import FILE, Result
-from prune.samples import Sample
+from prune.results.export_result import RESULT_FILE, Result
+from prune.workflows.amend import amend, is_export
+from prune.workflows.write_export import export
 from tests.unit.test_apply import mixed_plan
 from tests.unit.test_export import small_result
 
 
 @pytest.fixture(scope="module")
-def original(tiny: Opened, samples: list[Sample], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def original(
+    tiny: LoadedModel, samples: list[Sample], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     plan = mixed_plan(tiny)
     out = tmp_path_factory.mktemp("amend") / "pruned"
     return export(tiny, plan, small_result(tiny, plan, samples), out)
@@ -49,10 +51,10 @@ def test_the_report_and_its_pages_change_and_nothing_else(exported: Path) -> Non
     )
     after = _contents(exported)
     assert page == exported / "report.html" and "another" in page.read_text()
-    assert Result.load(exported / FILE).conditions["device"] == "another"
+    assert Result.load(exported / RESULT_FILE).conditions["device"] == "another"
     assert (exported / AUDIT_PAGE).read_text() == "<p>audit</p>"
     changed = {name for name in after if after[name] != before.get(name)}
-    assert changed == {MANIFEST, FILE, "report.html", AUDIT_PAGE}
+    assert changed == {MANIFEST, RESULT_FILE, "report.html", AUDIT_PAGE}
     assert verify(exported) == len(after) - 1
     assert [p.name for p in exported.parent.iterdir()] == ["pruned"]
 
@@ -88,7 +90,7 @@ def test_what_fails_leaves_the_old_report(exported: Path, monkeypatch: pytest.Mo
     def full(*args: object) -> None:
         raise OSError(errno.ENOSPC, "no space left")
 
-    monkeypatch.setattr("prune.checkpoint.amend.write_report", full)
+    monkeypatch.setattr("prune.workflows.amend.write_report", full)
     with pytest.raises(ResourceError, match="no space left"):
         amend(exported, lambda r: replace(r, conditions={}))
     assert _contents(exported) == before
@@ -101,7 +103,7 @@ def test_what_is_no_export_is_left_alone(exported: Path, tmp_path: Path) -> None
     with pytest.raises(RefusedError, match="symbolic link"):
         amend(link)
     assert is_export(exported) and not is_export(tmp_path)
-    (exported / FILE).write_text("{}")
+    (exported / RESULT_FILE).write_text("{}")
     before = _contents(exported)
     with pytest.raises(BadInputError, match="not a prune report"):
         amend(exported)
@@ -113,7 +115,7 @@ def test_what_is_no_export_is_left_alone(exported: Path, tmp_path: Path) -> None
 def test_a_kill_leaves_an_export_that_verifies(exported: Path, seed: int) -> None:
     code = (
         "import sys; from pathlib import Path\n"
-        "from prune.checkpoint.amend import amend\n"
+        "from prune.workflows.amend import amend\n"
         "while True:\n"
         "    print(amend(Path(sys.argv[1])), flush=True)\n"
     )
@@ -126,6 +128,6 @@ def test_a_kill_leaves_an_export_that_verifies(exported: Path, seed: int) -> Non
     process.kill()
     process.wait()
     verify(exported)
-    Result.load(exported / FILE)
+    Result.load(exported / RESULT_FILE)
     amend(exported)
     assert [p.name for p in exported.parent.iterdir()] == ["pruned"]

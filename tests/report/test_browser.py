@@ -20,7 +20,7 @@ from prune.plan.plan import Plan
 from prune.report.audit_page import audit_html
 from prune.report.figures.audit import Pairing, audit_figure
 from prune.report.page import html
-from prune.result import Result
+from prune.results.export_result import Result
 from tests.report.conftest import HOSTILE
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)

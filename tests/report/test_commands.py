@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from prune.checkpoint.export import export
+from prune.checkpoint.load import LoadedModel
 from prune.checkpoint.manifest import verify
-from prune.models import Opened
-from prune.result import FILE, Result
-from prune.samples import Sample, load_samples, save_samples
+from prune.inputs.samples import Sample, load_samples, save_samples
+from prune.results.export_result import RESULT_FILE, Result
+from prune.workflows.write_export import export
 from tests.unit.test_apply import mixed_plan
 from tests.unit.test_export import small_result
 
@@ -17,7 +17,9 @@ Command = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="module")
-def exported(tiny: Opened, samples: list[Sample], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def exported(
+    tiny: LoadedModel, samples: list[Sample], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     plan = mixed_plan(tiny)
     out = tmp_path_factory.mktemp("commands") / "pruned"
     return export(tiny, plan, small_result(tiny, plan, samples), out)
@@ -27,7 +29,7 @@ def test_bench(exported: Path, clips: Path, prune_command: Command) -> None:
     data = ("--data", clips / "test.jsonl", "--frames", "4", "--batches", "1", "--runs", "2")
     code, said, _ = prune_command("bench", exported, *data, "--report")
     assert code == 0 and "report.html" in said.replace("\n", "")
-    result = Result.load(exported / FILE)
+    result = Result.load(exported / RESULT_FILE)
     assert [at.shape.frames for at in result.benched] == [4] and result.benched_on["runs"] == "2"
     assert result.benched[0].capacity[0].joules is None
     assert "x measured" in (exported / "report.html").read_text()
@@ -43,7 +45,7 @@ def test_audit(exported: Path, clips: Path, tmp_path: Path, prune_command: Comma
     # A limit that nothing keeps: the report says so, and the command ends with exit code 8.
     code, said, _ = prune_command("audit", "tiny", exported, *words, "--min-iou", "1.1")
     assert code == 8 and str(exported / "report.html") in said.replace("\n", "")
-    found = Result.load(exported / FILE).audit
+    found = Result.load(exported / RESULT_FILE).audit
     assert found is not None and not found.passed and (found.explained, found.answered) == (1, 2)
     assert found.command.startswith("prune audit tiny")
     assert (exported / "audit.html").read_text() == (tmp_path / "audit/audit.html").read_text()

@@ -5,20 +5,20 @@ from dataclasses import replace
 import torch
 
 from prune.bench.shapes import shape_of, shapes
-from prune.models import Opened
-from prune.pathways import PATHWAYS, dense_reach, remove_pathway
+from prune.checkpoint.load import LoadedModel
+from prune.inputs.encode import read
+from prune.inputs.samples import Sample
+from prune.layout.pathways import PATHWAYS, dense_reach, remove_pathway
+from prune.layout.segments import Role, segment
 from prune.plan.cost import Geometry
 from prune.plan.liveness import leaks
 from prune.plan.plan import Plan
 from prune.report.ways import ways
-from prune.result import Result
-from prune.runtime.replay import read
-from prune.samples import Sample
-from prune.segments import Role, segment
+from prune.results.export_result import Result
 from tests.unit.test_apply import mixed_plan
 
 
-def test_longer_prompts_are_those_of_longer_clips(tiny: Opened, samples: list[Sample]) -> None:
+def test_longer_prompts_are_those_of_longer_clips(tiny: LoadedModel, samples: list[Sample]) -> None:
     plan, geometry = mixed_plan(tiny), Geometry.of(tiny.model)
     prompts = {n: segment(tiny.processor, read(tiny.processor, samples[:1], n)) for n in (4, 8, 16)}
     found = shapes(plan.reach, prompts[4], geometry, 4, (1, 2, 4))
@@ -26,9 +26,9 @@ def test_longer_prompts_are_those_of_longer_clips(tiny: Opened, samples: list[Sa
     assert found[0].prefill_ratio > 1 and found[2].kv_ratio > found[0].kv_ratio
 
 
-def test_several_clips_grow_apart(tiny: Opened) -> None:
+def test_several_clips_grow_apart(tiny: LoadedModel) -> None:
     from prune.bench.shapes import _longer
-    from prune.segments import Segments
+    from prune.layout.segments import Segments
 
     runs = [(Role.SYSTEM, -1, 1), (Role.VIDEO, 0, 2), (Role.BRIDGE, -1, 1), (Role.VIDEO, 1, 2)]
     frames = _longer(Segments.of_runs(runs), 2).frame[0]

@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from prune.evaluate import flips as module
-from prune.evaluate.answers import Answer
-from prune.evaluate.flips import asked, flips
-from prune.samples import Sample
+from prune.evaluate.flips import flip_details, flips
+from prune.inputs.samples import Sample
+from prune.results.answer import Answer
 
 
 def _answer(id: str, choice: int, p: float, true: int = 0) -> Answer:
@@ -39,7 +39,7 @@ def test_frames_are_those_of_the_clip(samples: list[Sample]) -> None:
     flipped = flips(
         [_answer(s.id, 0, 0.9) for s in chosen], [_answer(s.id, 1, 0.9) for s in chosen]
     )
-    found = asked(flipped, samples, 16)
+    found = flip_details(flipped, samples, 16)
     assert [a.id for a in found] == [flip.id for flip in flipped]
     assert {a.question for a in found} == {s.question for s in chosen}
     assert all(len(a.frames) == 8 for a in found)
@@ -52,15 +52,15 @@ def test_frames_of_all_samples_stay_within_their_share(
 ) -> None:
     flipped = flips([_answer(s.id, 0, 0.9) for s in samples[:12]],
                     [_answer(s.id, 1, 0.9) for s in samples[:12]])  # fmt: skip
-    told = asked(flipped, samples, 8)
+    told = flip_details(flipped, samples, 8)
     pictured = [a for a in told if a.frames]
     assert len(told) == 12 and len(pictured) == module.PICTURED
     assert sum(len(f) for a in told for f in a.frames) <= module.MOST_BYTES
     monkeypatch.setattr(module, "MOST_BYTES", sum(map(len, told[0].frames)))
-    assert [bool(a.frames) for a in asked(flipped, samples, 8)][:2] == [True, False]
+    assert [bool(a.frames) for a in flip_details(flipped, samples, 8)][:2] == [True, False]
 
 
 def test_a_clip_that_is_gone_still_has_its_question(samples: list[Sample]) -> None:
     gone = Sample(**{**samples[0].__dict__, "video": Path("/nowhere.mp4")})
     flipped = flips([_answer(gone.id, 0, 0.9)], [_answer(gone.id, 1, 0.9)])
-    assert asked(flipped, [gone], 8)[0].frames == ()
+    assert flip_details(flipped, [gone], 8)[0].frames == ()

@@ -11,8 +11,8 @@ from prune.errors import BadInputError
 from prune.plan.plan import Plan
 from prune.report.numbers import si
 from prune.report.page import card, html
-from prune.result import FILE, Result
-from prune.stages import redraw
+from prune.results.export_result import RESULT_FILE, Result
+from prune.workflows.export import redraw
 
 
 class _Tags(HTMLParser):
@@ -93,18 +93,18 @@ def test_the_page_is_drawn_again_from_json_alone(
 ) -> None:
     folder = tmp_path / "export"
     folder.mkdir()
-    result.save(folder / FILE)
+    result.save(folder / RESULT_FILE)
     plan.save(folder / "prune_plan.json")
     write_manifest(folder)
-    assert Result.load(folder / FILE) == result
+    assert Result.load(folder / RESULT_FILE) == result
     assert redraw(folder).read_text() == html(result, plan)
     assert verify(folder) == 4
 
 
 def test_another_schema_is_refused(result: Result, tmp_path: Path) -> None:
-    dataclasses.replace(result, schema_version=2).save(tmp_path / FILE)
+    dataclasses.replace(result, schema_version=2).save(tmp_path / RESULT_FILE)
     with pytest.raises(BadInputError, match="export the model again"):
-        Result.load(tmp_path / FILE)
+        Result.load(tmp_path / RESULT_FILE)
 
 
 @pytest.mark.parametrize(
@@ -120,12 +120,12 @@ def test_another_schema_is_refused(result: Result, tmp_path: Path) -> None:
 def test_a_damaged_report_is_refused_with_the_place(
     result: Result, tmp_path: Path, old: str, new: str, said: str
 ) -> None:
-    result.save(tmp_path / FILE)
-    text = (tmp_path / FILE).read_text()
+    result.save(tmp_path / RESULT_FILE)
+    text = (tmp_path / RESULT_FILE).read_text()
     assert old in text
-    (tmp_path / FILE).write_text(text.replace(old, new))
+    (tmp_path / RESULT_FILE).write_text(text.replace(old, new))
     with pytest.raises(BadInputError) as error:
-        Result.load(tmp_path / FILE)
+        Result.load(tmp_path / RESULT_FILE)
     assert said in str(error.value) and "\n" not in str(error.value)
 
 

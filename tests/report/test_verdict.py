@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from prune.bench.rows import LatencyRow
-from prune.evaluate.stats import Interval
 from prune.plan.budget import Budget
 from prune.report.numbers import plus, slowdown, speedups, spoken
 from prune.report.verdict import verdict
-from prune.result import Result
+from prune.results.export_result import Result
+from prune.results.interval import Interval
+from prune.results.latency import LatencyRow
 
 
 def _with(result: Result, change: Interval, limit: float | None) -> Result:

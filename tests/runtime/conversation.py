@@ -8,9 +8,9 @@ from torch import Tensor
 from transformers import BatchFeature
 
 import prune
-from prune.checkpoint.identity import geometry
 from prune.families import Family
-from prune.pathways import ALL, NONE, PATHWAYS, dense_reach, inherit_answer, remove_pathway
+from prune.layout.pathways import ALL, NONE, PATHWAYS, dense_reach, inherit_answer, remove_pathway
+from prune.plan.model_id import geometry
 from prune.plan.plan import Plan
 from tests.families.specimen import Prompt, Tiny
 

@@ -8,10 +8,10 @@ from transformers import BatchFeature
 
 import prune
 from prune.errors import RefusedError
+from prune.layout.segments import Role, Segments, segment
 from prune.plan.cost import Geometry, cost_of
 from prune.plan.liveness import Mode
 from prune.runtime.turns import follow_up
-from prune.segments import Role, Segments, segment
 from tests.families.reference import masked_logits
 from tests.families.specimen import Prompt, Tiny
 from tests.runtime.conversation import (

@@ -4,24 +4,27 @@ import pytest
 import torch
 
 import prune
+from prune.checkpoint.load import LoadedModel
 from prune.errors import RefusedError
-from prune.models import Opened
-from prune.pathways import dense_reach
+from prune.inputs.encode import read
+from prune.inputs.samples import Sample
+from prune.layout.pathways import dense_reach
 from prune.plan.plan import Plan
-from prune.runtime.launches import Counted, Launches
+from prune.runtime.captured import capture
+from prune.runtime.launches import CountingEnforcer, Launches
 from prune.runtime.prefill import pruned_logits
-from prune.runtime.replay import capture, read
-from prune.samples import Sample
 from tests.unit.test_apply import mixed_plan
 
 
 @pytest.fixture(scope="module")
-def plan(tiny: Opened) -> Plan:
+def plan(tiny: LoadedModel) -> Plan:
     return mixed_plan(tiny)
 
 
 @torch.no_grad()
-def test_states_are_those_whose_mlp_ran(tiny: Opened, plan: Plan, samples: list[Sample]) -> None:
+def test_states_are_those_whose_mlp_ran(
+    tiny: LoadedModel, plan: Plan, samples: list[Sample]
+) -> None:
     inputs = read(tiny.processor, samples[:3], 8)
     ran: list[int] = []
     text_model = tiny.model.model.language_model
@@ -42,7 +45,7 @@ def test_states_are_those_whose_mlp_ran(tiny: Opened, plan: Plan, samples: list[
 
 
 def test_decode_steps_count_as_calls_and_not_as_states(
-    tiny: Opened, plan: Plan, samples: list[Sample]
+    tiny: LoadedModel, plan: Plan, samples: list[Sample]
 ) -> None:
     inputs = read(tiny.processor, samples[:1], 8)
     with prune.apply(tiny.model, plan, processor=tiny.processor):
@@ -58,7 +61,7 @@ def test_decode_steps_count_as_calls_and_not_as_states(
     assert masked.computed == masked.states == states
 
 
-def test_counts_end_with_the_plan(tiny: Opened, plan: Plan) -> None:
+def test_counts_end_with_the_plan(tiny: LoadedModel, plan: Plan) -> None:
     with prune.apply(tiny.model, plan, processor=tiny.processor):
         assert prune.launches(tiny.model).total == 0
     with pytest.raises(RefusedError, match="no plan is in force"):
@@ -67,7 +70,7 @@ def test_counts_end_with_the_plan(tiny: Opened, plan: Plan) -> None:
 
 @torch.no_grad()
 def test_a_layer_that_runs_dense_is_refused(
-    tiny: Opened, plan: Plan, samples: list[Sample]
+    tiny: LoadedModel, plan: Plan, samples: list[Sample]
 ) -> None:
     inputs = read(tiny.processor, samples[:1], 8)
     with prune.apply(tiny.model, plan, processor=tiny.processor, skip="none"):
@@ -84,7 +87,7 @@ def test_one_silent_layer_is_named() -> None:
         def attend(self, layer: int, *tensors: object) -> torch.Tensor:
             return torch.zeros(1)
 
-    counted = Counted(Nothing(), Launches([0, 0, 0]))  # type: ignore[arg-type]
+    counted = CountingEnforcer(Nothing(), Launches([0, 0, 0]))  # type: ignore[arg-type]
     for layer in (0, 2):
         counted.attend(layer, *[torch.zeros(1)] * 3, 1.0)
     with pytest.raises(RefusedError, match="layers 1 ran"):

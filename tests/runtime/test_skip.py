@@ -7,14 +7,14 @@ import pytest
 import torch
 
 import prune
-from prune.checkpoint.identity import geometry
-from prune.pathways import NONE, VIDEO, dense_reach, limit_edges
+from prune.layout.pathways import NONE, VIDEO, dense_reach, limit_edges
+from prune.layout.segments import Role, segment
 from prune.plan.cost import Geometry, cost_of
 from prune.plan.liveness import FOLLOW_UP, State, order_of, states
+from prune.plan.model_id import geometry
 from prune.plan.plan import Plan
+from prune.runtime.captured import capture
 from prune.runtime.prefill import pruned_logits
-from prune.runtime.replay import capture
-from prune.segments import Role, segment
 from tests.families.reference import masked_logits
 from tests.families.specimen import Prompt, Tiny, tiny_of
 from tests.runtime.conversation import (
@@ -154,7 +154,7 @@ def test_a_replay_skips_dead_states_too(random_tiny: Tiny, plan: Plan) -> None:
     inputs = random_tiny.inputs(*UNEQUAL)
     replay = capture(random_tiny.model, random_tiny.processor, inputs)
     whole = masked_logits(random_tiny, plan, inputs, replay.segments)
-    with prune.attention.seam(random_tiny.model):
+    with prune.runtime.attention.seam(random_tiny.model):
         found = pruned_logits(replay, plan.reach)
     torch.testing.assert_close(found, whole[:, -1], atol=1e-5, rtol=1e-5)
 

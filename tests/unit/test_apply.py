@@ -5,18 +5,19 @@ import torch
 from transformers import BatchFeature
 
 import prune
-from prune.attention import seam
+from prune.checkpoint.load import LoadedModel
 from prune.errors import RefusedError
+from prune.inputs.encode import read
+from prune.inputs.samples import Sample
 from prune.kernels import allowed_edges
-from prune.models import Opened
-from prune.pathways import PATHWAYS, dense_reach, remove_pathway
+from prune.layout.pathways import PATHWAYS, dense_reach, remove_pathway
 from prune.plan.plan import Plan
+from prune.runtime.attention import seam
+from prune.runtime.captured import capture
 from prune.runtime.enforce import MaskEnforcer
-from prune.runtime.replay import capture, read
-from prune.samples import Sample
 
 
-def mixed_plan(opened: Opened) -> Plan:
+def mixed_plan(opened: LoadedModel) -> Plan:
     """Something removed in every layer: frames apart early, video cut off late."""
     reach = dense_reach(opened.id.num_layers)
     remove_pathway(reach, PATHWAYS["cross_frame"], [0, 1, 5, 6])
@@ -36,13 +37,13 @@ def plan_masks(plan: Plan, segments: prune.Segments) -> MaskEnforcer:
     return MaskEnforcer(masks, torch.arange(len(masks)).reshape(plan.num_layers, -1))
 
 
-def masked_logits(opened: Opened, plan: Plan, inputs: BatchFeature) -> torch.Tensor:
+def masked_logits(opened: LoadedModel, plan: Plan, inputs: BatchFeature) -> torch.Tensor:
     replay = capture(opened.model, opened.processor, inputs)
     with seam(opened.model):
         return replay.last_logits(plan_masks(plan, replay.segments))
 
 
-def masked_steps(opened: Opened, plan: Plan, inputs: BatchFeature, steps: int) -> torch.Tensor:
+def masked_steps(opened: LoadedModel, plan: Plan, inputs: BatchFeature, steps: int) -> torch.Tensor:
     """Greedy tokens where every step is a full masked forward pass without a cache."""
     prompt = prune.segment(opened.processor, inputs)
     batch, found = BatchFeature(dict(inputs)), []
@@ -58,12 +59,12 @@ def masked_steps(opened: Opened, plan: Plan, inputs: BatchFeature, steps: int) -
 
 
 @pytest.fixture
-def inputs(tiny: Opened, samples: list[Sample]) -> BatchFeature:
+def inputs(tiny: LoadedModel, samples: list[Sample]) -> BatchFeature:
     return read(tiny.processor, samples[:5], 8)
 
 
 @torch.no_grad()
-def test_forward_equals_explicit_masks(tiny: Opened, inputs: BatchFeature) -> None:
+def test_forward_equals_explicit_masks(tiny: LoadedModel, inputs: BatchFeature) -> None:
     plan = mixed_plan(tiny)
     dense = tiny.model(**inputs).logits[:, -1]
     with prune.apply(tiny.model, plan, processor=tiny.processor):
@@ -75,7 +76,9 @@ def test_forward_equals_explicit_masks(tiny: Opened, inputs: BatchFeature) -> No
 
 
 @torch.no_grad()
-def test_a_plan_that_removes_nothing_is_the_dense_model(tiny: Opened, inputs: BatchFeature) -> None:
+def test_a_plan_that_removes_nothing_is_the_dense_model(
+    tiny: LoadedModel, inputs: BatchFeature
+) -> None:
     dense, plan = tiny.model(**inputs).logits, Plan.dense(tiny.id)
     with prune.apply(tiny.model, plan, processor=tiny.processor, skip="none"):
         same = tiny.model(**inputs).logits
@@ -88,7 +91,9 @@ def test_a_plan_that_removes_nothing_is_the_dense_model(tiny: Opened, inputs: Ba
 
 @torch.no_grad()
 @pytest.mark.parametrize("use_cache", [True, False])
-def test_generate_equals_masked_steps(tiny: Opened, inputs: BatchFeature, use_cache: bool) -> None:
+def test_generate_equals_masked_steps(
+    tiny: LoadedModel, inputs: BatchFeature, use_cache: bool
+) -> None:
     plan, steps = mixed_plan(tiny), 6
     expected = masked_steps(tiny, plan, inputs, steps)
     with prune.apply(tiny.model, plan, processor=tiny.processor):
@@ -111,7 +116,7 @@ def test_generate_equals_masked_steps(tiny: Opened, inputs: BatchFeature, use_ca
     ids=["sampling", "beams", "sequences", "chunks"],
 )
 def test_every_way_to_generate_equals_the_uncached_run(
-    tiny: Opened, inputs: BatchFeature, options: dict
+    tiny: LoadedModel, inputs: BatchFeature, options: dict
 ) -> None:
     plan = mixed_plan(tiny)
     common = {"max_new_tokens": 5, "min_new_tokens": 5, "return_dict_in_generate": True,
@@ -128,7 +133,7 @@ def test_every_way_to_generate_equals_the_uncached_run(
 
 
 @torch.no_grad()
-def test_removed_sources_do_not_matter(tiny: Opened, inputs: BatchFeature) -> None:
+def test_removed_sources_do_not_matter(tiny: LoadedModel, inputs: BatchFeature) -> None:
     """With every edge out of the video removed, no pixel can change one bit of the answer."""
     reach = dense_reach(tiny.id.num_layers)
     for name in ("video_to_question_sealed", "video_to_options", "video_to_last"):
@@ -142,7 +147,7 @@ def test_removed_sources_do_not_matter(tiny: Opened, inputs: BatchFeature) -> No
 
 
 @torch.no_grad()
-def test_undone_after_an_exception(tiny: Opened, inputs: BatchFeature) -> None:
+def test_undone_after_an_exception(tiny: LoadedModel, inputs: BatchFeature) -> None:
     before = tiny.model(**inputs).logits
     with pytest.raises(RuntimeError, match="mine"):
         with prune.apply(tiny.model, mixed_plan(tiny), processor=tiny.processor):
@@ -154,7 +159,7 @@ def test_undone_after_an_exception(tiny: Opened, inputs: BatchFeature) -> None:
 
 
 @torch.no_grad()
-def test_a_cache_of_another_run_is_refused(tiny: Opened, inputs: BatchFeature) -> None:
+def test_a_cache_of_another_run_is_refused(tiny: LoadedModel, inputs: BatchFeature) -> None:
     cache = tiny.model(**inputs, use_cache=True).past_key_values
     token = torch.zeros(5, 1, dtype=torch.long)
     with prune.apply(tiny.model, mixed_plan(tiny), processor=tiny.processor):
@@ -162,7 +167,7 @@ def test_a_cache_of_another_run_is_refused(tiny: Opened, inputs: BatchFeature) -
             tiny.model(input_ids=token, past_key_values=cache)
 
 
-def test_gradients_flow_through_a_plan(tiny: Opened, inputs: BatchFeature) -> None:
+def test_gradients_flow_through_a_plan(tiny: LoadedModel, inputs: BatchFeature) -> None:
     with prune.apply(tiny.model, mixed_plan(tiny), processor=tiny.processor):
         tiny.model(**inputs).logits[:, -1].sum().backward()
     grads = [p.grad for p in tiny.model.model.language_model.parameters()]

@@ -6,12 +6,12 @@ import pytest
 import spacy
 import torch
 
+from prune.checkpoint.load import LoadedModel
 from prune.errors import BadInputError, UsageError
-from prune.models import Opened
-from prune.pathways import find_pathway
-from prune.runtime.replay import decode, encode, open_text
-from prune.samples import Sample
-from prune.segments import Role
+from prune.inputs.encode import decode, encode, open_text
+from prune.inputs.samples import Sample
+from prune.layout.pathways import find_pathway
+from prune.layout.segments import Role
 from prune.trace.anchors import matches, verbs
 from prune.trace.ask import Choice, OwnReply, Prefix, ask
 from prune.trace.knockout import Knockouts
@@ -30,7 +30,7 @@ def transition(samples: list[Sample]) -> Sample:
 
 
 @torch.no_grad()
-def test_every_anchor_has_its_own_prompt(tiny: Opened, transition: Sample) -> None:
+def test_every_anchor_has_its_own_prompt(tiny: LoadedModel, transition: Sample) -> None:
     inputs = encode(tiny.processor, [transition], [decode(transition, 8)], open_text)
     prompt = inputs["input_ids"].shape[1]
     reply = greedy(tiny.model, tiny.processor, inputs, 12)
@@ -56,7 +56,7 @@ def test_every_anchor_has_its_own_prompt(tiny: Opened, transition: Sample) -> No
     assert effect[0] == effect[1] == 0 < effect[3], "only later words have a reply to read"
 
 
-def test_both_ways_agree_behind_a_reply(tiny: Opened, transition: Sample) -> None:
+def test_both_ways_agree_behind_a_reply(tiny: LoadedModel, transition: Sample) -> None:
     records = [
         trace_sample(tiny.model, tiny.processor, transition, 8,
                      Knockouts(SETS["open-ended"], 12, 3, way, Style.EVERY), "all", WORDS)
@@ -68,7 +68,7 @@ def test_both_ways_agree_behind_a_reply(tiny: Opened, transition: Sample) -> Non
                 assert values == pytest.approx(plain["knockouts"][name][measure], abs=1e-4)
 
 
-def test_a_reply_without_anchors_has_no_cases(tiny: Opened, transition: Sample) -> None:
+def test_a_reply_without_anchors_has_no_cases(tiny: LoadedModel, transition: Sample) -> None:
     nothing = OwnReply(matches("zebra"), {"anchor": "zebra"}, max_tokens=4)
     record = trace_sample(
         tiny.model, tiny.processor, transition, 8,
@@ -78,7 +78,9 @@ def test_a_reply_without_anchors_has_no_cases(tiny: Opened, transition: Sample) 
 
 
 @torch.no_grad()
-def test_a_prefix_stands_before_the_first_true_token(tiny: Opened, samples: list[Sample]) -> None:
+def test_a_prefix_stands_before_the_first_true_token(
+    tiny: LoadedModel, samples: list[Sample]
+) -> None:
     sample = next(s for s in samples if s.task == "action_sequence")
     (case,) = Prefix("").cases(tiny.model, tiny.processor, sample, 8)
     words = [tiny.processor.tokenizer.decode([token]).strip() for token in case.options]
@@ -101,7 +103,7 @@ def test_a_prefix_stands_before_the_first_true_token(tiny: Opened, samples: list
     assert record["true"] == sample.answer and "anchor" not in record
 
 
-def test_options_that_begin_alike_are_refused(tiny: Opened, transition: Sample) -> None:
+def test_options_that_begin_alike_are_refused(tiny: LoadedModel, transition: Sample) -> None:
     with pytest.raises(BadInputError, match="begin with the same token"):
         Prefix("").cases(tiny.model, tiny.processor, transition, 8)
 

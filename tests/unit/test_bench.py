@@ -11,32 +11,34 @@ import pytest
 import torch
 
 from prune.bench.capacity import capacity
-from prune.bench.compare import bench_export, write_csv
 from prune.bench.energy import energy_meter
 from prune.bench.latency import latency
-from prune.bench.rows import by_quantity
 from prune.bench.side import sides
-from prune.checkpoint.export import export
+from prune.checkpoint.load import LoadedModel
 from prune.errors import RefusedError
-from prune.models import Opened
+from prune.inputs.encode import read
+from prune.inputs.samples import Sample
+from prune.layout.segments import segment
 from prune.plan.cost import Geometry, cost_of, dense_cost
 from prune.plan.plan import Plan
-from prune.runtime.replay import read
-from prune.samples import Sample
-from prune.segments import segment
+from prune.results.latency import by_quantity
+from prune.workflows.bench import bench_export, write_csv
+from prune.workflows.write_export import export
 from tests.unit.test_export import small_result
 
 QUIET = lambda title, total: nullcontext(lambda n: None)  # noqa: E731
 
 
 @pytest.fixture(scope="module")
-def plan(tiny: Opened) -> Plan:
+def plan(tiny: LoadedModel) -> Plan:
     """The sealed map of a 7B, every third layer or so: video dies on the way."""
     layers = np.linspace(0, 31, tiny.id.num_layers).round().astype(int)
     return Plan(Plan.preset("llava-next-7b").reach[layers], tiny.id, "sealed", {})
 
 
-def test_the_parts_of_a_request_add_up(tiny: Opened, samples: list[Sample], plan: Plan) -> None:
+def test_the_parts_of_a_request_add_up(
+    tiny: LoadedModel, samples: list[Sample], plan: Plan
+) -> None:
     done: list[int] = []
     compared = sides(tiny.model, tiny.processor, plan)
     rows = by_quantity(latency(compared, samples[0], 8, 3, done.append))
@@ -49,7 +51,9 @@ def test_the_parts_of_a_request_add_up(tiny: Opened, samples: list[Sample], plan
         assert all(0 < rows[part][name].median < whole for part in parts)
 
 
-def test_a_cache_is_what_the_plan_predicts(tiny: Opened, samples: list[Sample], plan: Plan) -> None:
+def test_a_cache_is_what_the_plan_predicts(
+    tiny: LoadedModel, samples: list[Sample], plan: Plan
+) -> None:
     prompt = segment(tiny.processor, read(tiny.processor, samples[:1], 8))
     geometry = Geometry.of(tiny.model)
     dense, pruned = capacity(sides(tiny.model, tiny.processor, plan), samples[0], 8, [2])
@@ -62,7 +66,7 @@ def test_a_cache_is_what_the_plan_predicts(tiny: Opened, samples: list[Sample], 
 
 
 def test_an_export_is_measured_at_every_number_of_frames(
-    tiny: Opened, samples: list[Sample], plan: Plan, clips: Path, tmp_path: Path
+    tiny: LoadedModel, samples: list[Sample], plan: Plan, clips: Path, tmp_path: Path
 ) -> None:
     folder = export(tiny, plan, small_result(tiny, plan, samples), tmp_path / "pruned")
     data = clips / "test.jsonl"
@@ -104,7 +108,7 @@ def test_energy_is_what_the_device_counted(monkeypatch: pytest.MonkeyPatch) -> N
     assert energy_meter(torch.device("cuda")) is None
 
 
-def test_a_side_that_ran_nothing_pruned_is_refused(tiny: Opened, plan: Plan) -> None:
+def test_a_side_that_ran_nothing_pruned_is_refused(tiny: LoadedModel, plan: Plan) -> None:
     dense, pruned = sides(tiny.model, tiny.processor, plan)
     with dense.running():
         pass

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from prune.models import Opened
-from prune.pathways import dense_reach
+from prune.checkpoint.load import LoadedModel
+from prune.layout.pathways import dense_reach
+from prune.plan.model_id import ModelId
 from prune.plan.plan import Plan
-from prune.plan.schema import ModelId
 from tests.helpers import SAMPLE
 
 
@@ -72,7 +72,9 @@ def test_a_corrupt_video_is_listed_and_the_rest_goes_on(
     assert (tmp_path / "run" / "flow.png").stat().st_size > 10_000
 
 
-def test_plans_that_do_not_fit(prune_command, tiny: Opened, clips: Path, tmp_path: Path) -> None:
+def test_plans_that_do_not_fit(
+    prune_command, tiny: LoadedModel, clips: Path, tmp_path: Path
+) -> None:
     test = clips / "test.jsonl"
     other = ModelId(name="other", num_layers=12, num_kv_heads=4, sha256="0" * 64)
     Plan(dense_reach(12), other, "foreign").save(tmp_path / "foreign.json")

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from prune.pathways import dense_reach
+from prune.layout.pathways import dense_reach
+from prune.layout.segments import Role, Segments
 from prune.plan.cost import Geometry, cost_of, dense_cost
 from prune.plan.plan import Plan
-from prune.segments import Role, Segments
 
 GEOMETRY = Geometry(64, 128, 4, 2, 16, 2)
 LLAVA_7B = Geometry(4096, 11008, 32, 32, 128, 2)

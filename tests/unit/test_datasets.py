@@ -16,9 +16,9 @@ from typer.testing import CliRunner
 from prune.cli.app import app
 from prune.datasets import mvbench, names, read_dataset, tomato, tvbench, videomme
 from prune.errors import BadInputError, UsageError
-from prune.runtime.replay import decode
-from prune.samples import load_samples, save_samples
-from prune.video import write_video
+from prune.inputs.encode import decode
+from prune.inputs.samples import load_samples, save_samples
+from prune.inputs.video import write_video
 
 OPTIONS = ["left", "right", "up"]
 

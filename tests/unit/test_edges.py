@@ -6,12 +6,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prune.edges import edge_histogram
 from prune.kernels import ALL, allowed_edges
-from prune.pathways import NONE, dense_reach
+from prune.layout.edges import edge_histogram
+from prune.layout.pathways import NONE, dense_reach
+from prune.layout.segments import NUM_ROLES, Role, Segments
 from prune.plan.plan import Plan
 from prune.plan.presets import PRESETS
-from prune.segments import NUM_ROLES, Role, Segments
 
 
 def paper_prompt(frames: int, per_frame: int, system: int) -> Segments:

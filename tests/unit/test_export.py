@@ -19,27 +19,21 @@ import pytest
 import torch
 
 import prune
-from prune.checkpoint.export import export
+from prune.checkpoint.load import TINY, LoadedModel, open_model
 from prune.checkpoint.manifest import MANIFEST, verify, write_manifest
-from prune.errors import (
-    BadInputError,
-    PruneError,
-    RefusedError,
-    ResourceError,
-    VerificationError,
-)
-from prune.files import put_in_place, sha256_of
-from prune.measure.run import costs
-from prune.models import PLAN_FILE, TINY, Opened, open_model
-from prune.plan.plan import Plan
-from prune.result import Result
-from prune.runtime.replay import read
-from prune.samples import Sample
-from prune.segments import segment
+from prune.errors import BadInputError, PruneError, RefusedError, ResourceError, VerificationError
+from prune.inputs.encode import read
+from prune.inputs.samples import Sample
+from prune.io.files import put_in_place, sha256_of
+from prune.layout.segments import segment
+from prune.plan.plan import PLAN_FILE, Plan
+from prune.results.export_result import Result
+from prune.workflows.measure_plan import costs
+from prune.workflows.write_export import export
 from tests.unit.test_apply import mixed_plan
 
 
-def small_result(opened: Opened, plan: Plan, samples: list[Sample]) -> Result:
+def small_result(opened: LoadedModel, plan: Plan, samples: list[Sample]) -> Result:
     segments = segment(opened.processor, read(opened.processor, samples[:1], 8))
     kept, causal = plan.count_edges(segments)
     return Result(
@@ -62,14 +56,16 @@ def small_result(opened: Opened, plan: Plan, samples: list[Sample]) -> Result:
 
 
 @pytest.fixture(scope="module")
-def exported(tiny: Opened, samples: list[Sample], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def exported(
+    tiny: LoadedModel, samples: list[Sample], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     plan = mixed_plan(tiny)
     out = tmp_path_factory.mktemp("export") / "pruned"
     return export(tiny, plan, small_result(tiny, plan, samples), out)
 
 
 @torch.no_grad()
-def test_load_runs_pruned(tiny: Opened, samples: list[Sample], exported: Path) -> None:
+def test_load_runs_pruned(tiny: LoadedModel, samples: list[Sample], exported: Path) -> None:
     inputs = read(tiny.processor, samples[:3], 8)
     with prune.apply(tiny.model, mixed_plan(tiny), processor=tiny.processor):
         expected = tiny.model(**inputs).logits[:, -1]
@@ -81,7 +77,7 @@ def test_load_runs_pruned(tiny: Opened, samples: list[Sample], exported: Path) -
     assert torch.equal(dense(**inputs).logits, tiny.model(**inputs).logits)
 
 
-def test_round_trip_is_byte_equal(tiny: Opened, exported: Path) -> None:
+def test_round_trip_is_byte_equal(tiny: LoadedModel, exported: Path) -> None:
     text = (exported / PLAN_FILE).read_text()
     assert Plan.load(exported / PLAN_FILE).to_json() == text == mixed_plan(tiny).to_json()
     weights = "model.safetensors"
@@ -168,7 +164,7 @@ def test_a_flipped_bit_is_found_in_the_manifest(tmp_path: Path) -> None:
 
 
 def test_a_large_shard_is_streamed_and_read_once(
-    tiny: Opened, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: LoadedModel, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source, out, size = tmp_path / "source", tmp_path / "out", 2**27
     shutil.copytree(TINY, source)
@@ -176,7 +172,9 @@ def test_a_large_shard_is_streamed_and_read_once(
     os.truncate(source / "large.safetensors", size)
     result = Result.load(exported / "prune_report.json")
     # Its figures take memory of their own, which is not a question of shards.
-    monkeypatch.setattr("prune.checkpoint.export.write_report", lambda stage, result, plan: None)
+    monkeypatch.setattr(
+        "prune.workflows.write_export.write_report", lambda stage, result, plan: None
+    )
     tracemalloc.start()
     export(replace(tiny, folder=source), mixed_plan(tiny), result, out)
     verify(out)
@@ -199,7 +197,7 @@ def test_modes_follow_the_umask(exported: Path) -> None:
 
 
 def test_refused_targets(
-    tiny: Opened, samples: list[Sample], exported: Path, tmp_path: Path
+    tiny: LoadedModel, samples: list[Sample], exported: Path, tmp_path: Path
 ) -> None:
     plan = mixed_plan(tiny)
     result = small_result(tiny, plan, samples)
@@ -226,7 +224,7 @@ def test_refused_targets(
 
 
 def test_a_plan_for_other_weights_is_refused(
-    tiny: Opened, samples: list[Sample], exported: Path, tmp_path: Path
+    tiny: LoadedModel, samples: list[Sample], exported: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "tampered"
     shutil.copytree(exported, folder)
@@ -263,7 +261,7 @@ def test_page_escapes_what_it_shows(exported: Path) -> None:
     assert "<script>alert" not in page and "&lt;script&gt;" in page
 
 
-def exporting(opened: Opened, source: Path, out: Path) -> Process:
+def exporting(opened: LoadedModel, source: Path, out: Path) -> Process:
     """A process of its own that exports `source`'s plan to `out`."""
     plan = Plan.load(source / PLAN_FILE)
     result = Result.load(source / "prune_report.json")
@@ -281,7 +279,7 @@ def killed(process: Process, delay: float) -> None:
 
 @pytest.mark.parametrize("delay", [0.0, 0.02, 0.08])
 def test_a_killed_export_leaves_nothing_or_everything(
-    tiny: Opened, exported: Path, tmp_path: Path, delay: float
+    tiny: LoadedModel, exported: Path, tmp_path: Path, delay: float
 ) -> None:
     out = tmp_path / "out"
     killed(exporting(tiny, exported, out), delay)
@@ -293,7 +291,7 @@ def test_a_killed_export_leaves_nothing_or_everything(
 
 
 @pytest.mark.slow
-def test_fifty_kills(tiny: Opened, exported: Path, tmp_path: Path) -> None:
+def test_fifty_kills(tiny: LoadedModel, exported: Path, tmp_path: Path) -> None:
     out, started = tmp_path / "out", time.monotonic()
     exporting(tiny, exported, tmp_path / "whole").join()
     longest = 1.2 * (time.monotonic() - started)
@@ -312,7 +310,7 @@ def test_a_folder_is_swapped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_one_step: bool
 ) -> None:
     if not in_one_step:
-        monkeypatch.setattr("prune.files._exchange", lambda a, b: False)
+        monkeypatch.setattr("prune.io.files._exchange", lambda a, b: False)
     for name in ("stage", "target"):
         (tmp_path / name).mkdir()
         (tmp_path / name / name).touch()
@@ -324,11 +322,11 @@ def test_a_folder_is_swapped(
 
 
 def test_a_full_disk_is_seen_before_anything_is_written(
-    tiny: Opened, samples: list[Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: LoadedModel, samples: list[Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = mixed_plan(tiny)
     usage = shutil.disk_usage(tmp_path)._replace(free=2**20)
-    monkeypatch.setattr("prune.checkpoint.export.shutil.disk_usage", lambda path: usage)
+    monkeypatch.setattr("prune.workflows.write_export.shutil.disk_usage", lambda path: usage)
     with pytest.raises(ResourceError, match="GiB free"):
         export(tiny, plan, small_result(tiny, plan, samples), tmp_path / "out")
     assert not list(tmp_path.iterdir())

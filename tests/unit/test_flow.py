@@ -10,15 +10,15 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+from prune.checkpoint.load import LoadedModel
 from prune.cli.main import app
 from prune.errors import BadInputError, UsageError
-from prune.flow import Flow
-from prune.models import Opened
-from prune.pathways import find_pathway
+from prune.inputs.samples import Sample
+from prune.layout.pathways import find_pathway
 from prune.report.figures.flow import flow_figure, write_flow
-from prune.samples import Sample
+from prune.results.flow_map import Flow
 from prune.trace.anchors import matches
-from prune.trace.ask import Asking, OwnReply
+from prune.trace.ask import OwnReply, PromptStyle
 from prune.trace.flow import flow_of
 from prune.trace.knockout import Knockouts
 from prune.trace.metrics import INTERACTION, METRICS
@@ -53,10 +53,10 @@ def test_metrics_by_hand() -> None:
 
 
 @pytest.fixture(scope="module")
-def trace_of(tiny: Opened, samples: list[Sample], clips: Path, tmp_path_factory: Any) -> Any:
+def trace_of(tiny: LoadedModel, samples: list[Sample], clips: Path, tmp_path_factory: Any) -> Any:
     def make(
         style: Style = Style.CENTRE, heads: Any = (None,), pairs: bool = False,
-        asking: Asking = CHOICE, count: int = 4,
+        asking: PromptStyle = CHOICE, count: int = 4,
     ) -> Trace:  # fmt: skip
         knockouts = Knockouts(choose(None, list(FEW), pairs), 12, 3, style=style, heads=heads)
         run = tmp_path_factory.mktemp("run")

@@ -6,23 +6,19 @@ import pytest
 import torch
 
 import prune
-from prune.attention import seam
+from prune.checkpoint.load import LoadedModel
 from prune.errors import UsageError
-from prune.models import Opened
-from prune.pathways import PATHWAYS, dense_reach, find_pathway, join, knockout, limit_edges
+from prune.inputs.encode import read
+from prune.inputs.samples import Sample
+from prune.layout.knockout_tables import knockout_tables, tell_options_apart
+from prune.layout.pathways import PATHWAYS, dense_reach, find_pathway, join, knockout, limit_edges
+from prune.layout.segments import Role, Segments
 from prune.plan.plan import Plan
+from prune.runtime.attention import seam
+from prune.runtime.captured import Replay, capture
 from prune.runtime.enforce import MaskEnforcer
-from prune.runtime.replay import Replay, capture, read
-from prune.samples import Sample
-from prune.segments import Role, Segments
 from prune.trace.incremental import first_changed
-from prune.trace.knockout import (
-    Knockouts,
-    knockout_masks,
-    knockout_tables,
-    plain_logits,
-    tell_options_apart,
-)
+from prune.trace.knockout import Knockouts, knockout_masks, plain_logits
 from prune.trace.leaks import open_ways
 from prune.trace.sets import SETS, choose
 from prune.trace.windows import Style, style_windows, window_layers
@@ -100,7 +96,7 @@ def test_no_plan_can_tell_options_apart() -> None:
         knockout(3, find_pathway("true_option->last"), [0])
 
 
-def replay_of(tiny: Opened, sample: Sample) -> tuple[Replay, Segments]:
+def replay_of(tiny: LoadedModel, sample: Sample) -> tuple[Replay, Segments]:
     """The replay with options told apart, and the layout as it was."""
     replay = capture(tiny.model, tiny.processor, read(tiny.processor, [sample], 8))
     told = tell_options_apart(replay.segments, sample.answer)
@@ -110,7 +106,7 @@ def replay_of(tiny: Opened, sample: Sample) -> tuple[Replay, Segments]:
 @torch.no_grad()
 @pytest.mark.parametrize("task", ["scene_transition", "moving_direction", "object_count"])
 def test_true_and_false_options_are_masked_by_hand(
-    tiny: Opened, samples: list[Sample], task: str
+    tiny: LoadedModel, samples: list[Sample], task: str
 ) -> None:
     """Two, four and more options; the mask is made from option indices alone."""
     sample = next(s for s in samples if s.task == task)
@@ -133,7 +129,9 @@ def test_true_and_false_options_are_masked_by_hand(
 
 
 @torch.no_grad()
-def test_all_options_are_the_true_and_the_false_ones(tiny: Opened, samples: list[Sample]) -> None:
+def test_all_options_are_the_true_and_the_false_ones(
+    tiny: LoadedModel, samples: list[Sample]
+) -> None:
     replay, before = replay_of(tiny, samples[0])
     assert (replay.segments.role > max(Role)).sum() == before.count(Role.OPTIONS)
     texts = ("options->last", "true_option,false_options->last", "options_to_last",
@@ -144,7 +142,7 @@ def test_all_options_are_the_true_and_the_false_ones(tiny: Opened, samples: list
 
 
 @torch.no_grad()
-def test_one_kv_head_is_cut_as_a_plan_cuts_it(tiny: Opened, samples: list[Sample]) -> None:
+def test_one_kv_head_is_cut_as_a_plan_cuts_it(tiny: LoadedModel, samples: list[Sample]) -> None:
     sample, pathway = samples[2], find_pathway("video->question")
     inputs = read(tiny.processor, [sample], 8)
     replay, _ = replay_of(tiny, sample)
@@ -161,7 +159,7 @@ def test_one_kv_head_is_cut_as_a_plan_cuts_it(tiny: Opened, samples: list[Sample
 
 
 def test_rows_before_the_first_lost_edge_are_not_run_again(
-    tiny: Opened, samples: list[Sample]
+    tiny: LoadedModel, samples: list[Sample]
 ) -> None:
     replay, _ = replay_of(tiny, samples[0])
     frame, role = replay.segments.frame[0], replay.segments.role[0]

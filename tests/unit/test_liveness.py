@@ -5,10 +5,10 @@ from itertools import combinations, pairwise
 import numpy as np
 import pytest
 
-from prune.pathways import ALL, NONE, VIDEO, dense_reach, inherit_answer
+from prune.layout.pathways import ALL, NONE, VIDEO, dense_reach, inherit_answer
+from prune.layout.segments import NUM_ROLES, Role, Segments
 from prune.plan.liveness import PROMPT_ORDER, State, decode_reads, leaks, order_of, states
 from prune.plan.plan import Plan
-from prune.segments import NUM_ROLES, Role, Segments
 
 Token = tuple[int, int]
 """Role and frame (-1 for text)."""

@@ -14,10 +14,10 @@ from peft import LoraConfig, PeftModel, PrefixTuningConfig, PromptTuningConfig, 
 from transformers import BatchFeature, BitsAndBytesConfig
 
 import prune
+from prune.checkpoint.load import TINY, LoadedModel, open_model
 from prune.errors import BadInputError, RefusedError
-from prune.models import TINY, Opened, open_model
-from prune.runtime.replay import read
-from prune.samples import Sample
+from prune.inputs.encode import read
+from prune.inputs.samples import Sample
 from tests.unit.test_apply import masked_logits, mixed_plan
 
 
@@ -33,12 +33,12 @@ def adapter(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def inputs(tiny: Opened, samples: list[Sample]) -> BatchFeature:
+def inputs(tiny: LoadedModel, samples: list[Sample]) -> BatchFeature:
     return read(tiny.processor, samples[:3], 8)
 
 
 @pytest.fixture(params=["PeftModel", "load_adapter", "merged"])
-def adapted(request: pytest.FixtureRequest, tiny: Opened, adapter: Path) -> Iterator[Any]:
+def adapted(request: pytest.FixtureRequest, tiny: LoadedModel, adapter: Path) -> Iterator[Any]:
     """`tiny` under a plan, with an adapter put on afterwards."""
     model = open_model("tiny").model
     with prune.apply(model, mixed_plan(tiny), processor=tiny.processor):
@@ -52,7 +52,7 @@ def adapted(request: pytest.FixtureRequest, tiny: Opened, adapter: Path) -> Iter
 
 @torch.no_grad()
 def test_an_adapter_goes_on_top_of_a_plan(
-    adapted: Any, adapter: Path, tiny: Opened, inputs: BatchFeature
+    adapted: Any, adapter: Path, tiny: LoadedModel, inputs: BatchFeature
 ) -> None:
     merged = PeftModel.from_pretrained(open_model("tiny").model, str(adapter)).merge_and_unload()
     expected = masked_logits(replace(tiny, model=merged), mixed_plan(tiny), inputs)
@@ -67,7 +67,7 @@ def test_an_adapter_goes_on_top_of_a_plan(
 
 @torch.no_grad()
 def test_a_plan_goes_on_top_of_an_adapter_and_off_again(
-    adapter: Path, tiny: Opened, inputs: BatchFeature
+    adapter: Path, tiny: LoadedModel, inputs: BatchFeature
 ) -> None:
     adapted = PeftModel.from_pretrained(open_model("tiny").model, str(adapter))
     dense = adapted(**inputs).logits
@@ -81,7 +81,7 @@ def test_a_plan_goes_on_top_of_an_adapter_and_off_again(
 
 @pytest.mark.parametrize("config", [PromptTuningConfig, PrefixTuningConfig])
 def test_adapters_that_add_tokens_are_refused(
-    config: Any, tiny: Opened, inputs: BatchFeature
+    config: Any, tiny: LoadedModel, inputs: BatchFeature
 ) -> None:
     wrapped = get_peft_model(
         open_model("tiny").model, config(task_type="CAUSAL_LM", num_virtual_tokens=2)
@@ -106,7 +106,9 @@ def test_an_adapters_folder_is_not_mistaken_for_a_model(adapter: Path, tmp_path:
 
 
 @torch.no_grad()
-def check_quantised(opened: Opened, tiny: Opened, inputs: BatchFeature, atol: float) -> None:
+def check_quantised(
+    opened: LoadedModel, tiny: LoadedModel, inputs: BatchFeature, atol: float
+) -> None:
     """Pruned, with and without dead states, is the same quantised model under explicit masks."""
     plan = mixed_plan(tiny)
     expected = masked_logits(opened, plan, inputs)
@@ -119,7 +121,7 @@ def check_quantised(opened: Opened, tiny: Opened, inputs: BatchFeature, atol: fl
     assert (expected - masked_logits(tiny, plan, inputs)).abs().max() > 1e-3, "it is quantised"
 
 
-def test_torchao_weights(tiny: Opened, inputs: BatchFeature, tmp_path: Path) -> None:
+def test_torchao_weights(tiny: LoadedModel, inputs: BatchFeature, tmp_path: Path) -> None:
     quantization = pytest.importorskip("torchao.quantization", reason="needs torchao")
     from transformers import TorchAoConfig
 
@@ -135,7 +137,7 @@ def test_torchao_weights(tiny: Opened, inputs: BatchFeature, tmp_path: Path) -> 
     assert torch.equal(again.model(**inputs).logits, opened.model(**inputs).logits)
 
 
-def test_bitsandbytes_weights(tiny: Opened, inputs: BatchFeature) -> None:
+def test_bitsandbytes_weights(tiny: LoadedModel, inputs: BatchFeature) -> None:
     pytest.importorskip("bitsandbytes")
     # Its blocks of 64 do not fit down_proj, whose rows have 352 weights.
     skipped = ["down_proj", "lm_head", "vision_tower", "multi_modal_projector"]

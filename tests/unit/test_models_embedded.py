@@ -8,17 +8,17 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from prune.checkpoint.load import EMBEDDED, TINY, LoadedModel, open_model
 from prune.errors import BadInputError
 from prune.evaluate.answers import answer, prepare, under
-from prune.models import EMBEDDED, TINY, Opened, open_model
-from prune.pathways import dense_reach
-from prune.runtime.replay import read
-from prune.samples import Sample, load_samples
-from prune.segments import segment
+from prune.inputs.encode import read
+from prune.inputs.samples import Sample, load_samples
+from prune.layout.pathways import dense_reach
+from prune.layout.segments import segment
 
 
 @pytest.fixture(scope="module", params=EMBEDDED)
-def opened(request: pytest.FixtureRequest) -> Opened:
+def opened(request: pytest.FixtureRequest) -> LoadedModel:
     return open_model(request.param)
 
 
@@ -30,11 +30,11 @@ def test_two_families_of_which_one_shares_kv_heads() -> None:
     assert text.num_attention_heads == 2 * text.num_key_value_heads
 
 
-def test_they_are_small(opened: Opened) -> None:
+def test_they_are_small(opened: LoadedModel) -> None:
     assert sum(path.stat().st_size for path in opened.folder.iterdir()) < 13e6
 
 
-def test_they_answer_right(opened: Opened, clips: Path) -> None:
+def test_they_answer_right(opened: LoadedModel, clips: Path) -> None:
     samples = load_samples(clips / "test.jsonl")
     batches, failed = prepare(opened.model, opened.processor, samples, 8, 24)
     assert not failed
@@ -46,7 +46,7 @@ def test_they_answer_right(opened: Opened, clips: Path) -> None:
     assert min(right[task] for task in {a.task for a in answers}) >= 2
 
 
-def test_every_frame_has_its_tokens(opened: Opened, samples: list[Sample]) -> None:
+def test_every_frame_has_its_tokens(opened: LoadedModel, samples: list[Sample]) -> None:
     inputs = read(opened.processor, samples[:2], 8)
     frame = segment(opened.processor, inputs).frame
     extra = opened.processor.extra_tokens

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prune.errors import BadInputError, RefusedError, UsageError
-from prune.pathways import ALL, NONE, PATHWAYS, dense_reach, inherit_answer, remove_pathway
+from prune.layout.pathways import ALL, NONE, PATHWAYS, dense_reach, inherit_answer, remove_pathway
+from prune.layout.segments import Role
+from prune.plan.model_id import ModelId
 from prune.plan.plan import Plan
-from prune.plan.schema import ModelId
-from prune.segments import Role
 
 MODEL = ModelId(name="m", model_type="llava_next_video", num_layers=4, num_kv_heads=2, sha256="ab")
 

@@ -6,21 +6,22 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from prune.checkpoint.load import TINY, LoadedModel
 from prune.cli.main import app
 from prune.datasets import names
 from prune.errors import BadInputError, RefusedError, UsageError
 from prune.families import family_of_model_type
-from prune.models import TINY, Opened
+from prune.inputs.encode import read
+from prune.inputs.samples import Sample
+from prune.layout.segments import Role
 from prune.plan.plan import Plan
-from prune.recipe import read_recipe, recipe_names
-from prune.recipe_cost import memory, passes
-from prune.runtime.replay import capture, read
-from prune.samples import Sample
-from prune.segments import Role
+from prune.runtime.captured import capture
 from prune.trace.incremental import first_changed
 from prune.trace.sets import SETS
 from prune.trace.trace import Trace
 from prune.trace.windows import default_window
+from prune.workflows.recipe import read_recipe, recipe_names
+from prune.workflows.recipe_cost import memory, passes
 
 GOOD = {
     "reproduces": "x", "model_type": "internvl", "num_layers": 2, "num_frames": 8,
@@ -44,7 +45,7 @@ def test_what_a_recipe_names_is_there(name: str) -> None:
     assert set(recipe.tasks) <= {task["task"] for task in tasks["task"]}
 
 
-def test_tiny_has_its_recipe(tiny: Opened) -> None:
+def test_tiny_has_its_recipe(tiny: LoadedModel) -> None:
     recipe = read_recipe("tiny")
     recipe.check_model(tiny.id)
     assert recipe.window == default_window(tiny.id.num_layers)
@@ -105,7 +106,9 @@ def test_a_trace_follows_its_recipe(clips: Path, tmp_path: Path) -> None:
     assert "names no model" in str(done.exception)
 
 
-def test_passes_are_those_of_the_incremental_trace(tiny: Opened, samples: list[Sample]) -> None:
+def test_passes_are_those_of_the_incremental_trace(
+    tiny: LoadedModel, samples: list[Sample]
+) -> None:
     recipe = read_recipe("tiny")
     replay = capture(tiny.model, tiny.processor, read(tiny.processor, samples[:1], 8))
     role = replay.segments.role[0]
@@ -120,7 +123,7 @@ def test_passes_are_those_of_the_incremental_trace(tiny: Opened, samples: list[S
     assert count.text == pytest.approx(parts * (len(pathways) - len(into_video)))
 
 
-def test_memory_is_counted_without_reading_weights(tiny: Opened) -> None:
+def test_memory_is_counted_without_reading_weights(tiny: LoadedModel) -> None:
     held = memory(read_recipe("tiny"), "tiny")
     assert held.weights == (TINY / "model.safetensors").stat().st_size
     state = (128 + 2 * 4 * 32) * 4  # hidden states, and K and V of 4 heads, in float32

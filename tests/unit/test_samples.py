@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from prune.errors import BadInputError
-from prune.samples import fingerprint, load_samples
+from prune.inputs.samples import fingerprint, load_samples
 from prune.tiny.benchmark import write_benchmark
 from prune.tiny.questions import TASKS
 from prune.tiny.scenes import SPLITS

@@ -13,22 +13,24 @@ import pytest
 import torch
 from torch import Tensor
 
-from prune.attention import seam
+from prune.checkpoint.load import LoadedModel
 from prune.cli.main import _run
 from prune.errors import BadInputError, NumericError, RefusedError
 from prune.families import families
+from prune.inputs.samples import Sample, load_samples
 from prune.kernels import segment_attention
-from prune.models import Opened
-from prune.pathways import PATHWAYS, TRACED
-from prune.runtime.replay import Replay, capture
-from prune.samples import Sample, load_samples
+from prune.layout.knockout_tables import knockout_tables
+from prune.layout.pathways import PATHWAYS, TRACED
+from prune.runtime.attention import seam
+from prune.runtime.captured import Replay, capture
 from prune.tiny.benchmark import write_benchmark
 from prune.trace.incremental import knockout_logits, record_dense
-from prune.trace.knockout import Knockouts, knockout_tables
+from prune.trace.knockout import Knockouts
 from prune.trace.sample import CHOICE, trace_sample
 from prune.trace.screen import screen_prompt
 from prune.trace.screen_table import COLUMNS, write_screen
-from prune.trace.screening import Candidate, Screening, screen_model
+from prune.trace.screening import ScreenCandidate, Screening
+from prune.workflows.screen import screen_model
 from tests.families.specimen import tiny_of
 
 PROMPT = ("USER: ", 3, " Question: Who?\nOptions:\n(A) I am\n(B) you\nASSISTANT: (B")
@@ -93,7 +95,9 @@ def test_the_screen_is_the_derivative_of_the_margin(name: str) -> None:
     assert {p: w.requires_grad for p, w in tiny.model.named_parameters()} == needed
 
 
-def test_log_probabilities_follow_from_margins_exactly(tiny: Opened, samples: list[Sample]) -> None:
+def test_log_probabilities_follow_from_margins_exactly(
+    tiny: LoadedModel, samples: list[Sample]
+) -> None:
     (case,) = CHOICE.cases(tiny.model, tiny.processor, samples[1], 8)
     with seam(tiny.model):
         dense = record_dense(case.replay)
@@ -109,13 +113,13 @@ def test_log_probabilities_follow_from_margins_exactly(tiny: Opened, samples: li
     assert float(screened.by_head()[0, 3, 0]) == pytest.approx(float(change))
 
 
-def _screen(tiny: Opened, clips: Path, run: Path, **settings: object) -> Screening:
+def _screen(tiny: LoadedModel, clips: Path, run: Path, **settings: object) -> Screening:
     data = clips / "calibration.jsonl"
     return screen_model(tiny, data, run, quiet, FEW, **settings)  # type: ignore[arg-type]
 
 
 def test_a_screening_is_written_resumed_and_refused(
-    tiny: Opened, clips: Path, tmp_path: Path
+    tiny: LoadedModel, clips: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "clips"
     shutil.copytree(clips, folder)
@@ -169,7 +173,7 @@ def test_the_command(
         assert len(list(csv.DictReader(file))) == 12 * 4
 
 
-def test_exact_changes_are_those_of_a_trace(tiny: Opened, clips: Path, tmp_path: Path) -> None:
+def test_exact_changes_are_those_of_a_trace(tiny: LoadedModel, clips: Path, tmp_path: Path) -> None:
     found = _screen(tiny, clips, tmp_path, limit=1, which="all", window=3, top=2)
     place = 0
     candidate = found.candidates[place]
@@ -181,12 +185,12 @@ def test_exact_changes_are_those_of_a_trace(tiny: Opened, clips: Path, tmp_path:
     assert found.exact[place, 0] == pytest.approx(cut["dlogp_answer"][candidate.layer], abs=1e-5)
 
 
-def test_no_sample_of_the_asked_kind(tiny: Opened, clips: Path, tmp_path: Path) -> None:
+def test_no_sample_of_the_asked_kind(tiny: LoadedModel, clips: Path, tmp_path: Path) -> None:
     with pytest.raises(BadInputError, match="none of them is answered wrongly"):
         _screen(tiny, clips, tmp_path, limit=1, which="wrong")
 
 
-def test_nan_is_refused(tiny: Opened, samples: list[Sample]) -> None:
+def test_nan_is_refused(tiny: LoadedModel, samples: list[Sample]) -> None:
     (case,) = CHOICE.cases(tiny.model, tiny.processor, samples[1], 8)
     case.replay.kwargs["inputs_embeds"][0, 0] = float("nan")
     with seam(tiny.model), pytest.raises(NumericError, match="NaN"):
@@ -194,7 +198,7 @@ def test_nan_is_refused(tiny: Opened, samples: list[Sample]) -> None:
 
 
 def test_what_was_missed() -> None:
-    candidates = [Candidate("a", layer) for layer in range(5)]
+    candidates = [ScreenCandidate("a", layer) for layer in range(5)]
     table = np.array([5.0, 4.0, 3.0, 2.0, 1.0])
     exact = np.array([5.0, 0.5, np.nan, 2.0, 1.0])
     found = Screening(
@@ -207,7 +211,9 @@ def test_what_was_missed() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("window", [1, 3])
-def test_the_screen_ranks_as_exact_knockouts_do(tiny: Opened, tmp_path: Path, window: int) -> None:
+def test_the_screen_ranks_as_exact_knockouts_do(
+    tiny: LoadedModel, tmp_path: Path, window: int
+) -> None:
     data = write_benchmark(tmp_path, "test", per_task=5, seed=3)
     found = screen_model(
         tiny, data, tmp_path / "run", quiet, TRACED, window=window, verify_all=True

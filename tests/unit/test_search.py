@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from prune.errors import BadInputError, UsageError
-from prune.pathways import (
+from prune.layout.pathways import (
     ALL,
     LAST,
     NONE,
@@ -19,15 +19,15 @@ from prune.pathways import (
     Reach,
     dense_reach,
 )
+from prune.layout.segments import Role, Segments
 from prune.plan.budget import Budget, Hopeless, Score
 from prune.plan.cost import Geometry, cost_of, dense_cost
 from prune.plan.draft import Problem
-from prune.plan.found import Found
 from prune.plan.liveness import State, leaks, states
+from prune.plan.model_id import ModelId
 from prune.plan.moves import candidates, closed, restored, slides
-from prune.plan.schema import ModelId
 from prune.plan.search import search
-from prune.segments import Role, Segments
+from prune.plan.search_result import SearchResult
 
 LAYERS = 6
 MODEL = ModelId(name="m", num_layers=LAYERS, num_kv_heads=1)
@@ -64,7 +64,7 @@ def harms(seed: int) -> dict[str, np.ndarray]:
     return {pathway.name: rng.uniform(0, 1, LAYERS) for pathway in REMOVABLE}
 
 
-def run(budget: Budget, seed: int = 0, model: Model | None = None) -> Found:
+def run(budget: Budget, seed: int = 0, model: Model | None = None) -> SearchResult:
     problem = Problem(MODEL, PROMPT, GEOMETRY, DENSE, (model or Model()).measure)
     return search(problem, candidates(harms(seed)), budget, max_runs=100)
 

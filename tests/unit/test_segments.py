@@ -4,19 +4,19 @@ import numpy as np
 import pytest
 import torch
 
+from prune.checkpoint.load import LoadedModel
 from prune.errors import BadInputError
-from prune.models import Opened
-from prune.prompts import spans_after_video
-from prune.runtime.replay import prompt_text, read
-from prune.samples import Sample
-from prune.segments import Role, Segments, segment
+from prune.inputs.encode import prompt_text, read
+from prune.inputs.prompts import spans_after_video
+from prune.inputs.samples import Sample
+from prune.layout.segments import Role, Segments, segment
 
 
-def _text(tiny: Opened, ids: torch.Tensor) -> str:
+def _text(tiny: LoadedModel, ids: torch.Tensor) -> str:
     return tiny.processor.decode(ids)
 
 
-def test_text_of_every_role_is_the_source(tiny: Opened, samples: list[Sample]) -> None:
+def test_text_of_every_role_is_the_source(tiny: LoadedModel, samples: list[Sample]) -> None:
     for sample in samples:
         inputs = read(tiny.processor, [sample], 8)
         segments = segment(tiny.processor, inputs)
@@ -35,7 +35,7 @@ def test_text_of_every_role_is_the_source(tiny: Opened, samples: list[Sample]) -
 
 
 @pytest.mark.parametrize("frames", [1, 2, 3, 8])
-def test_every_frame_has_its_tokens(tiny: Opened, frames: int) -> None:
+def test_every_frame_has_its_tokens(tiny: LoadedModel, frames: int) -> None:
     video = np.zeros((frames, 96, 96, 3), np.uint8)
     inputs = tiny.processor(text="<video>\nWhat happens?", videos=[video])
     frame = segment(tiny.processor, inputs).frame[0]
@@ -43,7 +43,7 @@ def test_every_frame_has_its_tokens(tiny: Opened, frames: int) -> None:
     assert (frame[frame >= 0].diff() >= 0).all()
 
 
-def test_a_batch_equals_its_rows(tiny: Opened, samples: list[Sample]) -> None:
+def test_a_batch_equals_its_rows(tiny: LoadedModel, samples: list[Sample]) -> None:
     together = segment(tiny.processor, read(tiny.processor, samples[:6], 8))
     assert (together.role == -1).any(), "the batch must have padding for this test to mean anything"
     for i, sample in enumerate(samples[:6]):
@@ -53,13 +53,13 @@ def test_a_batch_equals_its_rows(tiny: Opened, samples: list[Sample]) -> None:
             assert torch.equal(getattr(row, name), getattr(alone, name))
 
 
-def test_a_prompt_without_video_is_system(tiny: Opened) -> None:
+def test_a_prompt_without_video_is_system(tiny: LoadedModel) -> None:
     segments = segment(tiny.processor, tiny.processor(text="How many shapes are there?"))
     assert set(segments.role[0, :-1].tolist()) == {Role.SYSTEM}
     assert segments.role[0, -1] == Role.LAST
 
 
-def test_video_tokens_that_do_not_fit_the_frames_are_refused(tiny: Opened) -> None:
+def test_video_tokens_that_do_not_fit_the_frames_are_refused(tiny: LoadedModel) -> None:
     video = np.zeros((2, 96, 96, 3), np.uint8)
     inputs = tiny.processor(text="<video> What?", videos=[video])
     inputs["pixel_values_videos"] = inputs["pixel_values_videos"].repeat(1, 2, 1, 1, 1)[:, :4]
@@ -69,7 +69,7 @@ def test_video_tokens_that_do_not_fit_the_frames_are_refused(tiny: Opened) -> No
         segment(tiny.processor, inputs)
 
 
-def test_runs_round_trip(tiny: Opened, samples: list[Sample]) -> None:
+def test_runs_round_trip(tiny: LoadedModel, samples: list[Sample]) -> None:
     segments = segment(tiny.processor, read(tiny.processor, samples[:1], 8))
     again = Segments.of_runs(segments.runs())
     assert torch.equal(again.role, segments.role) and torch.equal(again.frame, segments.frame)

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from prune.evaluate.answers import Answer
 from prune.evaluate.paired import accuracy_report
 from prune.evaluate.stats import bootstrap_band, mcnemar, paired_difference, proportion
+from prune.results.answer import Answer
 
 
 def test_wilson() -> None:

@@ -11,13 +11,13 @@ import pytest
 import torch
 
 import prune
+from prune.checkpoint.load import LoadedModel
 from prune.errors import BadInputError, NumericError, RefusedError, ResourceError, UsageError
-from prune.models import Opened
-from prune.pathways import PATHWAYS, PUBLISHED, SEALED, find_pathway, knockout
+from prune.inputs.encode import letter_ids, read
+from prune.inputs.samples import Sample, load_samples
+from prune.journal.journal import Journal, read_journal
+from prune.layout.pathways import PATHWAYS, PUBLISHED, SEALED, find_pathway, knockout
 from prune.plan.plan import Plan
-from prune.runtime.replay import letter_ids, read
-from prune.samples import Sample, load_samples
-from prune.trace.journal import Journal, read_journal
 from prune.trace.knockout import Knockouts
 from prune.trace.sample import trace_sample
 from prune.trace.trace import Trace, write_trace
@@ -40,7 +40,7 @@ def test_default_window_scales_with_depth() -> None:
 
 
 @torch.no_grad()
-def test_each_knockout_equals_a_plan(tiny: Opened, samples: list[Sample]) -> None:
+def test_each_knockout_equals_a_plan(tiny: LoadedModel, samples: list[Sample]) -> None:
     knockouts = Knockouts(FEW, 12, 3)
     (record,) = trace_sample(tiny.model, tiny.processor, samples[1], 8, knockouts, "all")["cases"]
     inputs = read(tiny.processor, samples[1:2], 8)
@@ -60,14 +60,14 @@ def test_each_knockout_equals_a_plan(tiny: Opened, samples: list[Sample]) -> Non
             )
 
 
-def test_sealed_pathways_cover_the_template(tiny: Opened) -> None:
+def test_sealed_pathways_cover_the_template(tiny: LoadedModel) -> None:
     for sealed in SEALED:
         (published,) = [p for p in PUBLISHED if sealed.name == f"{p.name}_sealed"]
         assert set(published.queries) <= set(sealed.queries)
         assert set(published.keys) <= set(sealed.keys)
 
 
-def test_only_the_asked_samples_are_knocked_out(tiny: Opened, samples: list[Sample]) -> None:
+def test_only_the_asked_samples_are_knocked_out(tiny: LoadedModel, samples: list[Sample]) -> None:
     knockouts = Knockouts(FEW[:1], 12, 3)
     for sample in samples[:6]:
         (right,), (wrong,) = (
@@ -78,7 +78,7 @@ def test_only_the_asked_samples_are_knocked_out(tiny: Opened, samples: list[Samp
 
 
 def _trace(
-    tiny: Opened, samples: list[Sample], clips: Path, run: Path, which: str = "all"
+    tiny: LoadedModel, samples: list[Sample], clips: Path, run: Path, which: str = "all"
 ) -> Trace:
     data = clips / "calibration.jsonl"
     return write_trace(tiny, data, run, samples, Knockouts(FEW, 12, 3), 8, which)
@@ -89,7 +89,7 @@ def _bytes(run: Path) -> dict[str, bytes]:
 
 
 def test_same_bytes_twice_and_after_any_cut(
-    tiny: Opened, samples: list[Sample], clips: Path, tmp_path: Path
+    tiny: LoadedModel, samples: list[Sample], clips: Path, tmp_path: Path
 ) -> None:
     few = samples[:3]
     run = tmp_path / "run"
@@ -110,7 +110,7 @@ def test_same_bytes_twice_and_after_any_cut(
 
 
 def test_another_setting_is_refused_and_named(
-    tiny: Opened, samples: list[Sample], clips: Path, tmp_path: Path
+    tiny: LoadedModel, samples: list[Sample], clips: Path, tmp_path: Path
 ) -> None:
     _trace(tiny, samples[:1], clips, tmp_path)
     before = _bytes(tmp_path)
@@ -164,7 +164,7 @@ def test_a_flipped_byte_is_found(tmp_path: Path) -> None:
 
 
 def test_a_bad_clip_is_listed_and_never_counted(
-    tiny: Opened, samples: list[Sample], clips: Path, tmp_path: Path
+    tiny: LoadedModel, samples: list[Sample], clips: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "clips"
     shutil.copytree(clips, folder)
@@ -179,7 +179,7 @@ def test_a_bad_clip_is_listed_and_never_counted(
 
 
 def test_nan_logits_are_listed(
-    tiny: Opened, samples: list[Sample], clips: Path, tmp_path: Path,
+    tiny: LoadedModel, samples: list[Sample], clips: Path, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     weight = tiny.model.lm_head.weight
@@ -198,7 +198,7 @@ def test_the_journal_reaches_the_disk_line_by_line(tmp_path: Path) -> None:
         assert os.stat(tmp_path / "journal.jsonl").st_size == len(on_disk.encode())
 
 
-def test_both_ways_write_the_same_record(tiny: Opened, samples: list[Sample]) -> None:
+def test_both_ways_write_the_same_record(tiny: LoadedModel, samples: list[Sample]) -> None:
     records = [
         trace_sample(tiny.model, tiny.processor, samples[1], 8, Knockouts(FEW, 12, 3, way), "all")
         for way in (False, True)
@@ -225,7 +225,7 @@ def test_a_harmless_window_clears_its_layers() -> None:
 
 
 def test_a_pathway_in_terms_of_roles_is_traced(
-    tiny: Opened, samples: list[Sample], clips: Path, tmp_path: Path
+    tiny: LoadedModel, samples: list[Sample], clips: Path, tmp_path: Path
 ) -> None:
     pathway = find_pathway("video -> question, options")
     assert pathway.name == "video->question,options"

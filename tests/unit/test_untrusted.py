@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from safetensors.numpy import save
 
 from prune.checkpoint.manifest import verify
-from prune.checkpoint.untrusted import MAX_HEADER, check_folder, read_json
 from prune.errors import BadInputError, PruneError, RefusedError
+from prune.io.untrusted import MAX_HEADER, check_folder, read_json
 from prune.plan.schema import parse_plan
 
 WEIGHTS = save({"a": np.zeros(3, np.float32), "b": np.ones((2, 2), np.float16)})
@@ -171,7 +171,7 @@ def test_huge_files_cost_no_time_and_no_memory(folder: Path) -> None:
     ):
         code = (
             "import sys, time, resource; from pathlib import Path\n"
-            "from prune.checkpoint.untrusted import check_folder\n"
+            "from prune.io.untrusted import check_folder\n"
             "from prune.checkpoint.manifest import verify\n"
             "from prune.plan.schema import parse_plan; from prune.errors import BadInputError\n"
             "path = Path(sys.argv[1])\n"

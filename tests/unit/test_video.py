@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from prune.errors import BadInputError
+from prune.inputs.video import load_video, sample_indices, write_video
 from prune.tiny.draw import FPS, render
 from prune.tiny.scenes import sample_scene
-from prune.video import load_video, sample_indices, write_video
 
 
 @pytest.fixture(scope="module")

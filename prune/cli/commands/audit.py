@@ -12,10 +12,10 @@ from prune.cli.console import out, progress
 from prune.errors import VerificationError
 
 if TYPE_CHECKING:
-    from prune.evidence.explain import Settings
-    from prune.models import Opened
+    from prune.checkpoint.load import LoadedModel
+    from prune.evidence.explain import ExplainSettings
+    from prune.inputs.samples import Sample
     from prune.report.figures.audit import Pairing
-    from prune.samples import Sample
 
 WORST = 4
 """Samples that are drawn: those whose evidence changed most."""
@@ -57,28 +57,28 @@ def audit(
     ] = 5.0,
 ) -> None:
     """Compare the evidence of a dense and a pruned model; exit code 8 if it is not the same."""
-    from prune.checkpoint.amend import amend, is_export
+    from prune.checkpoint.load import open_model
     from prune.cli.tables.evidence import audit_table
-    from prune.evidence.answered import Answered
-    from prune.evidence.audit import MEASURES, comparisons, means
-    from prune.evidence.audit import audit as run
-    from prune.evidence.existence import existence
-    from prune.evidence.explain import Settings
-    from prune.evidence.verdict import Limits, verdict
-    from prune.files import write_atomically
-    from prune.models import open_model
-    from prune.processes import processes
+    from prune.evaluate.existence import existence
+    from prune.evidence.answered import PairedAnswers
+    from prune.evidence.explain import ExplainSettings
+    from prune.inputs.samples import load_samples
+    from prune.io.files import write_atomically
+    from prune.journal.processes import processes
+    from prune.journal.records import failed_of
+    from prune.plan.named import plan_of
     from prune.report.audit_page import AUDIT_PAGE, audit_html, audit_summary
     from prune.report.figures.audit import audit_figure
     from prune.report.figures.style import save_figure
-    from prune.samples import load_samples
-    from prune.stages import plan_of
-    from prune.trace.records import failed_of
+    from prune.results.audit_findings import Limits, verdict
+    from prune.workflows.amend import amend, is_export
+    from prune.workflows.audit import MEASURES, comparisons, means
+    from prune.workflows.audit import audit as run
 
     limits = Limits(
         min_correlation, min_iou, max_insertion_drop, max_other_evidence, max_hallucination_rise
     )
-    settings = Settings(regions=regions, count=count, num_frames=frames)
+    settings = ExplainSettings(regions=regions, count=count, num_frames=frames)
     samples = load_samples(data)
     opened = open_model(model, dense=True)
     plan = plan_of(pruned)
@@ -88,7 +88,7 @@ def audit(
     if not processes().is_main_process:
         return
     answered, compared, failed = (
-        Answered.of(samples, records), comparisons(records), failed_of(records)
+        PairedAnswers.of(samples, records), comparisons(records), failed_of(records)
     )  # fmt: skip
     found = means(compared)
     seen = existence(answered.samples, answered.dense, answered.pruned)
@@ -127,7 +127,10 @@ def audit(
 
 
 def _worst(
-    opened: "Opened", samples: "list[Sample]", settings: "Settings", compared: list[dict[str, Any]]
+    opened: "LoadedModel",
+    samples: "list[Sample]",
+    settings: "ExplainSettings",
+    compared: list[dict[str, Any]],
 ) -> "list[Pairing]":
     """The samples whose evidence changed most, for the figure: the least overlap first."""
     from prune.evidence.case import open_case

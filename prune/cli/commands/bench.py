@@ -29,9 +29,9 @@ def bench(
     ] = False,
 ) -> None:
     """Time an exported model against dense SDPA on this machine, on the data's first request."""
-    from prune.bench.compare import bench_export, write_csv
-    from prune.checkpoint.amend import amend, is_export
     from prune.cli.tables.bench import bench_tables
+    from prune.workflows.amend import amend, is_export
+    from prune.workflows.bench import bench_export, write_csv
 
     if report and not is_export(Path(model)):
         raise UsageError(f"--report: {model} holds no report of prune export")

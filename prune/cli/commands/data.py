@@ -26,7 +26,7 @@ def data(
     from collections import Counter
 
     from prune.datasets import read_dataset
-    from prune.samples import save_samples
+    from prune.inputs.samples import save_samples
 
     samples = read_dataset(name, folder)
     missing = {s.id: f"{s.video}: no such video file" for s in samples if not s.video.is_file()}

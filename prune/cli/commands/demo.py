@@ -16,7 +16,7 @@ def demo(
 ) -> None:
     """Trace, prune and report on the model that ships with prune, in minutes on a laptop CPU."""
     from prune.cli.exported import show_export
-    from prune.stages import run_demo
+    from prune.workflows.demo import run_demo
 
     result, exported = run_demo(folder, seed, progress, command_line())
     show_export(result, exported)

@@ -44,8 +44,8 @@ def evaluate(
     from prune.cli.tables.accuracy import accuracy_table, comparison_table
     from prune.cli.tasks import of_tasks
     from prune.evaluate.paired import paired_report
-    from prune.samples import load_samples
-    from prune.stages import evaluate_model
+    from prune.inputs.samples import load_samples
+    from prune.workflows.evaluate import evaluate_model
 
     samples = of_tasks(load_samples(data), tasks, data)
     answers, failed = evaluate_model(model, samples[:limit], frames, progress)

@@ -19,8 +19,8 @@ from prune.cli.console import err, out
 from prune.errors import UsageError
 
 if TYPE_CHECKING:
-    from prune.evidence.explain import Settings
-    from prune.samples import Sample
+    from prune.evidence.explain import ExplainSettings
+    from prune.inputs.samples import Sample
 
 
 @app.command()
@@ -64,19 +64,19 @@ def explain(
     """Find the frames and regions that an answer rests on, and draw them."""
     from prune.cli.tables.evidence import scores_table, summary_lines, treatment_line
     from prune.cli.tasks import of_tasks
-    from prune.evidence.explain import Settings
+    from prune.evidence.explain import ExplainSettings
     from prune.evidence.remote import Endpoint
-    from prune.evidence.run import explain_samples, summary, treatment_of
-    from prune.files import write_atomically
-    from prune.processes import processes
+    from prune.inputs.samples import load_samples
+    from prune.io.files import write_atomically
+    from prune.journal.processes import processes
     from prune.report.figures.evidence import evidence_figure
     from prune.report.figures.style import save_figure
     from prune.report.figures.treatment import treatment_figure
-    from prune.samples import load_samples
+    from prune.workflows.explain import explain_samples, summary, treatment_of
 
     if endpoint and removal == "masked":
         removal = "black"
-    settings = Settings(regions, count, removal, search, target, frames, align)
+    settings = ExplainSettings(regions, count, removal, search, target, frames, align)
     chosen = of_tasks(load_samples(data), tasks, data)
     if sample:
         known = {s.id: s for s in chosen}
@@ -123,11 +123,11 @@ def explain(
     report_failed(found["failed"])
 
 
-def _at_hand(model: str, settings: "Settings") -> tuple[Any, dict[str, Any]]:
+def _at_hand(model: str, settings: "ExplainSettings") -> tuple[Any, dict[str, Any]]:
     """What opens a sample of a model folder, under its plan if it has one, and whose it is."""
+    from prune.checkpoint.load import open_model
     from prune.evidence.case import open_case
-    from prune.models import PLAN_FILE, open_model
-    from prune.plan.plan import Plan
+    from prune.plan.plan import PLAN_FILE, Plan
 
     opened = open_model(model, dense=True)
     path = opened.folder / PLAN_FILE
@@ -148,7 +148,7 @@ def _at_hand(model: str, settings: "Settings") -> tuple[Any, dict[str, Any]]:
     return open_one, identity
 
 
-def _open_remote(endpoint: Any, settings: "Settings", sample: "Sample") -> Any:
+def _open_remote(endpoint: Any, settings: "ExplainSettings", sample: "Sample") -> Any:
     from prune.evidence.remote_case import open_remote
 
     return open_remote(endpoint, sample, settings.num_frames, settings.target)

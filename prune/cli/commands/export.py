@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from prune.cli.app import Model, app, command_line, report_failed
-from prune.cli.budget import Asked, takes_budget
+from prune.cli.budget import BudgetOptions, takes_budget
 from prune.cli.console import progress
 from prune.errors import UsageError
 
@@ -16,7 +16,7 @@ from prune.errors import UsageError
 def export(
     model: Model,
     target: Annotated[Path, typer.Option("--out", help="The new model folder.")],
-    asked: Asked,
+    asked: BudgetOptions,
     run: Annotated[Path | None, typer.Option("--trace", help="Run folder of the trace.")] = None,
     test: Annotated[
         Path | None,
@@ -37,11 +37,11 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Replace an earlier export.")] = False,
 ) -> None:
     """Pick a plan, measure it on held-out questions, and save the model that runs under it."""
+    from prune.checkpoint.load import open_model
     from prune.cli.exported import show_export
-    from prune.models import open_model
     from prune.plan.plan import Plan
-    from prune.stages import export_model
     from prune.trace.trace import Trace
+    from prune.workflows.export import export_model
 
     if len(asked.given) + (plan_file is not None) + (preset is not None) > 1:
         raise UsageError("a budget, --plan and --preset: give one of them")

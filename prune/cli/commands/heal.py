@@ -32,16 +32,16 @@ def heal(
     seed: Annotated[int, typer.Option(help="Order of the batches.")] = 0,
 ) -> None:
     """Fine-tune a model under its plan towards its own dense answers, for a few hundred steps."""
+    from prune.checkpoint.load import open_model
     from prune.cli.tables.healed import healed_table
     from prune.errors import RefusedError, UsageError
-    from prune.files import write_atomically
-    from prune.learn.heal import Recipe
-    from prune.learn.healed import NAME, heal_model
-    from prune.models import open_model
-    from prune.plan.plan import Plan
+    from prune.inputs.samples import load_samples
+    from prune.io.files import write_atomically
+    from prune.learn.heal import HealSettings
+    from prune.plan.plan import RUN_PLAN_FILE, Plan
     from prune.report.figures.healed import healed_figure
     from prune.report.figures.style import save_figure
-    from prune.samples import load_samples
+    from prune.workflows.heal import heal_model
 
     folders = {path: target / path.stem if len(plans) > 1 else target for path in plans}
     if len(set(folders.values())) < len(plans):
@@ -53,7 +53,7 @@ def heal(
     target.parent.mkdir(parents=True, exist_ok=True)
     if len(plans) > 1:
         target.mkdir()
-    recipe = Recipe(steps, rate, rank, seed)
+    recipe = HealSettings(steps, rate, rank, seed)
     found = [
         heal_model(
             open_model(model, dense=True), plan, learn, held_out, frames, recipe, folders[path],
@@ -66,5 +66,5 @@ def heal(
     save_figure(healed_figure(found), target / "healing.png")
     out.print(healed_table(found))
     for folder in folders.values():
-        out.print(f"Model   {folder}\nPlan    {folder / NAME}")
+        out.print(f"Model   {folder}\nPlan    {folder / RUN_PLAN_FILE}")
     out.print(f"Figure  {target / 'healing.png'}")

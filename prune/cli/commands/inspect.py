@@ -13,7 +13,7 @@ from prune.cli.console import out
 @app.command()
 def report(folder: Annotated[Path, typer.Argument(help="An exported folder.")]) -> None:
     """Draw report.html again from an export's prune_report.json and plan."""
-    from prune.stages import redraw
+    from prune.workflows.export import redraw
 
     out.print(redraw(folder))
 
@@ -35,7 +35,7 @@ def inspect(
 ) -> None:
     """Draw a plan as a grid; say what dies, what leaks, and what it saves on long prompts."""
     from prune.cli.tables.plan import leak_lines, liveness_lines, outlook_table, plan_grid
-    from prune.stages import plan_of
+    from prune.plan.named import plan_of
 
     shown = plan_of(what)
     out.print(f"[bold]{shown.name}[/bold]  for {shown.model.name}, {shown.num_layers} layers")

@@ -59,15 +59,15 @@ def lens(
     heads: Annotated[str, typer.Option(help="mean, max, or the number of a head.")] = "mean",
 ) -> None:
     """Read the model's states as words and answers, layer by layer, and draw its attention."""
+    from prune.checkpoint.load import open_model
+    from prune.inputs.samples import load_samples
+    from prune.journal.processes import processes
+    from prune.layout.pathways import find_pathway
     from prune.lens.attention import pool_of
-    from prune.lens.draw import draw_portrait, draw_survey
     from prune.lens.portrait import View, portray
-    from prune.lens.survey import Settings, survey
+    from prune.lens.survey import SurveySettings, survey
     from prune.lens.vocabulary import Vocabulary, load_groups
-    from prune.models import open_model
-    from prune.pathways import find_pathway
-    from prune.processes import processes
-    from prune.samples import load_samples
+    from prune.workflows.draw_lens import draw_portrait, draw_survey
 
     questions = load_samples(data)[:limit]
     known = {s.id: s for s in questions}
@@ -79,7 +79,7 @@ def lens(
     depth = opened.id.num_layers
     num_heads = opened.model.config.text_config.num_attention_heads
     view = View(query or ["last"], pathway, _layers(layers, depth), pool_of(heads, num_heads))
-    settings = Settings(frames, groups, norm, "embedding" if embedding else "unembedding")
+    settings = SurveySettings(frames, groups, norm, "embedding" if embedding else "unembedding")
     size = bin_size or -(-depth // 8)
 
     with progress("Looking", -(-len(questions) // processes().num_processes)) as advance:

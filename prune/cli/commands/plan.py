@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from prune.cli.app import app
-from prune.cli.budget import Asked, takes_budget
+from prune.cli.budget import BudgetOptions, takes_budget
 from prune.cli.console import err, out, progress
 
 
@@ -22,7 +22,7 @@ class Method(StrEnum):
 @takes_budget
 def plan(
     run: Annotated[Path, typer.Argument(help="Run folder of [bold]prune trace[/bold].")],
-    asked: Asked,
+    asked: BudgetOptions,
     target: Annotated[
         Path | None, typer.Option("--out", help="Plan file (default: RUN/plan.json).")
     ] = None,
@@ -39,20 +39,21 @@ def plan(
     ] = False,
 ) -> None:
     """Search the cheapest plan within a budget; Ctrl-C ends it with the best plan so far."""
+    from prune.checkpoint.load import open_model
     from prune.cli.tables.plan import found_table, liveness_lines, plan_grid
-    from prune.measure.run import find_plan, split_samples
-    from prune.models import open_model
+    from prune.plan.plan import RUN_PLAN_FILE
     from prune.report.figures.front import front_figure
     from prune.report.figures.style import save_figure
-    from prune.result import SearchReport
+    from prune.results.export_result import SearchReport
     from prune.trace.trace import Trace
+    from prune.workflows.plan import find_plan, split_samples
 
     budget = asked.budget
     traced = Trace.load(run)
     opened = open_model(model or traced.model.name, dense=True)
     calibration, _ = split_samples(traced, test)
     found = find_plan(opened, traced, calibration, progress, budget, method.value, per_head)
-    path = target or run / "plan.json"
+    path = target or run / RUN_PLAN_FILE
     found.plan.save(path)
     out.print(plan_grid(found.plan.reach))
     out.print("\n".join(liveness_lines(found.plan.reach)))

@@ -23,9 +23,9 @@ def recipe(
     ] = None,
 ) -> None:
     """List the recipes; or say what one does and what it costs, without running it."""
-    from prune.recipe import read_recipe, recipe_names
-    from prune.recipe_cost import memory, passes
-    from prune.samples import load_samples
+    from prune.inputs.samples import load_samples
+    from prune.workflows.recipe import read_recipe, recipe_names
+    from prune.workflows.recipe_cost import memory, passes
 
     names = [name] if name else recipe_names()
     table = Table(box=None, padding=(0, 2, 0, 0))

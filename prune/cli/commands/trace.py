@@ -91,17 +91,16 @@ def trace(
     ] = False,
 ) -> None:
     """Find the pathways: knock out attention edges and watch the answer's probability."""
+    from prune.checkpoint.load import open_model
     from prune.cli.screen import run_screen
     from prune.cli.tables.flow import flow_table
-    from prune.models import open_model
-    from prune.processes import processes
-    from prune.recipe import read_recipe
-    from prune.stages import summarise
+    from prune.journal.processes import processes
     from prune.trace.ask import ask
     from prune.trace.flow import flow_of
     from prune.trace.leaks import open_ways
-    from prune.trace.run import trace_model
     from prune.trace.sets import choose
+    from prune.workflows.recipe import read_recipe
+    from prune.workflows.trace import summarise, trace_model
 
     followed = read_recipe(recipe) if recipe is not None else None
     if followed is not None:

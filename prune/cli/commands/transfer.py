@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from prune.cli.app import app
-from prune.cli.budget import Asked, takes_budget
+from prune.cli.budget import BudgetOptions, takes_budget
 from prune.cli.console import out, progress
 
 
@@ -14,7 +14,7 @@ from prune.cli.console import out, progress
 @takes_budget
 def transfer(
     run: Annotated[Path, typer.Argument(help="Run folder of [bold]prune trace[/bold].")],
-    asked: Asked,
+    asked: BudgetOptions,
     model: Annotated[str | None, typer.Option(help="The model (default: the traced one).")] = None,
     test: Annotated[
         Path | None, typer.Option(help="Held-out JSONL; without it, samples are held back.")
@@ -24,13 +24,13 @@ def transfer(
     ] = None,
 ) -> None:
     """Search a plan on each task, and use each on every task, frame count and a longer text."""
+    from prune.checkpoint.load import open_model
     from prune.cli.tables.transfer import transfer_table
-    from prune.measure.run import split_samples
-    from prune.measure.transfer import transfer as run_transfer
-    from prune.models import open_model
     from prune.report.figures.style import save_figure
     from prune.report.figures.transfer import transfer_figure
     from prune.trace.trace import Trace
+    from prune.workflows.plan import split_samples
+    from prune.workflows.transfer import transfer as run_transfer
 
     traced = Trace.load(run)
     calibration, held_out = split_samples(traced, test)

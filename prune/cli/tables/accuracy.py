@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from prune.evaluate.answers import Answer
-from prune.evaluate.paired import AccuracyReport
 from prune.evaluate.stats import proportion
+from prune.results.accuracy import AccuracyReport
+from prune.results.answer import Answer
 
 
 def accuracy_table(answers: Sequence[Answer]) -> Table:

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from prune.bench.rows import Benched, by_quantity
+from prune.results.latency import BenchRow, by_quantity
 
 
-def bench_tables(benched: Sequence[Benched]) -> list[Table]:
+def bench_tables(benched: Sequence[BenchRow]) -> list[Table]:
     """Times, then throughput and memory, at each number of frames."""
     tables = []
     for at in benched:
@@ -16,7 +16,7 @@ def bench_tables(benched: Sequence[Benched]) -> list[Table]:
     return tables
 
 
-def _latency_table(at: Benched, title: str) -> Table:
+def _latency_table(at: BenchRow, title: str) -> Table:
     """Dense and pruned side by side, median [p20, p80] in ms."""
     table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
     for column in ("ms", "dense SDPA", "pruned", "speed-up", "by FLOPs"):
@@ -29,7 +29,7 @@ def _latency_table(at: Benched, title: str) -> Table:
     return table
 
 
-def _capacity_table(at: Benched, title: str) -> Table:
+def _capacity_table(at: BenchRow, title: str) -> Table:
     """Throughput, KV cache and peak memory of every batch."""
     table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
     for column in ("requests", "model", "tokens/s", "KV cache", "peak memory", "energy"):

@@ -4,10 +4,10 @@ from typing import Any
 
 from rich.table import Table
 
-from prune.evidence.audit import MEASURES
-from prune.evidence.existence import Existence
-from prune.evidence.metrics.collateral import Treatment
 from prune.evidence.metrics.correction import WITHIN
+from prune.results.existence import Existence
+from prune.results.treatment import Treatment
+from prune.workflows.audit import MEASURES
 
 
 def scores_table(found: dict[str, Any]) -> Table:

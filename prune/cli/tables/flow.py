@@ -2,7 +2,7 @@
 
 from rich.table import Table
 
-from prune.flow import Curve, Flow
+from prune.results.flow_map import Curve, Flow
 
 
 def flow_table(flow: Flow) -> Table:

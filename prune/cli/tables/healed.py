@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from prune.learn.healed import Healed
+from prune.results.healed import HealResult
 
 
-def healed_table(found: Sequence[Healed]) -> Table:
+def healed_table(found: Sequence[HealResult]) -> Table:
     """Accuracy on held-out samples of every plan, before and after."""
     table = Table(
         title=f"accuracy on {found[0].n} held-out samples, in percent", title_justify="left",

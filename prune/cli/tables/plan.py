@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
-from prune.edges import EdgeHistogram
-from prune.pathways import SAME_FRAME, Reach
-from prune.plan.found import Found
+from prune.layout.edges import EdgeHistogram
+from prune.layout.pathways import SAME_FRAME, Reach
+from prune.layout.segments import Role
 from prune.plan.liveness import State, leaks, states
 from prune.plan.outlook import TOKENS_PER_FRAME, outlook, video_prompt
+from prune.plan.search_result import SearchResult
 from prune.report.figures.plan import MAP_ROWS
-from prune.segments import Role
 
 
 def plan_grid(reach: Reach, histogram: EdgeHistogram | None = None) -> Table:
@@ -81,7 +81,7 @@ def outlook_table(reach: Reach, frames: Sequence[int] = (8, 64)) -> Table:
     return table
 
 
-def found_table(found: Found) -> Table:
+def found_table(found: SearchResult) -> Table:
     """What a searched plan saves, and what it lost on the calibration samples."""
     cost, dense = found.cost, found.dense_cost
     table = Table(box=None, padding=(0, 2, 0, 0))

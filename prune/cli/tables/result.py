@@ -2,8 +2,8 @@
 
 from rich.table import Table
 
-from prune.bench.rows import by_quantity
-from prune.result import Result
+from prune.results.export_result import Result
+from prune.results.latency import by_quantity
 
 
 def result_table(result: Result) -> Table:

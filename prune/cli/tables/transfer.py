@@ -2,7 +2,7 @@
 
 from rich.table import Table
 
-from prune.measure.matrix import Transfer
+from prune.results.transfer_matrix import Transfer
 
 
 def transfer_table(found: Transfer) -> Table:

@@ -5,12 +5,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from prune.attention import seam
 from prune.evidence.case import Case
 from prune.evidence.forced import video_features
-from prune.pathways import dense_reach
+from prune.inputs.encode import encode
+from prune.layout.pathways import dense_reach
+from prune.runtime.attention import seam
+from prune.runtime.captured import capture
 from prune.runtime.enforce import PlanEnforcer
-from prune.runtime.replay import capture, encode
 
 COPIES, SIGMA = 50, 0.1
 """Noisy copies of the clip, and the noise's standard deviation as a share of white."""

@@ -12,7 +12,7 @@ from prune.errors import RefusedError
 from prune.evidence.case import Case
 from prune.evidence.fill import blur
 from prune.evidence.forced import with_reply
-from prune.runtime.replay import encode
+from prune.inputs.encode import encode
 
 SIDE = 12
 """Cells of a mask along each side of a frame."""

@@ -5,8 +5,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from prune.attention import seam
 from prune.evidence.case import Case
+from prune.runtime.attention import seam
 
 
 class _Recorder:
@@ -20,7 +20,7 @@ class _Recorder:
         self.rolled = torch.eye(size)
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
-        """See `prune.attention.Enforcer`."""
+        """See `prune.runtime.attention.Enforcer`."""
         groups = query.shape[1] // key.shape[1]
         key, value = (x.repeat_interleave(groups, 1) for x in (key, value))
         size = query.shape[2]

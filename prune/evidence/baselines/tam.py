@@ -4,11 +4,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from prune.attention import seam
 from prune.evidence.case import Case
-from prune.pathways import dense_reach
+from prune.layout.pathways import dense_reach
+from prune.layout.segments import Role
+from prune.runtime.attention import seam
 from prune.runtime.enforce import PlanEnforcer
-from prune.segments import Role
 
 
 @torch.no_grad()

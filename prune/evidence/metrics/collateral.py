@@ -11,14 +11,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prune.evaluate.stats import Interval, proportion
+from prune.evaluate.stats import proportion
+from prune.results.interval import Interval
+from prune.results.treatment import Treatment
 
 GONE = tuple(round(0.05 * step, 2) for step in range(11))
 """Shares of the clip that are taken out: up to a half."""
 
 
 @dataclass(frozen=True)
-class Treated:
+class TreatedAnswer:
     """One answer as what speaks for it is taken out.
 
     Attributes:
@@ -43,34 +45,14 @@ class Treated:
         return bool(self.chosen[shown] == self.true)
 
     @classmethod
-    def of(cls, record: Mapping[str, Any]) -> "Treated":
+    def of(cls, record: Mapping[str, Any]) -> "TreatedAnswer":
         """From the record of an explanation by the other option (`--target other`)."""
         curves = record["curves"]
         chosen = np.array(curves["insertion_options"]).argmax(1)
         return cls(np.array(curves["area"]), chosen, record["options"].index(record["answer"]))
 
 
-@dataclass(frozen=True)
-class Treatment:
-    """Shares in percent, with intervals, by share of the clip taken out (`GONE`).
-
-    Attributes:
-        wrong, right: answers of each kind before.
-        gone: shares of the clip.
-        mended: of the wrong answers, those that are right then; none without wrong answers.
-        broken: of the right answers, those that are wrong then; none without right answers.
-        accuracy: of all answers then.
-    """
-
-    wrong: int
-    right: int
-    gone: tuple[float, ...]
-    mended: tuple[Interval, ...]
-    broken: tuple[Interval, ...]
-    accuracy: tuple[Interval, ...]
-
-
-def treatment(answers: Sequence[Treated], gone: Sequence[float] = GONE) -> Treatment:
+def treatment(answers: Sequence[TreatedAnswer], gone: Sequence[float] = GONE) -> Treatment:
     """Treat every answer alike, and count."""
     after = {a: [t.right_without(a) for t in answers] for a in gone}
     before = [t.right for t in answers]

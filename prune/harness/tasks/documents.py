@@ -12,8 +12,8 @@ from datasets import Dataset
 
 from prune.datasets import read_dataset
 from prune.errors import BadInputError
-from prune.prompts import ANSWER_CUE, choice_text
-from prune.samples import Sample, load_samples
+from prune.inputs.prompts import ANSWER_CUE, choice_text
+from prune.inputs.samples import Sample, load_samples
 from prune.tiny.benchmark import write_benchmark
 
 TINY_CLIPS = 60

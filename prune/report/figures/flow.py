@@ -10,11 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from prune.flow import Curve, Flow
 from prune.report.figures.heads import heads_figure
 from prune.report.figures.once import once_figure
 from prune.report.figures.panels import panel_grid
 from prune.report.figures.style import INK, MUTED, distinct, save_both, style_axes
+from prune.results.flow_map import Curve, Flow
 
 LINES: tuple[Literal["-", "--", ":", "-."], ...] = ("-", "--", ":", "-.")
 """Of the first, second, ... model."""

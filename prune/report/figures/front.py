@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 
 from prune.evaluate.stats import proportion_of
 from prune.report.figures.style import COLORS, INK, MUTED, PALE, style_axes
-from prune.result import SearchReport
+from prune.results.export_result import SearchReport
 
 PANELS = (("edges", "edges (%)"), ("flops", "prefill FLOPs (%)"), ("kv_bytes", "KV cache (%)"))
 

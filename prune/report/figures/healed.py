@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from prune.evaluate.stats import proportion_of
-from prune.learn.healed import Healed
 from prune.report.figures.style import COLORS, INK, MUTED, style_axes
+from prune.results.healed import HealResult
 
 
-def healed_figure(found: Sequence[Healed]) -> Figure:
+def healed_figure(found: Sequence[HealResult]) -> Figure:
     """Accuracy on held-out samples over prefill FLOPs, in percent, with Wilson's 95% intervals.
 
     Args:

@@ -5,9 +5,9 @@ from textwrap import fill
 import numpy as np
 from matplotlib.figure import Figure
 
-from prune.flow import Flow
 from prune.report.figures.panels import panel_grid
 from prune.report.figures.style import COLORS, INK, MUTED, style_axes
+from prune.results.flow_map import Flow
 
 
 def once_figure(flow: Flow) -> Figure:

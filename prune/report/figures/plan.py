@@ -4,10 +4,10 @@ import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from prune.edges import EdgeHistogram
-from prune.pathways import PUBLISHED, QUESTION_SEALED, VIDEO, Pathway, Reach
+from prune.layout.edges import EdgeHistogram
+from prune.layout.pathways import PUBLISHED, QUESTION_SEALED, VIDEO, Pathway, Reach
+from prune.layout.segments import Role
 from prune.report.figures.style import INK, MUTED
-from prune.segments import Role
 
 KEPT = LinearSegmentedColormap.from_list("kept", ["#f1f3f5", "#3b6fb6"])
 

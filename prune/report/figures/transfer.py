@@ -3,8 +3,8 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from prune.measure.matrix import Transfer
 from prune.report.figures.style import INK, MUTED, style_axes
+from prune.results.transfer_matrix import Transfer
 
 
 def transfer_figure(found: Transfer) -> Figure:

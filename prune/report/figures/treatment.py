@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from prune.evaluate.stats import Interval
-from prune.evidence.metrics.collateral import Treatment
 from prune.report.figures.style import COLORS, MUTED, style_axes
+from prune.results.interval import Interval
+from prune.results.treatment import Treatment
 
 
 def treatment_figure(found: Treatment) -> Figure:

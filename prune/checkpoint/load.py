@@ -1,0 +1,180 @@
+"""Opening models: `tiny`, `tiny-ov`, a transformers folder, an exported folder or a hub id."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
+from transformers.utils import logging
+
+from prune.checkpoint.identity import weights_sha256
+from prune.errors import BadInputError
+from prune.families import family_of_model_type
+from prune.io.untrusted import check_configs, check_weights, read_json
+from prune.plan.liveness import Mode
+from prune.plan.model_id import ModelId, geometry
+from prune.plan.plan import PLAN_FILE, Plan
+from prune.runtime.apply import attach
+from prune.tiny.processor import TinyProcessor
+
+TINY = Path(__file__).parents[1] / "tiny" / "model"
+EMBEDDED = {"tiny": TINY, "tiny-ov": TINY.with_name("model_ov")}
+
+
+def resolve(name: str | Path) -> Path:
+    """The folder of a model; raises `BadInputError` when there is none."""
+    if str(name) in EMBEDDED:
+        return EMBEDDED[str(name)]
+    folder = Path(name)
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise BadInputError(f"{folder}: not a transformers model folder: no config.json in it")
+        return folder
+    if folder.exists() or str(name).startswith((".", "/")) or str(name).count("/") != 1:
+        raise BadInputError(f"{name}: no such model folder (nor a hub id such as org/model)")
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(str(name), ignore_patterns=["*.bin", "*.pt", "*.pth"]))
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0]
+        raise BadInputError(f"{name}: no such folder, and not from the hub: {reason}") from None
+
+
+def _check(folder: Path) -> None:
+    """Refuse, before any weight is read, what could not be run safely or rightly."""
+    config = read_json(folder / "config.json", "a model configuration")
+    if not isinstance(config, dict) or "model_type" not in config:
+        raise BadInputError(f"{folder}/config.json: not a model configuration: no model_type")
+    family = family_of_model_type(config["model_type"])
+    check_configs(folder)
+    try:
+        family.check(AutoConfig.from_pretrained(folder))
+    except (StrictDataclassError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0].rstrip(":")
+        raise BadInputError(
+            f"{folder}/config.json: not a configuration of {family.model_type}: {reason}"
+        ) from None
+    check_weights(folder)
+
+
+def _check_loaded(folder: Path, loaded: Any) -> None:
+    """Refuse a model of which transformers drew weights at random, with no more than a warning."""
+    names = {*loaded["missing_keys"], *(name for name, *_ in loaded["mismatched_keys"])}
+    if names:
+        raise BadInputError(
+            f"{folder}: its weights lack {len(names)} tensors of this configuration, or hold them "
+            f"in another shape, such as {min(names)}: get the folder again from its source"
+        )
+
+
+def _processor(folder: Path) -> Any:
+    if TinyProcessor.wrote(folder):
+        return TinyProcessor.from_pretrained(folder)
+    try:
+        processor = AutoProcessor.from_pretrained(folder)
+    except ImportError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise BadInputError(
+            f"{folder}: its processor needs a package that is missing: {reason} "
+            "(most need torchvision: pip install torchvision)"
+        ) from None
+    processor.tokenizer.padding_side = "left"
+    return processor
+
+
+def _device_map() -> Any:
+    """Every GPU there is; under `torchrun`, the process's own; the CPU without one."""
+    if not torch.cuda.is_available():
+        return None
+    return {"": int(os.environ["LOCAL_RANK"])} if "LOCAL_RANK" in os.environ else "auto"
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model ready to run, with everything that commands need of it."""
+
+    model: Any
+    processor: Any
+    folder: Path
+    id: ModelId
+    plan: Plan | None
+
+
+def open_model(
+    name: str | Path,
+    device_map: Any = None,
+    dtype: Any = "auto",
+    dense: bool = False,
+    mode: Mode = "single_turn",
+    quantization_config: Any = None,
+) -> LoadedModel:
+    """Load a model and its processor; an exported one runs under its plan unless `dense`.
+
+    Its cache keeps what its answer may read, or in `multi_turn` what follow-up questions may.
+
+    Raises:
+        BadInputError: the folder is missing, incomplete or of an unknown family, its weights are
+            not those of its configuration, or a package that its quantisation needs is missing.
+        RefusedError: its plan is for other weights, or it asks for code of its own.
+    """
+    folder = resolve(name)
+    _check(folder)
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    processor = _processor(folder)
+    # To pass None would undo what config.json says of weights that are stored quantised.
+    given = {} if quantization_config is None else {"quantization_config": quantization_config}
+    try:
+        both: Any = AutoModelForImageTextToText.from_pretrained(
+            folder,
+            device_map=device_map or _device_map(),
+            dtype=dtype,
+            use_safetensors=True,
+            attn_implementation={"text_config": "sdpa"},
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+            **given,
+        )
+    except (ImportError, OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise BadInputError(f"{folder}: cannot load the model: {reason}") from None
+    model, loaded = both
+    _check_loaded(folder, loaded)
+    model.eval()
+    identity = geometry(model, str(name), weights_sha256(folder))
+    plan = None
+    if (folder / PLAN_FILE).is_file() and not dense:
+        plan = Plan.load(folder / PLAN_FILE)
+        plan.check_model(identity)
+        attach(model, plan, processor, mode=mode)
+    return LoadedModel(model, processor, folder, identity, plan)
+
+
+def load(
+    name: str | Path,
+    device_map: Any = None,
+    dtype: Any = "auto",
+    mode: Mode = "single_turn",
+    quantization_config: Any = None,
+) -> tuple[Any, Any]:
+    """`(model, processor)` of a folder that `prune export` wrote; it runs pruned.
+
+    The model is an ordinary transformers model: `forward` and `generate` just work. A folder
+    without a plan, `tiny`, `tiny-ov` or a hub id gives the dense model.
+
+    Args:
+        name: folder, hub id, `tiny` or `tiny-ov`.
+        device_map, dtype: as in transformers' `from_pretrained`; by default every GPU there is.
+        mode: "multi_turn" keeps the keys that follow-up questions may read.
+        quantization_config: quantises the weights while loading, as in `from_pretrained`, such as
+            `TorchAoConfig`. Weights that are stored quantised need none.
+
+    Raises:
+        BadInputError, RefusedError: as in `open_model`.
+    """
+    opened = open_model(name, device_map, dtype, mode=mode, quantization_config=quantization_config)
+    return opened.model, opened.processor

@@ -1,0 +1,1 @@
+"""What a user gives: data sets, prompts, media and replies."""

@@ -1,0 +1,1 @@
+"""Reading and writing that survives full disks, kills and hostile files."""

@@ -1,0 +1,1 @@
+"""Append-only run journals, their split over processes, and progress."""

@@ -1,0 +1,114 @@
+"""An append-only journal: one checked line a sample, safe against being killed at any moment.
+
+A line is the CRC-32 of the record's JSON, a space, and the JSON. It is written by one call and
+flushed to disk; a line that a kill left unfinished is cut off when the journal is opened again.
+"""
+
+import errno
+import json
+import os
+import zlib
+from pathlib import Path
+from typing import Any
+
+from prune.errors import BadInputError, RefusedError, ResourceError
+from prune.io.files import write_atomically
+
+HEADER, JOURNAL = "header.json", "journal.jsonl"
+
+
+def _line(record: dict[str, Any]) -> bytes:
+    body = json.dumps(record, ensure_ascii=False, allow_nan=False).encode()
+    return b"%08x %s\n" % (zlib.crc32(body), body)
+
+
+def _parse(line: bytes) -> dict[str, Any] | None:
+    crc, _, body = line.rstrip(b"\n").partition(b" ")
+    if not line.endswith(b"\n") or crc != b"%08x" % zlib.crc32(body):
+        return None
+    return json.loads(body)
+
+
+def read_journal(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]], int]:
+    """Header, records, and the length in bytes of the part that is whole.
+
+    Raises:
+        BadInputError: there is no journal, or a line before the last is damaged.
+    """
+    try:
+        header = json.loads((folder / HEADER).read_text(encoding="utf-8"))
+        data = (folder / JOURNAL).read_bytes() if (folder / JOURNAL).exists() else b""
+    except (OSError, ValueError) as error:
+        raise BadInputError(f"{folder}: not a trace: {error}") from None
+    records, whole = [], 0
+    lines = data.splitlines(keepends=True)
+    for number, line in enumerate(lines, 1):
+        record = _parse(line)
+        if record is None:
+            if number < len(lines):
+                raise BadInputError(
+                    f"{folder / JOURNAL}:{number}: the line is damaged (checksum); "
+                    "trace again into a new folder"
+                )
+            break
+        records.append(record)
+        whole += len(line)
+    return header, records, whole
+
+
+class Journal:
+    """A journal open for writing; use it as a context manager.
+
+    Args:
+        folder: made if missing.
+        header: what the trace is of. A journal already there is continued if its header is equal.
+
+    Raises:
+        RefusedError: the journal there is of something else; the differing fields are named.
+    """
+
+    def __init__(self, folder: Path, header: dict[str, Any]):
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / JOURNAL
+        self.records: list[dict[str, Any]] = []
+        if (folder / HEADER).exists():
+            there, self.records, whole = read_journal(folder)
+            if there != header:
+                fields = [k for k in {**there, **header} if there.get(k) != header.get(k)]
+                raise RefusedError(
+                    f"{folder} holds another trace: {', '.join(sorted(fields))} "
+                    "differ; choose a new --out"
+                )
+            if path.exists():
+                os.truncate(path, whole)
+        else:
+            path.unlink(missing_ok=True)
+            text = json.dumps(header, indent=2, ensure_ascii=False) + "\n"
+            write_atomically(folder / HEADER, text)
+        # Unbuffered: a record reaches the kernel in one write.
+        self._file = open(path, "ab", buffering=0)
+
+    def append(self, record: dict[str, Any]) -> None:
+        """Add a record; it is on the disk when this returns."""
+        line = _line(record)
+        try:
+            # A disk that fills up takes a part of the line and reports no error.
+            if self._file.write(line) < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise ResourceError(
+                f"{self._file.name}: cannot write: {error.strerror}; finished samples are kept, "
+                "run the same command again to go on"
+            ) from None
+        self.records.append(record)
+
+    def close(self) -> None:
+        """Close the file; what was appended is on the disk."""
+        self._file.close()
+
+    def __enter__(self) -> "Journal":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()

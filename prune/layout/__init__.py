@@ -1,0 +1,1 @@
+"""Prompt layout: roles of tokens, pathways and reach tables, and the edge count."""

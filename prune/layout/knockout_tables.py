@@ -1,0 +1,40 @@
+"""Reach tables of one layer with pathways knocked out, over the finer option roles."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from prune.kernels import ALL
+from prune.layout.pathways import OptionRole, Pathway, Reach
+from prune.layout.segments import NUM_ROLES, Role, Segments
+
+
+def tell_options_apart(segments: Segments, true_option: int) -> Segments:
+    """The layout in which every options token says whether its option is the true one."""
+    told = torch.where(
+        segments.option == true_option, OptionRole.TRUE_OPTION, OptionRole.FALSE_OPTIONS
+    )
+    role = torch.where(segments.role == Role.OPTIONS, told, segments.role)
+    return replace(segments, role=role.to(segments.role.dtype))
+
+
+def knockout_tables(pathways: Sequence[Pathway]) -> Reach:
+    """One layer's reach over `Role` and `OptionRole`, `[1 + P, 1, R, R]`.
+
+    The first is dense, the others lack a pathway each. Generated tokens are `Role.ANSWER` and a
+    role like any other: they do not inherit the row of `last`, as they do in a plan.
+    """
+    size = NUM_ROLES + len(OptionRole)
+    tables = np.full((1 + len(pathways), 1, size, size), ALL, np.int32)
+    for table, pathway in zip(tables[1:, 0], pathways, strict=True):
+        for single in pathway.singles:
+            block = np.ix_(_finer(single.queries), _finer(single.keys))
+            table[block] = np.minimum(table[block], single.limit)
+    return tables
+
+
+def _finer(roles: Sequence[Role | OptionRole]) -> list[int]:
+    """Roles with `options` also as what it is told apart into."""
+    return [*roles, *(OptionRole if Role.OPTIONS in roles else ())]

@@ -1,0 +1,192 @@
+"""Reach tables, and the named pathways that trace, plan and figures speak of.
+
+`reach[layer, kv_group, query role, key role]` is the largest frame distance over which the edge
+exists: `NONE`, 0 (same frame), w (up to w frames back) or `ALL`. Causality always holds on top.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prune.errors import UsageError
+from prune.kernels import ALL
+from prune.layout.segments import NUM_ROLES, Role
+
+NONE = -1
+SAME_FRAME = 0
+
+VIDEO = (Role.VIDEO, Role.TIMESTAMP)
+"""Timestamps count as video: Map the Flow's published ranges include the text between frames."""
+
+QUESTION = (Role.QUESTION,)
+QUESTION_SEALED = (Role.BRIDGE, Role.QUESTION, Role.TAIL)
+OPTIONS = (Role.OPTIONS,)
+LAST = (Role.LAST,)
+
+Reach = NDArray[np.int32]
+"""int32 `[L, G, R, R]`."""
+
+
+class OptionRole(IntEnum):
+    """Options told apart by the sample's truth: in knockouts (`prune.trace`), never in a plan."""
+
+    TRUE_OPTION = NUM_ROLES
+    FALSE_OPTIONS = NUM_ROLES + 1
+
+
+@dataclass(frozen=True)
+class Pathway:
+    """A set of edges: from the states of `keys` into those of `queries`.
+
+    Attributes:
+        limit: what stays of its reach when it is removed (`SAME_FRAME` for cross-frame edges).
+        joined: the pathways that it stands for, if it is several removed together.
+    """
+
+    name: str
+    keys: tuple[Role | OptionRole, ...]
+    queries: tuple[Role | OptionRole, ...]
+    limit: int = NONE
+    joined: tuple["Pathway", ...] = ()
+
+    @property
+    def singles(self) -> tuple["Pathway", ...]:
+        """What it removes, one by one."""
+        return self.joined or (self,)
+
+    @property
+    def title(self) -> str:
+        """For figures, for example `video → question`."""
+        title = self.name.replace("cross_frame", "cross-frame").replace(",", ", ")
+        return title.replace("_to_", " → ").replace("->", " → ").replace("_", " ")
+
+
+def join(pathways: Iterable[Pathway]) -> Pathway:
+    """One pathway that removes the edges of all."""
+    joined = tuple(pathways)
+    return Pathway(" + ".join(p.name for p in joined), (), (), joined=joined)
+
+
+PUBLISHED = (
+    Pathway("cross_frame", VIDEO, VIDEO, SAME_FRAME),
+    Pathway("video_to_question", VIDEO, QUESTION),
+    Pathway("video_to_options", VIDEO, OPTIONS),
+    Pathway("video_to_last", VIDEO, LAST),
+    Pathway("question_to_last", QUESTION, LAST),
+    Pathway("options_to_last", OPTIONS, LAST),
+    Pathway("last_to_last", LAST, LAST),
+)
+"""Map the Flow's pathways (2510.13251, section 3), question and options apart."""
+
+SEALED = (
+    Pathway("video_to_question_sealed", VIDEO, QUESTION_SEALED),
+    Pathway("question_to_last_sealed", QUESTION_SEALED, LAST),
+)
+"""The same with `bridge` and `tail` as part of the question, so that nothing leaks through them."""
+
+REMOVABLE = (
+    PUBLISHED[0],
+    Pathway("video_to_video", VIDEO, VIDEO),
+    SEALED[0],
+    *PUBLISHED[2:4],
+    SEALED[1],
+    *PUBLISHED[5:],
+    Pathway("system_to_video", (Role.SYSTEM,), VIDEO),
+    Pathway("question_to_options", QUESTION_SEALED, OPTIONS),
+    Pathway("question_to_question", QUESTION_SEALED, QUESTION_SEALED),
+    Pathway("options_to_options", OPTIONS, OPTIONS),
+    Pathway("options_to_question", OPTIONS, QUESTION_SEALED),
+)
+"""What a searched plan may remove. Nothing here leaks: every text role has its pathways."""
+
+TRACED = tuple(dict.fromkeys((*PUBLISHED, *SEALED, *REMOVABLE)))
+"""What `prune trace` knocks out."""
+
+PATHWAYS = {pathway.name: pathway for pathway in TRACED}
+
+
+_WORDS: dict[str, tuple[Role | OptionRole, ...]] = {
+    **{role.name.lower(): (role,) for role in Role if role != Role.ANSWER},
+    "video": VIDEO,
+    **{role.name.lower(): (role,) for role in OptionRole},
+    "response": (Role.ANSWER,),
+}
+
+
+def find_pathway(text: str) -> Pathway:
+    """A pathway by its name or in terms of roles; `+` joins several into one knockout.
+
+    Args:
+        text: such as `cross_frame`, `video->question,options` or `video->last + question->last`.
+            Roles are those of `prune.layout.segments`, `true_option`, `false_options` and
+            `response`.
+
+    Raises:
+        UsageError: it is none of these.
+    """
+    pathways = [_single(part.strip()) for part in text.split("+")]
+    return pathways[0] if len(pathways) == 1 else join(pathways)
+
+
+def _single(text: str) -> Pathway:
+    if text in PATHWAYS:
+        return PATHWAYS[text]
+    keys, _, queries = text.replace(" ", "").partition("->")
+    try:
+        read, by = (
+            tuple(role for word in side.split(",") for role in _WORDS[word])
+            for side in (keys, queries)
+        )
+    except KeyError as error:
+        raise UsageError(
+            f"pathway {text!r}: {error} is no role; write roles on both sides of ->, such as "
+            f"'video->question,options', of {', '.join(_WORDS)}; or one of {', '.join(PATHWAYS)}"
+        ) from None
+    return Pathway(f"{keys}->{queries}", read, by)
+
+
+def dense_reach(num_layers: int, groups: int = 1) -> Reach:
+    """The table that keeps every edge."""
+    return np.full((num_layers, groups, NUM_ROLES, NUM_ROLES), ALL, np.int32)
+
+
+def limit_edges(
+    reach: Reach,
+    layers: slice | list[int],
+    queries: tuple[Role | OptionRole, ...],
+    keys: tuple[Role | OptionRole, ...],
+    limit: int,
+) -> None:
+    """Lower `reach` in place to at most `limit` for the given layers, query and key roles."""
+    groups = np.arange(reach.shape[1])
+    block = np.ix_(np.arange(len(reach))[layers], groups, np.array(queries), np.array(keys))
+    reach[block] = np.minimum(reach[block], limit)
+    inherit_answer(reach)
+
+
+def remove_pathway(reach: Reach, pathway: Pathway, layers: slice | list[int]) -> None:
+    """Remove a pathway from `reach` in place in the given layers.
+
+    Raises:
+        UsageError: it tells options apart by their truth, which no plan knows.
+    """
+    for single in pathway.singles:
+        if set(single.keys + single.queries) & set(OptionRole):
+            raise UsageError(f"{single.name}: only a trace can tell true from false options")
+        limit_edges(reach, layers, single.queries, single.keys, single.limit)
+
+
+def inherit_answer(reach: Reach) -> None:
+    """Give `answer` the row of `last`, and let generated tokens see each other."""
+    reach[..., Role.ANSWER, :] = reach[..., Role.LAST, :]
+    reach[..., Role.ANSWER, Role.ANSWER] = ALL
+
+
+def knockout(num_layers: int, pathway: Pathway, layers: slice | list[int]) -> Reach:
+    """The dense table without `pathway` in `layers`: one knockout."""
+    reach = dense_reach(num_layers)
+    remove_pathway(reach, pathway, layers)
+    return reach

@@ -1,0 +1,36 @@
+"""Which model a plan, a trace or a run is of: its geometry and the hash of its files."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+MAX_LAYERS = 1024
+
+
+class _Closed(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class ModelId(_Closed):
+    """What a plan or trace was made for.
+
+    `sha256` covers config and weights; without it the plan fits any model of this geometry.
+    """
+
+    name: str
+    model_type: str | None = None
+    num_layers: Annotated[int, Field(ge=1, le=MAX_LAYERS)]
+    num_kv_heads: Annotated[int, Field(ge=1, le=1024)]
+    sha256: str | None = None
+
+
+def geometry(model: Any, name: str = "this model", sha256: str | None = None) -> ModelId:
+    """Layers and KV heads of a loaded model."""
+    text = model.config.text_config
+    return ModelId(
+        name=name,
+        model_type=model.config.model_type,
+        num_layers=text.num_hidden_layers,
+        num_kv_heads=text.num_key_value_heads or text.num_attention_heads,
+        sha256=sha256,
+    )

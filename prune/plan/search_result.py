@@ -1,0 +1,83 @@
+"""What a search finds: a plan, and all that it tried on the way."""
+
+from dataclasses import dataclass
+
+from prune.plan.budget import Budget, Score
+from prune.plan.cost import Cost
+from prune.plan.plan import Plan
+
+
+@dataclass(frozen=True)
+class SearchStep:
+    """A plan that was tried.
+
+    Attributes:
+        what: what it removed, or gave back, in words.
+        cost: counted on the typical prompt.
+        score: of the calibration samples; of the part that was run, where that was hopeless.
+        accepted: whether the search went on from it.
+    """
+
+    what: str
+    cost: Cost
+    score: Score
+    accepted: bool
+
+
+@dataclass(frozen=True)
+class Harm:
+    """What a removed pathway was measured to do: what the plan would win back with it.
+
+    Attributes:
+        pathway: its title.
+        layers: 0-based layers in which it is removed.
+        points: of accuracy and of expected accuracy that all of it would win back.
+        flops: share of dense FLOPs that it saves.
+    """
+
+    pathway: str
+    layers: tuple[int, ...]
+    points: tuple[float, float]
+    flops: float
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """The result of a search.
+
+    Attributes:
+        score, cost: of the plan.
+        dense, dense_cost: what they compare with.
+        steps: every plan that was run, in order.
+        harms: of each pathway that the plan removes.
+        interrupted: whether the search was stopped, and the plan is the best until then.
+        exhaustive: runs over single samples that backward elimination, one candidate at a time,
+            would have taken.
+    """
+
+    plan: Plan
+    score: Score
+    cost: Cost
+    dense: Score
+    dense_cost: Cost
+    steps: tuple[SearchStep, ...]
+    harms: tuple[Harm, ...]
+    interrupted: bool
+    exhaustive: int
+    budget: Budget
+
+    @property
+    def warning(self) -> str | None:
+        """What a person should know who trusts the budget, or None."""
+        needed, given = self.budget.samples_needed(self.score), self.dense.samples
+        if needed is None or needed <= given:
+            return None
+        return (
+            f"{given} calibration samples cannot tell what --max-drop {self.budget.value:g} allows "
+            f"from chance; about {needed} would"
+        )
+
+    @property
+    def forwards(self) -> int:
+        """Runs over single samples that the search took."""
+        return sum(step.score.samples for step in self.steps)

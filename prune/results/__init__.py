@@ -1,0 +1,1 @@
+"""Results that stages hand on: plain data, without torch."""

@@ -1,0 +1,39 @@
+"""Accuracy of a dense and a pruned model on the same held-out samples."""
+
+from dataclasses import dataclass
+
+from prune.results.flips import Flip
+from prune.results.interval import Interval
+
+
+@dataclass(frozen=True)
+class TaskRow:
+    """Accuracy on one task (restricted to the options), in percent."""
+
+    task: str
+    n: int
+    dense: Interval
+    pruned: Interval
+    random: float | None
+    difference: Interval
+
+
+@dataclass(frozen=True)
+class AccuracyReport:
+    """Dense against pruned on the same held-out samples.
+
+    Attributes:
+        overall: all tasks together.
+        random: accuracy of each seed with as many edges removed at random.
+        p_value: exact McNemar test that pruning changes accuracy.
+        free_dense, free_pruned: accuracy over the whole vocabulary, in percent.
+        flipped: the samples whose option changed, worst first.
+    """
+
+    tasks: tuple[TaskRow, ...]
+    overall: TaskRow
+    random: tuple[float, ...]
+    p_value: float
+    free_dense: float
+    free_pruned: float
+    flipped: tuple[Flip, ...]

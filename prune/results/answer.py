@@ -1,0 +1,32 @@
+"""The answer of a model to one multiple-choice sample."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The model's answer to one sample.
+
+    Attributes:
+        choice: index of the most likely option (accuracy restricted to the options).
+        true: index of the right option.
+        free_correct: whether the most likely token of the whole vocabulary is the true letter.
+        p_options: probability of every option, normalised over the options.
+    """
+
+    id: str
+    task: str
+    choice: int
+    true: int
+    free_correct: bool
+    p_options: tuple[float, ...]
+
+    @property
+    def correct(self) -> bool:
+        """Whether the most likely option is the right one."""
+        return self.choice == self.true
+
+    @property
+    def p_true(self) -> float:
+        """Probability of the right option, normalised over the options."""
+        return self.p_options[self.true]

@@ -1,0 +1,95 @@
+"""Replay: prompts whose vision tower ran once, and whose text model can run under any enforcer."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from prune.errors import NumericError
+from prune.families import family_of_model_type
+from prune.layout.segments import Segments, segment
+from prune.runtime.attention import Enforcer
+
+
+class _Stop(Exception):
+    """Raised by a hook to end a forward pass before the text model runs."""
+
+
+@dataclass(frozen=True)
+class Replay:
+    """A batch of prompts, frozen at the entrance of the text model.
+
+    Attributes:
+        kwargs: the text model's arguments; tensors have the batch on their first axis (position ids
+            of M-RoPE on their second).
+        segments: the prompts' layout.
+    """
+
+    model: Any
+    text_model: Any
+    kwargs: dict[str, Any]
+    segments: Segments
+
+    @property
+    def batch(self) -> int:
+        """B."""
+        return self.segments.shape[0]
+
+    def repeated(self, times: int) -> dict[str, Any]:
+        """Arguments with every batch row repeated (only for a batch of one)."""
+        if times == 1:
+            return self.kwargs
+        repeated = {}
+        for name, value in self.kwargs.items():
+            if isinstance(value, Tensor) and value.ndim > 1:
+                axis = 0 if value.shape[0] == self.batch else 1
+                shape = [-1] * value.ndim
+                shape[axis] = times
+                value = value.expand(shape)
+            elif isinstance(value, list):  # deepstack features `[N, d]` of the batch's video tokens
+                value = [features.repeat(times, 1) for features in value]
+            repeated[name] = value
+        return repeated
+
+    @torch.no_grad()
+    def last_logits(self, enforcer: Enforcer, times: int = 1, cache: Any = None) -> Tensor:
+        """Logits of the next token, float32 `[B * times, V]`, under an enforcer.
+
+        Args:
+            enforcer: what the queries may read.
+            times: how often every row of a batch of one is repeated.
+            cache: an empty transformers cache to fill, if keys and values are wanted.
+
+        Raises:
+            NumericError: a logit is NaN or infinite.
+        """
+        kwargs = {**self.repeated(times), "use_cache": cache is not None, "past_key_values": cache}
+        hidden = self.text_model(**kwargs, prune=enforcer).last_hidden_state[:, -1]
+        logits = self.model.get_output_embeddings()(hidden).float()
+        if not torch.isfinite(logits).all():
+            raise NumericError("the model's logits are NaN or infinite")
+        return logits
+
+
+@torch.no_grad()
+def capture(model: Any, processor: Any, inputs: Any) -> Replay:
+    """Run the vision tower once and keep what reaches the text model.
+
+    The model must be inside `prune.runtime.attention.seam` when the result is used.
+    """
+    text_model = family_of_model_type(model.config.model_type).text_model_of(model)
+    caught: dict[str, Any] = {}
+
+    def stop(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        caught.update(kwargs)
+        raise _Stop
+
+    handle = text_model.register_forward_pre_hook(stop, with_kwargs=True)
+    try:
+        model(**inputs.to(model.device))
+    except _Stop:
+        pass
+    finally:
+        handle.remove()
+    return Replay(model, text_model, caught, segment(processor, inputs))

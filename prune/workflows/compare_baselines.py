@@ -1,0 +1,85 @@
+"""A plan against dense and against every baseline, on the same held-out samples."""
+
+from collections.abc import Sequence
+
+from prune.baselines.baseline import Baseline, CostTarget, Make
+from prune.baselines.fastv import fastv
+from prune.baselines.published import published
+from prune.baselines.random_edges import random_edges
+from prune.baselines.random_plan import random_plan
+from prune.baselines.subsample import subsample
+from prune.baselines.vtw import vtw
+from prune.checkpoint.load import LoadedModel
+from prune.evaluate.answers import EncodedBatch, RunBatch, accuracy, answer, typical_prompt, under
+from prune.evaluate.paired import accuracy_report
+from prune.evaluate.stats import mcnemar, paired_difference
+from prune.journal.progress import Progress
+from prune.layout.pathways import dense_reach
+from prune.plan.cost import Cost, Geometry, dense_cost
+from prune.plan.plan import Plan
+from prune.results.accuracy import AccuracyReport
+from prune.results.answer import Answer
+from prune.results.export_result import BaselineRow
+
+SEEDED: tuple[Make, ...] = (random_edges, random_plan)
+"""Drawn at random, once a seed."""
+
+SINGLE: tuple[Make, ...] = (vtw, fastv, subsample, published)
+
+SEEDS = 5
+
+
+def compare(
+    opened: LoadedModel,
+    plan: Plan,
+    batches: Sequence[EncodedBatch],
+    progress: Progress,
+    seeds: int = SEEDS,
+) -> tuple[AccuracyReport, tuple[BaselineRow, ...]]:
+    """Answers of the dense model, of the plan, and of every baseline at the plan's cost.
+
+    Args:
+        opened: the dense model.
+        plan: what it is about.
+        batches: held-out samples.
+        progress: shows it.
+        seeds: how often each random baseline is drawn.
+    """
+    target = CostTarget(plan, typical_prompt(batches), Geometry.of(opened.model))
+    every = dense_cost(plan.num_layers, target.prompt, target.geometry)
+    count = sum(len(b.samples) for b in batches)
+    runs = 2 + len(SINGLE) + seeds * len(SEEDED)
+    with progress("Answering held-out questions", count * runs) as advance:
+
+        def ask(run: RunBatch) -> list[Answer]:
+            return answer(opened.model, opened.processor, batches, run, advance)
+
+        dense, pruned = ask(under(dense_reach(plan.num_layers))), ask(under(plan.reach))
+        drawn = [[make(target, seed) for seed in range(seeds)] for make in SEEDED]
+        rivals = [(group, [ask(b.run) for b in group]) for group in drawn]
+        rivals += [([b], [ask(b.run)]) for b in (make(target, 0) for make in SINGLE)]
+    rows = tuple(_row(group, answers, pruned, every) for group, answers in rivals)
+    return accuracy_report(dense, pruned, rivals[0][1]), rows
+
+
+def _row(
+    group: Sequence[Baseline],
+    answers: Sequence[Sequence[Answer]],
+    pruned: Sequence[Answer],
+    dense: Cost,
+) -> BaselineRow:
+    """The plan against the best of a baseline's draws."""
+    accuracies = [accuracy(given) for given in answers]
+    best = accuracies.index(max(accuracies))
+    theirs, ours = [[a.correct for a in given] for given in (answers[best], pruned)]
+    baseline = group[best]
+    return BaselineRow(
+        name=baseline.name,
+        source=baseline.source,
+        setting=baseline.setting,
+        edges=baseline.edges / dense.edges,
+        flops=baseline.flops / dense.flops,
+        accuracies=tuple(accuracies),
+        difference=paired_difference(theirs, ours),
+        p_value=mcnemar(theirs, ours),
+    )

@@ -1,0 +1,93 @@
+"""Measuring a plan on held-out samples: everything that the report of an export shows."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from prune.bench.conditions import conditions
+from prune.bench.latency import latency
+from prune.bench.launch_counts import launch_counts
+from prune.bench.shapes import shapes
+from prune.bench.side import sides
+from prune.checkpoint.load import LoadedModel
+from prune.errors import BadInputError
+from prune.evaluate.answers import BATCH, prepare, typical_prompt
+from prune.evaluate.flips import flip_details
+from prune.inputs.samples import Sample
+from prune.journal.progress import Progress
+from prune.layout.segments import Segments
+from prune.plan.cost import Geometry, cost_of, dense_cost
+from prune.plan.plan import Plan
+from prune.plan.search_result import SearchResult
+from prune.results.export_result import CostRow, Result, SearchReport
+from prune.trace.flow import flow_of
+from prune.trace.trace import Trace
+from prune.workflows.compare_baselines import SEEDS, compare
+
+
+def costs(model: Any, plan: Plan, prompt: Segments) -> tuple[CostRow, ...]:
+    """Counted for a prompt: dense, with edges skipped, and with all that follows skipped."""
+    geometry = Geometry.of(model)
+    dense = dense_cost(plan.num_layers, prompt, geometry)
+    cost = cost_of(plan.reach, prompt, geometry)
+    every = dense.live_tokens
+    return (
+        CostRow("dense", dense.edges, dense.flops, dense.kv_bytes, every),
+        CostRow("edges skipped", cost.edges, cost.mask_flops, dense.kv_bytes, every),
+        CostRow(
+            "edges, dead states and unread KV skipped",
+            cost.edges,
+            cost.flops,
+            cost.kv_bytes,
+            cost.live_tokens,
+        ),
+    )
+
+
+def measure_plan(
+    opened: LoadedModel,
+    plan: Plan,
+    held_out: Sequence[Sample],
+    num_frames: int,
+    progress: Progress,
+    trace: Trace | None = None,
+    found: SearchResult | None = None,
+    argv: str = "",
+    seeds: int = SEEDS,
+) -> Result:
+    """Everything the report shows about a plan, on samples that neither trace nor search saw.
+
+    Raises:
+        BadInputError: not one held-out sample can be used.
+    """
+    with progress("Reading held-out clips", len(held_out)) as advance:
+        batches, failed = prepare(
+            opened.model, opened.processor, held_out, num_frames, BATCH, advance
+        )
+    if not batches:
+        raise BadInputError(f"no held-out sample could be used: {next(iter(failed.values()))}")
+    prompt = typical_prompt(batches)
+    accuracies, baselines = compare(opened, plan, batches, progress, seeds)
+    runs = 20
+    with progress("Timing", runs) as advance:
+        compared = sides(opened.model, opened.processor, plan)
+        times = latency(compared, batches[0].samples[0], num_frames, runs, advance)
+        ran = launch_counts(compared[1], batches[0].samples[0], num_frames)
+    kept, causal = plan.count_edges(prompt)
+    return Result(
+        model=opened.id.model_dump(mode="json"),
+        plan={"name": plan.name, "sha256": plan.sha256},
+        kept_edges=kept,
+        causal_edges=causal,
+        prompt_runs=tuple(prompt.runs()),
+        flow=flow_of(trace) if trace else None,
+        search=SearchReport.of(found) if found else None,
+        accuracy=accuracies,
+        asked=flip_details(accuracies.flipped, held_out, num_frames),
+        baselines=baselines,
+        cost=costs(opened.model, plan, prompt),
+        shapes=shapes(plan.reach, prompt, Geometry.of(opened.model), num_frames),
+        latency=times,
+        launched=ran,
+        conditions=conditions(opened.model, frames=str(num_frames), batch="1", command=argv),
+        failed=failed,
+    )

@@ -1,0 +1,100 @@
+"""Recipes: how a model is traced and what its plan is, one YAML file each, in a closed schema."""
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from prune.errors import BadInputError, RefusedError, UsageError
+from prune.plan.model_id import ModelId
+from prune.plan.presets import PRESETS
+
+MAX_BYTES = 2**16
+
+
+class _Closed(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class RecipePlan(_Closed):
+    """A preset of the paper, or a search within a budget; exactly one of them."""
+
+    preset: str | None = None
+    variants: list[Literal["published", "sealed"]] = Field(default_factory=list)
+    max_drop: Annotated[float, Field(ge=0)] | None = None
+
+    @model_validator(mode="after")
+    def _is_one(self) -> "RecipePlan":
+        if (self.preset is None) == (self.max_drop is None):
+            raise ValueError("give exactly one of preset and max_drop")
+        if self.preset is not None and self.preset not in PRESETS:
+            raise ValueError(f"no preset {self.preset!r}: there are {', '.join(PRESETS)}")
+        return self
+
+
+class Recipe(_Closed):
+    """One file.
+
+    Attributes:
+        reproduces: of which paper, and what of it.
+        model: hub id or `tiny`; without one, the command names a folder.
+        tokens_per_frame: after pooling; None where it follows from the clip's size.
+        benchmark: a name of `prune.datasets`, or `tiny`.
+        set: pathways that are knocked out (`prune.trace.sets`).
+        window: layers knocked out together.
+        note: what a user has to know.
+    """
+
+    reproduces: str
+    model: str | None = None
+    model_type: str
+    num_layers: Annotated[int, Field(ge=1)]
+    num_frames: Annotated[int, Field(ge=1)]
+    tokens_per_frame: Annotated[int, Field(ge=1)] | None
+    benchmark: str
+    tasks: Annotated[list[str], Field(min_length=1)]
+    samples: Literal["correct", "wrong", "all"]
+    set: str
+    window: Annotated[int, Field(ge=1)]
+    plan: RecipePlan
+    note: str = ""
+
+    def check_model(self, model: ModelId) -> None:
+        """Raise `RefusedError` for a model of another type or depth."""
+        if (model.model_type, model.num_layers) != (self.model_type, self.num_layers):
+            raise RefusedError(
+                f"{model.name}: a {model.model_type} of {model.num_layers} layers, but the recipe "
+                f"is for a {self.model_type} of {self.num_layers}"
+            )
+
+
+def recipe_names() -> list[str]:
+    """The recipes that ship with prune."""
+    found = (Path(str(item)) for item in files("prune.recipes").iterdir())
+    return sorted(path.stem for path in found if path.suffix == ".yaml")
+
+
+def read_recipe(name: str) -> Recipe:
+    """A recipe by its name, or from a YAML file.
+
+    Raises:
+        UsageError: there is neither.
+        BadInputError: the file is not a recipe; the field is named.
+    """
+    path = Path(name)
+    if name in recipe_names():
+        path = Path(str(files("prune.recipes") / f"{name}.yaml"))
+    elif path.suffix != ".yaml" or not path.is_file():
+        raise UsageError(f"no recipe {name!r}: there are {', '.join(recipe_names())}, or a .yaml")
+    if path.stat().st_size > MAX_BYTES:
+        raise BadInputError(f"{path}: larger than {MAX_BYTES} bytes, not a recipe")
+    try:
+        return Recipe.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = "/" + "/".join(str(part) for part in first["loc"])
+        raise BadInputError(f"{path}: {place}: {first['msg']}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise BadInputError(f"{path}: not a recipe: {str(error).splitlines()[0]}") from None

@@ -1,0 +1,113 @@
+"""Export: the model folder with its plan, report, card and manifest, whole or not at all."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+from prune.checkpoint.load import LoadedModel
+from prune.checkpoint.manifest import MANIFEST, write_manifest
+from prune.errors import RefusedError, ResourceError
+from prune.io.files import staged, write_atomically
+from prune.plan.plan import PLAN_FILE, Plan
+from prune.report.audit_page import AUDIT_PAGE
+from prune.report.page import CARD, PAGE, card, write_report
+from prune.results.export_result import RESULT_FILE as REPORT_FILE
+from prune.results.export_result import Result
+from prune.runtime.attention import ATTENTION_NAME
+
+_OURS = (PLAN_FILE, REPORT_FILE, MANIFEST, PAGE, AUDIT_PAGE, CARD)
+_NEVER = (".py", ".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack")
+MARGIN = 64 * 2**20
+"""Bytes for plan, report and manifest."""
+
+
+def check_target(source: Path, out: Path, force: bool) -> None:
+    """Raise `RefusedError` where an export of `source` must not be written to `out`."""
+    real, target = source.resolve(), out.resolve()
+    if target == real or target in real.parents or real in target.parents:
+        raise RefusedError(
+            f"{out}: is, holds or lies in the model that is exported: choose another"
+        )
+    if out.is_symlink():
+        raise RefusedError(f"{out}: is a symbolic link: name the folder itself")
+    if out.exists() and not force:
+        raise RefusedError(
+            f"{out}: exists already: choose another folder, or --force to replace it"
+        )
+    if out.exists() and not (out / MANIFEST).is_file():
+        raise RefusedError(f"{out}: was not written by prune export: it is not replaced")
+    if not os.access(out.absolute().parent, os.W_OK):
+        raise RefusedError(f"{out.absolute().parent}: no such folder, or it cannot be written")
+
+
+def _copied(source: Path) -> list[Path]:
+    """The files of a model that its export holds unchanged."""
+    return [
+        path
+        for path in sorted(source.iterdir())
+        if path.is_file() and path.name not in _OURS and path.suffix not in _NEVER
+    ]
+
+
+def _check_space(source: Path, parent: Path) -> None:
+    """Raise `ResourceError` before anything is written to a disk that is too full."""
+    needed = sum(path.stat().st_size for path in _copied(source)) + MARGIN
+    free = shutil.disk_usage(parent).free
+    if free < needed:
+        raise ResourceError(
+            f"{parent}: {free / 2**30:.2f} GiB free, the export needs {needed / 2**30:.2f}"
+        )
+
+
+def _copy_model(source: Path, stage: Path, plan: Plan) -> None:
+    """Weights and processor files byte for byte; `config.json` says that a plan belongs to it."""
+    for path in _copied(source):
+        shutil.copyfile(path, stage / path.name)
+    config = json.loads((source / "config.json").read_text(encoding="utf-8"))
+    # A name that transformers does not know without prune: it stops there instead of running dense.
+    config["attn_implementation"] = {"text_config": ATTENTION_NAME}
+    config["attention_pruning"] = {"plan": PLAN_FILE, "sha256": plan.sha256}
+    text = json.dumps(config, indent=2, ensure_ascii=False)
+    write_atomically(stage / "config.json", text + "\n")
+
+
+def export(
+    opened: LoadedModel,
+    plan: Plan,
+    result: Result,
+    out: Path,
+    force: bool = False,
+) -> Path:
+    """Write a folder that `prune.load` opens.
+
+    It is built beside `out` and renamed at the end, so `out` is never half of an export.
+
+    Args:
+        opened: the dense model.
+        plan: what it will run under.
+        result: what was measured.
+        out: the new folder.
+        force: replace an earlier export there.
+
+    Returns:
+        `out`.
+
+    Raises:
+        RefusedError: `out` exists, or is the source, or is not an export.
+        ResourceError: the disk is full or cannot be written.
+    """
+    check_target(opened.folder, out, force)
+    plan = plan.with_model(opened.id)
+    try:
+        _check_space(opened.folder, out.absolute().parent)
+        with staged(out) as stage:
+            _copy_model(opened.folder, stage, plan)
+            plan.save(stage / PLAN_FILE)
+            result.save(stage / REPORT_FILE)
+            write_report(stage, result, plan)
+            (stage / CARD).write_text(card(result, plan), encoding="utf-8")
+            write_manifest(stage)
+    except OSError as error:
+        raise ResourceError(f"{out}: cannot write the export: {error.strerror}") from None
+    return out
