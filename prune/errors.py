@@ -1,5 +1,12 @@
 """Errors a user can act on: one line that says what, where and what to do, and its exit code."""
 
+DISTRIBUTION = "prune-videollm"
+
+
+def install_extra(extra: str) -> str:
+    """The command that installs one of the optional extras, for messages."""
+    return f"pip install '{DISTRIBUTION}[{extra}]'"
+
 
 class PruneError(Exception):
     """Base of every error that ends a command with one line instead of a traceback."""

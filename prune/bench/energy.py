@@ -9,7 +9,7 @@ import torch
 def energy_meter(device: Any) -> Callable[[], float] | None:
     """What reads the joules that a device has drawn so far, or None where it does not say.
 
-    It needs `pynvml` (`pip install 'prune[energy]'`). The counter is the whole board's, so others
+    It needs `pynvml` (the extra `energy`). The counter is the whole board's, so others
     on the same GPU count too, and it moves in steps of some 20 to 100 ms: measure seconds.
 
     Args:

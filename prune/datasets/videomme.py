@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from prune.datasets.layout import question
-from prune.errors import BadInputError
+from prune.errors import BadInputError, install_extra
 from prune.inputs.prompts import letter
 from prune.inputs.samples import Sample
 
@@ -20,7 +20,7 @@ def read(folder: Path) -> list[Sample]:
         from pyarrow.parquet import read_table
     except ImportError:
         raise BadInputError(
-            f"{folder}: Video-MME is a parquet table: pip install 'prune[eval]' to read it"
+            f"{folder}: Video-MME is a parquet table: {install_extra('eval')} to read it"
         ) from None
     try:
         rows = read_table(folder / TABLE, columns=COLUMNS).to_pylist()

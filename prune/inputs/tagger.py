@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from prune.errors import BadInputError
+from prune.errors import BadInputError, install_extra
 
 
 def tagger(pipeline: str, option: str) -> Callable[[str], Any]:
@@ -22,7 +22,7 @@ def tagger(pipeline: str, option: str) -> Callable[[str], Any]:
 
         parse = spacy.load(pipeline)
     except ImportError:
-        raise BadInputError(f"{option} needs spaCy: pip install 'prune[verbs]'") from None
+        raise BadInputError(f"{option} needs spaCy: {install_extra('verbs')}") from None
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise BadInputError(f"{option} {pipeline}: no such spaCy pipeline: {reason}") from None

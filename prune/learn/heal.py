@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from prune.errors import BadInputError, NumericError, UsageError
+from prune.errors import BadInputError, NumericError, UsageError, install_extra
 from prune.evaluate.answers import EncodedBatch
 from prune.layout.pathways import dense_reach
 from prune.learn.trainable import differentiable_logits
@@ -109,7 +109,7 @@ def _trainable(text_model: Any, rank: int) -> tuple[Callable[[], Any], list[Tens
         from peft import LoraConfig, get_peft_model
     except ImportError:
         raise UsageError(
-            "LoRA needs peft: pip install 'prune[heal]', or train every weight with --rank 0"
+            f"LoRA needs peft: {install_extra('heal')}, or train every weight with --rank 0"
         ) from None
     config = LoraConfig(r=rank, lora_alpha=rank, target_modules=TARGETS)
     adapted = get_peft_model(text_model, config)

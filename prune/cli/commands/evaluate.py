@@ -7,7 +7,7 @@ import typer
 
 from prune.cli.app import Frames, Model, app, report_failed
 from prune.cli.console import out, progress
-from prune.errors import UsageError
+from prune.errors import UsageError, install_extra
 
 
 @app.command("eval", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -67,9 +67,7 @@ def _harness(
     try:
         from lm_eval.__main__ import cli_evaluate
     except ImportError:
-        raise UsageError(
-            "--tasks without --data needs lm-eval: pip install 'prune[eval]'"
-        ) from None
+        raise UsageError(f"--tasks without --data needs lm-eval: {install_extra('eval')}") from None
     import sys
 
     from prune.harness import TASKS
