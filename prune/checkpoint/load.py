@@ -1,6 +1,8 @@
 """Opening models: `tiny`, `tiny-ov`, a transformers folder, an exported folder or a hub id."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,6 +88,20 @@ def _processor(folder: Path) -> Any:
     return processor
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence transformers inside the block; afterwards its logging is the host's again."""
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+
+
 def _device_map() -> Any:
     """Every GPU there is; under `torchrun`, the process's own; the CPU without one."""
     if not torch.cuda.is_available():
@@ -123,22 +139,21 @@ def open_model(
     """
     folder = resolve(name)
     _check(folder)
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    processor = _processor(folder)
     # To pass None would undo what config.json says of weights that are stored quantised.
     given = {} if quantization_config is None else {"quantization_config": quantization_config}
     try:
-        both: Any = AutoModelForImageTextToText.from_pretrained(
-            folder,
-            device_map=device_map or _device_map(),
-            dtype=dtype,
-            use_safetensors=True,
-            attn_implementation={"text_config": "sdpa"},
-            ignore_mismatched_sizes=True,
-            output_loading_info=True,
-            **given,
-        )
+        with _quiet():
+            processor = _processor(folder)
+            both: Any = AutoModelForImageTextToText.from_pretrained(
+                folder,
+                device_map=device_map or _device_map(),
+                dtype=dtype,
+                use_safetensors=True,
+                attn_implementation={"text_config": "sdpa"},
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+                **given,
+            )
     except (ImportError, OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise BadInputError(f"{folder}: cannot load the model: {reason}") from None

@@ -51,6 +51,7 @@ def _root(
 def main() -> None:
     """Entry point: errors end in one line and their exit code, or a traceback with `--debug`."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     if "--debug" in sys.argv:
         app()
     sys.exit(_run())

@@ -1,0 +1,5 @@
+"""Entry point of `python -m prune`."""
+
+from prune.cli import main
+
+main()
