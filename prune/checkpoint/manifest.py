@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from prune.errors import BadInputError, VerificationError
+from prune.io.closed import ClosedModel, first_problem
 from prune.io.files import sha256_of_each, write_atomically
 from prune.io.untrusted import read_json
 
@@ -15,18 +16,14 @@ MANIFEST = "manifest.json"
 SCHEMA_VERSION = 1
 
 
-class _Closed(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class Entry(_Closed):
+class Entry(ClosedModel):
     """SHA-256, in hexadecimal digits, and size of one file."""
 
     sha256: str
     bytes: int
 
 
-class _Manifest(_Closed):
+class _Manifest(ClosedModel):
     schema_version: Literal[1]
     files: dict[str, Entry]
 
@@ -76,9 +73,7 @@ def read_manifest(folder: Path) -> dict[str, Entry]:
     try:
         manifest = _Manifest.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = "/".join(str(part) for part in first["loc"])
-        raise BadInputError(f"{path}: not a manifest: /{place}: {first['msg']}") from None
+        raise BadInputError(f"{path}: not a manifest: {first_problem(error)}") from None
     if any(Path(name).name != name for name in manifest.files):
         raise BadInputError(f"{path}: names a file outside the folder")
     return manifest.files

@@ -2,16 +2,14 @@
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from prune.io.closed import ClosedModel
 
 MAX_LAYERS = 1024
 
 
-class _Closed(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class ModelId(_Closed):
+class ModelId(ClosedModel):
     """What a plan or trace was made for.
 
     `sha256` covers config and weights; without it the plan fits any model of this geometry.

@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, field_validator
 
 from prune.errors import BadInputError, RefusedError
+from prune.io.closed import ClosedModel, first_problem
 from prune.io.untrusted import read_json
-from prune.plan.model_id import ModelId, _Closed
+from prune.plan.model_id import ModelId
 
 SCHEMA_VERSION = 1
 MAX_BYTES = 4 * 2**20
@@ -37,7 +38,7 @@ def _numbers(ranges: str) -> list[int]:
     return numbers
 
 
-class Rule(_Closed):
+class Rule(ClosedModel):
     """In `layers` (0-based), `queries` read `keys` only within `reach`.
 
     `reach` is `"none"`, `"same frame"`, or a number of frames back. Later rules win.
@@ -94,7 +95,7 @@ class Rule(_Closed):
         return list(range(num_heads)) if self.kv_heads is None else _numbers(self.kv_heads)
 
 
-class PlanFile(_Closed):
+class PlanFile(ClosedModel):
     """The whole file."""
 
     schema_version: int
@@ -126,6 +127,4 @@ def parse_plan(path: Path) -> PlanFile:
     try:
         return PlanFile.model_validate(data)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = "/" + "/".join(str(part) for part in first["loc"])
-        raise BadInputError(f"{path}: {place}: {first['msg']}") from None
+        raise BadInputError(f"{path}: {first_problem(error)}") from None

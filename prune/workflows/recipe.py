@@ -5,20 +5,17 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from prune.errors import BadInputError, RefusedError, UsageError
+from prune.io.closed import ClosedModel, first_problem
 from prune.plan.model_id import ModelId
 from prune.plan.presets import PRESETS
 
 MAX_BYTES = 2**16
 
 
-class _Closed(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class RecipePlan(_Closed):
+class RecipePlan(ClosedModel):
     """A preset of the paper, or a search within a budget; exactly one of them."""
 
     preset: str | None = None
@@ -34,7 +31,7 @@ class RecipePlan(_Closed):
         return self
 
 
-class Recipe(_Closed):
+class Recipe(ClosedModel):
     """One file.
 
     Attributes:
@@ -93,8 +90,6 @@ def read_recipe(name: str) -> Recipe:
     try:
         return Recipe.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except ValidationError as error:
-        first = error.errors()[0]
-        place = "/" + "/".join(str(part) for part in first["loc"])
-        raise BadInputError(f"{path}: {place}: {first['msg']}") from None
+        raise BadInputError(f"{path}: {first_problem(error)}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise BadInputError(f"{path}: not a recipe: {str(error).splitlines()[0]}") from None
