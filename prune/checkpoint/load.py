@@ -29,7 +29,13 @@ EMBEDDED = {"tiny": TINY, "tiny-ov": TINY.with_name("model_ov")}
 def resolve(name: str | Path) -> Path:
     """The folder of a model; raises `BadInputError` when there is none."""
     if str(name) in EMBEDDED:
-        return EMBEDDED[str(name)]
+        folder = EMBEDDED[str(name)]
+        if not (folder / "model.safetensors").is_file():
+            raise BadInputError(
+                f"{name}: its weights ship with the source checkout, not with the wheel: "
+                f"give the folder prune/tiny/{folder.name} of a checkout"
+            )
+        return folder
     folder = Path(name)
     if folder.is_dir():
         if not (folder / "config.json").is_file():
