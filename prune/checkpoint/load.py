@@ -189,13 +189,16 @@ def load(
 
     Args:
         name: folder, hub id, `tiny` or `tiny-ov`.
-        device_map, dtype: as in transformers' `from_pretrained`; by default every GPU there is.
+        device_map: as in transformers' `from_pretrained`; by default every GPU there is.
+        dtype: as in `from_pretrained`; by default that of the stored weights.
         mode: "multi_turn" keeps the keys that follow-up questions may read.
         quantization_config: quantises the weights while loading, as in `from_pretrained`, such as
             `TorchAoConfig`. Weights that are stored quantised need none.
 
     Raises:
-        BadInputError, RefusedError: as in `open_model`.
+        BadInputError: the folder is missing, incomplete or of an unknown family, its weights are
+            not those of its configuration, or a package that its quantisation needs is missing.
+        RefusedError: its plan is for other weights, or it asks for code of its own.
     """
     opened = open_model(name, device_map, dtype, mode=mode, quantization_config=quantization_config)
     return opened.model, opened.processor
