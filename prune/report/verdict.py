@@ -31,7 +31,7 @@ def verdict(result: Result) -> Verdict:
     """
     points = tuple(reasons(result))
     if result.accuracy is None:
-        return Verdict("open", "Nobody knows yet", "Its accuracy was not measured.", points)
+        return Verdict("open", "Not measured yet", "Its accuracy was not measured.", points)
     if saves_nothing(result):
         return Verdict("bad", "No", "It saves nothing.", points)
     if (rival := _rival(result)) is not None:
@@ -73,7 +73,7 @@ def _judged(accuracy: AccuracyReport, limit: float | None) -> tuple[Tone, str, s
     if change.low >= -limit:
         return "good", "Yes", f"It loses less than {allowed}, with the whole interval."
     if change.value < -limit:
-        return "open", "Rather not", (
+        return "open", "Probably not", (
             f"The measured loss is more than {allowed}; {n} questions cannot rule out less."
         )  # fmt: skip
     needed = _needed(change, limit, n)

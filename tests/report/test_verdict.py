@@ -29,7 +29,7 @@ def _with(result: Result, change: Interval, limit: float | None) -> Result:
     [
         (Interval(-0.5, -0.9, 0.2), 1.0, "good", "Yes"),
         (Interval(-0.5, -1.5, 0.5), 1.0, "open", "Perhaps"),
-        (Interval(-1.5, -3.0, 0.1), 1.0, "open", "Rather not"),
+        (Interval(-1.5, -3.0, 0.1), 1.0, "open", "Probably not"),
         (Interval(-3.0, -4.0, -1.1), 1.0, "bad", "No"),
         (Interval(-3.0, -4.0, -1.1), None, "open", "Only if 4.0 points may be lost"),
         (Interval(0.0, -2.0, 2.0), None, "open", "Only if 2.0 points may be lost"),
