@@ -5,7 +5,7 @@ STAMP := $(VENV)/.ready
 # Apart from the rest: transformers imports them, slowly and with warnings, wherever they are found.
 QUANTIZE := $(VENV)/quantize
 
-.PHONY: setup demo test test-slow lint
+.PHONY: setup demo test test-slow lint docs
 
 setup: $(STAMP)
 
@@ -29,3 +29,6 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict

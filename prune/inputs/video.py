@@ -43,7 +43,8 @@ def load_video(
     Args:
         path: the video file.
         num_frames: T.
-        start, end: bounds of the clip in seconds; the whole video without them.
+        start: beginning of the clip in seconds; that of the video without it.
+        end: end of the clip in seconds; that of the video without it.
 
     Returns:
         RGB frames `[T, H, W, 3]`, and the metadata that processors ask for (`fps`, `duration` in

@@ -16,7 +16,7 @@ from tests.unit.test_apply import mixed_plan
 from tests.unit.test_export import small_result
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = ("data-sets", "quick-start", "serving")
+PAGES = ("data-sets", "explaining-an-answer", "index", "quick-start", "serving")
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +32,7 @@ def reader(
     return {
         "DIR": str(folder / "pruned"),
         "ADAPTER": str(folder / "adapter"),
+        "runs/demo/tiny-pruned": str(folder / "pruned"),
         "clip.mp4": str(samples[0].video),
         "clips/test.jsonl": str(write_benchmark(folder, "test", 1)),
         "pretrained=MODEL": f"pretrained={folder / 'pruned'}",

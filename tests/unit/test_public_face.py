@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,8 +14,9 @@ from transformers.utils import logging
 import prune
 from prune import errors
 from prune.checkpoint.load import EMBEDDED, LoadedModel
-from prune.inputs.encode import encode, open_text, prompt_text
+from prune.inputs.encode import choice_prompt, encode, open_prompt
 from prune.inputs.samples import Sample
+from prune.tiny.processor import TinyProcessor
 
 ROOT = Path(__file__).parents[2]
 
@@ -59,29 +61,30 @@ def test_ask_is_what_commands_ask(
     clip = prune.load_video(samples[0].video, 8)
     asked = prune.ask(tiny.processor, clip, "Which way does it move?", options)
     sample = Sample("x", samples[0].video, "Which way does it move?", tuple(options or ()), 0, "x")
-    text = open_text if options is None else prompt_text
-    expected = encode(tiny.processor, [sample], [clip], text)
+    write = open_prompt if options is None else choice_prompt
+    expected = encode(tiny.processor, [sample], [clip], write)
     assert set(asked) == set(expected)
     assert all((asked[key] == expected[key]).all() for key in expected)
     reply = tiny.model.generate(**asked, max_new_tokens=1, do_sample=False)
     assert reply.shape[1] == asked["input_ids"].shape[1] + 1
 
 
-def test_ask_hands_over_the_times_of_frames() -> None:
-    class Recorder:
-        """Keeps what a processor is handed."""
+def test_ask_hands_over_the_times_of_frames(tiny: LoadedModel) -> None:
+    class Recorder(TinyProcessor):
+        """Keeps the metadata that it is handed."""
 
-        def apply_chat_template(self, messages: object, **kwargs: object) -> str:
-            return str(messages)
+        def __call__(self, *args: Any, **kwargs: Any) -> Any:
+            self.metadata = kwargs["video_metadata"]
+            return super().__call__(*args, **kwargs)
 
-        def __call__(self, **given: object) -> dict[str, object]:
-            return given
-
+    own = tiny.processor
+    recorder = Recorder(own.tokenizer, own.image_size, own.tokens_per_frame)
     frames = np.zeros((4, 8, 8, 3), np.uint8)
     metadata = {"fps": 2.0, "total_num_frames": 40, "frames_indices": [0, 10, 20, 30]}
-    assert prune.ask(Recorder(), (frames, metadata), "What?")["video_metadata"] == [[metadata]]
-    consecutive = {"total_num_frames": 4, "frames_indices": [0, 1, 2, 3]}
-    assert prune.ask(Recorder(), frames, "What?")["video_metadata"] == [[consecutive]]
+    prune.ask(recorder, (frames, metadata), "What?")
+    assert recorder.metadata == [[metadata]]
+    prune.ask(recorder, frames, "What?")
+    assert recorder.metadata == [[{"total_num_frames": 4, "frames_indices": [0, 1, 2, 3]}]]
 
 
 @pytest.mark.parametrize(
@@ -126,3 +129,10 @@ def test_load_leaves_logging_and_progress_bars_alone(tmp_path: Path) -> None:
         logging.set_verbosity(verbosity)
         if bars:
             logging.enable_progress_bar()
+
+
+def test_the_readme_example_is_short_and_imports_prune_alone() -> None:
+    readme = (ROOT / "README.md").read_text()
+    lines = readme.split("```python\n")[1].split("```")[0].splitlines()
+    assert len(lines) <= 8
+    assert [line for line in lines if "import" in line] == ["import prune"]
