@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 from prune.cli.app import app
 from prune.cli.main import COMMANDS
 
-PAGES = sorted((Path(__file__).parents[2] / "docs").glob("*.md"))
+ROOT = Path(__file__).parents[2]
+PAGES = sorted((ROOT / "docs").glob("*.md"))
 FENCE = re.compile(r"```(?:console|sh|bash)?\n(.*?)```", re.DOTALL)
 READERS_OWN = ("/data/", "PRUNED", "localhost")
 """What a command names that only a reader has."""
@@ -52,7 +53,7 @@ def test_the_commands_of_a_page_work(
 LINK = re.compile(r"\]\((?!https?:)([^)#]*)(?:#([^)]+))?\)")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", [*PAGES, *sorted(ROOT.glob("*.md"))], ids=lambda page: page.stem)
 def test_links_lead_somewhere(page: Path) -> None:
     prose = re.sub(r"```.*?```|`[^`\n]*`", "", page.read_text(), flags=re.DOTALL)
     for name, anchor in LINK.findall(prose):

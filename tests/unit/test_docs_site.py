@@ -41,6 +41,17 @@ def test_the_site_builds_strictly_and_loads_nothing_from_elsewhere(tmp_path: Pat
         assert f"prune.{name}" in pages["api"]
 
 
+def test_the_design_lists_every_file_format() -> None:
+    design = (ROOT / "DESIGN.md").read_text()
+    listed = re.findall(r"^\|[^|]+\| (\d+) \| `(\S+)` \|$", design, re.MULTILINE)
+    there = {
+        path.relative_to(ROOT).as_posix(): version
+        for path in (ROOT / "prune").rglob("*.py")
+        for version in re.findall(r"^SCHEMA_VERSION = (\d+)$", path.read_text(), re.MULTILINE)
+    }
+    assert {path: version for version, path in listed} == there
+
+
 @pytest.mark.parametrize("page", ["README.md", "docs/index.md"])
 def test_the_families_of_a_page_are_those_that_run(page: str) -> None:
     text = (ROOT / page).read_text().split("## Families\n")[1].split("Other models")[0]

@@ -51,7 +51,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for path in ROOT.iterdir():
         if path.is_file():
             shutil.copy2(path, tree)
-    for name in ("benchmarks", "docs", "kernels", "prune", "recipes", "tests", ".ci"):
+    for name in ("benchmarks", "docs", "kernels", "prune", "recipes", "tests", ".ci", ".github"):
         shutil.copytree(ROOT / name, tree / name, ignore=ignore)
     with tarfile.open(build("sdist", tree, work)) as sdist:
         sdist.extractall(work, filter="data")
