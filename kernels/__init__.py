@@ -3,10 +3,11 @@
 from prune.kernels.segment_attention import (
     ALL,
     NONE,
+    Impl,
     Layout,
     allowed_edges,
     prepare,
     segment_attention,
 )
 
-__all__ = ["ALL", "NONE", "Layout", "allowed_edges", "prepare", "segment_attention"]
+__all__ = ["ALL", "NONE", "Impl", "Layout", "allowed_edges", "prepare", "segment_attention"]

@@ -1,7 +1,8 @@
 """Attention over a prompt of segments, where a small table says which roles may read which."""
 
 from prune.kernels.segment_attention.api import segment_attention
+from prune.kernels.segment_attention.dispatch import Impl
 from prune.kernels.segment_attention.layout import ALL, NONE, Layout, prepare
 from prune.kernels.segment_attention.reference import allowed_edges
 
-__all__ = ["ALL", "NONE", "Layout", "allowed_edges", "prepare", "segment_attention"]
+__all__ = ["ALL", "NONE", "Impl", "Layout", "allowed_edges", "prepare", "segment_attention"]

@@ -118,7 +118,7 @@ def _blocks(runs: Runs, reach: np.ndarray, first: int) -> tuple[Block, ...]:
     for group, span in zip(owner.tolist(), bounds.tolist(), strict=True):
         keys[group].append(span)
 
-    by_shape: dict[tuple, list[tuple[int, ...]]] = {}
+    by_shape: dict[tuple[int, ...], list[tuple[int, ...]]] = {}
     columns = start.tolist(), length.tolist(), (causal & ~single).tolist(), keys
     for row, rows, is_causal, spans in zip(*columns, strict=True):
         shape = (rows, is_causal, *(end - begin for begin, end in spans))
@@ -159,7 +159,7 @@ def groups(allowed: np.ndarray, first_run: int) -> list[tuple[int, int, bool]]:
     return found
 
 
-def _progressions(shape: tuple, at: list[tuple[int, ...]]) -> Iterator[Block]:
+def _progressions(shape: tuple[int, ...], at: list[tuple[int, ...]]) -> Iterator[Block]:
     """The groups of one shape as blocks: those that advance by constant steps are joined.
 
     Args:
@@ -180,5 +180,5 @@ def _progressions(shape: tuple, at: list[tuple[int, ...]]) -> Iterator[Block]:
             Span(start, length, step if count > 1 else 0)
             for start, length, step in zip(at[i], (rows, *lengths), move or at[i], strict=True)
         ]
-        yield Block(spans[0], count, causal, tuple(spans[1:]))
+        yield Block(spans[0], count, bool(causal), tuple(spans[1:]))
         i += count

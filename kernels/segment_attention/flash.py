@@ -55,9 +55,10 @@ class CpuFlash:
         q: Tensor, k: Tensor, v: Tensor, causal: bool, scale: float
     ) -> tuple[Tensor, Tensor]:
         """See `Flash.forward`."""
-        return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+        out, lse = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
             q, k, v, 0.0, causal, scale=scale
         )
+        return out, lse
 
     @staticmethod
     def backward(
@@ -71,9 +72,10 @@ class CpuFlash:
         scale: float,
     ) -> Grads:
         """See `Flash.backward`."""
-        return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward(
+        dq, dk, dv = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward(
             grad, q, k, v, out, lse, 0.0, causal, scale=scale
         )
+        return dq, dk, dv
 
 
 class CudaFlash:
@@ -105,7 +107,7 @@ class CudaFlash:
         """See `Flash.backward`."""
         # Without dropout the two Philox tensors are never read.
         unused = torch.empty(0, dtype=torch.int64, device=q.device)
-        return torch.ops.aten._scaled_dot_product_flash_attention_backward(
+        dq, dk, dv = torch.ops.aten._scaled_dot_product_flash_attention_backward(
             grad,
             q,
             k,
@@ -122,6 +124,7 @@ class CudaFlash:
             unused,
             scale=scale,
         )
+        return dq, dk, dv
 
 
 class Plain:

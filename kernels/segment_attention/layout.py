@@ -68,7 +68,10 @@ class Runs:
         # Padding, role -1, takes the last row or column, whose edges do not exist.
         table = np.full((len(reach) + 1, len(reach) + 1), NONE)
         table[:-1, :-1] = reach
-        return np.where(both_have_frames, distance, 0) <= table[self.role][:, self.role]
+        allowed: np.ndarray = (
+            np.where(both_have_frames, distance, 0) <= table[self.role][:, self.role]
+        )
+        return allowed
 
     def spans(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The positions of chosen runs as maximal spans.

@@ -1,6 +1,6 @@
 """The segments as a few ordinary attention calls, on any device, with no mask tensor at all."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -38,7 +38,8 @@ def sdpa_attention(
     one_call = rows <= TAIL_ROWS or rows == keys
     if one_call and not need_lse and is_plain_causal(parts, rows, keys):
         return _plain_causal(q, k, v, scale), None
-    return _Blocks.apply(q, k, v, parts, scale)
+    apply: Callable[..., tuple[Tensor, Tensor]] = _Blocks.apply
+    return apply(q, k, v, parts, scale)
 
 
 def _plain_causal(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
@@ -121,7 +122,7 @@ def _scaled(span: slice, factor: int) -> slice:
 
 def _pieces(block: Block) -> list[tuple[tuple[Span, ...], bool, bool]]:
     """The calls of a block: key spans, whether causal, whether its rows form one long sequence."""
-    pieces = []
+    pieces: list[tuple[tuple[Span, ...], bool, bool]] = []
     if block.causal:
         pieces.append(((block.rows,), True, False))
     if block.static:
@@ -206,7 +207,8 @@ def _take(x: Tensor, span: Span, count: int, adjacent: bool = False) -> Tensor:
 
 def _split(x: Tensor, count: int) -> Tensor:
     """`[1, H, count * length, ...]` as `[count, H, length, ...]`."""
-    return x[0].unflatten(1, (count, -1)).transpose(0, 1)
+    groups: Tensor = x[0].unflatten(1, (count, -1))
+    return groups.transpose(0, 1)
 
 
 def _keys(x: Tensor, spans: tuple[Span, ...], count: int, adjacent: bool) -> Tensor:

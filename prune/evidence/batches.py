@@ -15,7 +15,7 @@ MOST = 256
 def start_cost(text_model: Any) -> int:
     """What starting a batch costs, in tokens that the model could run in that time."""
     device = next(text_model.parameters()).device.type
-    weights = sum(p.numel() for p in text_model.layers.parameters()) / len(text_model.layers)
+    weights: float = sum(p.numel() for p in text_model.layers.parameters()) / len(text_model.layers)
     return max(1, round(START.get(device, START["cuda"]) / (2 * weights)))
 
 

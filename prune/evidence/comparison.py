@@ -69,7 +69,8 @@ def _correlation(one: np.ndarray, other: np.ndarray) -> float | None:
 
 
 def _change(dense: Record, pruned: Record, name: str) -> float:
-    return round(pruned["scores"][name] - dense["scores"][name], 6)
+    change: float = pruned["scores"][name] - dense["scores"][name]
+    return round(change, 6)
 
 
 def _modality_change(dense: Record, pruned: Record, sample: Sample) -> dict[str, float]:

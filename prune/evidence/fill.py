@@ -25,7 +25,7 @@ def mean(frames: NDArray[Any]) -> NDArray[np.uint8]:
 def blur(frames: NDArray[Any]) -> NDArray[np.uint8]:
     """Each frame, blurred until only its broad colours are left."""
     sigma = BLUR * max(frames.shape[1:3])
-    soft = gaussian(frames, sigma=(0, sigma, sigma, 0), preserve_range=True)
+    soft: NDArray[np.float64] = gaussian(frames, sigma=(0, sigma, sigma, 0), preserve_range=True)
     return soft.round().astype(np.uint8)
 
 

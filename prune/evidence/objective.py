@@ -49,7 +49,8 @@ class Objective:
 
     def target(self, visible: NDArray[np.bool_]) -> NDArray[np.float64]:
         """Mean probability of the target tokens for sets `[N, R]`: `[N]`."""
-        return self.tokens(visible)[:, list(self.positions)].mean(1)
+        mean: NDArray[np.float64] = self.tokens(visible)[:, list(self.positions)].mean(1)
+        return mean
 
     def halves(self, sets: NDArray[np.bool_], which: NDArray[np.integer]) -> NDArray[np.float64]:
         """Weighted insight (0) or necessity (1) of sets `[N, R]`, as `which` says: `[N]`."""

@@ -79,7 +79,8 @@ class PlainScorer:
             hidden = replay.text_model(**replay.kwargs, prune=LayerMasks(masks)).last_hidden_state
         logits = self.model.get_output_embeddings()(hidden)[0, -len(self.reply) - 1 : -1].double()
         ids = torch.tensor(self.reply, device=logits.device)[:, None]
-        return logits.log_softmax(-1).gather(1, ids)[:, 0].exp().cpu().numpy()
+        p: NDArray[np.float64] = logits.log_softmax(-1).gather(1, ids)[:, 0].exp().cpu().numpy()
+        return p
 
 
 @dataclass

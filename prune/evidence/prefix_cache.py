@@ -125,7 +125,8 @@ class PrefixMatch:
     def unknown(self, now: NDArray[np.integer]) -> NDArray[np.bool_]:
         """At which of the first C places the variants `now` have a token not known, `[N, C]`."""
         behind = np.arange(self.names.shape[1]) >= self._length[now, None]
-        return (self.names[now] != 0) & behind
+        unknown: NDArray[np.bool_] = (self.names[now] != 0) & behind
+        return unknown
 
     def front(self, now: NDArray[np.integer]) -> Front:
         """What the variants `now` begin with."""

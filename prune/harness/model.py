@@ -181,8 +181,8 @@ class PruneLM(LM):
     def _continuation(self, context: str, text: str) -> list[int]:
         """Tokens of a continuation as they follow its context."""
         encode = self.processor.tokenizer.encode
-        before = encode(context, add_special_tokens=False)
-        whole = encode(context + text, add_special_tokens=False)
+        before: list[int] = encode(context, add_special_tokens=False)
+        whole: list[int] = encode(context + text, add_special_tokens=False)
         # Some tokenizers have one token for the cue's last character and the letter.
         return whole[len(before) :] or whole[-1:]
 

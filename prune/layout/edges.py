@@ -30,7 +30,8 @@ class EdgeHistogram:
 
     def kept(self, reach: NDArray[np.int32]) -> NDArray[np.int64]:
         """Edges that `reach` `[..., R, R]` keeps, summed over roles: int64 `[...]`."""
-        return self.kept_by_roles(reach).sum((-1, -2))
+        kept: NDArray[np.int64] = self.kept_by_roles(reach).sum((-1, -2))
+        return kept
 
     def kept_by_roles(self, reach: NDArray[np.int32]) -> NDArray[np.int64]:
         """Edges that `reach` `[..., R, R]` keeps, by query and key role: int64 `[..., R, R]`."""
@@ -38,7 +39,8 @@ class EdgeHistogram:
                                  self.pairs.cumsum(-1)], -1)  # fmt: skip
         farthest = np.clip(reach.astype(np.int64) + 1, 0, self.pairs.shape[-1])
         query, key = np.indices(reach.shape[-2:])
-        return within[query, key, farthest]
+        kept: NDArray[np.int64] = within[query, key, farthest]
+        return kept
 
 
 def edge_histogram(segments: Segments) -> EdgeHistogram:

@@ -45,7 +45,8 @@ class Grid:
         size = self.height * self.width
         out = values.new_full((*values.shape[:-1], self.num_frames * size), float("nan"))
         out[..., self.frame * size + self.cell] = values
-        return out.unflatten(-1, (self.num_frames, self.height, self.width))
+        grid: Tensor = out.unflatten(-1, (self.num_frames, self.height, self.width))
+        return grid
 
 
 def grid_of(processor: Any, inputs: Any, segments: Segments) -> Grid:

@@ -81,9 +81,10 @@ class Lens:
     @property
     def weight(self) -> Tensor:
         """The matrix that states are multiplied with, `[V, d]`."""
-        if self.matrix == "embedding":
-            return self.model.get_input_embeddings().weight
-        return self.model.get_output_embeddings().weight
+        model, embedding = self.model, self.matrix == "embedding"
+        owner = model.get_input_embeddings() if embedding else model.get_output_embeddings()
+        weight: Tensor = owner.weight
+        return weight
 
     @torch.no_grad()
     def logits(self, layer: int, states: Tensor) -> Tensor:

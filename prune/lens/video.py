@@ -49,7 +49,8 @@ class VideoWords:
         """Index of the word that each likeliest token stands for, or -1: int64 `[L + 1, N]`."""
         index = np.full(len(self.lens.weight), -1)
         index[list(vocabulary.token)] = list(vocabulary.token.values())
-        return index[torch.stack(self.ids)[..., 0].numpy()]
+        words: NDArray[np.int64] = index[torch.stack(self.ids)[..., 0].numpy()]
+        return words
 
 
 def count_words(words: NDArray[np.int64], num_words: int) -> NDArray[np.int64]:

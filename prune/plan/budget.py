@@ -54,7 +54,7 @@ class Score:
         should not lose more than was allowed.
         """
         mean = dense.expected - self.expected
-        error = self.spread / dense.samples**0.5
+        error: float = self.spread / dense.samples**0.5
         return max(mean + error, self.worst / WORST_TASK)
 
 
@@ -133,7 +133,8 @@ class Budget:
         """
         asked: dict[Kind, Objective] = {"density": "edges", "kv_bytes": "kv_bytes"}
         name = asked.get(self.kind, self.objective)
-        return getattr(cost, name) / getattr(dense, name)
+        share: float = getattr(cost, name) / getattr(dense, name)
+        return share
 
     def reached(self, cost: Cost, dense: Cost) -> bool:
         """Whether a plan saves what the budget asks for; never for one that limits the harm."""

@@ -89,5 +89,5 @@ def _needed(change: Interval, limit: float, n: int) -> int | None:
     if room <= 0:
         return None
     needed = n * ((change.value - change.low) / room) ** 2
-    digits = 10 ** max(0, math.floor(math.log10(needed)) - 1)
+    digits: int = 10 ** max(0, math.floor(math.log10(needed)) - 1)
     return math.ceil(needed / digits) * digits

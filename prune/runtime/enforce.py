@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from prune.kernels import Layout, prepare, segment_attention
+from prune.kernels import Impl, Layout, prepare, segment_attention
 from prune.layout.pathways import Reach
 from prune.layout.segments import Role, Segments
 from prune.runtime.rows import key_roles
@@ -44,7 +44,7 @@ class PlanEnforcer:
 
     reach: Reach
     segments: Segments
-    impl: str = "auto"
+    impl: Impl = "auto"
     _tables: list[Tensor] = field(init=False)
     _layouts: dict[int, Layout] = field(init=False, default_factory=dict)
 
@@ -61,9 +61,7 @@ class PlanEnforcer:
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
         """See `prune.runtime.attention.Enforcer`."""
         layout, table = self._layout(key.shape[2]), self._tables[layer]
-        out = segment_attention(query, key, value, layout, None, table, scale, impl=self.impl)
-        assert isinstance(out, Tensor)
-        return out
+        return segment_attention(query, key, value, layout, None, table, scale, impl=self.impl)
 
 
 @dataclass
@@ -80,7 +78,7 @@ class DecodeEnforcer:
     reach: Reach
     segments: Segments
     positions: list[Tensor]
-    impl: str = "auto"
+    impl: Impl = "auto"
     _masks: dict[int, Tensor | None] = field(init=False, default_factory=dict)
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
@@ -90,9 +88,7 @@ class DecodeEnforcer:
         if rows > 1 or self.impl != "auto":
             role, frame = key_roles(self.segments, self.positions[layer], length)
             table = torch.from_numpy(self.reach[layer])
-            out = segment_attention(query, key, value, role, frame, table, scale, impl=self.impl)
-            assert isinstance(out, Tensor)
-            return out
+            return segment_attention(query, key, value, role, frame, table, scale, impl=self.impl)
         # A single query needs no causality, so the heads that share K and V can be its rows.
         out = F.scaled_dot_product_attention(
             query.reshape(batch, key.shape[1], -1, dim),

@@ -24,18 +24,23 @@ PALETTE = {
 }
 DARK = (8, 8, 8)
 
+Floats = NDArray[np.floating]
 
-def _distance(thing: Thing, x: NDArray, y: NDArray, r: NDArray) -> NDArray:
+
+def _distance(thing: Thing, x: Floats, y: Floats, r: Floats) -> Floats:
     """Signed distance to the outline, negative inside; `x`, `y` are relative to the centre."""
     ax, ay = np.abs(x), np.abs(y)
+    distance: Floats
     if thing.shape == "circle":
-        return np.hypot(x, y) - r
-    if thing.shape == "square":
-        return np.maximum(ax, ay) - 0.85 * r
-    if thing.shape == "triangle":
-        return np.maximum(y - 0.6 * r, 0.866 * ax - 0.5 * y - 0.5 * r)
-    bar = 0.34 * r
-    return np.minimum(np.maximum(ax - bar, ay - r), np.maximum(ax - r, ay - bar))
+        distance = np.hypot(x, y) - r
+    elif thing.shape == "square":
+        distance = np.maximum(ax, ay) - 0.85 * r
+    elif thing.shape == "triangle":
+        distance = np.maximum(y - 0.6 * r, 0.866 * ax - 0.5 * y - 0.5 * r)
+    else:
+        bar = 0.34 * r
+        distance = np.minimum(np.maximum(ax - bar, ay - r), np.maximum(ax - r, ay - bar))
+    return distance
 
 
 def coverage(
@@ -48,7 +53,8 @@ def coverage(
     )
     grid = (np.arange(size, dtype=np.float32) + 0.5) / size
     distance = _distance(thing, grid[None, None, :] - cx, grid[None, :, None] - cy, r)
-    return (np.clip(0.5 - distance * size, 0, 1) * visible).astype(np.float32)
+    share: Floats = np.clip(0.5 - distance * size, 0, 1) * visible
+    return share.astype(np.float32)
 
 
 def render(
@@ -57,10 +63,11 @@ def render(
     """The scene at `times` (in [0, 1]) as RGB frames `[T, size, size, 3]`."""
     backs = [PALETTE[scene.sceneries[0 if t < scene.cut else -1]] for t in times]
     shade = np.linspace(1.08, 0.92, size, dtype=np.float32)[None, :, None, None]
-    video = np.array(backs, np.float32)[:, None, None, :] * shade
+    video: Floats = np.array(backs, np.float32)[:, None, None, :] * shade
     video = np.broadcast_to(video, (len(times), size, size, 3))
     for thing in scene.things:
         paint = [DARK if thing.at(t)[4] else PALETTE[thing.color] for t in times]
         alpha = coverage(thing, times, size)[..., None]
         video = video * (1 - alpha) + np.array(paint, np.float32)[:, None, None, :] * alpha
-    return np.clip(video + 0.5, 0, 255).astype(np.uint8)
+    rounded: Floats = np.clip(video + 0.5, 0, 255)
+    return rounded.astype(np.uint8)

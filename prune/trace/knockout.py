@@ -69,4 +69,5 @@ def plain_logits(replay: Replay, knockouts: Knockouts, batch: int = 32) -> Tenso
         replay.last_logits(MaskEnforcer(masks, columns), columns.shape[1])
         for columns in choice.flatten(1, 3).split(batch, dim=1)
     ]
-    return torch.cat(parts).unflatten(0, choice.shape[1:4])
+    logits: Tensor = torch.cat(parts).unflatten(0, choice.shape[1:4])
+    return logits

@@ -40,7 +40,8 @@ def _read(name: str) -> Callable[[dict[str, Any], Pathway], Values]:
 def _accuracy(case: dict[str, Any], pathway: Pathway) -> Values:
     """Right after the knockout minus right before it, among the options."""
     after = _read("choice")(case, pathway) == case["true"]
-    return 100.0 * (after.astype(float) - (case["choice"] == case["true"]))
+    change: Values = 100.0 * (after.astype(float) - (case["choice"] == case["true"]))
+    return change
 
 
 def _interaction(case: dict[str, Any], pathway: Pathway) -> Values:
@@ -50,7 +51,8 @@ def _interaction(case: dict[str, Any], pathway: Pathway) -> Values:
     the same.
     """
     alone = [case["knockouts"][single.name]["dlogp_answer"] for single in pathway.joined]
-    return _read("dlogp_answer")(case, pathway) - np.sum(alone, axis=0)
+    total: Values = np.sum(alone, axis=0)
+    return _read("dlogp_answer")(case, pathway) - total
 
 
 METRICS = {

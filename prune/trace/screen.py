@@ -160,7 +160,7 @@ class _Faded:
         Raises:
             NumericError: a logit is NaN or infinite.
         """
-        kwargs = {**self.replay.kwargs, "use_cache": False, "past_key_values": None}
+        kwargs = {**self.replay.kwargs, "use_cache": False}
         hidden = self.replay.text_model(**kwargs, prune=self).last_hidden_state[:, -1]
         logits = self.replay.model.get_output_embeddings()(hidden)[0].float()
         if not torch.isfinite(logits).all():
@@ -185,4 +185,5 @@ class _Faded:
         without = self._attention(query[:, :, row:], key, value, scale, table)
         change = (without - self.outputs[layer][:, :, row:]).float()
         by_head = (gradient[:, :, row:].float() * change).sum((0, 2, 3))
-        return by_head.unflatten(0, (self.num_kv_heads, -1)).sum(1).cpu()
+        groups: Tensor = by_head.unflatten(0, (self.num_kv_heads, -1))
+        return groups.sum(1).cpu()

@@ -28,7 +28,8 @@ BASELINES: dict[str, Callable[[Case], NDArray[np.float64]]] = {
 
 def order_by_map(saliency: NDArray[np.float64], regions: Regions) -> list[int]:
     """Regions by the mean of a map `[T, H, W]`, the greatest first."""
-    return np.argsort(-regions.means(saliency), kind="stable").tolist()
+    order: list[int] = np.argsort(-regions.means(saliency), kind="stable").tolist()
+    return order
 
 
 __all__ = ["BASELINES", "igos", "noise", "order_by_map", "rollout", "smooth_gradcam", "tam"]

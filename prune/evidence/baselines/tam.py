@@ -72,4 +72,5 @@ def _rank_filter(cells: NDArray[np.float64]) -> NDArray[np.float64]:
     mean = ranked.mean(-1, keepdims=True)
     spread = np.divide(ranked.std(-1, keepdims=True), mean, out=np.ones_like(mean), where=mean > 0)
     weight = np.exp(-((np.arange(9) - 4) ** 2) * np.maximum(spread, 1e-3) / 2)
-    return (ranked * weight).sum(-1) / weight.sum(-1)
+    smooth: NDArray[np.float64] = (ranked * weight).sum(-1) / weight.sum(-1)
+    return smooth

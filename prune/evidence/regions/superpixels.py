@@ -14,7 +14,10 @@ def frame_superpixels(frame: NDArray[Any], count: int) -> NDArray[np.int64]:
 
     SLICO adapts its compactness to each superpixel, so that there is none to choose.
     """
-    return slic(frame, n_segments=count, slic_zero=True, start_label=0, channel_axis=-1)
+    labels: NDArray[np.int64] = slic(
+        frame, n_segments=count, slic_zero=True, start_label=0, channel_axis=-1
+    )
+    return labels
 
 
 def superpixels(frames: NDArray[Any], count: int) -> Regions:

@@ -80,4 +80,4 @@ def clip(document: dict[str, Any]) -> list[dict[str, Any]]:
 
 def letter(document: dict[str, Any]) -> str:
     """The true option's letter."""
-    return document["letters"][document["answer"]]
+    return str(document["letters"][document["answer"]])

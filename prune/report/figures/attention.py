@@ -46,6 +46,6 @@ def attention_figure(maps: Mapping[str, NDArray[np.float64]], what: str) -> Figu
     bar = figure.colorbar(image, ax=list(panels), shrink=0.6)
     bar.set_label("log10 of the attention weight", fontsize=8.5, color=INK)
     bar.ax.tick_params(labelsize=8, colors=MUTED)
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
     figure.suptitle(what, fontsize=8.5, color=MUTED, x=0.01, ha="left")
     return figure

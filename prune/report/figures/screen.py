@@ -41,7 +41,7 @@ def screen_figure(
     grid.set_title("Predicted strength", loc="left", fontsize=10.5, color=INK, fontweight="bold")
     bar = figure.colorbar(image, ax=grid)
     bar.set_label("log10 of the change of log p (nats)", fontsize=8.5, color=INK)
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
 
     style_axes(points, "Predicted against exact")
     strongest = np.zeros(len(exact), bool)
