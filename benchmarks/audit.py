@@ -22,13 +22,13 @@ from prune.evaluate.answers import prepare, typical_prompt
 from prune.evaluate.existence import existence
 from prune.evaluate.stats import bootstrap_band
 from prune.evidence.answered import PairedAnswers
+from prune.evidence.audit import audit_samples, comparisons, means
 from prune.evidence.explain import ExplainSettings
 from prune.inputs.samples import load_samples
-from prune.layout.pathways import PATHWAYS, Reach, dense_reach, inherit_answer, remove_pathway
+from prune.layout.pathways import PATHWAYS, Reach, dense_reach, inherit_rows, remove_pathway
 from prune.plan.plan import Plan
-from prune.results.audit_findings import Limits, verdict
+from prune.results.audit_findings import MEASURES, Limits, verdict
 from prune.tiny.benchmark import write_benchmark
-from prune.workflows.audit import MEASURES, audit, comparisons, means
 
 SETTINGS = ExplainSettings(regions="frames")
 QUESTION, OPTIONS = "video_to_question_sealed", "video_to_options"
@@ -40,7 +40,7 @@ def shuffled(reach: Reach, seed: int) -> Reach:
     for query in range(reach.shape[2]):
         for key in range(reach.shape[3]):
             table[..., query, key] = reach[rng.permutation(len(reach))][..., query, key]
-    inherit_answer(table)
+    inherit_rows(table)
     return table
 
 
@@ -91,7 +91,7 @@ def main() -> None:
     for name, reach in plans.items():
         plan = Plan(reach, opened.id, name)
         folder = args.work / plan.sha256[:12]
-        records = audit(opened, plan, samples, folder, SETTINGS, args.clips)
+        records = audit_samples(opened, plan, samples, folder, SETTINGS, args.clips)
         compared, answered = comparisons(records), PairedAnswers.of(samples, records)
         first = first or compared
         found = means(compared)

@@ -44,20 +44,20 @@ from prune.evidence.baselines import BASELINES, order_by_map
 from prune.evidence.case import Case, open_case
 from prune.evidence.curves import Curves, attribution, curves
 from prune.evidence.explain import ExplainSettings
+from prune.evidence.explanations import explain_samples, treatment_of
 from prune.evidence.metrics.auc import deletion_auc, insertion_auc
 from prune.evidence.metrics.pointing import points_at_box, points_at_mask, top_frame_in_span
 from prune.evidence.objective import Objective
 from prune.evidence.plain import PlainScorer
 from prune.evidence.regions import Regions, partition
 from prune.evidence.regions.align import align
-from prune.evidence.reply import greedy_reply
 from prune.evidence.search import SEARCHES
 from prune.evidence.search.exhaustive import chain_value, exhaustive
 from prune.evidence.search.greedy import greedy, greedy_one_at_a_time
+from prune.inputs.reply import greedy_reply
 from prune.inputs.samples import Sample, load_samples
 from prune.tiny.benchmark import scenes, write_benchmark
 from prune.tiny.draw import CLIP_TIMES, coverage
-from prune.workflows.explain import explain_samples, treatment_of
 
 MID = Shape(16, 512, 1408, 8, 8, (256, 4, 14), "llava-next-7b")
 HALF = {"first": (0, 4), "last": (4, 8)}
@@ -105,7 +105,7 @@ def mid_case(sample: Sample, frames: int, device: str) -> Case:
     head *= SURE
     head[len(processor.tokenizer) :] = 0
     case = open_case(model, processor, sample, frames, reply=[5])
-    reply = greedy_reply(model, processor, case.inputs, max_new_tokens=1)
+    reply = greedy_reply(model, case.inputs, max_new_tokens=1)
     return open_case(model, processor, sample, frames, reply=reply)
 
 

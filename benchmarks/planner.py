@@ -16,7 +16,7 @@ every other, on other frame counts and with a longer text, and appends to
 import argparse
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from prune.bench.conditions import conditions
 from prune.checkpoint.load import open_model
 from prune.evaluate.answers import BATCH, accuracy, answer, prepare, under
 from prune.evaluate.stats import paired_difference
+from prune.journal.progress import Advance
 from prune.layout.pathways import VIDEO, dense_reach
 from prune.learn.heal import HealSettings
 from prune.plan.budget import Budget
@@ -34,25 +35,26 @@ from prune.plan.liveness import State, states
 from prune.results.interval import Interval
 from prune.trace.trace import Trace
 from prune.workflows.heal import heal_model
-from prune.workflows.plan import Method, find_plan, split_samples
+from prune.workflows.options import Method
+from prune.workflows.plan import find_plan, split_samples
 from prune.workflows.transfer import transfer
 
 WAYS: dict[str, tuple[Budget, Method, bool]] = {
-    "trace": (Budget("max_drop", 0.5), "trace", False),
-    "gates": (Budget("max_drop", 0.5), "gates", False),
-    "per-head": (Budget("max_drop", 0.5), "trace", True),
-    "max-kl": (Budget("max_kl", 0.01), "trace", False),
-    "speedup": (Budget("prefill_speedup", 3.2), "trace", False),
-    "density": (Budget("density", 0.15), "trace", False),
-    "kv-bytes": (Budget("kv_bytes", 400_000), "trace", False),
+    "trace": (Budget("max_drop", 0.5), Method.TRACE, False),
+    "gates": (Budget("max_drop", 0.5), Method.GATES, False),
+    "per-head": (Budget("max_drop", 0.5), Method.TRACE, True),
+    "max-kl": (Budget("max_kl", 0.01), Method.TRACE, False),
+    "speedup": (Budget("prefill_speedup", 3.2), Method.TRACE, False),
+    "density": (Budget("density", 0.15), Method.TRACE, False),
+    "kv-bytes": (Budget("kv_bytes", 400_000), Method.TRACE, False),
 }
 
 
 @contextmanager
-def quiet(title: str, total: int) -> Iterator[Callable[[int], None]]:
+def quiet(title: str, total: int) -> Iterator[Advance]:
     """A `prune.journal.progress.Progress` that says what began, and no more."""
     print(f"{title} ({total})", flush=True)
-    yield lambda count: None
+    yield lambda steps, note="": None
 
 
 def shown(difference: Interval) -> str:

@@ -1,17 +1,17 @@
-"""What a measured number depends on."""
+"""The conditions of a measurement: device, dtype and versions."""
 
 import os
 import platform
 from typing import Any
 
 import torch
-import transformers
 
 from prune import __version__
+from prune.journal.records import versions
 
 
 def device_name(model: Any) -> str:
-    """What the model runs on, for people."""
+    """What the model runs on, in words."""
     if model.device.type == "cuda":
         return torch.cuda.get_device_name(model.device)
     threads = torch.get_num_threads()
@@ -24,9 +24,7 @@ def conditions(model: Any, **more: str) -> dict[str, str]:
     return {
         "device": device_name(model),
         "dtype": str(model.dtype).removeprefix("torch."),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
+        **versions(),
         "prune": __version__,
         **more,
     }

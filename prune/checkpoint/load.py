@@ -167,12 +167,24 @@ def open_model(
     _check_loaded(folder, loaded)
     model.eval()
     identity = geometry(model, str(name), weights_sha256(folder))
-    plan = None
-    if (folder / PLAN_FILE).is_file() and not dense:
-        plan = Plan.load(folder / PLAN_FILE)
-        plan.check_model(identity)
+    plan = None if dense else stored_plan(folder, identity)
+    if plan is not None:
         attach(model, plan, processor, mode=mode)
     return LoadedModel(model, processor, folder, identity, plan)
+
+
+def stored_plan(folder: Path, model: ModelId) -> Plan | None:
+    """The plan in a model folder, None without one.
+
+    Raises:
+        BadInputError: its file is damaged.
+        RefusedError: it is for other weights.
+    """
+    if not (folder / PLAN_FILE).is_file():
+        return None
+    plan = Plan.load(folder / PLAN_FILE)
+    plan.check_model(model)
+    return plan
 
 
 def load(

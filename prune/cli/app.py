@@ -1,4 +1,4 @@
-"""The application, its arguments that several commands share, and how failed samples end it."""
+"""The application, the arguments that several commands share, and the exit of failed samples."""
 
 import shlex
 import sys
@@ -17,26 +17,49 @@ app = typer.Typer(
     "Start with [bold]prune demo[/bold]: it traces, prunes and reports on a small real model.",
 )
 
-Model = Annotated[
-    str,
-    typer.Argument(
-        help="A transformers folder, a hub id, [bold]tiny[/bold] or [bold]tiny-ov[/bold]."
-    ),
-]
+MODEL_HELP = "A transformers folder, a hub id, [bold]tiny[/bold] or [bold]tiny-ov[/bold]."
+
+Model = Annotated[str, typer.Argument(help=MODEL_HELP)]
+Run = Annotated[Path, typer.Argument(help="Run folder of [bold]prune trace[/bold].")]
+TracedModel = Annotated[str | None, typer.Option(help="The model (default: the traced one).")]
 Frames = Annotated[int, typer.Option(min=1, help="Frames sampled from every clip.")]
 Data = Annotated[Path, typer.Option(help="JSONL: id, video, question, options, answer, task.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="Only the first N samples.")]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        help="Pathways by the name of their set: all, cross-frame, paper, "
+        "sealed, options, true-option, false-options, open-ended.",
+    ),
+]
+Pathways = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="What to knock out, such as 'video->question,options'; 'a->b + c->d' "
+        "is cut together; repeat for more."
+    ),
+]
+Window = Annotated[
+    int | None, typer.Option(min=1, help="Layers knocked out together (default: 9 of 32).")
+]
 
 
 def command_line() -> str:
-    """What was typed, for reports."""
+    """The command as it was typed, for reports."""
     return shlex.join(["prune", *sys.argv[1:]])
+
+
+def names(text: str | None) -> list[str] | None:
+    """The names in an option's value, with commas between them."""
+    return None if text is None else text.split(",")
 
 
 def report_failed(failed: dict[str, str]) -> None:
     """End with exit code 5 if samples failed, after everything else was printed.
 
     Raises:
-        SamplesFailedError: naming each of them.
+        SamplesFailedError: samples failed; each of them is named.
     """
     if failed:
         lines = "".join(f"\n  {name}: {reason}" for name, reason in failed.items())

@@ -1,4 +1,4 @@
-"""The budget of a search as command line options, of which one may be given."""
+"""The budget of a search as options of a command, of which one may be given."""
 
 import inspect
 from collections.abc import Callable
@@ -32,7 +32,7 @@ KvBytes = Annotated[
 
 
 class Saved(StrEnum):
-    """What a search makes smaller."""
+    """The cost that a search reduces."""
 
     flops = "flops"
     edges = "edges"
@@ -55,14 +55,19 @@ _OPTIONS = {
 
 @dataclass(frozen=True)
 class BudgetOptions:
-    """What a command line says about the budget: `given` by kind, and the objective."""
+    """The budget as given on a command line.
+
+    Attributes:
+        given: value by kind of budget; at most one is allowed.
+        objective: the cost to reduce.
+    """
 
     given: dict[str, float]
     objective: Saved = Saved.flops
 
     @property
     def budget(self) -> "Budget":
-        """The one that was given; half a point of accuracy if none was.
+        """The budget; half a point of accuracy if none was given.
 
         Raises:
             UsageError: more than one was given.
@@ -74,7 +79,7 @@ class BudgetOptions:
 
 
 def takes_budget(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command these options in the place of its parameter `asked` (`BudgetOptions`)."""
+    """Give a command these options in place of its parameter `asked` (`BudgetOptions`)."""
     signature = inspect.signature(command)
 
     def option(name: str, kind: Any, default: Any) -> inspect.Parameter:

@@ -1,4 +1,4 @@
-"""What `prune export` and `prune demo` end with."""
+"""The last lines of `prune export` and `prune demo`."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from prune.results.export_result import Result
 
 
 def show_export(result: Result, folder: Path) -> None:
-    """Print the result, where it is, and what a person should know who trusts the budget."""
+    """Print the result, the paths, and the warning of a search that missed its budget."""
     out.print(result_table(result))
     out.print(baseline_table(result))
     out.print(f"\nPruned model  {folder}\nReport        {folder / 'report.html'}")

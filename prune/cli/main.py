@@ -1,4 +1,4 @@
-"""The entry point: register the commands, run one, and end errors in one line."""
+"""The entry point: registration of the commands, and errors that end in one line."""
 
 import errno
 import os
@@ -15,7 +15,9 @@ from prune.errors import BadInputError, PruneError, ResourceError, UsageError
 
 COMMANDS = (
     "demo",
+    "clips",
     "trace",
+    "screen",
     "flow",
     "plan",
     "export",
@@ -29,6 +31,9 @@ COMMANDS = (
     "heal",
     "transfer",
     "inspect",
+    "report",
+    "verify",
+    "env",
 )
 """The modules of `prune.cli.commands`, in the order of `prune --help`."""
 
@@ -69,7 +74,7 @@ def _run() -> int:
             return _fail(f"{error.filename}: {error.strerror}", ResourceError.exit_code)
         return _fail(f"{error.filename}: {error.strerror}", BadInputError.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        return _fail("interrupted; finished work is kept, run the same command to go on", 130)
+        return _fail("interrupted; finished work is kept, run the command again to resume", 130)
     except Exception as error:
         # Usage errors are click's, which typer brings under a name of its own.
         if hasattr(error, "format_message"):

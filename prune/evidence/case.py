@@ -1,5 +1,6 @@
 """`Case`: one question with the model's reply to it, ready to be explained."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -13,13 +14,15 @@ from prune.evidence.forced import TeacherForcing, forced_replay
 from prune.evidence.masked import MaskedScorer
 from prune.evidence.pixels import PixelScorer
 from prune.evidence.regions import Regions
-from prune.evidence.reply import ReplyTarget, find_target, greedy_reply
+from prune.evidence.reply import ReplyTarget, find_target
 from prune.evidence.scorer import Scorer
 from prune.evidence.tokens import token_grid, token_map
 from prune.inputs.encode import Clip, decode, encode, letter_ids
+from prune.inputs.reply import greedy_reply
 from prune.inputs.samples import Sample
 from prune.layout.pathways import Reach
 from prune.plan.plan import Plan
+from prune.runtime.apply import apply
 
 REMOVALS = ("masked", *FILLS)
 """How regions are removed: their visual tokens left out of attention, or their pixels filled."""
@@ -143,7 +146,9 @@ def open_case(
     clip = decode(sample, num_frames)
     inputs = encode(processor, [sample], [clip])
     if reply is None:
-        reply = greedy_reply(model, processor, inputs, plan)
+        running = apply(model, plan, processor=processor) if plan else nullcontext()
+        with running:
+            reply = greedy_reply(model, inputs)
     found = find_target(target, reply, processor, sample)
     reach: Reach | None = plan.reach if plan else None
     replay = forced_replay(model, processor, inputs, found.ids)

@@ -15,12 +15,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers import BatchFeature, DynamicCache
+from transformers import DynamicCache
 
 from prune.errors import NumericError
 from prune.evidence.batches import next_batch, start_cost
 from prune.evidence.masks import Masks
 from prune.evidence.prefix_cache import TEXT, Front, PrefixCache, PrefixMatch
+from prune.inputs.reply import continued
 from prune.layout.pathways import Reach, dense_reach
 from prune.layout.segments import Role, Segments, segment
 from prune.runtime.attention import seam
@@ -39,25 +40,11 @@ MAX_EDGES = 2**24
 """Entries of one batch's masks; longer prompts go through the kernel, which needs none."""
 
 
-def with_reply(processor: Any, inputs: Any, reply: Sequence[int]) -> tuple[BatchFeature, Segments]:
-    """Inputs of one prompt with a reply behind it, and their layout."""
-    data = dict(inputs)
-    for name, values in (
-        ("input_ids", list(reply)),
-        ("attention_mask", [1] * len(reply)),
-        ("mm_token_type_ids", [0] * len(reply)),
-    ):
-        if name in data:
-            more = torch.tensor([values], dtype=data[name].dtype, device=data[name].device)
-            data[name] = torch.cat([data[name], more], 1)
-    prompt = segment(processor, inputs)
-    return BatchFeature(data), prompt.resized(prompt.shape[1] + len(reply))
-
-
 def forced_replay(model: Any, processor: Any, inputs: Any, reply: Sequence[int]) -> Replay:
     """One prompt and its reply at the entrance of the text model; the vision tower runs once."""
-    extended, segments = with_reply(processor, inputs, reply)
-    return replace(capture(model, processor, extended), segments=segments)
+    prompt = segment(processor, inputs)
+    segments = prompt.resized(prompt.shape[1] + len(reply))
+    return replace(capture(model, processor, continued(inputs, reply)), segments=segments)
 
 
 @dataclass

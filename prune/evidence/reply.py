@@ -1,19 +1,12 @@
 """The reply whose words are explained, and which of its tokens are the target."""
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
-
-import torch
 
 from prune.errors import UsageError
 from prune.inputs.encode import letter_ids
 from prune.inputs.samples import Sample
-from prune.plan.plan import Plan
-from prune.runtime.apply import apply
-
-MAX_NEW_TOKENS = 128
 
 
 @dataclass(frozen=True)
@@ -31,31 +24,6 @@ class ReplyTarget:
     texts: tuple[str, ...]
     positions: tuple[int, ...]
     name: str
-
-
-@torch.no_grad()
-def greedy_reply(
-    model: Any,
-    processor: Any,
-    inputs: Any,
-    plan: Plan | None = None,
-    max_new_tokens: int = MAX_NEW_TOKENS,
-) -> list[int]:
-    """Token ids of the model's own greedy reply to one prompt, without its end-of-text token.
-
-    Args:
-        model, processor, inputs: one prompt.
-        plan: replies under this plan, dense without one.
-        max_new_tokens: longest reply.
-    """
-    running = apply(model, plan, processor=processor) if plan else nullcontext()
-    with running:
-        out = model.generate(
-            **inputs.to(model.device), max_new_tokens=max_new_tokens, do_sample=False
-        )
-    ids = out[0, inputs["input_ids"].shape[1] :].tolist()
-    special = set(processor.tokenizer.all_special_ids)
-    return [i for i in ids if i not in special]
 
 
 def find_target(spec: str, reply: Sequence[int], processor: Any, sample: Sample) -> ReplyTarget:

@@ -3,6 +3,7 @@
 import ctypes
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -43,6 +44,11 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def safe_name(text: str) -> str:
+    """A file name for any text, such as a sample's id: letters, digits, dots and dashes."""
+    return re.sub(r"[^\w.-]+", "-", text).strip(".-") or "unnamed"
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""An append-only journal: one checked line a sample, safe against being killed at any moment.
+"""An append-only journal: one checked line per record, safe against a kill at any moment.
 
 A line is the CRC-32 of the record's JSON, a space, and the JSON. It is written by one call and
 flushed to disk; a line that a kill left unfinished is cut off when the journal is opened again.
@@ -26,11 +26,19 @@ def _parse(line: bytes) -> dict[str, Any] | None:
     crc, _, body = line.rstrip(b"\n").partition(b" ")
     if not line.endswith(b"\n") or crc != b"%08x" % zlib.crc32(body):
         return None
-    return json.loads(body)
+    record: dict[str, Any] = json.loads(body)
+    return record
 
 
-def read_journal(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]], int]:
-    """Header, records, and the length in bytes of the part that is whole.
+def read_journal(folder: Path, what: str) -> tuple[dict[str, Any], list[dict[str, Any]], int]:
+    """Read a journal up to its last whole line.
+
+    Args:
+        folder: the journal's.
+        what: what it should be, for messages: "trace", "audit", ...
+
+    Returns:
+        The header, the records, and the length in bytes of the part that is whole.
 
     Raises:
         BadInputError: there is no journal, or a line before the last is damaged.
@@ -39,7 +47,7 @@ def read_journal(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]], in
         header = json.loads((folder / HEADER).read_text(encoding="utf-8"))
         data = (folder / JOURNAL).read_bytes() if (folder / JOURNAL).exists() else b""
     except (OSError, ValueError) as error:
-        raise BadInputError(f"{folder}: not a trace: {error}") from None
+        raise BadInputError(f"{folder}: holds no {what}: {error}") from None
     records, whole = [], 0
     lines = data.splitlines(keepends=True)
     for number, line in enumerate(lines, 1):
@@ -48,7 +56,7 @@ def read_journal(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]], in
             if number < len(lines):
                 raise BadInputError(
                     f"{folder / JOURNAL}:{number}: the line is damaged (checksum); "
-                    "trace again into a new folder"
+                    "run the command again with a new --out"
                 )
             break
         records.append(record)
@@ -61,22 +69,23 @@ class Journal:
 
     Args:
         folder: made if missing.
-        header: what the trace is of. A journal already there is continued if its header is equal.
+        what: what the journal is, for messages: "trace", "audit", ...
+        header: identity of the run. A journal already there is continued if its header is equal.
 
     Raises:
-        RefusedError: the journal there is of something else; the differing fields are named.
+        RefusedError: the journal there has another header; the differing fields are named.
     """
 
-    def __init__(self, folder: Path, header: dict[str, Any]):
+    def __init__(self, folder: Path, what: str, header: dict[str, Any]):
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / JOURNAL
         self.records: list[dict[str, Any]] = []
         if (folder / HEADER).exists():
-            there, self.records, whole = read_journal(folder)
+            there, self.records, whole = read_journal(folder, what)
             if there != header:
                 fields = [k for k in {**there, **header} if there.get(k) != header.get(k)]
                 raise RefusedError(
-                    f"{folder} holds another trace: {', '.join(sorted(fields))} "
+                    f"{folder} holds another {what}: {', '.join(sorted(fields))} "
                     "differ; choose a new --out"
                 )
             if path.exists():
@@ -99,7 +108,7 @@ class Journal:
         except OSError as error:
             raise ResourceError(
                 f"{self._file.name}: cannot write: {error.strerror}; finished samples are kept, "
-                "run the same command again to go on"
+                "run the same command again to resume"
             ) from None
         self.records.append(record)
 

@@ -1,4 +1,4 @@
-"""What the journals of traces, screens and lenses have in common: one record a sample, always."""
+"""The records of journals: a result or an error per sample, and the identity of the run."""
 
 import platform
 from collections.abc import Callable, Sequence
@@ -15,25 +15,42 @@ Record = dict[str, Any]
 
 
 def identity(opened: LoadedModel, samples: Sequence[Sample]) -> dict[str, Any]:
-    """What tells a run from others, for its header: model, samples, and what computed it."""
+    """The part of a header that identifies a run of a local model on samples."""
+    return {**model_identity(opened), **data_identity(samples)}
+
+
+def model_identity(opened: LoadedModel) -> dict[str, Any]:
+    """A local model, the precision of its weights and the type of its device."""
     return {
         "model": opened.id.model_dump(mode="json"),
-        "data_sha256": fingerprint(samples),
-        "samples": [s.id for s in samples],
         "dtype": str(opened.model.dtype).removeprefix("torch."),
         "device": opened.model.device.type,
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-        },
+    }
+
+
+def data_identity(samples: Sequence[Sample]) -> dict[str, Any]:
+    """The samples, and the versions of the software that reads and computes them."""
+    return {
+        "data_sha256": fingerprint(samples),
+        "samples": [s.id for s in samples],
+        "versions": versions(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the libraries that compute."""
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
     }
 
 
 def recorded(measure: Callable[[Sample], Record]) -> Callable[[Sample], Record]:
-    """`measure` with a sample's `id` and `task`, and the reason instead if it has no record.
+    """Wrap a measurement so that it makes a record of every sample.
 
-    A clip that cannot be decoded and logits that are not finite are reasons.
+    The record holds the sample's `id` and `task`, and what `measure` returns. For a clip that
+    cannot be decoded and for logits that are not finite it holds `error` and `exit_code` instead.
     """
 
     def one(sample: Sample) -> Record:
@@ -47,12 +64,17 @@ def recorded(measure: Callable[[Sample], Record]) -> Callable[[Sample], Record]:
 
 
 def failed_of(records: Sequence[Record]) -> dict[str, str]:
-    """Reason by id of each sample that could not be used."""
+    """The reason why a sample could not be used, by the id of each such sample."""
     return {r["id"]: r["error"] for r in records if "error" in r}
 
 
 def check_usable(records: Sequence[Record]) -> None:
-    """Raise `BadInputError` unless a sample could be used; `NumericError` if none was finite."""
+    """Check that at least one sample could be used.
+
+    Raises:
+        BadInputError: no sample could be used.
+        NumericError: no sample could be used, and none had finite logits.
+    """
     failed = failed_of(records)
     if len(failed) == len(records):
         numeric = all(r["exit_code"] == NumericError.exit_code for r in records)

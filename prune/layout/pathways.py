@@ -107,6 +107,16 @@ TRACED = tuple(dict.fromkeys((*PUBLISHED, *SEALED, *REMOVABLE)))
 
 PATHWAYS = {pathway.name: pathway for pathway in TRACED}
 
+MAP_ROWS = (
+    *PUBLISHED[:1],
+    Pathway("intra_frame", VIDEO, VIDEO),
+    *PUBLISHED[1:],
+    Pathway("video_to_bridge_and_tail", VIDEO, (Role.BRIDGE, Role.TAIL)),
+    Pathway("question_to_options", QUESTION_SEALED, OPTIONS),
+    Pathway("question_to_question", QUESTION_SEALED, QUESTION_SEALED),
+)
+"""The rows of a plan drawn as a grid of pathways and layers."""
+
 
 _WORDS: dict[str, tuple[Role | OptionRole, ...]] = {
     **{role.name.lower(): (role,) for role in Role if role != Role.ANSWER},

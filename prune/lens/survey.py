@@ -140,6 +140,7 @@ def survey(
     }
 
     each = recorded(lambda sample: look(opened, sample, settings))
-    found = Survey(header, write_records(out / FOLDER, header, samples, each, on_done))
+    records = write_records(out / FOLDER, "lens survey", header, samples, each, on_done)
+    found = Survey(header, records)
     check_usable(found.records)
     return found

@@ -4,6 +4,15 @@ from dataclasses import dataclass
 
 from prune.results.existence import Existence
 
+MEASURES = {
+    "rank_correlation": "rank correlation of the regions' evidence",
+    "iou_20": "IoU of the fifth of the clip that matters most",
+    "insertion_change": "change of insertion AUC",
+    "deletion_change": "change of deletion AUC",
+    "other_evidence": "right answers that stay right on other evidence",
+}
+"""What an audit measures per sample, by key of the record: its title in tables and pages."""
+
 
 @dataclass(frozen=True)
 class Limits:

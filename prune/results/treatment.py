@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 from prune.results.interval import Interval
 
+WITHIN = 0.1
+"""Share of the clip within which a correction counts (CSR@10% of 2509.22496)."""
+
 
 @dataclass(frozen=True)
 class Treatment:

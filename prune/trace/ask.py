@@ -11,12 +11,13 @@ from typing import Any, Protocol
 
 from prune.errors import BadInputError, UsageError
 from prune.inputs.encode import decode, encode, letter_ids, open_text, read
+from prune.inputs.reply import greedy_reply
 from prune.inputs.samples import Sample
 from prune.layout.knockout_tables import tell_options_apart
 from prune.layout.segments import token_starts
 from prune.runtime.captured import Replay, capture
 from prune.trace.anchors import matches, verbs
-from prune.trace.reply import greedy, replied, shortened
+from prune.trace.reply import replied, shortened
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ class OwnReply:
     ) -> list[TracedPrompt]:
         """See `PromptStyle`; none where the reply has no anchor."""
         inputs = encode(processor, [sample], [decode(sample, num_frames)], open_text)
-        reply = greedy(model, processor, inputs, self.max_tokens)
+        reply = greedy_reply(model, inputs, self.max_tokens)
         text, starts = token_starts(processor.tokenizer, reply)
         found = [
             (sum(start <= first for start in starts) - 1, text[first:stop])
@@ -164,7 +165,8 @@ def ask(prefix: str | None, anchor: str | None, verbs_by: str | None) -> PromptS
 
 
 def _ids(processor: Any, text: str) -> list[int]:
-    return processor.tokenizer.encode(text, add_special_tokens=False)
+    ids: list[int] = processor.tokenizer.encode(text, add_special_tokens=False)
+    return ids
 
 
 def _first_new(longer: list[int], shorter: list[int]) -> int:

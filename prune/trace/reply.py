@@ -1,24 +1,13 @@
-"""Replies behind a prompt: the model's own, and replays of prompt and reply up to any token."""
+"""Replays of a prompt and a reply, up to any token of the reply."""
 
 from dataclasses import replace
 from typing import Any
 
-import torch
 from torch import Tensor
-from transformers import BatchFeature
 
+from prune.inputs.reply import continued
 from prune.layout.segments import Role, Segments, segment
 from prune.runtime.captured import Replay, capture
-
-
-@torch.no_grad()
-def greedy(model: Any, processor: Any, inputs: Any, max_tokens: int) -> list[int]:
-    """The reply's tokens, without what ends it."""
-    ids = model.generate(
-        **inputs.to(model.device), max_new_tokens=max_tokens, do_sample=False, num_beams=1
-    )[0, inputs["input_ids"].shape[1] :].tolist()
-    special = set(processor.tokenizer.all_special_ids)
-    return ids[: next((i for i, token in enumerate(ids) if token in special), len(ids))]
 
 
 def replied(model: Any, processor: Any, inputs: Any, reply: list[int]) -> Replay:
@@ -26,17 +15,6 @@ def replied(model: Any, processor: Any, inputs: Any, reply: list[int]) -> Replay
     prompt = segment(processor, inputs)
     replay = capture(model, processor, continued(inputs, reply))
     return replace(replay, segments=_with_reply(prompt, len(reply)))
-
-
-def continued(inputs: Any, ids: list[int]) -> BatchFeature:
-    """Inputs of a batch of one with more text tokens at the end."""
-    longer = dict(inputs)
-    for name, values in (("input_ids", ids), ("attention_mask", [1] * len(ids)),
-                         ("mm_token_type_ids", [0] * len(ids))):  # fmt: skip
-        if name in longer:
-            more = torch.tensor([values], dtype=longer[name].dtype, device=longer[name].device)
-            longer[name] = torch.cat([longer[name], more], 1)
-    return BatchFeature(longer)
 
 
 def _with_reply(prompt: Segments, count: int) -> Segments:

@@ -1,4 +1,4 @@
-"""`prune trace --screen`: rank knockouts by gradients, run the highest exactly, and compare."""
+"""`Screening`: knockouts ranked by gradients, and what exact knockouts say of the ranking."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -43,7 +43,7 @@ class Trace:
     def load(run: str | Path) -> "Trace":
         """Read the trace of a run folder; raises `BadInputError` if it is missing or damaged."""
         run = Path(run)
-        header, records, _ = read_journal(run / FOLDER)
+        header, records, _ = read_journal(run / FOLDER, "trace")
         if header.get("schema_version") != SCHEMA_VERSION:
             raise BadInputError(f"{run / FOLDER}: unknown trace schema: trace again")
         return Trace(run, header, records)
@@ -56,7 +56,7 @@ class Trace:
     @property
     def data(self) -> Path:
         """The data set that was traced."""
-        return (self.run / self.header["data"]).resolve()
+        return self.run.joinpath(self.header["data"]).resolve()
 
     @property
     def traced(self) -> list[dict[str, Any]]:
@@ -79,7 +79,7 @@ class Trace:
     @property
     def per_head(self) -> bool:
         """Whether KV heads were cut one at a time."""
-        return self.header["heads"] != [None]
+        return bool(self.header["heads"] != [None])
 
     def pathways(self) -> list[Pathway]:
         """The pathways that were knocked out."""
@@ -196,7 +196,8 @@ def write_trace(
         )
 
     each = recorded(trace_one)
-    trace = Trace(run, header, write_records(run / FOLDER, header, samples, each, on_done))
+    records = write_records(run / FOLDER, "trace", header, samples, each, on_done)
+    trace = Trace(run, header, records)
     check_usable(trace.records)
     if not trace.traced:
         if asking.identity["way"] == "own reply":

@@ -1,4 +1,4 @@
-"""What is measured after an export goes into its report: the folder is replaced whole, or not."""
+"""Amendment of an export's report with later measurements, whole or not at all."""
 
 import os
 import shutil
@@ -24,7 +24,7 @@ def amend(
     change: Callable[[Result], Result] = lambda result: result,
     pages: Mapping[str, str] | None = None,
 ) -> Path:
-    """Draw report and model card of an export again, with something changed in them.
+    """Draw the report and the model card of an export again, with a changed result.
 
     A folder with hard links to the unchanged files is built beside the export and changes places
     with it, so that a reader, or a kill, finds the old report or the new one, and a manifest that
@@ -32,8 +32,8 @@ def amend(
 
     Args:
         folder: the export.
-        change: from the result that it holds to the one that it shall hold.
-        pages: other pages to put beside the report, by file name.
+        change: makes the new result from the one in the export.
+        pages: other pages to write beside the report, by file name.
 
     Returns:
         The report's path.

@@ -1,118 +1,163 @@
-"""The audit: does a pruned model rest on the evidence that the dense one rests on?"""
+"""The workflow of `prune audit`: the evidence of a dense and a pruned model, with a verdict."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
-import numpy as np
+from prune.checkpoint.load import LoadedModel, open_model
+from prune.evaluate.existence import existence
+from prune.evidence.answered import PairedAnswers
+from prune.evidence.audit import audit_samples, comparisons, means
+from prune.evidence.case import open_case
+from prune.evidence.explain import ExplainSettings, regions_of
+from prune.evidence.metrics.agreement import first_regions
+from prune.inputs.samples import Sample, load_samples
+from prune.io.files import write_atomically
+from prune.journal.processes import processes, share_of
+from prune.journal.progress import Progress, silent
+from prune.journal.records import Record, failed_of
+from prune.report.audit_page import AUDIT_PAGE, audit_html, audit_summary
+from prune.report.figures.audit import Pairing, audit_figure
+from prune.report.figures.style import save_figure
+from prune.results.audit_findings import MEASURES, Finding, Limits, verdict
+from prune.results.existence import Existence
+from prune.workflows.amend import amend, is_export
+from prune.workflows.named_plan import named_plan
 
-from prune.checkpoint.load import LoadedModel
-from prune.errors import BadInputError, UsageError
-from prune.evaluate.stats import bootstrap_band
-from prune.evidence.answered import answer_both
-from prune.evidence.comparison import Record, compare
-from prune.evidence.explain import COARSE, ExplainSettings
-from prune.inputs.samples import Sample
-from prune.journal.records import check_usable, identity, recorded
-from prune.journal.write import write_records
-from prune.plan.plan import Plan
+WORST = 4
+"""Number of samples that are drawn: those whose evidence changed most."""
 
-SCHEMA_VERSION = 1
-FOLDER = "evidence"
-
-MEASURES = {
-    "rank_correlation": "rank correlation of the regions' evidence",
-    "iou_20": "IoU of the fifth of the clip that matters most",
-    "insertion_change": "change of insertion AUC",
-    "deletion_change": "change of deletion AUC",
-    "other_evidence": "right answers that stay right on other evidence",
-}
+DEFAULT_LIMITS = Limits()
 
 
-def audit(
-    opened: LoadedModel,
-    plan: Plan,
-    samples: Sequence[Sample],
-    folder: Path,
-    settings: ExplainSettings,
-    limit: int,
-    on_done: Callable[[int], None] = lambda n: None,
-) -> list[Record]:
-    """Audit each sample into `folder/evidence`, going on where an earlier call stopped.
+@dataclass(frozen=True)
+class AuditedPlan:
+    """What an audit found.
 
-    Under `torchrun` the samples are split over its processes.
+    Attributes:
+        means: mean of each measure over samples, with its interval.
+        accuracy: of both models, and its paired change.
+        existence: hallucination of both models, if the data asks what exists.
+        findings: every mean against its limit.
+        failed: the reason by id for each sample that could not be used.
+        page, numbers: the audit as HTML and as JSON.
+        amended: the report of the pruned model, if that is an exported folder.
+    """
+
+    means: dict[str, dict[str, float]]
+    accuracy: dict[str, dict[str, float]]
+    existence: Existence | None
+    findings: list[Finding]
+    failed: dict[str, str]
+    page: Path
+    numbers: Path
+    amended: Path | None
+
+    @property
+    def broken(self) -> list[Finding]:
+        """The findings beyond their limits; the audit passes where there is none."""
+        return [finding for finding in self.findings if not finding.kept]
+
+
+def audit_model(
+    model: str | Path,
+    pruned: str | Path,
+    data: Path,
+    out: Path,
+    progress: Progress = silent,
+    *,
+    limit: int = 24,
+    regions: str = "frames",
+    count: int = 4,
+    num_frames: int = 8,
+    limits: Limits = DEFAULT_LIMITS,
+    argv: str = "",
+) -> AuditedPlan:
+    """Compare the evidence and the answers of a dense and a pruned model.
+
+    Under `torchrun` the samples are split over its processes. The first one writes
+    `audit.{html,json,png}`, and amends the report of an exported folder.
 
     Args:
-        opened: dense.
-        plan: of the pruned model.
-        samples: in order; both models answer all of them.
-        folder: of the audit.
-        settings: how the first `limit` samples are explained.
-        limit: how many samples' evidence is compared.
-        on_done: called with the number of samples finished.
-
-    Returns:
-        For each sample its `answers` (`prune.evidence.answered`) and, of the first `limit`, what
-        `compare` measures; or its id, task and `error`.
+        model: the dense model: folder, hub id, `tiny` or `tiny-ov`.
+        pruned: an exported folder, a plan file or a preset's name.
+        data: JSONL of the samples.
+        out: folder of the results; an audit in it that was stopped resumes.
+        progress: shows the samples audited.
+        limit: explain the first N samples; all of them are answered.
+        regions, count, num_frames: see `prune.evidence.explain.ExplainSettings`.
+        limits: what may change.
+        argv: the command, for the report.
 
     Raises:
-        RefusedError: the folder holds an audit of something else.
-        BadInputError: not one sample could be used.
-        NumericError: the logits of every sample are NaN or infinite.
-        UsageError: the regions are chosen by the model, so that two models have none in common.
+        BadInputError: no sample could be used, or a file cannot be read.
+        RefusedError: the plan is for another model, or `out` holds another audit.
+        UsageError: the regions are unknown, or would differ between the models.
     """
-    if settings.regions == COARSE:
-        raise UsageError(f"--regions {COARSE}: each model would choose regions of its own")
-    compared = {sample.id for sample in samples[:limit]}
-    header = {
-        "schema_version": SCHEMA_VERSION,
-        **identity(opened, samples),
+    settings = ExplainSettings(regions=regions, count=count, num_frames=num_frames)
+    samples = load_samples(data)
+    opened = open_model(model, dense=True)
+    plan = named_plan(pruned)
+    plan.check_model(opened.id)
+    with progress("Auditing", share_of(len(samples))) as advance:
+        records = audit_samples(opened, plan, samples, out, settings, limit, advance)
+    answered, compared = PairedAnswers.of(samples, records), comparisons(records)
+    measured = means(compared)
+    seen = existence(answered.samples, answered.dense, answered.pruned)
+    findings = verdict(measured, seen, limits)
+    found = AuditedPlan(
+        measured, answered.accuracy, seen, findings, failed_of(records),
+        out / AUDIT_PAGE, out / "audit.json", None,
+    )  # fmt: skip
+    if not processes().is_main_process:
+        return found
+    report = {
+        "model": opened.id.model_dump(mode="json"),
         "plan": plan.sha256,
-        "limit": limit,
+        "command": argv,
+        "passed": not found.broken,
+        "findings": [asdict(f) for f in findings],
+        "limits": asdict(limits),
         "settings": asdict(settings),
+        "means": measured,
+        "accuracy": found.accuracy,
+        "existence": asdict(seen) if seen else None,
+        "failed": found.failed,
+        "samples": compared,
     }
-
-    def audit_one(sample: Sample) -> Record:
-        answers = answer_both(opened, plan, sample, settings.num_frames)
-        if sample.id not in compared:
-            return {"answers": answers}
-        try:
-            return {"answers": answers, **compare(opened, plan, sample, settings)}
-        except UsageError as error:  # Of this reply alone: others may have the target.
-            raise BadInputError(str(error)) from None
-
-    records = write_records(folder / FOLDER, header, samples, recorded(audit_one), on_done)
-    check_usable(records)
-    return records
+    figure = audit_figure(_worst(opened, samples, settings, compared))
+    save_figure(figure, out / "audit.png")
+    write_atomically(found.numbers, json.dumps(report, indent=1, allow_nan=False) + "\n")
+    page = audit_html(report, MEASURES, figure)
+    write_atomically(found.page, page)
+    if not is_export(Path(pruned)):
+        return found
+    audit = audit_summary(report)
+    amended = amend(Path(pruned), lambda r: replace(r, audit=audit), {AUDIT_PAGE: page})
+    return replace(found, amended=amended)
 
 
-def comparisons(records: Sequence[Record]) -> list[Record]:
-    """The records of samples whose evidence was compared.
-
-    Raises:
-        BadInputError: there is none.
-    """
-    found = [r for r in records if "iou_20" in r]
-    if not found:
-        raise BadInputError("no sample could be explained: raise --limit")
-    return found
-
-
-def means(records: Sequence[Record]) -> dict[str, dict[str, float]]:
-    """Mean of each measure over the samples that have it, with its 95% bootstrap interval."""
-    found = {}
-    changes = {f"modality of {kind}s" for r in records for kind in r["modality_change"]}
-    for name in (*MEASURES, *sorted(changes)):
-        values = [_value(r, name) for r in records]
-        known = np.array([v for v in values if v is not None], float)
-        if len(known):
-            mean, low, high = (float(x[0]) for x in bootstrap_band(known[:, None]))
-            found[name] = {"mean": mean, "low": low, "high": high, "n": len(known)}
-    return found
+def _worst(
+    opened: LoadedModel,
+    samples: Sequence[Sample],
+    settings: ExplainSettings,
+    compared: Sequence[Record],
+) -> list[Pairing]:
+    """The samples whose evidence changed most, the least overlap first."""
+    by_id, pairings = {s.id: s for s in samples}, []
+    for record in sorted(compared, key=_overlap)[:WORST]:
+        case = open_case(opened.model, opened.processor, by_id[record["id"]], settings.num_frames)
+        regions, chosen = regions_of(case, settings), record["chosen"]
+        top = (first_regions(record[side]["order"], regions.area) for side in ("dense", "pruned"))
+        title = (
+            f"{record['question']} ({record['answer']})  dense: {chosen['dense']}, "
+            f"pruned: {chosen['pruned']}; IoU {record['iou_20']:.2f}"
+        )
+        pairings.append(Pairing(title, case.frames, regions.labels, *map(sorted, top)))
+    return pairings
 
 
-def _value(record: Record, name: str) -> float | None:
-    if name in MEASURES:
-        return record[name]
-    kind = name.removeprefix("modality of ").removesuffix("s")
-    return record["modality_change"].get(kind)
+def _overlap(record: dict[str, Any]) -> float:
+    return record["iou_20"]

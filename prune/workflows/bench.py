@@ -1,8 +1,7 @@
-"""`prune bench`: an export beside its dense self, or beside another model."""
+"""The workflow of `prune bench`: an export timed beside its dense self, or another model."""
 
-import csv
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from prune.bench.capacity import capacity
@@ -10,68 +9,100 @@ from prune.bench.conditions import conditions
 from prune.bench.latency import latency
 from prune.bench.shapes import shape_of
 from prune.bench.side import DENSE, Side, sides
-from prune.checkpoint.load import open_model
-from prune.errors import RefusedError
+from prune.checkpoint.load import open_model, stored_plan
+from prune.errors import RefusedError, UsageError
 from prune.inputs.encode import read
 from prune.inputs.samples import load_samples
-from prune.journal.progress import Progress
+from prune.io.csv import write_csv
+from prune.journal.progress import Progress, silent
 from prune.layout.segments import segment
 from prune.plan.cost import Geometry
-from prune.plan.plan import PLAN_FILE, Plan
+from prune.plan.plan import PLAN_FILE
 from prune.results.latency import BenchRow
+from prune.workflows.amend import amend, is_export
+
+COLUMNS = (
+    "frames", "tokens", "batch", "what", "unit", "model", "median", "p20", "p80", "runs"
+)  # fmt: skip
+"""Of the table, before the conditions."""
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Measurements of an export.
+
+    Attributes:
+        rows: one per number of frames.
+        conditions: device, versions and settings by name.
+        page: the export's report, if it was amended.
+    """
+
+    rows: list[BenchRow]
+    conditions: dict[str, str]
+    page: Path | None
 
 
 def bench_export(
-    folder: str,
+    folder: str | Path,
     data: Path,
-    frames: Sequence[int],
-    batches: Sequence[int],
-    runs: int,
-    progress: Progress,
-    against: str | None = None,
-) -> tuple[list[BenchRow], dict[str, str]]:
+    progress: Progress = silent,
+    *,
+    frames: Sequence[int] = (8,),
+    batches: Sequence[int] = (1, 4),
+    runs: int = 20,
+    against: str | Path | None = None,
+    table: Path | None = None,
+    report: bool = False,
+) -> Benchmark:
     """Measure an exported model on the first request of a data set.
 
     Args:
         folder: the export.
-        data: JSONL.
+        data: JSONL of the samples.
+        progress: shows the runs.
         frames: numbers of frames, each measured.
-        batches: sizes of the batches.
+        batches: numbers of requests that run together.
         runs: timed runs of a single request.
-        progress: shows it.
         against: the dense model, if it is not the export without its plan.
-
-    Returns:
-        The measurements, and their conditions.
+        table: CSV file for every measurement.
+        report: whether to put the measurements into the export's report.
 
     Raises:
         RefusedError: the folder has no plan.
+        UsageError: the folder has no report to amend.
     """
+    if report and not is_export(Path(folder)):
+        raise UsageError(f"--report: {folder} holds no report of prune export")
     sample = load_samples(data)[0]
     opened = open_model(folder, dense=True)
-    if not (opened.folder / PLAN_FILE).is_file():
+    plan = stored_plan(opened.folder, opened.id)
+    if plan is None:
         raise RefusedError(f"{folder}: has no {PLAN_FILE}: bench what prune export wrote")
-    plan = Plan.load(opened.folder / PLAN_FILE)
-    plan.check_model(opened.id)
     compared: tuple[Side, ...] = sides(opened.model, opened.processor, plan)
     if against is not None:
         other = open_model(against, dense=True)
         compared = (Side(DENSE, other.model, other.processor), compared[1])
     geometry = Geometry.of(opened.model)
-    found = []
+    rows = []
     for count in frames:
         prompt = segment(opened.processor, read(opened.processor, [sample], count))
         with progress(f"Timing {count} frames", runs) as advance:
             times = latency(compared, sample, count, runs, advance)
         with progress(f"Batches of {count} frames", len(batches) * len(compared)) as advance:
-            rows = capacity(compared, sample, count, batches, advance)
-        found.append(BenchRow(shape_of(plan.reach, prompt, geometry, count), times, rows))
-    return found, conditions(opened.model, plan=plan.sha256[:12], runs=str(runs))
+            held = capacity(compared, sample, count, batches, advance)
+        rows.append(BenchRow(shape_of(plan.reach, prompt, geometry, count), times, held))
+    where = conditions(opened.model, plan=plan.sha256[:12], runs=str(runs))
+    if table is not None:
+        write_table(table, rows, where)
+    page = None
+    if report:
+        page = amend(Path(folder), lambda r: replace(r, benched=tuple(rows), benched_on=where))
+    return Benchmark(rows, where, page)
 
 
-def write_csv(path: Path, benched: Sequence[BenchRow], where: dict[str, str]) -> None:
-    """One line a measurement: what, of which side, at how many frames and requests, and where."""
-    lines = []
+def write_table(path: Path, benched: Sequence[BenchRow], where: dict[str, str]) -> None:
+    """Write one line per measurement, with its conditions, as CSV (`COLUMNS`)."""
+    lines: list[dict[str, object]] = []
     for at in benched:
         prompt = {"frames": at.shape.frames, "tokens": at.shape.tokens}
         for row in at.latency:
@@ -87,8 +118,8 @@ def write_csv(path: Path, benched: Sequence[BenchRow], where: dict[str, str]) ->
                 if value is not None:
                     line = {"what": what, "unit": unit, "model": held.model, "batch": held.batch}
                     lines.append({**prompt, **line, "median": value, "runs": 1})
-    columns = ["frames", "tokens", "batch", "what", "unit", "model", "median", "p20", "p80", "runs"]
-    with open(path, "w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, [*columns, *where], restval="")
-        writer.writeheader()
-        writer.writerows({**line, **where} for line in lines)
+    write_csv(
+        path,
+        [*COLUMNS, *where],
+        ([*(line.get(column, "") for column in COLUMNS), *where.values()] for line in lines),
+    )

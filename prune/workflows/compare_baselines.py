@@ -1,4 +1,4 @@
-"""A plan against dense and against every baseline, on the same held-out samples."""
+"""Comparison of a plan with the dense model and every baseline, on the same held-out samples."""
 
 from collections.abc import Sequence
 
@@ -22,7 +22,7 @@ from prune.results.answer import Answer
 from prune.results.export_result import BaselineRow
 
 SEEDED: tuple[Make, ...] = (random_edges, random_plan)
-"""Drawn at random, once a seed."""
+"""Drawn at random, once per seed."""
 
 SINGLE: tuple[Make, ...] = (vtw, fastv, subsample, published)
 
@@ -36,14 +36,17 @@ def compare(
     progress: Progress,
     seeds: int = SEEDS,
 ) -> tuple[AccuracyReport, tuple[BaselineRow, ...]]:
-    """Answers of the dense model, of the plan, and of every baseline at the plan's cost.
+    """Answer held-out samples densely, under the plan, and by every baseline at the plan's cost.
 
     Args:
         opened: the dense model.
-        plan: what it is about.
+        plan: the model's.
         batches: held-out samples.
-        progress: shows it.
+        progress: shows the answers.
         seeds: how often each random baseline is drawn.
+
+    Returns:
+        Accuracy with its paired differences, and one row per baseline.
     """
     target = CostTarget(plan, typical_prompt(batches), Geometry.of(opened.model))
     every = dense_cost(plan.num_layers, target.prompt, target.geometry)
@@ -68,7 +71,7 @@ def _row(
     pruned: Sequence[Answer],
     dense: Cost,
 ) -> BaselineRow:
-    """The plan against the best of a baseline's draws."""
+    """Compare the plan with the best draw of a baseline."""
     accuracies = [accuracy(given) for given in answers]
     best = accuracies.index(max(accuracies))
     theirs, ours = [[a.correct for a in given] for given in (answers[best], pruned)]

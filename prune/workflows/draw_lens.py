@@ -1,11 +1,11 @@
-"""The figures and tables of `prune lens`, written to a folder."""
+"""Figures and tables of a lens survey and of its portraits, written to a folder."""
 
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from prune.io.csv import write_csv
+from prune.io.files import safe_name
 from prune.lens.portrait import Portrait, View, word_cells
 from prune.lens.summary import answer_probabilities, exit_layers, word_counts
 from prune.lens.survey import Survey
@@ -19,6 +19,9 @@ from prune.report.figures.overlay import overlay_figure
 from prune.report.figures.style import save_both
 from prune.report.figures.words import words_figure
 
+SURVEY_FIGURES = ("answers", "exits", "words")
+"""Names of the figures that `draw_survey` writes, as PNG and SVG."""
+
 TITLES = {"normed": "Final norm after every layer", "raw": "No norm before the last layer"}
 
 
@@ -26,9 +29,9 @@ def draw_survey(out: Path, seen: Survey, which: str, bin_size: int, min_hits: in
     """Write the tables and the figures over samples.
 
     Args:
-        out: the folder.
+        out: the folder of the survey.
         seen: the survey.
-        which: samples shown: `correct`, `wrong` or `all`; there must be one.
+        which: `correct`, `wrong` or `all`: the answers that are shown; there must be one.
         bin_size: layers in a bin of the word figure.
         min_hits: words said less often are left out of it.
     """
@@ -76,8 +79,21 @@ def draw_portrait(
     header: dict[str, Any],
     tokenizer: Any,
 ) -> Path:
-    """Write the overlay, the attention maps and their tables of one sample; returns its folder."""
-    folder = out / "samples" / re.sub(r"[^\w.-]+", "_", portrait.sample.id)
+    """Write the overlay, the attention maps and their tables of one sample.
+
+    Args:
+        out: the folder of the survey.
+        portrait: of the sample.
+        vocabulary: the words of the overlay.
+        bin_size: layers in a bin of the overlay.
+        view: whose attention is drawn.
+        header: of the survey.
+        tokenizer: the model's.
+
+    Returns:
+        The sample's folder below `out`.
+    """
+    folder = out / "samples" / safe_name(portrait.sample.id)
     folder.mkdir(parents=True, exist_ok=True)
     bins = layer_bins(header["model"]["num_layers"], bin_size)
     what = f"{header['model']['name']}, {portrait.sample.id}"

@@ -1,33 +1,84 @@
-"""The workflow of `prune eval`: answers of a model or an export to a data set."""
+"""The workflow of `prune eval`: accuracy of a model or an export on a data set."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
-from prune.checkpoint.load import open_model
-from prune.errors import BadInputError
-from prune.evaluate.answers import BATCH, answer, prepare, under
+from prune.checkpoint.load import open_model, stored_plan
+from prune.evaluate.answers import answer, under
+from prune.evaluate.paired import paired_report
 from prune.inputs.samples import Sample
+from prune.journal.progress import Progress, silent
 from prune.layout.pathways import dense_reach
-from prune.plan.plan import PLAN_FILE, Plan
+from prune.results.accuracy import AccuracyReport
 from prune.results.answer import Answer
-from prune.workflows.plan import Progress
+from prune.workflows.read_clips import read_clips
+from prune.workflows.select import select_samples
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Answers to a data set.
+
+    Attributes:
+        answers: the model's, in order.
+        comparison: with those of another model, if there is one.
+        failed: the reason by id for each sample that could not be used.
+    """
+
+    answers: list[Answer]
+    comparison: AccuracyReport | None
+    failed: dict[str, str]
 
 
 def evaluate_model(
-    name: str, samples: Sequence[Sample], num_frames: int, progress: Progress
+    model: str | Path,
+    data: Path,
+    progress: Progress = silent,
+    *,
+    against: str | Path | None = None,
+    tasks: Sequence[str] | None = None,
+    num_frames: int = 8,
+    limit: int | None = None,
+) -> Evaluation:
+    """Answer the samples of a data set; an exported folder answers under its plan.
+
+    Args:
+        model: folder, hub id, `tiny` or `tiny-ov`.
+        data: JSONL of the samples.
+        progress: shows the samples read and answered.
+        against: another model, compared sample by sample.
+        tasks: only samples of these tasks.
+        num_frames: frames of every clip.
+        limit: only the first N samples of those.
+
+    Raises:
+        BadInputError: the data cannot be read, or no sample could be used.
+        UsageError: the data has no such task.
+    """
+    samples = select_samples(data, tasks, limit=limit)
+    answers, failed = answer_samples(model, samples, num_frames, progress)
+    if against is None:
+        return Evaluation(answers, None, failed)
+    others, theirs = answer_samples(against, samples, num_frames, progress)
+    return Evaluation(answers, paired_report(others, answers), failed | theirs)
+
+
+def answer_samples(
+    model: str | Path, samples: Sequence[Sample], num_frames: int, progress: Progress = silent
 ) -> tuple[list[Answer], dict[str, str]]:
-    """Answers to samples, under the model's plan if it has one; and the samples that failed."""
-    opened = open_model(name, dense=True)
-    reach = dense_reach(opened.id.num_layers)
-    if (opened.folder / PLAN_FILE).is_file():
-        plan = Plan.load(opened.folder / PLAN_FILE)
-        plan.check_model(opened.id)
-        reach = plan.reach
-    with progress("Reading clips", len(samples)) as advance:
-        batches, failed = prepare(
-            opened.model, opened.processor, samples, num_frames, BATCH, advance
-        )
-    if not batches:
-        raise BadInputError(f"no sample could be used: {next(iter(failed.values()))}")
+    """Answer samples with a model, under its plan if it has one.
+
+    Returns:
+        The answers, and the reason by id for each sample that could not be used.
+
+    Raises:
+        BadInputError: no sample could be used.
+    """
+    opened = open_model(model, dense=True)
+    plan = stored_plan(opened.folder, opened.id)
+    reach = plan.reach if plan else dense_reach(opened.id.num_layers)
+    batches, failed = read_clips(opened, samples, num_frames, progress)
     with progress("Answering", len(samples)) as advance:
         answers = answer(opened.model, opened.processor, batches, under(reach), advance)
     return answers, failed

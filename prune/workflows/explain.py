@@ -1,146 +1,148 @@
-"""Explaining a data set: resumable, with a summary over its samples."""
+"""The workflow of `prune explain`: evidence of answers, with figures and a summary."""
 
-import platform
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-import transformers
-
-from prune.errors import BadInputError, RefusedError, UsageError
-from prune.evaluate.stats import bootstrap_band
-from prune.evidence.case import Explainable
-from prune.evidence.explain import ExplainSettings, Explanation, OnStep, explain, record_of
-from prune.evidence.metrics.collateral import TreatedAnswer, treatment
-from prune.evidence.metrics.correction import amcr, csr
-from prune.inputs.samples import Sample, fingerprint
-from prune.journal.records import Record, check_usable, failed_of, recorded
-from prune.journal.write import write_records
+from prune.checkpoint.load import open_model, stored_plan
+from prune.evidence.case import Explainable, open_case
+from prune.evidence.explain import ExplainSettings, Explanation
+from prune.evidence.explanations import Open, explain_samples, summary, treatment_of
+from prune.evidence.remote import Endpoint
+from prune.evidence.remote_case import open_remote
+from prune.inputs.samples import Sample
+from prune.io.files import safe_name, write_atomically
+from prune.journal.processes import processes, share_of
+from prune.journal.progress import Progress, silent
+from prune.journal.records import Record, model_identity
+from prune.report.figures.evidence import evidence_figure
+from prune.report.figures.style import save_figure
+from prune.report.figures.treatment import treatment_figure
 from prune.results.treatment import Treatment
-
-SCHEMA_VERSION = 2
-FOLDER = "evidence"
-
-Draw = Callable[[Explainable, Explanation, Record], None]
-
-Open = Callable[[Sample], Explainable]
+from prune.workflows.select import select_samples
 
 
-def explain_samples(
-    open_one: Open,
-    identity: Mapping[str, Any],
-    samples: Sequence[Sample],
-    folder: Path,
-    settings: ExplainSettings,
+@dataclass(frozen=True)
+class ExplainedRun:
+    """Explanations of a data set.
+
+    Attributes:
+        records: one per sample.
+        summary: means over samples, as in `summary.json`.
+        treatment: what removing the leading evidence of every answer corrects and breaks; only for
+            the target `other`.
+        figures: one per explained sample.
+    """
+
+    records: list[Record]
+    summary: dict[str, Any]
+    treatment: Treatment | None
+    figures: list[Path]
+
+
+def explain_model(
+    model: str | Path,
+    data: Path,
+    run: Path,
+    progress: Progress = silent,
     *,
+    tasks: Sequence[str] | None = None,
+    ids: Sequence[str] | None = None,
+    limit: int | None = None,
     which: str = "all",
-    draw: Draw = lambda case, found, record: None,
-    on_step: OnStep = lambda placed, total, best: None,
-    on_done: Callable[[int], None] = lambda n: None,
-) -> list[Record]:
-    """Explain each sample into `folder/evidence`, going on where an earlier call stopped.
+    target: str = "answer",
+    regions: str = "grid",
+    count: int = 9,
+    align: bool = False,
+    removal: str = "masked",
+    search: str = "doubling",
+    num_frames: int = 8,
+    endpoint: str = "",
+    api_key: str = "",
+    sampled: int = 0,
+) -> ExplainedRun:
+    """Find the frames and regions that answers rest on, and draw them.
+
+    Under `torchrun` the samples are split over its processes. For each sample a figure and its
+    numbers are written, and at the end `summary.json`.
 
     Args:
-        open_one: lets the model reply to a sample.
-        identity: which model that is, for the header: a run goes on only with the same.
-        samples: in order.
-        folder: of the run.
-        settings: how.
-        which: `correct`, `wrong` or `all`: samples that are explained; of others only the answer
-            is recorded.
-        draw: called with each explanation before its record is written.
-        on_step, on_done: progress inside a sample, and samples finished.
-
-    Returns:
-        A record a sample (`prune.evidence.explain.record_of`), or its id, task and `error`, or why
-        it was `skipped`.
+        model: folder, hub id, `tiny` or `tiny-ov`; an exported folder is explained under its plan.
+        data: JSONL of the samples.
+        run: the run folder; a run in it that was stopped resumes.
+        progress: shows the samples explained, and beside them the regions of the present one.
+        tasks, ids, limit: only some samples (`prune.workflows.select.select_samples`).
+        which: `correct`, `wrong` or `all`: the answers that are explained.
+        target, regions, count, removal, search, num_frames: see
+            `prune.evidence.explain.ExplainSettings`.
+        align: make the regions follow the model's token grid.
+        endpoint: URL of `/v1/chat/completions`, of a server that knows the model by its name.
+        api_key: sent to the endpoint.
+        sampled: continuations to sample where the endpoint returns no log-probabilities.
 
     Raises:
-        RefusedError: the folder holds explanations of something else.
-        BadInputError: not one sample could be explained.
-        NumericError: the logits of every sample are NaN or infinite.
+        UsageError: a setting is unknown, or the data has no such task or sample.
+        BadInputError: no sample could be explained, or a file cannot be read.
+        RefusedError: `run` holds another explanation, or no sample is of the requested kind.
     """
-    header = {
-        "schema_version": SCHEMA_VERSION,
-        **identity,
-        "data_sha256": fingerprint(samples),
-        "samples": [s.id for s in samples],
-        "which": which,
-        "settings": asdict(settings),
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-        },
-    }
+    if endpoint and removal == "masked":
+        removal = "black"
+    settings = ExplainSettings(regions, count, removal, search, target, num_frames, align)
+    samples = select_samples(data, tasks, ids, limit)
+    if endpoint:
+        remote = Endpoint(endpoint, str(model), api_key, sampled)
+        identity: dict[str, Any] = {"model": {"endpoint": endpoint, "name": str(model)}}
+        open_one: Open = partial(_open_remote, remote, settings)
+    else:
+        open_one, identity = _local(model, settings)
 
-    def explain_one(sample: Sample) -> Record:
-        if settings.target == "other" and len(sample.options) != 2:
-            return {"skipped": "more than two options"}
-        try:
-            case = open_one(sample)
-            right = int(case.options().argmax()) == sample.answer
-            if which != "all" and right != (which == "correct"):
-                return {"skipped": f"not {which}"}
-            found = explain(case, settings, on_step)
-        except UsageError as error:  # Of this reply alone: others may have the target.
-            raise BadInputError(str(error)) from None
-        record = record_of(case, found, settings)
-        draw(case, found, record)
-        return record
+    with progress("Explaining", share_of(len(samples))) as advance:
 
-    records = write_records(folder / FOLDER, header, samples, recorded(explain_one), on_done)
-    check_usable(records)
-    return records
+        def on_step(placed: int, total: int, best: float) -> None:
+            advance(0, f"region {placed} of {total}, best F {best:.3f}")
+
+        records = explain_samples(
+            open_one, identity, samples, run, settings, which=which,
+            draw=partial(_draw, run), on_step=on_step, on_done=advance,
+        )  # fmt: skip
+    found, treated = summary(records), treatment_of(records)
+    if treated is not None:
+        found["treatment"] = asdict(treated)
+    if processes().is_main_process:
+        if treated is not None:
+            save_figure(treatment_figure(treated), run / "treatment.png")
+        write_atomically(run / "summary.json", json.dumps(found, indent=2) + "\n")
+    figures = [figure_path(run, r["id"]) for r in records if "scores" in r]
+    return ExplainedRun(records, found, treated, figures)
 
 
-def summary(records: Sequence[Record]) -> dict[str, Any]:
-    """Means over the explained samples with 95% bootstrap intervals, by task and over all.
-
-    Of corrections, AMCR and CSR@10% count every sample, those never corrected too.
-    """
-    explained = [r for r in records if "scores" in r]
-    if not explained:
-        raise RefusedError("none of the samples was explained: choose others with --samples")
-    found: dict[str, Any] = {
-        "samples": len(records),
-        "explained": len(explained),
-        "failed": failed_of(records),
-        "forwards": sum(r["forwards"] for r in explained),
-        "seconds": round(sum(r["seconds"] for r in explained), 3),
-        "scores": _by_task(explained),
-    }
-    corrections = [r["correction"] for r in explained if "correction" in r and not r["correct"]]
-    if corrections:
-        found["correction"] = {
-            "samples": len(corrections),
-            "amcr": round(amcr(corrections), 6),
-            "csr_10": round(csr(corrections), 6),
-        }
-    return found
+def figure_path(run: Path, sample_id: str) -> Path:
+    """Where the figure of a sample is."""
+    return run / f"{safe_name(sample_id)}.png"
 
 
-def treatment_of(records: Sequence[Record]) -> Treatment | None:
-    """What correcting all answers alike mends and breaks; None unless the target is `other`."""
-    treated = [
-        TreatedAnswer.of(r) for r in records if "scores" in r and r["target"]["name"] == "other"
-    ]
-    return treatment(treated) if treated else None
+def _draw(run: Path, case: Explainable, found: Explanation, record: Record) -> None:
+    figure = evidence_figure(record, case.frames, found.regions.labels, found.saliency)
+    path = figure_path(run, record["id"])
+    save_figure(figure, path)
+    write_atomically(path.with_suffix(".json"), json.dumps(record, indent=1) + "\n")
 
 
-def _by_task(explained: Sequence[Record]) -> dict[str, Any]:
-    tasks = (*sorted({r["task"] for r in explained}), "all")
-    table: dict[str, Any] = {}
-    for task in tasks:
-        rows = [r for r in explained if task in ("all", r["task"])]
-        table[task] = {"n": len(rows)}
-        for name in rows[0]["scores"]:
-            values = [r["scores"][name] for r in rows if r["scores"][name] is not None]
-            if values:
-                band = bootstrap_band(np.array(values)[:, None])
-                mean, low, high = (round(float(x[0]), 6) for x in band)
-                table[task][name] = {"mean": mean, "low": low, "high": high, "n": len(values)}
-    return table
+def _local(model: str | Path, settings: ExplainSettings) -> tuple[Open, dict[str, Any]]:
+    """Opens samples for a model on this machine, and the identity of that model and its plan."""
+    opened = open_model(model, dense=True)
+    plan = stored_plan(opened.folder, opened.id)
+
+    def open_one(sample: Sample) -> Explainable:
+        return open_case(
+            opened.model, opened.processor, sample, settings.num_frames, settings.target, plan
+        )
+
+    return open_one, {**model_identity(opened), "plan": plan.sha256 if plan else None}
+
+
+def _open_remote(endpoint: Endpoint, settings: ExplainSettings, sample: Sample) -> Explainable:
+    return open_remote(endpoint, sample, settings.num_frames, settings.target)

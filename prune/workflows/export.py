@@ -1,25 +1,25 @@
-"""The stages joined, from names and files to results: what the commands call."""
+"""The workflow of `prune export`: a plan, measured and saved with the model that runs under it."""
 
 from pathlib import Path
 
-from prune.checkpoint.load import LoadedModel
-from prune.errors import BadInputError, RefusedError
+from prune.checkpoint.load import open_model
+from prune.errors import BadInputError, RefusedError, UsageError
+from prune.journal.progress import Progress, silent
 from prune.plan.budget import Budget
 from prune.plan.plan import Plan
 from prune.results.export_result import Result
 from prune.trace.trace import Trace
-from prune.workflows.amend import amend
 from prune.workflows.measure_plan import measure_plan
-from prune.workflows.plan import Progress, find_plan, split_samples
+from prune.workflows.plan import find_plan, split_samples
 from prune.workflows.write_export import check_target, export
 
 
 def export_model(
-    opened: LoadedModel,
+    model: str | Path,
     out: Path,
-    progress: Progress,
+    progress: Progress = silent,
     *,
-    trace: Trace | None = None,
+    run: Path | None = None,
     test: Path | None = None,
     plan: Plan | None = None,
     budget: Budget | None = None,
@@ -29,10 +29,35 @@ def export_model(
 ) -> Result:
     """Search a plan (unless one is given), measure it on held-out samples and export the model.
 
+    Args:
+        model: folder, hub id, `tiny` or `tiny-ov`; its weights are copied.
+        out: the new model folder.
+        progress: shows each step.
+        run: the run folder of a trace; a search needs it, and reports show its flow map.
+        test: JSONL of held-out samples; see `prune.workflows.plan.split_samples`.
+        plan: exported instead of a searched one.
+        budget: of the search.
+        num_frames: frames of every clip; as in the trace, or 8, if None.
+        force: replace an earlier export.
+        argv: the command, for the report.
+
+    Returns:
+        What was measured; the same as in `prune_report.json`.
+
     Raises:
+        UsageError: there is neither a plan nor what a search needs, or nothing to report on.
         RefusedError: `out` must not be written, or plan or trace are of another model.
-        BadInputError: there are no held-out samples.
+        BadInputError: there are no held-out samples, or a file cannot be read.
+        ResourceError: the disk is full or cannot be written.
     """
+    if plan is not None and budget is not None:
+        raise UsageError("a budget and a plan: give one of them")
+    if plan is None and (run is None or budget is None):
+        raise UsageError("a search needs --trace RUN and a budget (or give --plan or --preset)")
+    if run is None and test is None:
+        raise UsageError("without --trace, give --test: the report needs held-out questions")
+    trace = Trace.load(run) if run is not None else None
+    opened = open_model(model, dense=True)
     # First of all, so that nobody waits for a search whose result cannot be written.
     check_target(opened.folder, out, force)
     if trace is not None and trace.model.sha256 != opened.id.sha256:
@@ -47,16 +72,11 @@ def export_model(
         )
     frames = num_frames or (trace.header["num_frames"] if trace else 8)
     found = None
-    if plan is None:
-        assert trace is not None and budget is not None
+    if plan is None and trace is not None and budget is not None:
         found = find_plan(opened, trace, calibration, progress, budget)
         plan = found.plan
+    assert plan is not None, "checked above"
     plan = plan.with_model(opened.id)
     result = measure_plan(opened, plan, held_out, frames, progress, trace, found, argv)
     export(opened, plan, result, out, force)
     return result
-
-
-def redraw(folder: Path) -> Path:
-    """Draw `report.html` of an export again, from its JSON alone."""
-    return amend(folder)

@@ -1,34 +1,101 @@
-"""The stage of `prune heal`: a plan's model, healed, measured beside dense and unhealed, saved."""
+"""The workflow of `prune heal`: models trained under their plans, measured and saved."""
 
-import os
+import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from prune.checkpoint.identity import weights_sha256
-from prune.checkpoint.load import LoadedModel
-from prune.errors import BadInputError
-from prune.evaluate.answers import (
-    BATCH,
-    EncodedBatch,
-    accuracy,
-    answer,
-    prepare,
-    typical_prompt,
-    under,
-)
+from prune.checkpoint.load import LoadedModel, open_model
+from prune.errors import BadInputError, RefusedError, ResourceError, UsageError
+from prune.evaluate.answers import accuracy, answer, typical_prompt, under
 from prune.evaluate.stats import mcnemar, paired_difference
-from prune.inputs.samples import Sample
-from prune.journal.progress import Progress
+from prune.inputs.samples import Sample, load_samples
+from prune.io.files import staged, write_atomically
+from prune.journal.progress import Progress, silent
 from prune.layout.pathways import dense_reach
 from prune.learn.heal import HealSettings, heal
 from prune.plan.cost import Geometry, cost_of, dense_cost
 from prune.plan.model_id import geometry
-from prune.plan.plan import PLAN_FILE, RUN_PLAN_FILE, Plan
+from prune.plan.plan import RUN_PLAN_FILE, Plan
+from prune.report.figures.healed import healed_figure
+from prune.report.figures.style import save_figure
 from prune.results.answer import Answer
 from prune.results.healed import HealResult
-from prune.workflows.write_export import check_target
+from prune.workflows.read_clips import read_clips
+from prune.workflows.write_export import check_target, model_files
+
+
+@dataclass(frozen=True)
+class HealedFront:
+    """What healing did to several plans, and where it was written.
+
+    Attributes:
+        results: in the order of the plans.
+        folders: the healed models', in the same order.
+        report, figure: all results as JSON and as a figure.
+    """
+
+    results: list[HealResult]
+    folders: list[Path]
+    report: Path
+    figure: Path
+
+
+def heal_front(
+    model: str | Path,
+    plans: Sequence[Path],
+    data: Path,
+    test: Path,
+    out: Path,
+    progress: Progress = silent,
+    *,
+    num_frames: int = 8,
+    steps: int = HealSettings.steps,
+    rate: float = HealSettings.rate,
+    rank: int = HealSettings.rank,
+    seed: int = 0,
+) -> HealedFront:
+    """Heal a model under each of several plans, and draw accuracy over cost before and after.
+
+    Args:
+        model: folder, hub id, `tiny` or `tiny-ov`.
+        plans: plan files of the model.
+        data, test: JSONL of the samples to learn from and to report on.
+        out: the new model folder; of several plans, a folder with one model folder for each.
+        progress: shows each step.
+        num_frames: frames of every clip.
+        steps, rate, rank, seed: see `prune.learn.heal.HealSettings`.
+
+    Raises:
+        UsageError: two plans have the same file name.
+        RefusedError: `out` exists, or a plan is for another model.
+        BadInputError: no sample can be used, or one is in both data sets.
+        ResourceError: the disk is full or cannot be written.
+    """
+    folders = [out / path.stem if len(plans) > 1 else out for path in plans]
+    if len(set(folders)) < len(plans):
+        raise UsageError("two plans have the same file name: their models would be one folder")
+    if out.exists():
+        raise RefusedError(f"{out}: exists already: choose another folder")
+    learn, held_out = load_samples(data), load_samples(test)
+    loaded = [Plan.load(path) for path in plans]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if len(plans) > 1:
+        out.mkdir()
+    settings = HealSettings(steps, rate, rank, seed)
+    results = []
+    for plan, folder in zip(loaded, folders, strict=True):
+        opened = open_model(model, dense=True)
+        results.append(
+            heal_model(opened, plan, learn, held_out, num_frames, settings, folder, progress)
+        )
+    written = HealedFront(results, folders, out / "healing.json", out / "healing.png")
+    report = {"recipe": asdict(settings), "plans": [asdict(healed) for healed in results]}
+    write_atomically(written.report, json.dumps(report, indent=2) + "\n")
+    save_figure(healed_figure(results), written.figure)
+    return written
 
 
 def heal_model(
@@ -37,42 +104,42 @@ def heal_model(
     calibration: Sequence[Sample],
     held_out: Sequence[Sample],
     num_frames: int,
-    recipe: HealSettings,
+    settings: HealSettings,
     out: Path,
-    progress: Progress,
+    progress: Progress = silent,
 ) -> HealResult:
     """Heal, measure, and write a stock model folder with the plan bound to the new weights.
 
     Args:
-        opened: the dense model; it is changed.
-        plan: of this model.
+        opened: the dense model; its weights are changed.
+        plan: the model's.
         calibration: samples to learn from.
         held_out: samples to report on.
-        num_frames: of every clip.
-        recipe: how to train.
+        num_frames: frames of every clip.
+        settings: of the training.
         out: the new folder.
-        progress: shows it.
+        progress: shows each step.
 
     Raises:
         BadInputError: no sample can be used, or one is on both sides.
         RefusedError: `out` must not be written, or the plan is for another model.
+        ResourceError: the disk is full or cannot be written.
     """
     check_target(opened.folder, out, force=False)
     plan = plan.with_model(opened.id)
     common = {s.id for s in calibration} & {s.id for s in held_out}
     if common:
         raise BadInputError(f"sample {min(common)!r} is both to learn from and to report on")
-    learn, test = (
-        _prepared(opened, samples, num_frames, progress) for samples in (calibration, held_out)
-    )
+    learn, _ = read_clips(opened, calibration, num_frames, progress)
+    test, _ = read_clips(opened, held_out, num_frames, progress)
 
     def ask(plan: Plan) -> list[Answer]:
         return answer(opened.model, opened.processor, test, under(plan.reach))
 
     dense = ask(replace(plan, reach=dense_reach(plan.num_layers)))
     pruned = ask(plan)
-    with progress("Healing", recipe.steps) as advance:
-        heal(opened.model, plan, learn, recipe, lambda loss: advance(1))
+    with progress("Healing", settings.steps) as advance:
+        heal(opened.model, plan, learn, settings, lambda loss: advance(1))
     healed = ask(plan)
     _write(opened, plan, out)
     before, after = ([a.correct for a in given] for given in (dense, healed))
@@ -90,30 +157,19 @@ def heal_model(
     )
 
 
-def _prepared(
-    opened: LoadedModel, samples: Sequence[Sample], num_frames: int, progress: Progress
-) -> list[EncodedBatch]:
-    with progress("Reading clips", len(samples)) as advance:
-        batches, failed = prepare(
-            opened.model, opened.processor, samples, num_frames, BATCH, advance
-        )
-    if not batches:
-        raise BadInputError(f"no sample could be used: {next(iter(failed.values()))}")
-    return batches
-
-
 def _write(opened: LoadedModel, plan: Plan, out: Path) -> None:
-    """A folder like the one that was opened, with the new weights, and the plan for them."""
-    stage = out.absolute().parent / f".{out.name}.{os.getpid()}.stage"
+    """Write a folder like the one that was opened, with the new weights and the plan for them."""
     try:
-        stage.mkdir()
-        for path in opened.folder.iterdir():
-            if path.is_file() and ".safetensors" not in path.name and path.name != PLAN_FILE:
-                shutil.copyfile(path, stage / path.name)
-        opened.model.save_pretrained(stage)
-        identity = geometry(opened.model, str(out), weights_sha256(stage))
-        named = f"{plan.name}, healed"
-        replace(plan, model=identity, name=named).save(stage / RUN_PLAN_FILE)
-        os.rename(stage, out)
-    finally:
-        shutil.rmtree(stage, ignore_errors=True)
+        with staged(out) as stage:
+            for path in model_files(opened.folder):
+                if ".safetensors" not in path.name:
+                    shutil.copyfile(path, stage / path.name)
+            opened.model.save_pretrained(stage)
+            for path in stage.glob("*.safetensors"):
+                # safetensors lets nobody but the owner read what it writes.
+                shutil.copymode(stage / "config.json", path)
+            identity = geometry(opened.model, str(out), weights_sha256(stage))
+            named = f"{plan.name}, healed"
+            replace(plan, model=identity, name=named).save(stage / RUN_PLAN_FILE)
+    except OSError as error:
+        raise ResourceError(f"{out}: cannot write the model: {error.strerror}") from None

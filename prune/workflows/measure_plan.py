@@ -1,4 +1,4 @@
-"""Measuring a plan on held-out samples: everything that the report of an export shows."""
+"""The measurement of a plan on held-out samples: everything that an export's report shows."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,8 +9,7 @@ from prune.bench.launch_counts import launch_counts
 from prune.bench.shapes import shapes
 from prune.bench.side import sides
 from prune.checkpoint.load import LoadedModel
-from prune.errors import BadInputError
-from prune.evaluate.answers import BATCH, prepare, typical_prompt
+from prune.evaluate.answers import typical_prompt
 from prune.evaluate.flips import flip_details
 from prune.inputs.samples import Sample
 from prune.journal.progress import Progress
@@ -22,10 +21,17 @@ from prune.results.export_result import CostRow, Result, SearchReport
 from prune.trace.flow import flow_of
 from prune.trace.trace import Trace
 from prune.workflows.compare_baselines import SEEDS, compare
+from prune.workflows.read_clips import read_clips
 
 
 def costs(model: Any, plan: Plan, prompt: Segments) -> tuple[CostRow, ...]:
-    """Counted for a prompt: dense, with edges skipped, and with all that follows skipped."""
+    """Count what a prompt costs: dense, with edges skipped, and with all that follows skipped.
+
+    Args:
+        model: the dense model.
+        plan: the model's.
+        prompt: the layout of one prompt.
+    """
     geometry = Geometry.of(model)
     dense = dense_cost(plan.num_layers, prompt, geometry)
     cost = cost_of(plan.reach, prompt, geometry)
@@ -54,17 +60,23 @@ def measure_plan(
     argv: str = "",
     seeds: int = SEEDS,
 ) -> Result:
-    """Everything the report shows about a plan, on samples that neither trace nor search saw.
+    """Measure a plan on samples that neither the trace nor the search has seen.
+
+    Args:
+        opened: the dense model.
+        plan: the model's.
+        held_out: the samples.
+        num_frames: frames of every clip.
+        progress: shows each step.
+        trace: its flow map is reported.
+        found: its search is reported.
+        argv: the command, for the report.
+        seeds: how often each random baseline is drawn.
 
     Raises:
-        BadInputError: not one held-out sample can be used.
+        BadInputError: no held-out sample can be used.
     """
-    with progress("Reading held-out clips", len(held_out)) as advance:
-        batches, failed = prepare(
-            opened.model, opened.processor, held_out, num_frames, BATCH, advance
-        )
-    if not batches:
-        raise BadInputError(f"no held-out sample could be used: {next(iter(failed.values()))}")
+    batches, failed = read_clips(opened, held_out, num_frames, progress, "held-out clips")
     prompt = typical_prompt(batches)
     accuracies, baselines = compare(opened, plan, batches, progress, seeds)
     runs = 20

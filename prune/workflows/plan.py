@@ -1,28 +1,93 @@
-"""From a model, a trace and a budget to a plan; from a plan and held-out samples to a `Result`."""
+"""The workflow of `prune plan`: from a trace and a budget to a plan."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-from prune.checkpoint.load import LoadedModel
+from prune.checkpoint.load import LoadedModel, open_model
 from prune.errors import BadInputError
 from prune.evaluate.calibration import calibrate
 from prune.inputs.samples import Sample, load_samples
-from prune.journal.progress import Progress
+from prune.journal.progress import Progress, silent
 from prune.layout.pathways import REMOVABLE
 from prune.learn.gates import GateSettings, harm_of, learn_gates
 from prune.plan.budget import Budget
 from prune.plan.moves import candidates
+from prune.plan.plan import RUN_PLAN_FILE
 from prune.plan.search import search
 from prune.plan.search_result import SearchResult
+from prune.report.figures.front import front_figure
+from prune.report.figures.style import save_figure
+from prune.results.export_result import SearchReport
 from prune.trace.trace import Trace
+from prune.workflows.options import Method
 
 MAX_RUNS = 150
-"""Most passes over the calibration samples that a search may take."""
+"""Limit on the passes over the calibration samples that a search takes."""
+
+
+@dataclass(frozen=True)
+class FoundPlan:
+    """A searched plan and the files that were written about it.
+
+    Attributes:
+        search: the plan, with what it saves and loses on the calibration samples.
+        path: the plan file.
+        report: JSON of the search.
+        figure: the front of plans that the search saw.
+    """
+
+    search: SearchResult
+    path: Path
+    report: Path
+    figure: Path
+
+
+def search_plan(
+    run: Path,
+    budget: Budget,
+    progress: Progress = silent,
+    *,
+    out: Path | None = None,
+    model: str | Path | None = None,
+    test: Path | None = None,
+    method: Method = Method.TRACE,
+    per_head: bool = False,
+) -> FoundPlan:
+    """Search the cheapest plan within a budget, and write it with a report and a figure.
+
+    A keyboard interrupt ends the search with the best plan so far.
+
+    Args:
+        run: the run folder of a trace.
+        budget: what may be lost, or has to be saved.
+        progress: shows the search.
+        out: the plan file, `RUN/plan.json` if None.
+        model: the traced model's folder, if it is no longer where it was traced.
+        test: JSONL whose samples must not be searched on; see `split_samples`.
+        method: what ranks the candidates.
+        per_head: whether pathways may also be removed in single KV heads.
+
+    Raises:
+        BadInputError: trace or samples cannot be read, or a sample is in both data sets.
+    """
+    trace = Trace.load(run)
+    opened = open_model(model or trace.model.name, dense=True)
+    calibration, _ = split_samples(trace, test)
+    found = find_plan(opened, trace, calibration, progress, budget, method, per_head)
+    path = out or run / RUN_PLAN_FILE
+    written = FoundPlan(
+        found, path, path.with_suffix(".search.json"), path.with_suffix(".front.png")
+    )
+    found.plan.save(path)
+    report = SearchReport.of(found)
+    report.save(written.report)
+    save_figure(front_figure(report), written.figure)
+    return written
 
 
 def split_samples(trace: Trace | None, test: Path | None) -> tuple[list[Sample], list[Sample]]:
-    """Samples to search on, and samples to report on; they share none.
+    """Split samples into those to search on and those to report on, which share none.
 
     With a test file, every sample of the traced data is for the search. Without one, every second
     sample that was not traced is held out.
@@ -43,39 +108,35 @@ def split_samples(trace: Trace | None, test: Path | None) -> tuple[list[Sample],
     return [s for s in searched if s.id not in taken], held_out
 
 
-Method = Literal["trace", "gates"]
-"""What ranks the candidates of a search: knockouts, or learned gates (`prune.learn.gates`)."""
-
-
 def find_plan(
     opened: LoadedModel,
     trace: Trace,
     calibration: Sequence[Sample],
     progress: Progress,
     budget: Budget,
-    method: Method = "trace",
+    method: Method = Method.TRACE,
     per_head: bool = False,
 ) -> SearchResult:
     """Search the cheapest plan whose budget holds on the calibration samples.
 
     Args:
         opened: the dense model that was traced.
-        trace: ranks the candidates.
+        trace: its knockouts rank the candidates.
         calibration: samples on which each step is checked.
-        progress: shows it.
+        progress: shows the search.
         budget: what may be lost, or has to be saved.
-        method: what ranks.
-        per_head: whether pathways may go in single KV heads.
+        method: what ranks the candidates instead.
+        per_head: whether pathways may also be removed in single KV heads.
 
     Raises:
         BadInputError: no calibration sample can be used, or the trace holds no removable pathway.
     """
     with progress("Reading calibration clips", len(calibration)) as advance:
         prepared = calibrate(opened, calibration, trace.header["num_frames"], advance)
-    if method == "gates":
-        recipe = GateSettings()
-        with progress("Learning gates", recipe.steps) as advance:
-            gates = learn_gates(prepared.batches, opened.id, recipe, lambda loss: advance(1))
+    if method is Method.GATES:
+        settings = GateSettings()
+        with progress("Learning gates", settings.steps) as advance:
+            gates = learn_gates(prepared.batches, opened.id, settings, lambda loss: advance(1))
         harm = harm_of(gates)
     else:
         harm = {p.name: trace.harm(p.name) for p in trace.pathways() if p in REMOVABLE}
@@ -90,7 +151,7 @@ def find_plan(
             candidates(harm),
             budget,
             max_runs=MAX_RUNS,
-            method=method,
+            method=method.value,
             heads=opened.id.num_kv_heads if per_head else None,
             on_step=lambda step: advance(step.score.samples),
         )

@@ -1,4 +1,4 @@
-"""Recipes: how a model is traced and what its plan is, one YAML file each, in a closed schema."""
+"""Recipes: YAML files of a closed schema that say how a model is traced and planned."""
 
 from importlib.resources import files
 from pathlib import Path
@@ -32,16 +32,16 @@ class RecipePlan(ClosedModel):
 
 
 class Recipe(ClosedModel):
-    """One file.
+    """The content of one file.
 
     Attributes:
-        reproduces: of which paper, and what of it.
+        reproduces: which experiment of which paper.
         model: hub id or `tiny`; without one, the command names a folder.
         tokens_per_frame: after pooling; None where it follows from the clip's size.
         benchmark: a name of `prune.datasets`, or `tiny`.
         set: pathways that are knocked out (`prune.trace.sets`).
-        window: layers knocked out together.
-        note: what a user has to know.
+        window: number of layers knocked out together.
+        note: remarks for the user.
     """
 
     reproduces: str
@@ -74,7 +74,7 @@ def recipe_names() -> list[str]:
 
 
 def read_recipe(name: str) -> Recipe:
-    """A recipe by its name, or from a YAML file.
+    """Read a recipe by its name, or from a YAML file.
 
     Raises:
         UsageError: there is neither.

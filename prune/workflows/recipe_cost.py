@@ -1,5 +1,6 @@
-"""What a recipe costs to run: counted from its settings and the model's sizes, not measured."""
+"""The workflow of `prune recipe`: the cost of recipes, counted and not measured."""
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from transformers import AutoConfig, AutoModelForImageTextToText
 
 from prune.checkpoint.load import EMBEDDED, resolve
 from prune.errors import BadInputError, RefusedError
+from prune.inputs.samples import load_samples
 from prune.io.untrusted import check_folder
 from prune.layout.pathways import VIDEO, Pathway
 from prune.plan.cost import Geometry
@@ -15,7 +17,7 @@ from prune.plan.model_id import geometry
 from prune.trace.incremental import MAX_KEYS
 from prune.trace.sets import SETS
 from prune.trace.windows import Style, style_windows
-from prune.workflows.recipe import Recipe
+from prune.workflows.recipe import Recipe, read_recipe, recipe_names
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class Passes:
     """Forward passes of the language model to trace one sample.
 
     Attributes:
-        knockouts: a pathway around a layer each.
+        knockouts: number of knockouts, one per pathway and layer.
         plain: over the whole prompt, if every knockout were one (`--exact-reference`), with the
             dense one.
         whole: over the whole prompt, as prune does it: the dense one, and knockouts that change
@@ -38,7 +40,7 @@ class Passes:
 
 
 def passes(recipe: Recipe) -> Passes:
-    """Count the forward passes of a recipe's trace, of one sample.
+    """Count the forward passes that a recipe's trace runs for one sample.
 
     A knockout starts at the first layer of its window, so it is a part of a pass
     (`prune.trace.incremental`).
@@ -74,12 +76,12 @@ class Memory:
 
     @property
     def total(self) -> int:
-        """Of what is known."""
+        """Sum of the parts that are known."""
         return self.weights + (self.recorded or 0) + self.batch
 
 
 def memory(recipe: Recipe, name: str | Path) -> Memory:
-    """Count what tracing a model by a recipe holds on the device; its weights are not read.
+    """Count the memory that tracing a model by a recipe takes; its weights are not read.
 
     Raises:
         BadInputError: there is no such folder, or it is damaged.
@@ -105,3 +107,50 @@ def memory(recipe: Recipe, name: str | Path) -> Memory:
         recorded = tokens * recipe.num_layers * state
     weights = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
     return Memory(weights, recorded, MAX_KEYS * size.kv_bytes)
+
+
+@dataclass(frozen=True)
+class RecipeCost:
+    """A recipe and what it costs.
+
+    Attributes:
+        name: the recipe's.
+        recipe: its settings.
+        passes: to trace one sample.
+        samples: number of samples by task, if a data set was given.
+        memory: on the device, if a model was given.
+    """
+
+    name: str
+    recipe: Recipe
+    passes: Passes
+    samples: dict[str, int] | None = None
+    memory: Memory | None = None
+
+
+def recipe_costs(
+    name: str | None = None, model: str | Path | None = None, data: Path | None = None
+) -> list[RecipeCost]:
+    """Count the cost of one recipe, or of all that ship with prune, without running them.
+
+    Args:
+        name: name or file of a recipe; all of them if None.
+        model: folder of the recipe's model, to count its memory.
+        data: JSONL of the recipe's samples, to count them.
+
+    Raises:
+        UsageError: there is no such recipe.
+        BadInputError: a file cannot be read.
+        RefusedError: the model is not the recipe's.
+    """
+    found = []
+    for each in [name] if name else recipe_names():
+        recipe = read_recipe(each)
+        samples = None
+        if data is not None:
+            tasks = Counter(sample.task for sample in load_samples(data))
+            samples = {task: tasks[task] for task in recipe.tasks}
+        held = None if model is None else memory(recipe, model)
+        label = Path(each).name.removesuffix(".yaml")
+        found.append(RecipeCost(label, recipe, passes(recipe), samples, held))
+    return found

@@ -1,180 +1,94 @@
-"""The workflow of `prune screen`: rank knockouts by gradients, then run the strongest exactly."""
+"""The workflow of `prune screen`: pathways, layers and KV heads ranked by gradients."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-import torch
-from torch import Tensor
+from prune.checkpoint.load import open_model
+from prune.inputs.samples import load_samples
+from prune.journal.processes import processes
+from prune.journal.progress import Progress, silent
+from prune.layout.pathways import find_pathway
+from prune.report.figures.screen import screen_figure
+from prune.report.figures.style import save_both
+from prune.trace.screen_samples import TOP, screen_samples
+from prune.trace.screen_table import write_screen
+from prune.trace.screening import Screening
+from prune.trace.sets import choose
 
-from prune.checkpoint.load import LoadedModel
-from prune.errors import BadInputError
-from prune.inputs.samples import Sample, load_samples
-from prune.journal.progress import Progress
-from prune.journal.records import Record, failed_of, identity, recorded
-from prune.journal.write import write_records
-from prune.layout.pathways import Pathway
-from prune.runtime.attention import seam
-from prune.trace.ask import TracedPrompt
-from prune.trace.incremental import knockout_logits, record_dense
-from prune.trace.sample import CHOICE
-from prune.trace.screen import FADED, ScreenedPrompt, screen_prompt
-from prune.trace.screening import FOLDER, SCHEMA_VERSION, Floats, ScreenCandidate, Screening
-from prune.trace.windows import default_window, window_layers
-
-TOP = 20
-"""Candidates that are run exactly, unless said otherwise."""
+__all__ = ["Screening", "agreement", "screen_model"]
 
 
 def screen_model(
-    opened: LoadedModel,
+    model: str | Path,
     data: Path,
     run: Path,
-    progress: Progress,
-    pathways: Sequence[Pathway],
+    progress: Progress = silent,
     *,
+    sets: Sequence[str] = (),
+    pathways: Sequence[str] = (),
     limit: int | None = None,
     num_frames: int = 8,
     which: str = "correct",
     window: int | None = None,
     top: int = TOP,
     verify_all: bool = False,
-    faded: Sequence[float] = FADED,
 ) -> Screening:
-    """Screen every pathway in every layer, and knock out what ranks highest.
+    """Rank knockouts by gradients, run the strongest exactly, and draw how well the two agree.
 
-    Both parts keep a journal in `run/screen`; a call that was stopped goes on.
+    Under `torchrun` the samples are split over its processes; the first one writes
+    `screen.{png,svg,csv,json}` and `heads.csv`.
 
     Args:
-        opened: the dense model.
+        model: folder, hub id, `tiny` or `tiny-ov`.
         data: JSONL of multiple-choice questions.
-        run: folder.
-        progress: shows it.
-        pathways: what is removed.
-        limit: number of samples, all if None.
-        num_frames: of every clip.
-        which: `correct`, `wrong` or `all` answers are screened.
-        window: layers removed together, `default_window` if None.
-        top: how many of the strongest are run exactly, and as many drawn evenly from the rest.
-        verify_all: run them all, to learn what the screen is worth.
-        faded: see `prune.trace.screen`.
+        run: the run folder; a screen in it that was stopped resumes.
+        progress: shows the samples of both steps.
+        sets, pathways: what is removed, as in `prune.workflows.trace.trace_model`.
+        limit: screen the first N samples, all if None.
+        num_frames: frames of every clip.
+        which: `correct`, `wrong` or `all`: the answers that are screened.
+        window: number of layers removed together, `default_window` if None.
+        top: how many of the strongest are run exactly, with as many drawn evenly from the rest.
+        verify_all: run all of them exactly.
 
     Raises:
-        RefusedError: `run` holds a screen of something else.
-        BadInputError: no sample could be used, or none is of the asked kind.
+        UsageError: a set or pathway is unknown.
+        BadInputError: no sample could be used, or none is of the requested kind.
+        RefusedError: `run` holds another screen.
     """
+    chosen = choose(list(sets), list(pathways))
     samples = load_samples(data)[:limit]
-    depth = opened.id.num_layers
-    width = window or default_window(depth)
-    windows = [window_layers(layer, width, depth) for layer in range(depth)]
-    header = {
-        "schema_version": SCHEMA_VERSION,
-        **identity(opened, samples),
-        "num_frames": num_frames,
-        "which": which,
-        "pathways": [p.name for p in pathways],
-        "window": width,
-        "faded": list(faded),
-    }
-
-    def screen_one(case: TracedPrompt, answer: int) -> Record:
-        found = screen_prompt(case.replay, pathways, answer, faded)
-        return {"margin": found.margin, "change": found.change.tolist()}
-
-    with progress("Screening", len(samples)) as advance:
-        each = _over_samples(opened, num_frames, which, screen_one)
-        records = write_records(run / FOLDER / "gradients", header, samples, each, advance)
-    failed = failed_of(records)
-    seen = [r for r in records if "change" in r]
-    if not seen:
-        reason = next(iter(failed.values()), f"none of them is answered {which}ly")
-        raise BadInputError(f"{data}: no sample could be screened: {reason}")
-    screened = [
-        ScreenedPrompt(r["margin"], torch.tensor(r["change"], dtype=torch.double)) for r in seen
-    ]
-    predicted = _change_and_strength([s.log_probability(windows) for s in screened])
-    ranked = np.argsort(-predicted[..., 1].ravel(), kind="stable")
-    candidates = [ScreenCandidate(pathways[i // depth].name, int(i % depth)) for i in ranked]
-    number = min(top, len(candidates))
-    rest = len(candidates) if verify_all else number
-    chosen = [candidates[i] for i in _drawn(len(candidates), number, rest)]
-
-    exact_header = {**header, "candidates": [[c.pathway, c.layer] for c in chosen]}
-    by_name = {p.name: p for p in pathways}
-
-    def knock_out(case: TracedPrompt, answer: int) -> Record:
-        return {"exact": _exact(case, answer, chosen, by_name, windows)}
-
-    used = {r["id"] for r in seen}
-    again = [s for s in samples if s.id in used]
-    with progress("Knocking out", len(again)) as advance:
-        each = _over_samples(opened, num_frames, "all", knock_out)
-        folder = run / FOLDER / f"exact-{len(chosen)}"
-        runs = write_records(folder, exact_header, again, each, advance)
-    for record in runs:
-        if "error" in record:
-            raise BadInputError(
-                f"{record['id']}: screened, but not a second time: {record['error']}"
-            )
-    table = np.array([r["exact"] for r in runs])
-    exact = np.full((len(candidates), 2), np.nan)
-    place = [candidates.index(c) for c in chosen]
-    exact[place] = np.stack([table.mean(0), abs(table).mean(0)], 1)
-    return Screening(
-        header,
-        candidates,
-        predicted.reshape(-1, 2)[ranked],
-        exact,
-        number,
-        _change_and_strength([s.by_head() for s in screened])[..., 1],
-        {"samples": len(samples), "screened": len(seen), "failed": len(failed)},
-        failed,
+    found = screen_samples(
+        open_model(model, dense=True),
+        samples,
+        run,
+        chosen,
+        progress,
+        num_frames=num_frames,
+        which=which,
+        window=window,
+        top=top,
+        verify_all=verify_all,
     )
+    if processes().is_main_process:
+        write_screen(found, run)
+        _draw(found, run / "screen")
+    return found
 
 
-def _drawn(size: int, top: int, others: int) -> list[int]:
-    """The first `top` places of a ranking, and at most `others` spread evenly over the rest."""
-    rest = np.linspace(top, size - 1, min(others, size - top)).round().astype(int)
-    return [*range(top), *rest.tolist()]
+def agreement(found: Screening) -> str:
+    """How many candidates were run exactly, and how well the ranking agrees with them."""
+    rank = found.correlation()["strength"]
+    agrees = "too few to compare" if rank is None else f"rank correlation {rank:.2f}"
+    return f"{found.verified.sum()} of {len(found.candidates)} candidates run exactly: {agrees}"
 
 
-def _change_and_strength(changes: Sequence[Tensor]) -> Floats:
-    """Mean over samples, and mean of the sizes, on a new last axis."""
-    table = torch.stack(list(changes)).numpy()
-    return np.stack([table.mean(0), abs(table).mean(0)], -1)
-
-
-def _over_samples(
-    opened: LoadedModel, num_frames: int, which: str, measure: Callable[[TracedPrompt, int], Record]
-) -> Callable[[Sample], Record]:
-    """Makes a sample's record: what `measure` finds for the model's own answer, or the error."""
-    model, processor = opened.model, opened.processor
-
-    def one(sample: Sample) -> Record:
-        (case,) = CHOICE.cases(model, processor, sample, num_frames)
-        with seam(model):
-            answer = int(record_dense(case.replay).logits.argmax())
-            correct = answer == case.options[sample.answer]
-            wanted = which == "all" or correct == (which == "correct")
-            return {"correct": correct} | (measure(case, answer) if wanted else {})
-
-    return recorded(one)
-
-
-def _exact(
-    case: TracedPrompt,
-    answer: int,
-    chosen: Sequence[ScreenCandidate],
-    pathways: dict[str, Pathway],
-    windows: Sequence[Sequence[int]],
-) -> list[float]:
-    """Change of the answer's log-probability by each knockout, in nats."""
-    dense = record_dense(case.replay)
-    before = torch.log_softmax(dense.logits, -1)[answer]
-    change: dict[tuple[str, int], float] = {}
-    for name in dict.fromkeys(c.pathway for c in chosen):
-        layers = [c.layer for c in chosen if c.pathway == name]
-        logits = knockout_logits(dense, [pathways[name]], [windows[layer] for layer in layers])[0]
-        after = torch.log_softmax(logits, -1)[:, answer]
-        change |= {(name, layer): float(v) for layer, v in zip(layers, after - before, strict=True)}
-    return [change[c.pathway, c.layer] for c in chosen]
+def _draw(found: Screening, path: Path) -> None:
+    header, counts = found.header, found.counts
+    caption = (
+        f"{header['model']['name']}: {counts['screened']} of {counts['samples']} samples "
+        f"({counts['failed']} failed), window {header['window']}; {agreement(found)}"
+    )
+    titles = [find_pathway(name).title for name in header["pathways"]]
+    strengths = found.predicted[:, 1], found.exact[:, 1]
+    save_both(screen_figure(found.grid(), titles, *strengths, found.top, caption), path)

@@ -1,89 +1,144 @@
-"""The stage behind `prune trace`: from names and options to a trace on disk."""
+"""The workflow of `prune trace`: from names and options to a trace and its figures on disk."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from prune.checkpoint.load import LoadedModel
-from prune.errors import BadInputError
-from prune.inputs.samples import load_samples
-from prune.journal.processes import processes
-from prune.journal.progress import Progress
-from prune.layout.pathways import TRACED, Pathway
+from prune.checkpoint.load import open_model
+from prune.errors import BadInputError, UsageError
+from prune.inputs.samples import Sample, load_samples
+from prune.journal.processes import processes, share_of
+from prune.journal.progress import Progress, silent
 from prune.report.figures.flow import write_flow
-from prune.trace.ask import OwnReply, PromptStyle
+from prune.results.flow_map import Flow
+from prune.trace.ask import OwnReply, ask
 from prune.trace.flow import flow_of, paired
 from prune.trace.knockout import Knockouts
-from prune.trace.sample import CHOICE
+from prune.trace.leaks import open_ways
+from prune.trace.sets import choose
 from prune.trace.table import write_table
 from prune.trace.trace import Trace, write_trace
 from prune.trace.windows import Style, default_window
+from prune.workflows.recipe import Recipe, read_recipe
+
+
+@dataclass(frozen=True)
+class TracedRun:
+    """A finished trace and what a terminal shows of it.
+
+    Attributes:
+        trace: the records.
+        flow: the curves of its main metric.
+        open_ways: ways from the video to the answer around the traced pathways, shortest first.
+    """
+
+    trace: Trace
+    flow: Flow
+    open_ways: list[str]
 
 
 def trace_model(
-    opened: LoadedModel,
+    model: str | Path | None,
     data: Path,
     run: Path,
-    progress: Progress,
+    progress: Progress = silent,
     *,
+    recipe: str | None = None,
     limit: int | None = None,
-    window: int | None = None,
     num_frames: int = 8,
-    which: str = "correct",
-    exact_reference: bool = False,
-    pathways: Sequence[Pathway] = TRACED,
+    which: str | None = None,
+    sets: Sequence[str] = (),
+    pathways: Sequence[str] = (),
+    pairs: bool = False,
     style: Style = Style.CENTRE,
+    window: int | None = None,
     per_head: bool = False,
-    asking: PromptStyle = CHOICE,
-    tasks: Sequence[str] | None = None,
-) -> Trace:
-    """Trace the first `limit` samples of a data set into `run`.
+    prefix: str | None = None,
+    anchor: str | None = None,
+    verbs: str | None = None,
+    exact_reference: bool = False,
+) -> TracedRun:
+    """Trace samples of a data set into a run folder, and draw the flow map.
+
+    Under `torchrun` the samples are split over its processes; the first one writes
+    `flow.{png,svg,csv,json}`, and `pairs.{png,svg}` if pairs were cut.
 
     Args:
-        opened: the dense model.
+        model: folder, hub id, `tiny` or `tiny-ov`; None for the recipe's.
         data: JSONL of the samples.
-        run: folder of the run; a trace in it that is not finished goes on.
-        progress: shows it.
-        limit: number of samples, all if None.
-        window: layers that are cut together, `default_window` if None.
-        num_frames: of every clip.
-        which: `correct`, `wrong` or `all` answers are traced; replies of the model's own are
-            neither right nor wrong, and always traced.
-        exact_reference: each knockout from the start, the slow way.
-        pathways: what is cut.
-        style: in which layers.
-        per_head: one KV head at a time instead of all together.
-        asking: how samples are put to the model.
-        tasks: only their samples.
+        run: the run folder; a trace in it that was stopped resumes.
+        progress: shows the samples traced.
+        recipe: name or file of a recipe: its frames and tasks hold, its model, window, samples and
+            pathways stand in for what is not given.
+        limit: trace the first N samples, all if None.
+        num_frames: frames of every clip.
+        which: `correct` (the default), `wrong` or `all`: the answers that are traced.
+        sets, pathways: what is cut (`prune.trace.sets.SETS`, `prune.layout.pathways.find_pathway`);
+            every traceable pathway if neither is given.
+        pairs: also cut every two pathways together.
+        style: the layers that a knockout cuts.
+        window: number of layers cut together, `default_window` if None.
+        per_head: cut one KV head at a time.
+        prefix: ask without options; the reply begins with this.
+        anchor, verbs: ask without options, and trace what this regular expression, or this spaCy
+            pipeline's verbs, match in the model's own reply.
+        exact_reference: run each knockout from the start, the slow way.
 
     Raises:
-        BadInputError: the data has no sample of one of the tasks.
-        RefusedError: `run` holds a trace of something else.
+        UsageError: options exclude each other, or a name in them is unknown.
+        BadInputError: the data has no sample to trace, or cannot be read.
+        RefusedError: `run` holds another trace, or the model is not the recipe's.
     """
-    which = "all" if isinstance(asking, OwnReply) else which
-    samples = load_samples(data)
-    if tasks is not None:
-        missing = set(tasks) - {sample.task for sample in samples}
-        if missing:
-            raise BadInputError(f"{data}: has no question of task {min(missing)!r}")
-        samples = [sample for sample in samples if sample.task in tasks]
-    samples = samples[:limit]
-    layers = opened.id.num_layers
+    asking = ask(prefix, anchor, verbs)
+    own = isinstance(asking, OwnReply)
+    if which is not None and own:
+        raise UsageError("--samples: a reply of the model's own is neither right nor wrong")
+    followed = read_recipe(recipe) if recipe is not None else None
+    if followed is not None:
+        model, num_frames = model or followed.model, followed.num_frames
+        window, which = window or followed.window, which or followed.samples
+        sets = sets or ([] if pathways else [followed.set])
+    if model is None:
+        raise UsageError("the recipe names no model: give MODEL" if followed else "give MODEL")
+    openly = prefix is not None or own
+    if openly and not sets and not pathways:
+        sets = ["open-ended"]
+    chosen = choose(list(sets), list(pathways), pairs)
+    opened = open_model(model, dense=True)
+    if followed is not None:
+        followed.check_model(opened.id)
+    samples = _samples(data, followed)[:limit]
     heads = tuple(range(opened.id.num_kv_heads)) if per_head else (None,)
-    width = window or default_window(layers)
-    knockouts = Knockouts(pathways, layers, width, exact_reference, style, heads)
-    with progress("Tracing", -(-len(samples) // processes().num_processes)) as advance:
-        return write_trace(
-            opened, data, run, samples, knockouts, num_frames, which, advance, asking
+    depth = opened.id.num_layers
+    width = window or default_window(depth)
+    knockouts = Knockouts(chosen, depth, width, exact_reference, style, heads)
+    kept = "all" if own else which or "correct"
+    with progress("Tracing", share_of(len(samples))) as advance:
+        trace = write_trace(
+            opened, data, run, samples, knockouts, num_frames, kept, advance, asking
         )
+    if processes().is_main_process:
+        write_summary(trace)
+    flow = flow_of(trace)
+    if flow.form == "once" and not own:
+        flow = flow_of(trace, "accuracy")
+    return TracedRun(trace, flow, open_ways(trace.pathways(), depth))
 
 
-def summarise(trace: Trace) -> None:
-    """Write a trace's figures and tables into its run folder.
-
-    They are `flow.png` and `.svg`, `flow.csv` and `.json`, and `pairs.*` if pairs were cut.
-    """
+def write_summary(trace: Trace) -> None:
+    """Write a trace's figures and tables into its run folder."""
     name = trace.model.name
     write_flow(trace.run, {name: flow_of(trace)})
     if paired(trace):
         write_flow(trace.run, {name: flow_of(trace, "interaction")}, "pairs")
     write_table(trace, trace.run)
+
+
+def _samples(data: Path, recipe: Recipe | None) -> list[Sample]:
+    samples = load_samples(data)
+    if recipe is None:
+        return samples
+    missing = set(recipe.tasks) - {sample.task for sample in samples}
+    if missing:
+        raise BadInputError(f"{data}: has no question of task {min(missing)!r}")
+    return [sample for sample in samples if sample.task in recipe.tasks]

@@ -1,27 +1,30 @@
-"""Transfer: does a plan found on one task, frame count and prompt length hold on others?"""
+"""The workflow of `prune transfer`: plans used on other tasks, frame counts and texts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
-from prune.checkpoint.load import LoadedModel
-from prune.errors import BadInputError
-from prune.evaluate.answers import BATCH, answer, prepare, under
+from prune.checkpoint.load import LoadedModel, open_model
+from prune.evaluate.answers import answer, under
 from prune.evaluate.stats import paired_difference
 from prune.inputs.samples import Sample
-from prune.journal.progress import Progress
+from prune.journal.progress import Progress, silent
 from prune.layout.pathways import dense_reach
 from prune.plan.budget import Budget
+from prune.report.figures.style import save_figure
+from prune.report.figures.transfer import transfer_figure
 from prune.results.answer import Answer
 from prune.results.transfer_matrix import Cell, Transfer
 from prune.trace.trace import Trace
-from prune.workflows.plan import find_plan
+from prune.workflows.plan import find_plan, split_samples
+from prune.workflows.read_clips import read_clips
 
 ALL = "all"
 
 
 @dataclass(frozen=True)
 class Condition:
-    """Where a plan is used: held-out samples, with a frame count and a text of their own."""
+    """Held-out samples with the frame count and the text that a plan is used with."""
 
     name: str
     num_frames: int
@@ -31,7 +34,7 @@ class Condition:
 def conditions(
     held_out: Sequence[Sample], num_frames: int, other_frames: Sequence[int]
 ) -> list[Condition]:
-    """Every task, all tasks, all with other frame counts, and all with the question said twice."""
+    """Every task, all tasks, all with other frame counts, and all with the question repeated."""
     every = tuple(held_out)
     tasks = sorted({sample.task for sample in every})
     found = [
@@ -41,6 +44,47 @@ def conditions(
     found += [Condition(f"{count} frames", count, every) for count in other_frames]
     twice = tuple(replace(s, question=f"{s.question} {s.question}") for s in every)
     return [*found, Condition("longer text", num_frames, twice)]
+
+
+@dataclass(frozen=True)
+class TransferRun:
+    """A transfer matrix and the files that hold and draw it."""
+
+    transfer: Transfer
+    matrix: Path
+    figure: Path
+
+
+def transfer_plans(
+    run: Path,
+    budget: Budget,
+    progress: Progress = silent,
+    *,
+    model: str | Path | None = None,
+    test: Path | None = None,
+    other_frames: Sequence[int] = (),
+) -> TransferRun:
+    """Compute the transfer matrix of a run, and write and draw it into the run folder.
+
+    Args:
+        run: the run folder of a trace.
+        budget: of every search.
+        progress: shows each search and each condition.
+        model: the traced model's folder, if it is no longer where it was traced.
+        test: JSONL of held-out samples; see `prune.workflows.plan.split_samples`.
+        other_frames: frame counts beside the traced one.
+
+    Raises:
+        BadInputError: trace or samples cannot be read, or a condition has no usable sample.
+    """
+    trace = Trace.load(run)
+    calibration, held_out = split_samples(trace, test)
+    opened = open_model(model or trace.model.name, dense=True)
+    found = transfer(opened, trace, calibration, held_out, budget, progress, other_frames)
+    written = TransferRun(found, run / "transfer.json", run / "transfer.png")
+    found.save(written.matrix)
+    save_figure(transfer_figure(found), written.figure)
+    return written
 
 
 def transfer(
@@ -59,7 +103,7 @@ def transfer(
         trace: ranks the candidates of every search.
         calibration, held_out: samples to search on, and to use the plans on.
         budget: of every search.
-        progress: shows it.
+        progress: shows each search and each condition.
         other_frames: frame counts beside the traced one.
 
     Raises:
@@ -76,13 +120,10 @@ def transfer(
     runs |= {task: under(plan.plan.reach) for task, plan in found.items()}
     cells: list[Cell] = []
     for condition in conditions(held_out, trace.header["num_frames"], other_frames):
+        batches, _ = read_clips(
+            opened, condition.samples, condition.num_frames, progress, f"clips: {condition.name}"
+        )
         with progress(f"Answering: {condition.name}", len(runs)) as advance:
-            batches, failed = prepare(
-                opened.model, opened.processor, condition.samples, condition.num_frames, BATCH
-            )
-            if not batches:
-                reason = next(iter(failed.values()))
-                raise BadInputError(f"{condition.name}: no sample could be used: {reason}")
             answers: dict[str, list[Answer]] = {}
             for name, run in runs.items():
                 answers[name] = answer(opened.model, opened.processor, batches, run)

@@ -1,4 +1,4 @@
-"""Export: the model folder with its plan, report, card and manifest, whole or not at all."""
+"""The folder of an export: model, plan, report, card and manifest, written whole or not at all."""
 
 import json
 import os
@@ -41,8 +41,8 @@ def check_target(source: Path, out: Path, force: bool) -> None:
         raise RefusedError(f"{out.absolute().parent}: no such folder, or it cannot be written")
 
 
-def _copied(source: Path) -> list[Path]:
-    """The files of a model that its export holds unchanged."""
+def model_files(source: Path) -> list[Path]:
+    """The files of a model folder that belong to the model: no code, pickles or files of ours."""
     return [
         path
         for path in sorted(source.iterdir())
@@ -52,7 +52,7 @@ def _copied(source: Path) -> list[Path]:
 
 def _check_space(source: Path, parent: Path) -> None:
     """Raise `ResourceError` before anything is written to a disk that is too full."""
-    needed = sum(path.stat().st_size for path in _copied(source)) + MARGIN
+    needed = sum(path.stat().st_size for path in model_files(source)) + MARGIN
     free = shutil.disk_usage(parent).free
     if free < needed:
         raise ResourceError(
@@ -62,7 +62,7 @@ def _check_space(source: Path, parent: Path) -> None:
 
 def _copy_model(source: Path, stage: Path, plan: Plan) -> None:
     """Weights and processor files byte for byte; `config.json` says that a plan belongs to it."""
-    for path in _copied(source):
+    for path in model_files(source):
         shutil.copyfile(path, stage / path.name)
     config = json.loads((source / "config.json").read_text(encoding="utf-8"))
     # A name that transformers does not know without prune: it stops there instead of running dense.
@@ -85,10 +85,10 @@ def export(
 
     Args:
         opened: the dense model.
-        plan: what it will run under.
+        plan: the plan that the export runs under.
         result: what was measured.
         out: the new folder.
-        force: replace an earlier export there.
+        force: replace an earlier export.
 
     Returns:
         `out`.

@@ -106,4 +106,4 @@ def test_groups_are_entered_in_one_place() -> None:
         for path in (ROOT / "prune").rglob("*.py")
         if "PartialState" in path.read_text() or "Accelerator(" in path.read_text()
     ]
-    assert entering == ["prune/processes.py"]
+    assert entering == ["prune/journal/processes.py"]

@@ -10,6 +10,7 @@ from prune.checkpoint.load import LoadedModel
 from prune.errors import BadInputError, RefusedError, UsageError
 from prune.evaluate.existence import existence
 from prune.evidence.answered import PairedAnswers
+from prune.evidence.audit import FOLDER, audit_samples, comparisons, means
 from prune.evidence.comparison import compare
 from prune.evidence.explain import ExplainSettings
 from prune.inputs.samples import Sample
@@ -18,7 +19,6 @@ from prune.layout.pathways import PATHWAYS, dense_reach, remove_pathway
 from prune.plan.plan import Plan
 from prune.results.answer import Answer
 from prune.results.audit_findings import Limits, verdict
-from prune.workflows.audit import FOLDER, audit, comparisons, means
 
 CHEAP = ExplainSettings(regions="frames")
 
@@ -63,7 +63,9 @@ def test_a_cut_of_the_evidence_is_told_from_one_that_spares_it(
 ) -> None:
     broken = {}
     for name, pathways in (("spared", ["last_to_last"]), ("cut", BLIND[:2])):
-        records = audit(tiny, cut(tiny, *pathways), samples[:4], tmp_path / name, CHEAP, limit=4)
+        records = audit_samples(
+            tiny, cut(tiny, *pathways), samples[:4], tmp_path / name, CHEAP, limit=4
+        )
         found = verdict(means(comparisons(records)), None, Limits())
         broken[name] = {f.name for f in found if not f.kept}
     assert not broken["spared"] and "drop of insertion AUC" in broken["cut"]
@@ -109,21 +111,21 @@ def test_hallucination_counts_absent_things_alone() -> None:
 def test_a_bad_clip_is_listed(tiny: LoadedModel, samples: list[Sample], tmp_path: Path) -> None:
     missing = Sample(**{**samples[0].__dict__, "id": "gone", "video": Path("/nowhere.mp4")})
     both = [missing, samples[1]]
-    records = audit(tiny, cut(tiny), both, tmp_path / "both", CHEAP, limit=1)
+    records = audit_samples(tiny, cut(tiny), both, tmp_path / "both", CHEAP, limit=1)
     assert "no such video" in records[0]["error"] and "iou_20" not in records[1]
     accuracy = PairedAnswers.of(both, records).accuracy
     assert accuracy["n"]["value"] == 1 and accuracy["change"]["value"] == 0
     with pytest.raises(BadInputError, match="raise --limit"):
         comparisons(records)
     with pytest.raises(BadInputError, match="no sample could be used"):
-        audit(tiny, cut(tiny), [missing], tmp_path / "none", CHEAP, limit=1)
+        audit_samples(tiny, cut(tiny), [missing], tmp_path / "none", CHEAP, limit=1)
 
 
 def test_an_audit_goes_on_where_it_stopped(
     tiny: LoadedModel, samples: list[Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = cut(tiny, "video_to_options")
-    records = audit(tiny, plan, samples[:3], tmp_path, CHEAP, limit=2)
+    records = audit_samples(tiny, plan, samples[:3], tmp_path, CHEAP, limit=2)
     assert [len(comparisons(records)), len(records)] == [2, 3]
     journal = tmp_path / FOLDER / JOURNAL
     first, *_ = journal.read_bytes().splitlines(keepends=True)
@@ -134,20 +136,22 @@ def test_an_audit_goes_on_where_it_stopped(
         explained.append(sample.id)
         return compare(opened, plan, sample, settings)
 
-    monkeypatch.setattr("prune.workflows.audit.compare", spy)
-    again = audit(tiny, plan, samples[:3], tmp_path, CHEAP, limit=2)
+    monkeypatch.setattr("prune.evidence.audit.compare", spy)
+    again = audit_samples(tiny, plan, samples[:3], tmp_path, CHEAP, limit=2)
     assert explained == [samples[1].id]
     assert means(comparisons(again)) == means(comparisons(records))
     assert [r["answers"] for r in again] == [r["answers"] for r in records]
-    with pytest.raises(RefusedError, match="plan differ"):
-        audit(tiny, cut(tiny), samples[:3], tmp_path, CHEAP, limit=2)
+    with pytest.raises(RefusedError, match="another audit: plan differ"):
+        audit_samples(tiny, cut(tiny), samples[:3], tmp_path, CHEAP, limit=2)
 
 
 def test_models_share_their_regions(
     tiny: LoadedModel, samples: list[Sample], tmp_path: Path
 ) -> None:
     with pytest.raises(UsageError, match="regions of its own"):
-        audit(tiny, cut(tiny), samples, tmp_path, ExplainSettings(regions="coarse"), limit=1)
+        audit_samples(
+            tiny, cut(tiny), samples, tmp_path, ExplainSettings(regions="coarse"), limit=1
+        )
 
 
 def test_the_command_ends_in_a_verdict(

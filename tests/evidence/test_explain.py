@@ -9,10 +9,10 @@ import pytest
 from prune.checkpoint.load import LoadedModel
 from prune.evidence.case import Case, open_case
 from prune.evidence.explain import ExplainSettings, explain, record_of
+from prune.evidence.explanations import FOLDER, explain_samples, summary, treatment_of
 from prune.inputs.samples import Sample
 from prune.journal.journal import JOURNAL
 from prune.report.figures.evidence import evidence_figure
-from prune.workflows.explain import FOLDER, explain_samples, summary, treatment_of
 from tests.evidence.server import Tiny, serving
 
 CHEAP = ExplainSettings(regions="frames")
@@ -137,7 +137,7 @@ def test_the_command(prune_command, clips: Path, tmp_path: Path) -> None:
     assert record["id"] == one
     assert json.loads((run / "summary.json").read_text())["explained"] == 1
     code, _, err = prune_command(*chosen, "--sample", one, "--removal", "mean", "--out", run)
-    assert code == 4 and "settings differ" in err
+    assert code == 4 and "another explanation: settings differ" in err
     code, _, err = prune_command(*chosen, "--sample", "nobody", "--out", tmp_path / "x")
     assert code == 2 and "no sample nobody" in err
     code, _, err = prune_command(*chosen[:-1], "stars", "--out", tmp_path / "x")

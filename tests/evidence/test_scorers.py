@@ -8,21 +8,24 @@ import torch
 
 from prune.checkpoint.load import LoadedModel
 from prune.errors import RefusedError, UsageError
+from prune.evidence.case import open_case
 from prune.evidence.fill import FILLS
 from prune.evidence.forced import TeacherForcing, forced_replay
 from prune.evidence.masked import MaskedScorer
 from prune.evidence.pixels import PixelScorer
 from prune.evidence.plain import LayerMasks, PlainScorer
 from prune.evidence.regions import grid, superpixels, tubes
-from prune.evidence.reply import find_target, greedy_reply
+from prune.evidence.reply import find_target
 from prune.evidence.tokens import token_grid, token_regions
 from prune.families import families
 from prune.inputs.encode import decode, encode, read
+from prune.inputs.reply import greedy_reply
 from prune.inputs.samples import Sample
 from prune.kernels import allowed_edges
 from prune.layout.pathways import PATHWAYS, dense_reach, remove_pathway
 from prune.layout.segments import Role
 from prune.plan.plan import Plan
+from prune.runtime.apply import apply
 from prune.runtime.attention import seam
 from tests.families.reference import random_plan
 from tests.families.specimen import Tiny, tiny_of
@@ -46,7 +49,7 @@ def test_masked_tokens_equal_one_pass_per_candidate(
         reach = dense_reach(12)
         remove_pathway(reach, PATHWAYS["cross_frame"], slice(3, 9))
         remove_pathway(reach, PATHWAYS["last_to_last"], slice(0, None))
-    reply = greedy_reply(tiny.model, tiny.processor, inputs)
+    reply = greedy_reply(tiny.model, inputs)
     regions = grid(clip[0], 9)
     forcing = TeacherForcing(forced_replay(tiny.model, tiny.processor, inputs, reply), reply, reach)
     visible = subsets(regions.count)
@@ -62,7 +65,7 @@ def test_recombined_frames_equal_encoding_every_candidate(
 ) -> None:
     sample, clip = samples[2], decode(samples[2], 8)
     inputs = encode(tiny.processor, [sample], [clip])
-    reply = greedy_reply(tiny.model, tiny.processor, inputs)
+    reply = greedy_reply(tiny.model, inputs)
     forcing = TeacherForcing(forced_replay(tiny.model, tiny.processor, inputs, reply), reply)
     regions, filled = cut(clip[0], 9), FILLS[fill](clip[0])
     fast = PixelScorer(forcing, regions, tiny.processor, sample, clip, filled)
@@ -161,8 +164,11 @@ def test_the_reply_under_a_plan_is_the_pruned_models(
     reach = dense_reach(12)
     remove_pathway(reach, PATHWAYS["video_to_question_sealed"], slice(0, None))
     plan = Plan(reach, tiny.id, "blind")
-    dense = greedy_reply(tiny.model, tiny.processor, inputs)
-    pruned = greedy_reply(tiny.model, tiny.processor, inputs, plan, max_new_tokens=4)
+    dense = greedy_reply(tiny.model, inputs)
+    with apply(tiny.model, plan, processor=tiny.processor):
+        pruned = greedy_reply(tiny.model, inputs, max_new_tokens=4)
+    case = open_case(tiny.model, tiny.processor, samples[0], plan=plan)
+    assert list(case.target.ids[:4]) == pruned
     forcing = TeacherForcing(
         forced_replay(tiny.model, tiny.processor, inputs, pruned), pruned, reach
     )
@@ -172,7 +178,7 @@ def test_the_reply_under_a_plan_is_the_pruned_models(
 
 def test_targets(tiny: LoadedModel, samples: list[Sample]) -> None:
     sample = next(s for s in samples if s.task == "scene_transition")
-    reply = greedy_reply(tiny.model, tiny.processor, read(tiny.processor, [sample], 8))
+    reply = greedy_reply(tiny.model, read(tiny.processor, [sample], 8))
 
     def positions(spec: str) -> tuple[int, ...]:
         return find_target(spec, reply, tiny.processor, sample).positions

@@ -13,11 +13,11 @@ from prune.evidence.objective import Objective, first_best
 from prune.evidence.pixels import PixelScorer
 from prune.evidence.plain import PlainScorer
 from prune.evidence.regions import grid, whole_frames
-from prune.evidence.reply import greedy_reply
 from prune.evidence.search import SEARCHES, doubling, efficient, greedy, lazy
 from prune.evidence.search.exhaustive import chain_value, exhaustive
 from prune.evidence.search.greedy import greedy_one_at_a_time
 from prune.inputs.encode import decode, encode
+from prune.inputs.reply import greedy_reply
 from prune.inputs.samples import Sample
 from tests.evidence.fakes import FakeScorer, saturating
 
@@ -149,7 +149,7 @@ def test_exhaustive_finds_what_greedy_cannot() -> None:
 def test_batches_order_as_one_at_a_time_does(tiny: LoadedModel, samples: list[Sample]) -> None:
     sample, clip = samples[2], decode(samples[2], 4)
     inputs = encode(tiny.processor, [sample], [clip])
-    reply = greedy_reply(tiny.model, tiny.processor, inputs)
+    reply = greedy_reply(tiny.model, inputs)
     regions = whole_frames(clip[0])
     for fill in (None, FILLS["black"](clip[0])):
         forcing = TeacherForcing(forced_replay(tiny.model, tiny.processor, inputs, reply), reply)
@@ -165,7 +165,7 @@ def test_batches_order_as_one_at_a_time_does(tiny: LoadedModel, samples: list[Sa
 def test_greedy_is_near_the_best_order_of_frames(tiny: LoadedModel, samples: list[Sample]) -> None:
     clip = decode(samples[4], 8)
     inputs = encode(tiny.processor, [samples[4]], [clip])
-    reply = greedy_reply(tiny.model, tiny.processor, inputs)
+    reply = greedy_reply(tiny.model, inputs)
     forcing = TeacherForcing(forced_replay(tiny.model, tiny.processor, inputs, reply), reply)
     objective = Objective(MaskedScorer(forcing, whole_frames(clip[0]), inputs), [0])
     best = chain_value(objective, exhaustive(objective))
@@ -178,7 +178,7 @@ def test_greedy_is_near_the_best_order_of_frames(tiny: LoadedModel, samples: lis
 def test_grid_cells_are_ordered_by_what_they_add(tiny: LoadedModel, samples: list[Sample]) -> None:
     clip = decode(samples[0], 4)
     inputs = encode(tiny.processor, samples[:1], [clip])
-    reply = greedy_reply(tiny.model, tiny.processor, inputs)
+    reply = greedy_reply(tiny.model, inputs)
     forcing = TeacherForcing(forced_replay(tiny.model, tiny.processor, inputs, reply), reply)
     regions = grid(clip[0], 4)
     objective = Objective(MaskedScorer(forcing, regions, inputs), [0])

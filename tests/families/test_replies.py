@@ -4,10 +4,11 @@ import pytest
 import torch
 
 from prune.families import families
+from prune.inputs.reply import continued
 from prune.layout.segments import Role
 from prune.runtime.attention import seam
 from prune.trace.incremental import record_dense
-from prune.trace.reply import continued, replied, shortened
+from prune.trace.reply import replied, shortened
 from tests.families.specimen import tiny_of
 
 PROMPT = ("USER: ", 3, " Question: Who?\nASSISTANT:")

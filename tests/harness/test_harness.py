@@ -25,7 +25,7 @@ from prune.inputs.samples import Sample
 from prune.results.answer import Answer
 from prune.runtime.apply import apply
 from prune.tiny.benchmark import write_benchmark
-from prune.workflows.evaluate import evaluate_model
+from prune.workflows.evaluate import answer_samples
 from prune.workflows.write_export import export
 from tests.unit.test_apply import mixed_plan
 from tests.unit.test_export import small_result
@@ -53,13 +53,10 @@ def lm(pruned: Path) -> PruneLM:
 
 
 def ours(model: str, data: Path) -> list[Answer]:
-    from contextlib import nullcontext
 
     from prune.inputs.samples import load_samples
 
-    answers, failed = evaluate_model(
-        model, load_samples(data), 8, lambda title, total: nullcontext(lambda n: None)
-    )
+    answers, failed = answer_samples(model, load_samples(data), 8)
     assert not failed
     return answers
 

@@ -15,6 +15,7 @@ from prune.checkpoint.load import LoadedModel
 from prune.evaluate.answers import EncodedBatch, prepare, typical_prompt, under
 from prune.inputs.encode import read
 from prune.inputs.samples import Sample
+from prune.journal.progress import silent
 from prune.layout.edges import edge_histogram
 from prune.layout.pathways import PATHWAYS, dense_reach, limit_edges, remove_pathway
 from prune.layout.segments import NUM_ROLES, Role
@@ -23,7 +24,6 @@ from prune.plan.moves import slides
 from prune.plan.plan import Plan
 from prune.runtime.attention import seam
 from prune.workflows.compare_baselines import compare
-from tests.planner.quiet import silent
 
 LAYERS = 12
 

@@ -12,13 +12,13 @@ from prune.checkpoint.load import LoadedModel, open_model
 from prune.errors import BadInputError, RefusedError
 from prune.evaluate.answers import EncodedBatch, prepare, under
 from prune.inputs.samples import Sample
+from prune.journal.progress import silent
 from prune.layout.pathways import dense_reach
 from prune.learn.heal import HealSettings, heal
 from prune.plan.moves import slides
 from prune.plan.plan import RUN_PLAN_FILE, Plan
 from prune.runtime.attention import seam
 from prune.workflows.heal import heal_model
-from tests.planner.quiet import silent
 
 LAYERS = 12
 

@@ -14,6 +14,7 @@ import prune.workflows.transfer
 from prune.checkpoint.load import LoadedModel
 from prune.evaluate.calibration import calibrate
 from prune.inputs.samples import Sample
+from prune.journal.progress import silent
 from prune.layout.pathways import REMOVABLE
 from prune.plan.budget import Budget
 from prune.plan.moves import candidates
@@ -21,7 +22,6 @@ from prune.plan.search import search
 from prune.plan.search_result import SearchResult
 from prune.report.figures.transfer import transfer_figure
 from prune.workflows.transfer import ALL, conditions, transfer
-from tests.planner.quiet import silent
 
 
 def test_conditions_are_tasks_all_other_frames_and_longer_text(samples: list[Sample]) -> None:

@@ -12,7 +12,7 @@ from prune.plan.plan import Plan
 from prune.report.numbers import si
 from prune.report.page import card, html
 from prune.results.export_result import RESULT_FILE, Result
-from prune.workflows.export import redraw
+from prune.workflows.report import redraw
 
 
 class _Tags(HTMLParser):

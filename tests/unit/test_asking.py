@@ -9,13 +9,13 @@ import torch
 from prune.checkpoint.load import LoadedModel
 from prune.errors import BadInputError, UsageError
 from prune.inputs.encode import decode, encode, open_text
+from prune.inputs.reply import greedy_reply
 from prune.inputs.samples import Sample
 from prune.layout.pathways import find_pathway
 from prune.layout.segments import Role
 from prune.trace.anchors import matches, verbs
 from prune.trace.ask import Choice, OwnReply, Prefix, ask
 from prune.trace.knockout import Knockouts
-from prune.trace.reply import greedy
 from prune.trace.sample import trace_sample
 from prune.trace.sets import SETS
 from prune.trace.windows import Style
@@ -33,7 +33,7 @@ def transition(samples: list[Sample]) -> Sample:
 def test_every_anchor_has_its_own_prompt(tiny: LoadedModel, transition: Sample) -> None:
     inputs = encode(tiny.processor, [transition], [decode(transition, 8)], open_text)
     prompt = inputs["input_ids"].shape[1]
-    reply = greedy(tiny.model, tiny.processor, inputs, 12)
+    reply = greedy_reply(tiny.model, inputs, 12)
     ids = torch.cat([inputs["input_ids"], torch.tensor([reply])], 1)
     whole = {**inputs, "input_ids": ids, "attention_mask": torch.ones_like(ids)}
     p = tiny.model(**whole).logits[0, prompt - 1 : -1].softmax(-1)

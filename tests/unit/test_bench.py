@@ -2,7 +2,6 @@
 
 import csv
 import sys
-from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -22,11 +21,9 @@ from prune.layout.segments import segment
 from prune.plan.cost import Geometry, cost_of, dense_cost
 from prune.plan.plan import Plan
 from prune.results.latency import by_quantity
-from prune.workflows.bench import bench_export, write_csv
+from prune.workflows.bench import bench_export
 from prune.workflows.write_export import export
 from tests.unit.test_export import small_result
-
-QUIET = lambda title, total: nullcontext(lambda n: None)  # noqa: E731
 
 
 @pytest.fixture(scope="module")
@@ -70,17 +67,19 @@ def test_an_export_is_measured_at_every_number_of_frames(
 ) -> None:
     folder = export(tiny, plan, small_result(tiny, plan, samples), tmp_path / "pruned")
     data = clips / "test.jsonl"
-    found, where = bench_export(str(folder), data, [4, 8], [1, 2], 2, QUIET, against="tiny")
-    counted = [at.shape for at in found]
+    found = bench_export(
+        folder, data, frames=[4, 8], batches=[1, 2], runs=2, against="tiny",
+        table=tmp_path / "bench.csv",
+    )  # fmt: skip
+    counted = [at.shape for at in found.rows]
     assert [at.frames for at in counted] == [4, 8] and counted[0].tokens < counted[1].tokens
     assert all(at.prefill_ratio > 1 and at.kv_ratio > 1 for at in counted)
-    write_csv(tmp_path / "bench.csv", found, where)
     with open(tmp_path / "bench.csv") as file:
         lines = list(csv.DictReader(file))
     assert {line["what"] for line in lines} >= {"LLM prefill", "throughput", "KV cache"}
     assert all(float(line["median"]) > 0 and line["torch"] for line in lines)
     with pytest.raises(RefusedError, match="has no prune_plan"):
-        bench_export("tiny", data, [8], [1], 2, QUIET)
+        bench_export("tiny", data)
 
 
 def test_energy_is_what_the_device_counted(monkeypatch: pytest.MonkeyPatch) -> None:

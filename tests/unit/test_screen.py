@@ -3,8 +3,6 @@
 import csv
 import json
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +12,6 @@ import torch
 from torch import Tensor
 
 from prune.checkpoint.load import LoadedModel
-from prune.cli.main import _run
 from prune.errors import BadInputError, NumericError, RefusedError
 from prune.families import families
 from prune.inputs.samples import Sample, load_samples
@@ -28,19 +25,14 @@ from prune.trace.incremental import knockout_logits, record_dense
 from prune.trace.knockout import Knockouts
 from prune.trace.sample import CHOICE, trace_sample
 from prune.trace.screen import screen_prompt
+from prune.trace.screen_samples import screen_samples
 from prune.trace.screen_table import COLUMNS, write_screen
 from prune.trace.screening import ScreenCandidate, Screening
-from prune.workflows.screen import screen_model
 from tests.families.specimen import tiny_of
 
 PROMPT = ("USER: ", 3, " Question: Who?\nOptions:\n(A) I am\n(B) you\nASSISTANT: (B")
 FEW = tuple(PATHWAYS[name] for name in ("cross_frame", "video_to_options", "last_to_last"))
 RUNNABLE = [name for name, family in families().items() if not family.refusal]
-
-
-@contextmanager
-def quiet(title: str, total: int) -> Iterator[Callable[[int], None]]:
-    yield lambda n: None
 
 
 @dataclass
@@ -113,9 +105,9 @@ def test_log_probabilities_follow_from_margins_exactly(
     assert float(screened.by_head()[0, 3, 0]) == pytest.approx(float(change))
 
 
-def _screen(tiny: LoadedModel, clips: Path, run: Path, **settings: object) -> Screening:
-    data = clips / "calibration.jsonl"
-    return screen_model(tiny, data, run, quiet, FEW, **settings)  # type: ignore[arg-type]
+def _screen(tiny: LoadedModel, clips: Path, run: Path, limit: int, **settings: object) -> Screening:
+    chosen = load_samples(clips / "calibration.jsonl")[:limit]
+    return screen_samples(tiny, chosen, run, FEW, **settings)  # type: ignore[arg-type]
 
 
 def test_a_screening_is_written_resumed_and_refused(
@@ -146,26 +138,15 @@ def test_a_screening_is_written_resumed_and_refused(
     again = _screen(tiny, folder, run, limit=3, which="all", window=1, top=6)
     np.testing.assert_array_equal(again.exact, found.exact)
     assert {p: p.read_bytes() for p in run.rglob("journal.jsonl")} == before
-    with pytest.raises(RefusedError, match="window"):
+    with pytest.raises(RefusedError, match="another screen: window differ"):
         _screen(tiny, folder, run, limit=3, which="all", window=2, top=6)
 
 
-def test_the_command(
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-    clips: Path,
-    tmp_path: Path,
-) -> None:
-    def run(*args: object) -> int:
-        data = ("--data", clips / "calibration.jsonl", "--out", tmp_path / "run", "--screen")
-        monkeypatch.setattr("sys.argv", ["prune", "trace", "tiny", *map(str, (*data, *args))])
-        return _run()
-
-    assert run("--per-head") == 2 and not (tmp_path / "run").exists()
-    capfd.readouterr()
+def test_the_command(prune_command, clips: Path, tmp_path: Path) -> None:
+    data = ("--data", clips / "calibration.jsonl", "--out", tmp_path / "run")
     few = ("--limit", 2, "--samples", "all", "--pathway", "video->last", "--top", 3)
-    assert run(*few) == 0
-    text = capfd.readouterr().out
+    code, text, err = prune_command("screen", "tiny", *data, *few)
+    assert code == 0, err
     assert "2 of 2 samples screened; 6 of 12 candidates run exactly" in text
     for name in ("screen.png", "screen.svg", "screen.csv", "screen.json", "heads.csv"):
         assert (tmp_path / "run" / name).stat().st_size > 500
@@ -215,8 +196,8 @@ def test_the_screen_ranks_as_exact_knockouts_do(
     tiny: LoadedModel, tmp_path: Path, window: int
 ) -> None:
     data = write_benchmark(tmp_path, "test", per_task=5, seed=3)
-    found = screen_model(
-        tiny, data, tmp_path / "run", quiet, TRACED, window=window, verify_all=True
+    found = screen_samples(
+        tiny, load_samples(data), tmp_path / "run", TRACED, window=window, verify_all=True
     )
     assert found.counts["screened"] >= 24 and found.verified.all()
     assert found.correlation()["strength"] >= 0.8

@@ -128,14 +128,14 @@ def test_another_setting_is_refused_and_named(
 
 def test_a_full_disk_loses_no_finished_sample(tmp_path: Path) -> None:
     records = [{"id": str(number), "text": "x" * 300} for number in range(4)]
-    with Journal(tmp_path / "whole", {"a": 1}) as journal:
+    with Journal(tmp_path / "whole", "trace", {"a": 1}) as journal:
         for record in records:
             journal.append(record)
     whole = (tmp_path / "whole" / "journal.jsonl").read_bytes()
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(whole) // 2 + 50, before[1]))
     try:
-        with Journal(tmp_path / "full", {"a": 1}) as journal:
+        with Journal(tmp_path / "full", "trace", {"a": 1}) as journal:
             with pytest.raises(ResourceError, match="finished samples are kept"):
                 for record in records:
                     journal.append(record)
@@ -144,7 +144,7 @@ def test_a_full_disk_loses_no_finished_sample(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     torn = (tmp_path / "full" / "journal.jsonl").read_bytes()
     assert len(torn) > len(whole) // 2, "the third line is there in part"
-    with Journal(tmp_path / "full", {"a": 1}) as journal:
+    with Journal(tmp_path / "full", "trace", {"a": 1}) as journal:
         assert journal.records == records[:2]
         for record in records[2:]:
             journal.append(record)
@@ -152,7 +152,7 @@ def test_a_full_disk_loses_no_finished_sample(tmp_path: Path) -> None:
 
 
 def test_a_flipped_byte_is_found(tmp_path: Path) -> None:
-    with Journal(tmp_path, {"a": 1}) as journal:
+    with Journal(tmp_path, "trace", {"a": 1}) as journal:
         for i in range(3):
             journal.append({"id": i})
     path = tmp_path / "journal.jsonl"
@@ -160,7 +160,7 @@ def test_a_flipped_byte_is_found(tmp_path: Path) -> None:
     data[12] ^= 1
     path.write_bytes(data)
     with pytest.raises(BadInputError, match=":1: the line is damaged"):
-        read_journal(tmp_path)
+        read_journal(tmp_path, "trace")
 
 
 def test_a_bad_clip_is_listed_and_never_counted(
@@ -186,12 +186,12 @@ def test_nan_logits_are_listed(
     monkeypatch.setattr(weight, "data", torch.full_like(weight, float("nan")))
     with pytest.raises(NumericError, match="NaN"):
         _trace(tiny, samples[:2], clips, tmp_path)
-    _, records, _ = read_journal(tmp_path / "trace")
+    _, records, _ = read_journal(tmp_path / "trace", "trace")
     assert [r["exit_code"] for r in records] == [7, 7]
 
 
 def test_the_journal_reaches_the_disk_line_by_line(tmp_path: Path) -> None:
-    with Journal(tmp_path, {"a": 1}) as journal:
+    with Journal(tmp_path, "trace", {"a": 1}) as journal:
         journal.append({"id": "é"})
         on_disk = (tmp_path / "journal.jsonl").read_text(encoding="utf-8")
         assert json.loads(on_disk.partition(" ")[2]) == {"id": "é"}

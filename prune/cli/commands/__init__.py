@@ -1,1 +1,1 @@
-"""The sub-commands: each parses, calls one stage, and prints what came out."""
+"""The commands, one per file: each parses, calls one workflow, and prints the result."""

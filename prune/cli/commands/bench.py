@@ -1,6 +1,5 @@
 """`prune bench`: time, throughput and memory on this machine."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -30,22 +29,26 @@ def bench(
 ) -> None:
     """Time an exported model against dense SDPA on this machine, on the data's first request."""
     from prune.cli.tables.bench import bench_tables
-    from prune.workflows.amend import amend, is_export
-    from prune.workflows.bench import bench_export, write_csv
+    from prune.workflows.bench import bench_export
 
-    if report and not is_export(Path(model)):
-        raise UsageError(f"--report: {model} holds no report of prune export")
-    counts = _numbers("--frames", frames), _numbers("--batches", batches)
-    found, where = bench_export(model, data, *counts, runs, progress, against)
-    for table in bench_tables(found):
+    found = bench_export(
+        model,
+        data,
+        progress,
+        frames=_numbers("--frames", frames),
+        batches=_numbers("--batches", batches),
+        runs=runs,
+        against=against,
+        table=target,
+        report=report,
+    )
+    for table in bench_tables(found.rows):
         out.print(table)
-    out.print(", ".join(f"{name} {value}" for name, value in where.items()))
+    out.print(", ".join(f"{name} {value}" for name, value in found.conditions.items()))
     if target is not None:
-        write_csv(target, found, where)
         out.print(f"Table   {target}")
-    if report:
-        page = amend(Path(model), lambda r: replace(r, benched=tuple(found), benched_on=where))
-        out.print(f"Report  {page}")
+    if found.page is not None:
+        out.print(f"Report  {found.page}")
 
 
 def _numbers(option: str, text: str) -> list[int]:

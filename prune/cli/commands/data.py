@@ -1,5 +1,6 @@
 """`prune data`: a public benchmark as a data set that every command reads."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -23,19 +24,12 @@ def data(
     ] = None,
 ) -> None:
     """Read a public benchmark into the JSONL that [bold]--data[/bold] takes."""
-    from collections import Counter
+    from prune.workflows.data import convert_dataset
 
-    from prune.datasets import read_dataset
-    from prune.inputs.samples import save_samples
-
-    samples = read_dataset(name, folder)
-    missing = {s.id: f"{s.video}: no such video file" for s in samples if not s.video.is_file()}
-    there = [sample for sample in samples if sample.id not in missing]
-    path = target or folder / f"{name}.jsonl"
-    save_samples(path, there)
+    found = convert_dataset(name, folder, target)
     table = Table("task", "questions", box=None, padding=(0, 2, 0, 0))
-    for task, count in sorted(Counter(sample.task for sample in there).items()):
+    for task, count in sorted(Counter(sample.task for sample in found.samples).items()):
         table.add_row(task, str(count))
     out.print(table)
-    out.print(f"{len(there)} questions  {path}")
-    report_failed(missing)
+    out.print(f"{len(found.samples)} questions  {found.path}")
+    report_failed(found.missing)

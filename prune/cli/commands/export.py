@@ -1,4 +1,4 @@
-"""`prune export`: save the model that runs under a plan, with its report."""
+"""`prune export`: the model that runs under a plan, with its report."""
 
 from pathlib import Path
 from typing import Annotated
@@ -37,32 +37,25 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Replace an earlier export.")] = False,
 ) -> None:
     """Pick a plan, measure it on held-out questions, and save the model that runs under it."""
-    from prune.checkpoint.load import open_model
     from prune.cli.exported import show_export
     from prune.plan.plan import Plan
-    from prune.trace.trace import Trace
     from prune.workflows.export import export_model
 
     if len(asked.given) + (plan_file is not None) + (preset is not None) > 1:
         raise UsageError("a budget, --plan and --preset: give one of them")
-    if run is None and plan_file is None and preset is None:
-        raise UsageError("a search needs --trace RUN (or give --plan or --preset)")
-    if run is None and test is None:
-        raise UsageError("without --trace, give --test: the report needs held-out questions")
-    ready = None
+    plan = None
     if plan_file is not None:
-        ready = Plan.load(plan_file)
+        plan = Plan.load(plan_file)
     elif preset is not None:
-        ready = Plan.preset(preset, sealed=not published)
-    traced = Trace.load(run) if run else None
+        plan = Plan.preset(preset, sealed=not published)
     result = export_model(
-        open_model(model, dense=True),
+        model,
         target,
         progress,
-        trace=traced,
+        run=run,
         test=test,
-        plan=ready,
-        budget=asked.budget if ready is None else None,
+        plan=plan,
+        budget=asked.budget if plan is None else None,
         num_frames=frames,
         force=force,
         argv=command_line(),

@@ -1,7 +1,5 @@
-"""`prune heal`: a short fine-tuning with the plan on."""
+"""`prune heal`: a short fine-tuning under the plan."""
 
-import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -32,39 +30,15 @@ def heal(
     seed: Annotated[int, typer.Option(help="Order of the batches.")] = 0,
 ) -> None:
     """Fine-tune a model under its plan towards its own dense answers, for a few hundred steps."""
-    from prune.checkpoint.load import open_model
     from prune.cli.tables.healed import healed_table
-    from prune.errors import RefusedError, UsageError
-    from prune.inputs.samples import load_samples
-    from prune.io.files import write_atomically
-    from prune.learn.heal import HealSettings
-    from prune.plan.plan import RUN_PLAN_FILE, Plan
-    from prune.report.figures.healed import healed_figure
-    from prune.report.figures.style import save_figure
-    from prune.workflows.heal import heal_model
+    from prune.plan.plan import RUN_PLAN_FILE
+    from prune.workflows.heal import heal_front
 
-    folders = {path: target / path.stem if len(plans) > 1 else target for path in plans}
-    if len(set(folders.values())) < len(plans):
-        raise UsageError("two plans have the same file name: their models would be one folder")
-    if target.exists():
-        raise RefusedError(f"{target}: exists already: choose another folder")
-    learn, held_out = load_samples(data), load_samples(test)
-    opened = {path: Plan.load(path) for path in plans}
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if len(plans) > 1:
-        target.mkdir()
-    recipe = HealSettings(steps, rate, rank, seed)
-    found = [
-        heal_model(
-            open_model(model, dense=True), plan, learn, held_out, frames, recipe, folders[path],
-            progress,
-        )
-        for path, plan in opened.items()
-    ]  # fmt: skip
-    report = {"recipe": asdict(recipe), "plans": [asdict(healed) for healed in found]}
-    write_atomically(target / "healing.json", json.dumps(report, indent=2) + "\n")
-    save_figure(healed_figure(found), target / "healing.png")
-    out.print(healed_table(found))
-    for folder in folders.values():
+    found = heal_front(
+        model, plans, data, test, target, progress,
+        num_frames=frames, steps=steps, rate=rate, rank=rank, seed=seed,
+    )  # fmt: skip
+    out.print(healed_table(found.results))
+    for folder in found.folders:
         out.print(f"Model   {folder}\nPlan    {folder / RUN_PLAN_FILE}")
-    out.print(f"Figure  {target / 'healing.png'}")
+    out.print(f"Figure  {found.figure}")

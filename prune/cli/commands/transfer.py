@@ -1,11 +1,11 @@
-"""`prune transfer`: does a plan hold where it was not found?"""
+"""`prune transfer`: plans used where they were not found."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from prune.cli.app import app
+from prune.cli.app import Run, TracedModel, app
 from prune.cli.budget import BudgetOptions, takes_budget
 from prune.cli.console import out, progress
 
@@ -13,9 +13,9 @@ from prune.cli.console import out, progress
 @app.command()
 @takes_budget
 def transfer(
-    run: Annotated[Path, typer.Argument(help="Run folder of [bold]prune trace[/bold].")],
+    run: Run,
     asked: BudgetOptions,
-    model: Annotated[str | None, typer.Option(help="The model (default: the traced one).")] = None,
+    model: TracedModel = None,
     test: Annotated[
         Path | None, typer.Option(help="Held-out JSONL; without it, samples are held back.")
     ] = None,
@@ -24,21 +24,11 @@ def transfer(
     ] = None,
 ) -> None:
     """Search a plan on each task, and use each on every task, frame count and a longer text."""
-    from prune.checkpoint.load import open_model
     from prune.cli.tables.transfer import transfer_table
-    from prune.report.figures.style import save_figure
-    from prune.report.figures.transfer import transfer_figure
-    from prune.trace.trace import Trace
-    from prune.workflows.plan import split_samples
-    from prune.workflows.transfer import transfer as run_transfer
+    from prune.workflows.transfer import transfer_plans
 
-    traced = Trace.load(run)
-    calibration, held_out = split_samples(traced, test)
-    opened = open_model(model or traced.model.name, dense=True)
-    found = run_transfer(
-        opened, traced, calibration, held_out, asked.budget, progress, frames or ()
+    found = transfer_plans(
+        run, asked.budget, progress, model=model, test=test, other_frames=frames or ()
     )
-    found.save(run / "transfer.json")
-    save_figure(transfer_figure(found), run / "transfer.png")
-    out.print(transfer_table(found))
-    out.print(f"Matrix  {run / 'transfer.json'}\nFigure  {run / 'transfer.png'}")
+    out.print(transfer_table(found.transfer))
+    out.print(f"Matrix  {found.matrix}\nFigure  {found.figure}")

@@ -1,1 +1,1 @@
-"""What the commands print: a file for each subject."""
+"""Tables and lines that the commands print, one file per subject."""

@@ -1,4 +1,4 @@
-"""Accuracy of one model, or of one beside another."""
+"""Tables of accuracy for the terminal: one model, or two compared."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Times, throughput and memory."""
+"""Tables of a benchmark for the terminal."""
 
 from collections.abc import Sequence
 
@@ -37,7 +37,9 @@ def _capacity_table(at: BenchRow, title: str) -> Table:
     for row in at.capacity:
         fits = row.tokens_per_second > 0
         peak = (
-            "not told by a CPU" if row.peak_bytes is None else f"{row.peak_bytes / 2**20:.1f} MiB"
+            "not reported by a CPU"
+            if row.peak_bytes is None
+            else f"{row.peak_bytes / 2**20:.1f} MiB"
         )
         energy = "not reported" if row.joules is None else f"{row.joules:.1f} J"
         cells = [f"{row.tokens_per_second:.1f}", f"{row.kv_bytes / 2**20:.2f} MiB", peak, energy]

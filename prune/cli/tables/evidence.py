@@ -1,13 +1,12 @@
-"""Evidence: scores of explanations, what corrections cost, and what an audit measured."""
+"""Tables of explanations, corrections and audits for the terminal."""
 
 from typing import Any
 
 from rich.table import Table
 
-from prune.evidence.metrics.correction import WITHIN
+from prune.results.audit_findings import MEASURES
 from prune.results.existence import Existence
-from prune.results.treatment import Treatment
-from prune.workflows.audit import MEASURES
+from prune.results.treatment import WITHIN, Treatment
 
 
 def scores_table(found: dict[str, Any]) -> Table:
@@ -28,7 +27,7 @@ def scores_table(found: dict[str, Any]) -> Table:
 
 
 def summary_lines(found: dict[str, Any]) -> dict[str, str]:
-    """What there is to say beside the table."""
+    """What else a summary says, by the first word of the line."""
     lines = {"Forwards": f"{found['forwards']} in {found['seconds']:.1f} s"}
     if "correction" in found:
         c = found["correction"]
@@ -40,7 +39,7 @@ def summary_lines(found: dict[str, Any]) -> dict[str, str]:
 
 
 def treatment_line(found: Treatment) -> str:
-    """What taking out a tenth does to all answers alike."""
+    """The effect of removing a tenth of the clip on all answers alike."""
     step = found.gone.index(WITHIN)
     parts = [
         f"{rows[step].value:.1f}% of {count} {turn}"
@@ -62,7 +61,7 @@ def audit_table(
     accuracy: dict[str, dict[str, float]],
     seen: Existence | None,
 ) -> Table:
-    """What was measured, with 95% intervals."""
+    """Every mean with its 95% interval."""
     table = Table(box=None, padding=(0, 2, 0, 0))
     for column in ("", "n", "mean", "95%"):
         table.add_column(column, justify="right" if column else "left")

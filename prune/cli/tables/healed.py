@@ -1,4 +1,4 @@
-"""What healing did."""
+"""Table of healed plans for the terminal."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from prune.results.healed import HealResult
 
 
 def healed_table(found: Sequence[HealResult]) -> Table:
-    """Accuracy on held-out samples of every plan, before and after."""
+    """Accuracy on held-out samples under every plan, before and after healing."""
     table = Table(
         title=f"accuracy on {found[0].n} held-out samples, in percent", title_justify="left",
         box=None, padding=(0, 2, 0, 0),

@@ -1,4 +1,4 @@
-"""A plan drawn as a grid, and what it saves."""
+"""Grid, liveness, leaks and savings of a plan for the terminal."""
 
 from collections.abc import Sequence
 
@@ -6,12 +6,11 @@ from rich.table import Table
 from rich.text import Text
 
 from prune.layout.edges import EdgeHistogram
-from prune.layout.pathways import SAME_FRAME, Reach
+from prune.layout.pathways import MAP_ROWS, SAME_FRAME, Reach
 from prune.layout.segments import Role
 from prune.plan.liveness import State, leaks, states
 from prune.plan.outlook import TOKENS_PER_FRAME, outlook, video_prompt
 from prune.plan.search_result import SearchResult
-from prune.report.figures.plan import MAP_ROWS
 
 
 def plan_grid(reach: Reach, histogram: EdgeHistogram | None = None) -> Table:
@@ -48,7 +47,7 @@ def liveness_lines(reach: Reach) -> list[str]:
 
 
 def leak_lines(reach: Reach, most: int = 5) -> list[str]:
-    """The ways from video to the answer that can start latest, layers counted from 1."""
+    """The open ways from video to the answer, those that start latest first."""
     ways = sorted(leaks(reach), key=lambda leak: (-leak.layers[0][-1], leak.roles))
     if not ways:
         return ["no way from the video to the answer is open"]
@@ -63,7 +62,7 @@ def leak_lines(reach: Reach, most: int = 5) -> list[str]:
 
 
 def outlook_table(reach: Reach, frames: Sequence[int] = (8, 64)) -> Table:
-    """What a plan saves on prompts of the paper's shape."""
+    """Shares that a plan keeps on prompts of the paper's shape."""
     table = Table(box=None, padding=(0, 2, 0, 0))
     columns = (
         f"kept, frames x {TOKENS_PER_FRAME} tokens",
@@ -82,7 +81,7 @@ def outlook_table(reach: Reach, frames: Sequence[int] = (8, 64)) -> Table:
 
 
 def found_table(found: SearchResult) -> Table:
-    """What a searched plan saves, and what it lost on the calibration samples."""
+    """Savings of a searched plan, and its losses on the calibration samples."""
     cost, dense = found.cost, found.dense_cost
     table = Table(box=None, padding=(0, 2, 0, 0))
     for column in ("calibration", "dense", "plan"):

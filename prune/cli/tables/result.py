@@ -1,4 +1,4 @@
-"""What a plan does to held-out samples, beside what its cost buys otherwise."""
+"""Tables of an export's result for the terminal."""
 
 from rich.table import Table
 
@@ -7,7 +7,7 @@ from prune.results.latency import by_quantity
 
 
 def result_table(result: Result) -> Table:
-    """The result in a few rows."""
+    """Edges, accuracy, cost and times, dense and pruned."""
     table = Table(show_header=True, box=None, padding=(0, 2, 0, 0))
     for column in ("", "dense", "pruned", "random edges"):
         table.add_column(column, justify="left" if not column else "right")
@@ -39,7 +39,7 @@ def result_table(result: Result) -> Table:
 
 
 def baseline_table(result: Result) -> Table:
-    """What the plan's cost buys otherwise, on the same held-out samples."""
+    """Accuracy of the baselines at the plan's cost, on the same held-out samples."""
     table = Table(box=None, padding=(0, 2, 0, 0))
     for column in ("at the plan's cost", "FLOPs", "accuracy", "plan is better by", "p"):
         table.add_column(column, justify="left" if column.startswith("at") else "right")

@@ -1,4 +1,4 @@
-"""Where a plan holds."""
+"""Table of a transfer matrix for the terminal."""
 
 from rich.table import Table
 
@@ -6,7 +6,7 @@ from prune.results.transfer_matrix import Transfer
 
 
 def transfer_table(found: Transfer) -> Table:
-    """Points that each plan loses against dense, by what it was found on and used on."""
+    """Points that each plan loses against dense: rows by its use, columns by its origin."""
     table = Table(title="accuracy against dense, in points", title_justify="left", box=None,
                   padding=(0, 2, 0, 0))  # fmt: skip
     table.add_column("used on (dense accuracy)")

@@ -11,8 +11,8 @@ from torch import Tensor
 from prune.errors import RefusedError
 from prune.evidence.case import Case
 from prune.evidence.fill import blur
-from prune.evidence.forced import with_reply
 from prune.inputs.encode import encode
+from prune.inputs.reply import continued
 
 SIDE = 12
 """Cells of a mask along each side of a frame."""
@@ -47,8 +47,7 @@ def igos(case: Case, iterations: int = ITERATIONS, steps: int = STEPS) -> NDArra
     device = case.model.device
     clip = pixels.to(device, case.model.dtype)
     gone = soft["pixel_values_videos"].to(device, case.model.dtype)
-    inputs, _ = with_reply(case.processor, case.inputs, case.target.ids)
-    inputs = inputs.to(device)
+    inputs = continued(case.inputs, case.target.ids).to(device)
     # 1 shows a cell, 0 hides it.
     masks = torch.full((2, pixels.shape[1], SIDE, SIDE), 0.5, device=device, requires_grad=True)
     adam = torch.optim.Adam([masks], lr=RATE)
@@ -84,7 +83,8 @@ def _objective(case: Case, inputs: Any, clip: Tensor, gone: Tensor, masks: Tenso
     steps = logits[:, -len(target.ids) - 1 : -1].log_softmax(-1)
     ids = torch.tensor(target.ids, device=logits.device).expand(len(batch), -1)
     p = steps.gather(2, ids[..., None])[:, list(target.positions), 0].mean(1).exp()
-    return p[0] + p[1] - p[2] - p[3]
+    score: Tensor = p[0] + p[1] - p[2] - p[3]
+    return score
 
 
 def _penalty(masks: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-WITHIN = 0.1
+from prune.results.treatment import WITHIN
 
 
 def minimal_correction(area: NDArray[np.float64], right: Sequence[bool]) -> float:

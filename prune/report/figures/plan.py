@@ -5,21 +5,10 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from prune.layout.edges import EdgeHistogram
-from prune.layout.pathways import PUBLISHED, QUESTION_SEALED, VIDEO, Pathway, Reach
-from prune.layout.segments import Role
+from prune.layout.pathways import MAP_ROWS, VIDEO, Reach
 from prune.report.figures.style import INK, MUTED
 
 KEPT = LinearSegmentedColormap.from_list("kept", ["#f1f3f5", "#3b6fb6"])
-
-MAP_ROWS = (
-    *PUBLISHED[:1],
-    Pathway("intra_frame", VIDEO, VIDEO),
-    *PUBLISHED[1:],
-    Pathway("video_to_bridge_and_tail", VIDEO, (Role.BRIDGE, Role.TAIL)),
-    Pathway("question_to_options", QUESTION_SEALED, (Role.OPTIONS,)),
-    Pathway("question_to_question", QUESTION_SEALED, QUESTION_SEALED),
-)
-"""Rows of a plan's grid."""
 
 
 def plan_figure(reach: Reach, histogram: EdgeHistogram) -> Figure:

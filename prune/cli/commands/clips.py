@@ -1,0 +1,22 @@
+"""`prune clips`: the benchmark of the embedded models."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from prune.cli.app import app
+from prune.cli.console import out
+
+
+@app.command()
+def clips(
+    folder: Annotated[Path, typer.Option("--out", help="Where the clips and JSONL files go.")],
+    per_task: Annotated[int, typer.Option(min=1, help="Clips of each of the six tasks.")] = 20,
+    seed: Annotated[int, typer.Option(help="Which clips are drawn.")] = 0,
+) -> None:
+    """Write the benchmark of [bold]tiny[/bold]: MP4 clips with questions (calibration and test)."""
+    from prune.workflows.clips import draw_clips
+
+    for path in draw_clips(folder, per_task, seed):
+        out.print(path)

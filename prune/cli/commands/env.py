@@ -1,0 +1,16 @@
+"""`prune env`: versions and devices for a bug report."""
+
+from prune.cli.app import app
+from prune.cli.console import out
+
+
+@app.command()
+def env() -> None:
+    """Show the versions and devices that matter for a bug report."""
+    from prune.workflows.env import environment
+
+    found = environment()
+    out.print(f"prune {found.prune}, Python {found.python}, {found.platform}")
+    for name, version in found.packages.items():
+        out.print(f"{name} {version or 'not installed'}")
+    out.print(f"GPUs: {', '.join(found.gpus) or 'none'}; CPU threads: {found.threads}")

@@ -1,0 +1,64 @@
+"""`prune screen`: a ranking of pathways, layers and KV heads by gradients."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from prune.cli.app import Data, Frames, Limit, Model, Pathways, Sets, Window, app, report_failed
+from prune.cli.console import out, progress
+from prune.workflows.options import Which
+
+
+@app.command()
+def screen(
+    model: Model,
+    data: Data,
+    run: Annotated[
+        Path, typer.Option("--out", help="Run folder; a screen that was stopped resumes.")
+    ],
+    limit: Limit = None,
+    frames: Frames = 8,
+    samples: Annotated[Which, typer.Option(help="Which answers to screen.")] = Which.CORRECT,
+    named_set: Sets = None,
+    pathway: Pathways = None,
+    window: Window = None,
+    top: Annotated[
+        int, typer.Option(min=1, help="How many of the strongest are knocked out exactly.")
+    ] = 20,
+    verify_all: Annotated[
+        bool, typer.Option("--verify-all", help="Knock out everything, to measure the ranking.")
+    ] = False,
+) -> None:
+    """Rank pathways, layers and KV heads by gradients, and knock out the strongest exactly.
+
+    As many others, spread over the rest of the ranking, are knocked out to see what it misses.
+    """
+    from prune.cli.tables.screen import missed_line, screen_table
+    from prune.journal.processes import processes
+    from prune.workflows.screen import agreement, screen_model
+
+    found = screen_model(
+        model,
+        data,
+        run,
+        progress,
+        sets=named_set or (),
+        pathways=pathway or (),
+        limit=limit,
+        num_frames=frames,
+        which=samples,
+        window=window,
+        top=top,
+        verify_all=verify_all,
+    )
+    if not processes().is_main_process:
+        return
+    counts = found.counts
+    out.print(screen_table(found))
+    out.print(
+        f"{counts['screened']} of {counts['samples']} samples screened; {agreement(found)}\n"
+        f"{missed_line(found)}"
+    )
+    out.print(f"Figure  {run / 'screen.png'}\nTables  {run / 'screen.csv'}, {run / 'heads.csv'}")
+    report_failed(found.failed)

@@ -1,0 +1,113 @@
+"""The audit of a data set: the evidence of a dense and a pruned model, in a resumable journal."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from prune.checkpoint.load import LoadedModel
+from prune.errors import BadInputError, UsageError
+from prune.evaluate.stats import bootstrap_band
+from prune.evidence.answered import answer_both
+from prune.evidence.comparison import Record, compare
+from prune.evidence.explain import COARSE, ExplainSettings
+from prune.inputs.samples import Sample
+from prune.journal.records import check_usable, identity, recorded
+from prune.journal.write import write_records
+from prune.plan.plan import Plan
+from prune.results.audit_findings import MEASURES
+
+SCHEMA_VERSION = 1
+FOLDER = "audit"
+
+
+def audit_samples(
+    opened: LoadedModel,
+    plan: Plan,
+    samples: Sequence[Sample],
+    folder: Path,
+    settings: ExplainSettings,
+    limit: int,
+    on_done: Callable[[int], None] = lambda n: None,
+) -> list[Record]:
+    """Audit each sample into the journal `folder/audit`; an audit that was stopped resumes.
+
+    Under `torchrun` the samples are split over its processes.
+
+    Args:
+        opened: the dense model.
+        plan: the pruned model's.
+        samples: in order; both models answer all of them.
+        folder: the audit's.
+        settings: how the first `limit` samples are explained.
+        limit: how many samples' evidence is compared.
+        on_done: called with the number of samples finished.
+
+    Returns:
+        One record per sample: its `answers` (`prune.evidence.answered`) and, for the first `limit`,
+        what `compare` measures; or its id, task and `error`.
+
+    Raises:
+        RefusedError: the folder holds another audit.
+        BadInputError: no sample could be used.
+        NumericError: the logits of every sample are NaN or infinite.
+        UsageError: the regions are chosen by the model, so that two models have none in common.
+    """
+    if settings.regions == COARSE:
+        raise UsageError(f"--regions {COARSE}: each model would choose regions of its own")
+    compared = {sample.id for sample in samples[:limit]}
+    header = {
+        "schema_version": SCHEMA_VERSION,
+        **identity(opened, samples),
+        "plan": plan.sha256,
+        "limit": limit,
+        "settings": asdict(settings),
+    }
+
+    def audit_one(sample: Sample) -> Record:
+        answers = answer_both(opened, plan, sample, settings.num_frames)
+        if sample.id not in compared:
+            return {"answers": answers}
+        try:
+            return {"answers": answers, **compare(opened, plan, sample, settings)}
+        except UsageError as error:  # About this reply alone: others may have the target.
+            raise BadInputError(str(error)) from None
+
+    each = recorded(audit_one)
+    records = write_records(folder / FOLDER, "audit", header, samples, each, on_done)
+    check_usable(records)
+    return records
+
+
+def comparisons(records: Sequence[Record]) -> list[Record]:
+    """The records of the samples whose evidence was compared.
+
+    Raises:
+        BadInputError: there is none.
+    """
+    found = [r for r in records if "iou_20" in r]
+    if not found:
+        raise BadInputError("no sample could be explained: raise --limit")
+    return found
+
+
+def means(records: Sequence[Record]) -> dict[str, dict[str, float]]:
+    """Mean of each measure over the samples that have it, with its 95% bootstrap interval."""
+    found = {}
+    changes = {f"modality of {kind}s" for r in records for kind in r["modality_change"]}
+    for name in (*MEASURES, *sorted(changes)):
+        values = [_value(r, name) for r in records]
+        known = np.array([v for v in values if v is not None], float)
+        if len(known):
+            mean, low, high = (float(x[0]) for x in bootstrap_band(known[:, None]))
+            found[name] = {"mean": mean, "low": low, "high": high, "n": len(known)}
+    return found
+
+
+def _value(record: Record, name: str) -> float | None:
+    kind = name.removeprefix("modality of ").removesuffix("s")
+    value: float | None = (
+        record[name] if name in MEASURES else record["modality_change"].get(kind)
+    )
+    return value

@@ -1,0 +1,50 @@
+"""The workflow of `prune env`: the versions and devices that matter for a bug report."""
+
+import platform
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+import torch
+
+from prune import __version__
+
+PACKAGES = ("torch", "transformers", "triton", "av", "torchvision", "lm-eval")
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What prune runs on.
+
+    Attributes:
+        prune, python, platform: versions.
+        packages: version by name, None where a package is not installed.
+        gpus: names of the devices.
+        threads: of the CPU, that torch uses.
+    """
+
+    prune: str
+    python: str
+    platform: str
+    packages: dict[str, str | None]
+    gpus: list[str]
+    threads: int
+
+
+def environment() -> Environment:
+    """Look at the process and the machine that it runs on."""
+    gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    return Environment(
+        __version__,
+        platform.python_version(),
+        platform.platform(),
+        {name: _version(name) for name in PACKAGES},
+        gpus,
+        torch.get_num_threads(),
+    )
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

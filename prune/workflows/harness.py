@@ -1,0 +1,39 @@
+"""The workflow of `prune eval` without a data set: lm-eval's command line with prune's model."""
+
+import sys
+from collections.abc import Sequence
+
+from prune.errors import UsageError, install_extra
+
+
+def run_harness(
+    model: str,
+    tasks: str,
+    num_frames: int = 8,
+    limit: int | None = None,
+    flags: Sequence[str] = (),
+) -> None:
+    """Run tasks of lm-eval on a model; lm-eval prints the results itself.
+
+    Args:
+        model: folder, hub id, `tiny` or `tiny-ov`; an exported folder answers under its plan.
+        tasks: names of tasks, with commas between them.
+        num_frames: frames of every clip.
+        limit: only the first N questions of each task.
+        flags: more of lm-eval's own flags.
+
+    Raises:
+        UsageError: lm-eval is not installed.
+    """
+    try:
+        from lm_eval.__main__ import cli_evaluate
+    except ImportError:
+        raise UsageError(f"--tasks without --data needs lm-eval: {install_extra('eval')}") from None
+    from prune.harness import TASKS
+
+    sys.argv = ["lm-eval", "run", "--model", "prune", "--tasks", tasks]
+    sys.argv += ["--include_path", str(TASKS), "--device", "auto"]
+    sys.argv += ["--model_args", f"pretrained={model}", f"num_frames={num_frames}"]
+    sys.argv += [] if limit is None else ["--limit", str(limit)]
+    sys.argv += flags
+    cli_evaluate()
