@@ -1,4 +1,4 @@
-"""Attention kernels that follow a segment layout. Needs torch alone; Triton where it is present."""
+"""Attention kernels for segmented prompts; they need torch, and Triton where it is installed."""
 
 from prune.kernels.segment_attention import (
     ALL,

@@ -1,4 +1,4 @@
-"""Attention over a prompt of segments, where a small table says which roles may read which."""
+"""Attention over a prompt of segments, masked by a small table of which roles read which."""
 
 from prune.kernels.segment_attention.api import segment_attention
 from prune.kernels.segment_attention.dispatch import Impl

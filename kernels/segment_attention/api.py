@@ -1,4 +1,4 @@
-"""The public operation: validation, then the implementation that was asked for."""
+"""The public operation: input validation, then the chosen implementation."""
 
 import math
 from typing import Literal, overload

@@ -1,6 +1,6 @@
-"""How a layout splits into dense and causal attention calls: host arithmetic on runs only.
+"""Decomposition of a layout into dense and causal attention calls, computed on the host.
 
-Query runs that stand in a row, read the same earlier keys, and either all read each other or none
+Consecutive query runs that read the same earlier keys, and either all read each other or none
 do, form one group: a dense rectangle (group x its earlier keys) and, if they read each other, one
 causal square. Groups of the same shape whose positions advance by a constant (the frames of a clip)
 form one block, executed as one batched call.
@@ -55,7 +55,7 @@ class Block:
 
     @property
     def sliding(self) -> tuple[Span, ...]:
-        """The keys that move with the group."""
+        """The keys that shift with the group."""
         return tuple(span for span in self.keys if span.step)
 
 
@@ -90,7 +90,7 @@ def is_plain_causal(parts: tuple[Part, ...], num_queries: int, num_keys: int) ->
 
 
 def density(parts: tuple[Part, ...], layout: Layout, num_queries: int) -> float:
-    """Kept over causal edges of the real (not padding) queries and keys, over batch and heads."""
+    """Share of causal edges kept, over batch and heads; padding does not count."""
     kept = causal = 0
     first = layout.shape[1] - num_queries
     for part in parts:
@@ -138,7 +138,7 @@ def groups(allowed: np.ndarray, first_run: int) -> list[tuple[int, int, bool]]:
         `i` to itself (causal) or none of them.
     """
     num_runs = len(allowed)
-    # Three numbers a run decide membership; taking them at once keeps the loop off numpy.
+    # Three numbers per run decide membership; computing them up front keeps the loop off numpy.
     changes = allowed[1:] != allowed[:-1]
     differs = np.where(changes.any(axis=1), changes.argmax(axis=1), num_runs)
     first_change = [num_runs, *differs.tolist()]

@@ -1,7 +1,7 @@
-"""The shipped tile shapes, fixed per dtype, head dimension and phase. Nothing is tuned at run time.
+"""Tile shapes, fixed per dtype, head dimension and phase; nothing is tuned at run time.
 
-Chosen by compiling ahead of time for sm_80 and sm_90 (no spills, two programs a multiprocessor, 64
-rows so that a warp group issues `wgmma`); no timing on a GPU is behind them.
+They were chosen by compiling ahead of time for sm_80 and sm_90 (no spills, two programs per
+multiprocessor, 64 rows so that a warp group issues `wgmma`), not by timing on a GPU.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Which implementation runs: what was asked for if it can, or the fastest one that was measured."""
+"""Choice of the implementation: the requested one, or the fastest one measured."""
 
 from importlib.util import find_spec
 from typing import Literal

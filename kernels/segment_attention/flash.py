@@ -1,4 +1,4 @@
-"""One dense or causal attention call that also returns its LSE, and its backward pass.
+"""Backends for one dense or causal attention call with its LSE and its backward pass.
 
 The backward takes the output and LSE *of the whole row*, not of the call: with them the gradients
 of several calls over disjoint keys simply add up (the softmax weight of an edge is
@@ -219,7 +219,7 @@ def backend_for(q: Tensor) -> type[Flash]:
 
 @cache
 def _cpu_flash_runs(dtype: torch.dtype) -> bool:
-    # These operators are not public, so ask this very build whether they do what is relied on:
+    # These operators are private, so check that this build still does what we rely on:
     # two query heads on one KV head, and an LSE in nats.
     q, k = torch.ones(1, 2, 1, 8, dtype=dtype), torch.ones(1, 1, 3, 8, dtype=dtype)
     try:

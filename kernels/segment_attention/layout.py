@@ -1,4 +1,4 @@
-"""What is known on the host before the model runs: the role and frame of every token.
+"""Layouts on the host: the role and frame of every token, known before the model runs.
 
 Everything an implementation derives from a layout (runs, SDPA blocks, Triton work lists) is cached
 by the *contents* of the layout, never by the identity of a tensor. A tensor that was changed in
@@ -116,7 +116,7 @@ class Layout:
 
 
 def prepare(role: Tensor, frame: Tensor) -> Layout:
-    """Read a layout once, so that every layer of a forward pass can share what follows from it.
+    """Read a layout once, so that all layers of a forward pass share what is derived from it.
 
     Pass the result to `segment_attention` in place of `role` (and None for `frame`). For tensors on
     a GPU this is the one device-to-host copy; `segment_attention` itself does none when it is given

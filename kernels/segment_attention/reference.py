@@ -1,4 +1,4 @@
-"""The specification: plain dense torch, in float32 or float64, differentiable, on any device."""
+"""The reference implementation: plain dense torch, differentiable, on any device."""
 
 import math
 
@@ -27,7 +27,7 @@ def allowed_edges(role: Tensor, frame: Tensor, reach: Tensor, num_queries: int) 
     key_role, key_frame = role[:, None, :], frame[:, None, :]
     both_have_frames = (query_frame >= 0) & (key_frame >= 0)
     distance = (query_frame - key_frame).abs().where(both_have_frames, 0)
-    # Padding indexes role 0 here and is taken out below.
+    # Padding indexes role 0 here and is masked out below.
     table = reach.to(role.device)[:, query_role.clamp(min=0).long(), key_role.clamp(min=0).long()]
     position = torch.arange(role.shape[1], device=role.device)
     causal = position[first:, None] >= position[None, :]

@@ -1,4 +1,4 @@
-"""The segments as a few ordinary attention calls, on any device, with no mask tensor at all."""
+"""The SDPA implementation: a few ordinary attention calls, on any device, without a mask."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,7 +14,7 @@ from prune.kernels.segment_attention.flash import backend_for
 from prune.kernels.segment_attention.layout import Layout, ReachTable
 
 TAIL_ROWS = 256
-"""Most rows behind other keys that may take a mask of rows x keys, which is linear in the keys."""
+"""Largest number of rows behind other keys for which a rows x keys mask is built."""
 
 
 def sdpa_attention(
@@ -46,7 +46,7 @@ def _plain_causal(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
     rows, keys = q.shape[2], k.shape[2]
     mask: Tensor | None = None
     if 1 < rows < keys:
-        # CUDA's kernels know this mask by name. The CPU's adds it, and would convert a boolean one.
+        # CUDA kernels support this mask natively; the CPU kernel adds it, converting boolean ones.
         mask = causal_lower_right(rows, keys)
         if not q.is_cuda:
             mask = q.new_full((rows, keys), float("-inf")).triu_(keys - rows + 1)

@@ -1,4 +1,4 @@
-"""The Triton kernel: one program per (query tile, head), prefill and decode alike. Forward only."""
+"""The Triton kernel: one program per (query tile, head) for prefill and decode; forward only."""
 
 import math
 from dataclasses import dataclass
@@ -86,7 +86,7 @@ def segment_kernel(
     own = tl.load(item + 10)
     slot = tl.load(item + 11)
 
-    # The interpreter takes an integer's width from its value, not from its annotation.
+    # The interpreter infers an integer's width from its value, not from its annotation.
     stride_qb = stride_qb.to(tl.int64) * ALIGN
     stride_qh = stride_qh.to(tl.int64) * ALIGN
     stride_qs = stride_qs.to(tl.int64) * ALIGN

@@ -1,4 +1,4 @@
-"""The Triton kernel's work list, made on the host from runs: no token is looked at twice.
+"""The work list of the Triton kernel, built on the host from runs of tokens.
 
 A tile is up to `block_q` query rows that start at a group of runs (`blocks.groups`), so the frame
 size need not divide anything. What a tile reads falls into three classes:

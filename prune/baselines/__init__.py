@@ -1,1 +1,1 @@
-"""What a plan is compared with at equal cost: a small file each, behind `baseline.Baseline`."""
+"""Baselines compared with a plan at equal cost, one file per baseline (`baseline.Baseline`)."""

@@ -1,4 +1,4 @@
-"""The one interface of every baseline: prompts in, logits out, and what that costs."""
+"""The interface of every baseline: prompts in, logits out, and a counted cost."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,8 +21,8 @@ class Baseline:
 
     Attributes:
         name: for tables.
-        source: the paper, or what a person would call it.
-        setting: what was chosen so that the cost is matched, in words.
+        source: the paper, or a plain description.
+        setting: what was chosen to match the cost, in words.
         edges, flops: counted on the typical prompt, with states that reach no answer left out as
             they are for a plan.
         run: next-token logits of a batch of prompts.
@@ -40,8 +40,8 @@ class Baseline:
 class CostTarget:
     """What a baseline has to match.
 
-    A baseline with a setting takes the one that costs least among those that cost no less than the
-    plan, so that it never loses for having less to spend.
+    A baseline with a setting uses the cheapest one that costs at least as much as the plan, so that
+    it never loses for having a smaller budget.
 
     Attributes:
         plan: the plan.
@@ -64,7 +64,7 @@ class CostTarget:
         return self.prompt.count(Role.VIDEO)
 
     def after_dropping(self, layer: int, keep: int) -> tuple[float, float]:
-        """Edges and FLOPs when only `keep` video tokens go on into layers `layer` and later."""
+        """Edges and FLOPs when only `keep` video tokens enter layers `layer` and later."""
         video = torch.nonzero(self.prompt.role[0] == Role.VIDEO)[:, 0]
         column = torch.ones(self.prompt.shape[1], dtype=torch.bool)
         column[video[keep:]] = False

@@ -1,4 +1,4 @@
-"""An enforcer for methods that drop video tokens: from some layer on, nobody reads them."""
+"""Enforcer for methods that drop video tokens: from some layer on, no query reads them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from prune.layout.segments import Role, Segments
 from prune.runtime.enforce import masked_attention
 
 Choose = Callable[[Tensor], Tensor]
-"""From the attention that video tokens get, `[V]`, to the indices of those that stay."""
+"""Maps the attention that video tokens receive, `[V]`, to the indices of those that stay."""
 
 
 @dataclass
@@ -59,7 +59,7 @@ class Dropping:
 
 
 def _attention_of_last(query: Tensor, key: Tensor, scale: float, segments: Segments) -> Tensor:
-    """What the last token pays every key, mean over heads: `[B, S]`."""
+    """Attention of the last token to every key, mean over heads: `[B, S]`."""
     groups = query.shape[1] // key.shape[1]
     last = query[:, :, -1:].float()
     scores = last @ key.repeat_interleave(groups, 1).float().transpose(2, 3) * scale

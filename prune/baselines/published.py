@@ -12,7 +12,7 @@ MAP = "llava-next-7b"
 
 
 def published(target: CostTarget, seed: int = 0) -> Baseline:
-    """The map without its leak. It has no setting: its cost is what it is, and stands beside it."""
+    """The map without its leak. Its cost cannot be matched, so it is reported beside it."""
     layers = target.plan.num_layers
     chosen = preset_map(MAP)
 

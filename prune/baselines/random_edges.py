@@ -1,4 +1,4 @@
-"""The control of Map the Flow (2510.13251, table 3): the same number of edges, drawn at random."""
+"""The control of Map the Flow (2510.13251, table 3): the same number of edges, at random."""
 
 import hashlib
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Uniform token subsampling: what one does without looking at the model."""
+"""Uniform token subsampling, which ignores the model."""
 
 import torch
 

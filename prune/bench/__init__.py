@@ -1,1 +1,1 @@
-"""Time and memory on this machine, dense and pruned in turn on the same prompts."""
+"""Time and memory on this machine, for a dense and a pruned model on the same prompts."""

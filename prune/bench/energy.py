@@ -1,4 +1,4 @@
-"""Energy, where the device counts it: NVML's counter of NVIDIA GPUs since Volta."""
+"""Energy by the NVML counter of NVIDIA GPUs (Volta and later)."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,7 +7,7 @@ import torch
 
 
 def energy_meter(device: Any) -> Callable[[], float] | None:
-    """What reads the joules that a device has drawn so far, or None where it does not say.
+    """A function that reads the joules a device has drawn so far; None if it does not report them.
 
     It needs `pynvml` (the extra `energy`). The counter is the whole board's, so others
     on the same GPU count too, and it moves in steps of some 20 to 100 ms: measure seconds.

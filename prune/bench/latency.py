@@ -1,4 +1,4 @@
-"""How long one request takes, from the video file to the first token and on."""
+"""Latency of one request, from the video file to the first token and per decode step."""
 
 import statistics
 import time

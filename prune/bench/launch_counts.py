@@ -1,4 +1,4 @@
-"""What one request of a measured model runs: the proof that its numbers are a pruned model's."""
+"""Launch counts of one request: the proof that a measured model really ran pruned."""
 
 from prune.bench.latency import DECODE_TOKENS, generate
 from prune.bench.side import Side

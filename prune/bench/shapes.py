@@ -1,4 +1,4 @@
-"""What a plan costs on prompts of more frames than were measured, counted."""
+"""Counted costs of a plan on prompts with more frames than were measured."""
 
 from collections.abc import Sequence
 from itertools import groupby
@@ -9,7 +9,7 @@ from prune.plan.cost import Geometry, cost_of, dense_cost
 from prune.results.latency import Shape
 
 TIMES = (1, 2, 4, 8)
-"""Times the frames of the prompt at hand."""
+"""Multiples of the measured number of frames."""
 
 
 def shape_of(reach: Reach, prompt: Segments, geometry: Geometry, num_frames: int) -> Shape:

@@ -1,4 +1,4 @@
-"""One of the models that are compared."""
+"""One side of a comparison: a model and the plan it runs under."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,7 +31,7 @@ class Side:
 
     @contextmanager
     def running(self) -> Iterator[Any]:
-        """The plan is in force inside the block, and something has to run under it.
+        """Activate the plan inside the block, and check that something ran under it.
 
         Raises:
             RefusedError: the block ran no pruned attention, so what it measured is dense.

@@ -1,1 +1,1 @@
-"""Folders that prune writes and reads: whole or not at all, and safe to open."""
+"""Model folders that prune writes and reads: whole or not at all, and safe to open."""

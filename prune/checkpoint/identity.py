@@ -1,4 +1,4 @@
-"""Which model this is: geometry from its config, identity from its bytes."""
+"""The identity of a loaded model: geometry from its config, hash of its weight files."""
 
 import hashlib
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Public benchmarks: from a local copy in its published layout to samples, a file a benchmark."""
+"""Readers of public benchmarks: local copies in their published layout, one file per benchmark."""
 
 from collections.abc import Callable
 from importlib import import_module
@@ -19,13 +19,13 @@ def read_dataset(name: str, folder: Path) -> list[Sample]:
 
     Args:
         name: one of `names`.
-        folder: where it lies, unpacked, as its authors publish it.
+        folder: the unpacked benchmark, laid out as its authors publish it.
 
     Raises:
         UsageError: there is no such benchmark.
         BadInputError: the folder does not hold it.
     """
     if name not in names():
-        raise UsageError(f"no benchmark {name!r}: choose of {', '.join(names())}")
+        raise UsageError(f"no benchmark {name!r}: choose from {', '.join(names())}")
     read: Callable[[Path], list[Sample]] = import_module(f"prune.datasets.{name}").read
     return read(folder.resolve())

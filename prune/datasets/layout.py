@@ -1,4 +1,4 @@
-"""What the readers of benchmarks share: their JSON files, and a question made of one entry."""
+"""Helpers shared by the readers: parsing JSON files, and making a sample from one entry."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +12,7 @@ MAX_BYTES = 256 * 2**20
 
 
 def entries(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The entries of a JSON file, a list or an object, each with what to call it in messages."""
+    """The entries of a JSON file, a list or an object, each with its name for messages."""
     content = read_json(path, "a benchmark's questions", MAX_BYTES)
     if not isinstance(content, list | dict):
         raise BadInputError(f"{path}: not a benchmark's questions: expected a list or an object")
@@ -38,7 +38,7 @@ def question(
     """A sample from an entry.
 
     Args:
-        where: what to call the entry in messages.
+        where: name of the entry in messages.
         entry: of the file.
         id, task, video: of the sample.
         asked, options, answer: the entry's fields; the answer is the text of an option, or its

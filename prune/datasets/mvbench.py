@@ -1,7 +1,7 @@
 """MVBench (arXiv 2311.17005): `json/<task>.json` and `video/<source>/`.
 
-The hub's copy holds clips that were cut to the question (`*_segment`); the first release whole
-videos, with bounds in the questions. Each task is read from whichever is there.
+The copy on the hub holds clips cut to the question (`*_segment`); the first release holds whole
+videos, with time bounds in the questions. Each task is read from whichever is present.
 """
 
 from pathlib import Path
@@ -33,10 +33,10 @@ TASKS: dict[str, tuple[str, ...]] = {
     "state_change": (PERCEPTION,),
     "unexpected_action": ("FunQA_test/test",),
 }
-"""Where each task's videos lie, the hub's copy first."""
+"""Folders of each task's videos, those of the hub's copy first."""
 
 BOUNDED = (WHOLE, "sta/sta_video")
-"""Folders of whole videos, of which a question is about a part."""
+"""Folders of whole videos, where each question is about a part."""
 
 
 def read(folder: Path) -> list[Sample]:

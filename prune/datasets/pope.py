@@ -1,7 +1,7 @@
-"""POPE (arXiv 2305.10355) and RePOPE (arXiv 2504.15707): yes or no about one image each.
+"""POPE (arXiv 2305.10355) and RePOPE (arXiv 2504.15707): yes-or-no questions about images.
 
-`*.json` holds one question a line, `{"question_id", "image", "text", "label"}`; the images (COCO's
-`val2014`) lie beside it or in a folder `images`. An image is a clip of one frame.
+`*.json` holds one question per line, `{"question_id", "image", "text", "label"}`; images (COCO's
+`val2014`) are beside it or in a folder `images`. An image is a clip of one frame.
 """
 
 import json

@@ -1,1 +1,1 @@
-"""Answers, accuracy and what can be said about differences between them."""
+"""Answers, accuracy, and intervals and tests for differences between them."""

@@ -1,4 +1,4 @@
-"""What a model answers under a plan or a mask: one `Answer` a sample."""
+"""The answers of a model under a plan or a mask: one `Answer` per sample."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -62,7 +62,7 @@ def prepare(
 
 
 def typical_prompt(batches: Sequence[EncodedBatch]) -> Segments:
-    """The layout of the prompt of median length: what edges and costs are counted on."""
+    """The layout of the prompt of median length, on which edges and costs are counted."""
     rows = [b.replay.segments.row(i) for b in batches for i in range(len(b.samples))]
     return sorted(rows, key=lambda s: s.shape[1])[len(rows) // 2]
 
@@ -106,5 +106,5 @@ def answer(
 
 
 def accuracy(answers: Sequence[Answer]) -> float:
-    """Share of answers that are right among the options, in percent."""
+    """Share of answers that are correct among the options, in percent."""
     return 100 * float(np.mean([a.correct for a in answers]))

@@ -1,4 +1,4 @@
-"""Calibration: the samples on which a search checks its plans, and what a plan makes of them."""
+"""Calibration samples, on which a search measures its plans."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -18,11 +18,11 @@ from prune.results.answer import Answer
 from prune.runtime.resume import ResumableRun, layers_to_keep
 
 KEPT_BYTES = 2**30
-"""Memory that states between layers may take, from which the next plan goes on."""
+"""Memory for states between layers, from which the next plan resumes."""
 
 Seen = NDArray[np.float64]
-"""By sample, `[N, 4]`: right (0 or 1), probability of the true option, divergence from dense, and
-the number of its task."""
+"""Per sample, `[N, 4]`: correct (0 or 1), probability of the true option, divergence from dense, task
+number."""
 
 
 @dataclass
@@ -30,8 +30,8 @@ class Calibration:
     """Calibration samples whose clips are encoded, with the dense model's answers to them.
 
     Attributes:
-        batches: by task, so that a plan that is too much for one task shows it in a few batches.
-        dense: the dense model's answers, a list a batch.
+        batches: by task, so that a plan that harms one task shows it within a few batches.
+        dense: the dense model's answers, one list per batch.
     """
 
     opened: LoadedModel
@@ -58,7 +58,7 @@ class Calibration:
         return _score(self._unchanged, self._unchanged, range(len(self.batches)))
 
     def problem(self) -> Problem:
-        """What a search has to solve."""
+        """The problem that a search solves."""
         return Problem(
             self.opened.id,
             typical_prompt(self.batches),
@@ -68,7 +68,7 @@ class Calibration:
         )
 
     def measure(self, reach: Reach, hopeless: Hopeless) -> Score:
-        """`prune.plan.budget.Measure`; begins with the batches that fell most the last time."""
+        """`prune.plan.budget.Measure`; begins with the batches that lost most last time."""
         seen = list(self._unchanged)
         fall = np.zeros(len(seen))
         score = self.score
@@ -97,7 +97,7 @@ def calibrate(
     """Encode calibration samples and answer them densely.
 
     Raises:
-        BadInputError: not one of them can be used.
+        BadInputError: none of them can be used.
     """
     by_task = sorted(samples, key=lambda sample: sample.task)
     batches, failed = prepare(opened.model, opened.processor, by_task, num_frames, BATCH, on_done)

@@ -1,4 +1,4 @@
-"""Hallucination: does the model say that things are there which are not?"""
+"""Hallucination: how often a model reports things that are not there."""
 
 from collections.abc import Sequence
 
@@ -18,10 +18,10 @@ def is_existence(sample: Sample) -> bool:
 def existence(
     samples: Sequence[Sample], before: Sequence[Answer], after: Sequence[Answer]
 ) -> Existence | None:
-    """Compare two models on the existence questions among samples (one answer each of both).
+    """Compare two models on the existence questions among samples (one answer of each per sample).
 
     Returns:
-        None where none of the questions asks for what is not there.
+        None if no question asks about an absent thing.
     """
     rows = [
         (_is_yes(s, s.answer), _is_yes(s, b.choice), _is_yes(s, a.choice))

@@ -1,4 +1,4 @@
-"""Samples that a dense and a pruned model answer differently, and what a person needs to judge."""
+"""Flips: samples that a dense and a pruned model answer differently, with their questions."""
 
 import base64
 import io
@@ -15,7 +15,7 @@ from prune.results.answer import Answer
 from prune.results.flips import Flip, FlipDetail
 
 TOLD, PICTURED = 100, 8
-"""Flips that are told with question and options, and of those the ones with frames."""
+"""Flips that are listed with question and options, and how many of those with frames."""
 
 WIDTH, QUALITY = 96, 70
 """Of a frame, in pixels, and of its JPEG."""
@@ -28,8 +28,8 @@ MOST_BYTES = 200 * 1024
 def flips(dense: Sequence[Answer], pruned: Sequence[Answer]) -> tuple[Flip, ...]:
     """The flips among answers to the same samples, worst first.
 
-    Those that became wrong come first and those that became right last; among each, what the pruned
-    model is surest of.
+    Those that became incorrect come first and those that became correct last; within each group, by
+    the pruned model's confidence.
     """
     found = [
         Flip(a.id, a.task, a.true, a.choice, b.choice, _rounded(a.p_options), _rounded(b.p_options))
@@ -70,7 +70,7 @@ def _frames(sample: Sample, num_frames: int) -> tuple[str, ...]:
         clip, _ = decode(sample, num_frames)
     except (
         BadInputError
-    ):  # it was readable when it was answered: the question still tells something
+    ):  # it was readable when it was answered: the question alone is still useful
         return ()
     chosen = np.linspace(0, len(clip) - 1, min(MOST_FRAMES, len(clip))).round().astype(int)
     return tuple(_jpeg(clip[index]) for index in chosen)

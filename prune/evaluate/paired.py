@@ -1,4 +1,4 @@
-"""Two models, or a model with and without a plan, on the same samples."""
+"""Paired comparison of two models, or of one with and without a plan, on the same samples."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from prune.results.answer import Answer
 def accuracy_report(
     dense: Sequence[Answer], pruned: Sequence[Answer], random: Sequence[Sequence[Answer]]
 ) -> AccuracyReport:
-    """Compare answers to the same samples, in the same order; `random` holds one list a seed."""
+    """Compare answers to the same samples, in the same order; `random` holds one list per seed."""
     tasks = sorted({a.task for a in dense})
     before, after = [a.correct for a in dense], [a.correct for a in pruned]
     n = len(dense)
@@ -31,7 +31,7 @@ def paired_report(before: Sequence[Answer], after: Sequence[Answer]) -> Accuracy
     """Two models on the samples that both answered, paired by sample id.
 
     Raises:
-        BadInputError: there is none.
+        BadInputError: there are none.
     """
     known = {answer.id: answer for answer in before}
     both = [answer for answer in after if answer.id in known]

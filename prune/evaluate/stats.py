@@ -50,7 +50,7 @@ def bootstrap_band(
     """Mean over samples of `[N, L]` and its 95% percentile bootstrap band: three `[L]`."""
     rng = np.random.default_rng(seed)
     picks = rng.integers(0, len(values), (resamples, len(values)))
-    # How often each sample was drawn: a product with it needs no copy of the values a resample.
+    # Draw counts per sample: a product with them needs no copy of the values per resample.
     drawn = np.stack([np.bincount(pick, minlength=len(values)) for pick in picks])
     low, high = np.percentile(drawn @ values / len(values), [2.5, 97.5], axis=0)
     return values.mean(0), low, high

@@ -1,1 +1,1 @@
-"""Reading and writing that survives full disks, kills and hostile files."""
+"""Input and output that survive full disks, kills and hostile files."""

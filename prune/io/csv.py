@@ -1,4 +1,4 @@
-"""Writing tables as CSV."""
+"""CSV tables, written whole or not at all."""
 
 import csv
 import io

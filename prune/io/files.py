@@ -1,4 +1,4 @@
-"""Writing files and folders whole or not at all, and hashing them."""
+"""Files and folders, written whole or not at all, and their hashes."""
 
 import ctypes
 import hashlib

@@ -1,4 +1,4 @@
-"""Reading files that anyone may have written: bounded, strict, and before a library sees them.
+"""Checks of files from untrusted sources, before a library parses them.
 
 A hostile or damaged model folder is refused from a few headers, whatever the size of its weights.
 """
@@ -21,7 +21,7 @@ CODE_KEYS = {"auto_map", "trust_remote_code", "custom_pipelines", "custom_genera
 
 
 def read_json(path: Path, what: str, max_bytes: int = MAX_JSON) -> Any:
-    """The content of a JSON file, refusing what Python's parser lets through.
+    """The content of a JSON file, refusing what Python's parser accepts beyond JSON.
 
     Args:
         path: the file.
@@ -30,7 +30,7 @@ def read_json(path: Path, what: str, max_bytes: int = MAX_JSON) -> Any:
 
     Raises:
         BadInputError: it cannot be read, is too large, or is not JSON: that is, has duplicate keys,
-            NaN or infinity, or is nested without end.
+            NaN or infinity, or is nested too deeply.
     """
     try:
         if path.stat().st_size > max_bytes:
@@ -54,7 +54,7 @@ def check_folder(folder: Path) -> None:
 
 
 def check_configs(folder: Path) -> None:
-    """The part of `check_folder` that needs no weights."""
+    """The part of `check_folder` that ignores the weights."""
     # Transformers would load the model that the file names instead of the folder's.
     if (folder / ADAPTER).is_file():
         raise RefusedError(
@@ -127,7 +127,7 @@ def _check_index(path: Path) -> None:
         raise BadInputError(f"{path}: not an index of weights: no weight_map")
     for name in sorted(set(files.values())):
         if Path(name).name != name or not name.endswith(".safetensors"):
-            raise RefusedError(f"{path}: weight_map names {name!r}, which is no file beside it")
+            raise RefusedError(f"{path}: weight_map names {name!r}, which is not a file beside it")
         _check_inside(path.parent, path.parent / name)
 
 
@@ -147,7 +147,7 @@ def _check_header(path: Path) -> None:
     with open(path, "rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if size < 8 or length > size - 8:
-            raise BadInputError(f"{path}: not safetensors: it is cut off in its header")
+            raise BadInputError(f"{path}: not safetensors: its header is truncated")
         if length > MAX_HEADER:
             raise BadInputError(f"{path}: not safetensors: a header of {length} bytes")
         raw = file.read(length)

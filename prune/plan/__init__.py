@@ -1,1 +1,1 @@
-"""Plans: which edges to keep, in which layers. Needs neither a model nor a GPU."""
+"""Plans: which edges to keep in which layers. They need neither a model nor a GPU."""

@@ -1,4 +1,4 @@
-"""What a plan makes of a model's answers, and how much of it a search may give up for what."""
+"""Budgets of a search, and the scores on calibration samples that they limit."""
 
 import math
 from collections.abc import Callable
@@ -12,30 +12,30 @@ from prune.plan.cost import Cost
 Kind = Literal["max_drop", "max_kl", "density", "prefill_speedup", "kv_bytes"]
 
 Objective = Literal["flops", "edges", "kv_bytes"]
-"""What a search makes smaller: prefill FLOPs, in which dead states count; edges; or the cache."""
+"""What a search reduces: prefill FLOPs (without dead states), edges, or the KV cache."""
 
 QUALITY: tuple[Kind, ...] = ("max_drop", "max_kl")
-"""Budgets that limit what is lost; the others say how much must be saved."""
+"""Budgets that limit the loss; the others set how much must be saved."""
 
 
 WORST_TASK = 3
-"""Times the allowance that a single task may lose."""
+"""Multiple of the allowance that a single task may lose."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """What a plan makes of the calibration samples.
+    """Quality of a model's answers to the calibration samples under a plan.
 
     Attributes:
-        accuracy: share of right answers among the options, in percent.
+        accuracy: share of correct answers among the options, in percent.
         expected: mean probability of the true option, in percent: the accuracy of an answer drawn
             from the model. It moves before answers flip, so a search over few samples fits less
-            noise; being sure is lost before being right, so it is the stricter of the two.
+            noise; confidence drops before accuracy does, so it is the stricter of the two.
         kl: mean Kullback-Leibler divergence of the answers over the options from the dense
             model's, in nats.
-        samples: how many were run; those that a hopeless plan was spared count as unchanged.
+        samples: how many were run; those skipped for a hopeless plan count as unchanged.
         spread: standard deviation over samples of what each loses in `expected`, in points.
-        worst: points of expected accuracy that the task loses which loses most.
+        worst: points of expected accuracy lost by the task that loses most.
     """
 
     accuracy: float
@@ -48,9 +48,9 @@ class Score:
     def lost(self, dense: "Score") -> float:
         """Points of expected accuracy below the dense model, or a share of the worst task's.
 
-        Counted answers would let chance decide: one of 200 is half a point. And a mean over tasks
-        would let one of them pay for all that is saved. A standard error comes on top of what was
-        lost: a search keeps what happens to be harmless on its own samples, and other samples
+        Counting answers would be too noisy: one of 200 is half a point. A mean over tasks alone
+        would let a single task bear the whole loss. A standard error is added to the loss, because
+        a search selects cuts that happen to be harmless on its own samples, and other samples
         should not lose more than was allowed.
         """
         mean = dense.expected - self.expected
@@ -59,25 +59,25 @@ class Score:
 
 
 WON_BACK = 1
-"""Answers by which a plan may be below its allowance, part of the way, before it is given up."""
+"""Answers by which a partly run plan may exceed its allowance before the run is abandoned."""
 
 Hopeless = Callable[[Score], bool]
-"""Whether a score of the samples seen so far can no longer end within its allowance."""
+"""Whether, by the samples seen so far, a plan can no longer end within its allowance."""
 
 Measure = Callable[[Reach, Hopeless], Score]
-"""Runs a reach table on the calibration samples; it may give up on a plan that is hopeless."""
+"""Runs a reach table on the calibration samples; it may abandon a hopeless plan early."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What a search is given.
+    """The constraint and objective of a search.
 
     Attributes:
         kind: `max_drop` (points of accuracy that may be lost) and `max_kl` (nats) limit the harm;
             `density` (share of edges to keep), `prefill_speedup` (counted FLOPs, dense over pruned)
-            and `kv_bytes` (of one prompt's cache) say what has to be reached.
+            and `kv_bytes` (of one prompt's cache) set what has to be reached.
         value: the number.
-        objective: what to save within a limit of the harm, or beside what has to be reached.
+        objective: what to reduce within a limit of the harm, or beyond the required saving.
     """
 
     kind: Kind
@@ -96,15 +96,15 @@ class Budget:
 
     @property
     def limits_harm(self) -> bool:
-        """Whether the budget limits what is lost, and not what has to be saved."""
+        """Whether the budget limits the loss rather than requiring a saving."""
         return self.kind in QUALITY
 
     def loss(self, score: Score, dense: Score) -> float:
-        """What a plan loses: nats for `max_kl`, else points."""
+        """The loss of a plan: nats for `max_kl`, else points."""
         return score.kl if self.kind == "max_kl" else score.lost(dense)
 
     def samples_needed(self, score: Score) -> int | None:
-        """How many samples would tell a loss of this budget from chance, at 95%.
+        """How many samples would distinguish a loss of this budget from chance, at 95%.
 
         By the normal approximation from what the samples at hand lost each; None where the budget
         is not one of points.
@@ -119,7 +119,7 @@ class Budget:
     def hopeless(self, allowed: float, dense: Score) -> Hopeless:
         """When a run over part of the samples, in any order, may stop.
 
-        A divergence cannot become less; points are given up where the rest would have to win back
+        A divergence cannot decrease; for points, a run stops if the rest would have to win back
         more than `WON_BACK` answers, which pruning does not do. A plan is only ever accepted on all
         samples, so stopping early can reject, and never accept, by chance.
         """
@@ -127,7 +127,7 @@ class Budget:
         return lambda score: self.loss(score, dense) > allowed + won_back
 
     def price(self, cost: Cost, dense: Cost) -> float:
-        """What a search makes smaller, as a share of the dense model's.
+        """The cost that a search reduces, as a share of the dense model's.
 
         It is what the budget asks for, else the objective.
         """

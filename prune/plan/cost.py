@@ -1,4 +1,4 @@
-"""What a plan costs, counted: edges, FLOPs of the prefill and bytes of the KV cache.
+"""Counted cost of a plan: edges, prefill FLOPs and KV cache bytes.
 
 Only the language model's decoder layers count; the vision tower and the LM head are the same for
 every plan.
@@ -98,7 +98,7 @@ def cost_of(
             to its longest in the cache.
         geometry: of the model.
         mode: `multi_turn` if follow-up questions may read the prompts.
-        histogram: `edge_histogram(segments)`, where a caller counts many tables on one prompt.
+        histogram: `edge_histogram(segments)`, for callers that count many tables on one prompt.
     """
     histogram = edge_histogram(segments) if histogram is None else histogram
     by_roles = histogram.kept_by_roles(reach).mean(1)

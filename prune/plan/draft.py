@@ -1,4 +1,4 @@
-"""The plan so far in a search, and what each way to go on from it costs and loses."""
+"""The draft of a search: the plan so far, and the cost and loss of possible next plans."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ from prune.plan.model_id import ModelId
 from prune.plan.search_result import SearchStep
 
 WORTH = 1 / 5
-"""Share of the dense cost for which all that may be lost may go. What saves less may take less in
-proportion, so that no small saving uses up what a large one needs, and none is paid for dearly."""
+"""Share of the dense cost that justifies the whole allowed loss. A smaller saving justifies a
+proportionally smaller loss, so that small savings do not use up what a large one needs."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What a plan is searched for.
+    """The model, prompt and measure of a search.
 
     Attributes:
         model: the plan's.
@@ -36,7 +36,7 @@ class Problem:
 
 
 class Draft:
-    """The plan so far, and what was tried on the way to it.
+    """The plan so far, and every plan that was tried.
 
     Attributes:
         reach, score: of the plan so far.
@@ -61,25 +61,25 @@ class Draft:
         return cost_of(reach, self.problem.prompt, self.problem.geometry, histogram=self.histogram)
 
     def price(self, reach: Reach) -> float:
-        """What is to become small, as a share of the dense model's."""
+        """The cost to reduce, as a share of the dense model's."""
         return self.budget.price(self.cost(reach), self.dense_cost)
 
     @property
     def done(self) -> bool:
-        """Whether nothing more has to be saved."""
+        """Whether the required saving is reached."""
         return self.reached(self.reach)
 
     def reached(self, reach: Reach) -> bool:
-        """Whether a plan saves what the budget asks for."""
+        """Whether a plan saves what the budget requires."""
         return self.budget.reached(self.cost(reach), self.dense_cost)
 
     @property
     def lost(self) -> float:
-        """What the plan so far loses."""
+        """The loss of the plan so far."""
         return self.budget.loss(self.score, self.problem.dense)
 
     def holds(self, reach: Reach, what: str, allowed: float) -> bool:
-        """Run a plan and go on from it if it loses no more than `allowed`."""
+        """Run a plan and continue from it if it loses no more than `allowed`."""
         if not self.differs(reach):
             self.reach = reach
             return True
@@ -93,7 +93,7 @@ class Draft:
         return accepted
 
     def run(self, reach: Reach, allowed: float) -> Score:
-        """Run a plan until it must lose more than `allowed`."""
+        """Run a plan until it is certain to lose more than `allowed`."""
         dense = self.problem.dense
         score = self.problem.measure(reach, self.budget.hopeless(allowed, dense))
         self.runs_left -= score.samples / dense.samples
@@ -105,13 +105,13 @@ class Draft:
         return bool((kept(reach) != kept(self.reach)).any())
 
     def note(self, what: str, reach: Reach, score: Score, accepted: bool) -> SearchStep:
-        """Write a step down."""
+        """Record a step."""
         step = SearchStep(what, self.cost(reach), score, accepted)
         self.steps.append(step)
         self.on_step(step)
         return step
 
     def worth(self, allowed: float) -> Callable[[Reach], float]:
-        """What plans that go on from the one so far may lose, for what they save."""
+        """The loss allowed to successors of the current plan, given what they save."""
         now, lost = self.price(self.reach), self.lost
         return lambda reach: min(allowed, lost + allowed * (now - self.price(reach)) / WORTH)

@@ -1,4 +1,4 @@
-"""Remove from a plan whole structures, then single candidates, while that is worth its loss."""
+"""Elimination: removal of whole structures, then of single candidates, while worth its loss."""
 
 from dataclasses import replace
 
@@ -9,8 +9,8 @@ from prune.plan.draft import Draft
 from prune.plan.moves import Candidate, Slide, closed, slides, without
 
 ALONE = 2 / 3
-"""Share of the runs that are left in which candidates are cut alone, to see what each of them costs
-beside the structures that are gone already. A trace says it only of the dense model."""
+"""Share of the remaining runs that cut candidates one at a time, to measure the loss of each given
+the structures already removed. A trace measures it only on the dense model."""
 
 SMALL = 0.001
 """Share of the dense cost below which candidates come last, whatever their harm."""
@@ -29,7 +29,7 @@ def descend(draft: Draft, ranked: list[Candidate], allowed: float) -> None:
 
 
 def split(draft: Draft, ranked: list[Candidate], heads: int, allowed: float) -> None:
-    """Remove in single KV heads what has to stay in others."""
+    """Remove pathways in single KV heads where a whole layer has to keep them."""
     draft.reach = np.repeat(draft.reach, heads, 1)
     single = [
         replace(candidate, harm=candidate.harm / heads, head=head)
@@ -40,10 +40,10 @@ def split(draft: Draft, ranked: list[Candidate], heads: int, allowed: float) -> 
 
 
 def take_structure(draft: Draft, slide: Slide, allowed: float) -> None:
-    """Take a structure as far as it is worth what it loses.
+    """Apply a structure at the farthest setting that is worth its loss.
 
-    The farthest settings are tried first: they lose so much that few samples tell. Bisection
-    would miss those that lose less than a nearer one, which happens.
+    The farthest settings are tried first: they lose so much that a few samples suffice to reject
+    them. Bisection would miss settings that lose less than a nearer one, which happens.
     """
     start, worth = draft.reach, draft.worth(allowed)
     for setting in range(slide.settings, 0, -1):
@@ -55,7 +55,7 @@ def take_structure(draft: Draft, slide: Slide, allowed: float) -> None:
 
 
 def by_harm_per_cost(draft: Draft, ranked: list[Candidate]) -> list[Candidate]:
-    """Least harm for what it saves first; small savings last, and none at all left out."""
+    """Least harm per saving first; small savings last; candidates without any are left out."""
     now = draft.price(draft.reach)
     order = []
     for index, candidate in enumerate(ranked):
@@ -68,9 +68,9 @@ def by_harm_per_cost(draft: Draft, ranked: list[Candidate]) -> list[Candidate]:
 
 
 def by_loss_per_cost(draft: Draft, ranked: list[Candidate], allowed: float) -> list[Candidate]:
-    """Least loss for what it saves first; what loses more than `allowed` alone is left out.
+    """Least loss per saving first; candidates that alone lose more than `allowed` are left out.
 
-    Candidates for which runs do not suffice stay behind the others, in the order given.
+    Candidates without a run left for them come after the others, in the order given.
     """
     now, before = draft.price(draft.reach), draft.lost
     stop = draft.reserve + (1 - ALONE) * (draft.runs_left - draft.reserve)
@@ -91,8 +91,8 @@ def by_loss_per_cost(draft: Draft, ranked: list[Candidate], allowed: float) -> l
 def remove(draft: Draft, rest: list[Candidate], allowed: float) -> None:
     """Remove candidates in blocks, half of them at first.
 
-    After a block that holds the next is twice as large; in one that does not, bisection finds
-    the candidate that was too much, which stays for good.
+    After a block that is accepted the next one is twice as large; in one that is not, bisection
+    finds the candidate that was too much, which is never tried again.
     """
     size, suspects, worth = max(1, len(rest) // 2), 0, draft.worth(allowed)
     while rest and draft.runs_left > draft.reserve and not draft.done:
@@ -110,7 +110,7 @@ def remove(draft: Draft, rest: list[Candidate], allowed: float) -> None:
 
 
 def enough(draft: Draft, block: list[Candidate]) -> list[Candidate]:
-    """The first part of a block that saves what was asked for, or all of it."""
+    """The shortest prefix of a block that reaches the required saving, or all of it."""
     low, high = 1, len(block)
     while low < high:
         middle = (low + high) // 2
@@ -122,7 +122,7 @@ def enough(draft: Draft, block: list[Candidate]) -> list[Candidate]:
 
 
 def finish(draft: Draft, ranked: list[Candidate]) -> None:
-    """Remove candidates until enough is saved, whatever is lost."""
+    """Remove candidates until enough is saved, regardless of the loss."""
     block = enough(draft, by_harm_per_cost(draft, ranked))
     reach = without(draft.reach, block)
     if not draft.reached(reach):
@@ -131,4 +131,4 @@ def finish(draft: Draft, ranked: list[Candidate]) -> None:
             "with the pathways that were traced"
         )
     draft.runs_left = max(1, draft.runs_left)
-    draft.holds(reach, f"{len(block)} more, whatever they cost", float("inf"))
+    draft.holds(reach, f"{len(block)} more, regardless of the loss", float("inf"))

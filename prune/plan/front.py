@@ -1,4 +1,4 @@
-"""The plans that a search tried, and which of them no other beats."""
+"""The Pareto front of a search."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ class Point:
         what: what it removed last.
         edges, flops, kv_bytes: shares of the dense model's, 0 to 1.
         accuracy, expected: of the calibration samples, in percent (`prune.plan.budget.Score`).
-        accepted: whether the search went on from it.
+        accepted: whether the search continued from it.
         best: whether it is on the Pareto front: no other is at least as good in accuracy and in all
             three costs, and better in one.
     """

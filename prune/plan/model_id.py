@@ -1,4 +1,4 @@
-"""Which model a plan, a trace or a run is of: its geometry and the hash of its files."""
+"""The identity of a model in plans, traces and runs: its geometry and the hash of its files."""
 
 from typing import Annotated, Any
 

@@ -1,4 +1,4 @@
-"""What a plan saves on a prompt of a given shape, in shares that hold for a model of any size."""
+"""Savings of a plan on a prompt of a given shape, as shares that hold for any model size."""
 
 from dataclasses import dataclass
 
@@ -30,7 +30,7 @@ class Outlook:
         computed: states that are computed, over layers: what the prefill's projections and MLPs
             cost, which is nearly all of it until prompts are very long.
         kv: keys and values that are kept after the prefill, for the prompt's own answer.
-        kv_multi_turn: and where follow-up questions may read the prompt.
+        kv_multi_turn: the same if follow-up questions may read the prompt.
     """
 
     edges: float

@@ -1,8 +1,8 @@
 """The maps of Map the Flow (2510.13251, table 3) as reach tables.
 
 `published` is the map as printed: tokens between video and question, and between question and last,
-are in none of its roles, so video still reaches the answer through them in every layer. `sealed`
-gives them the question's video window, and then video is dead after it.
+belong to none of its roles, so video still reaches the answer through them in every layer. `sealed`
+gives them the question's video window, after which video is dead.
 """
 
 from dataclasses import dataclass

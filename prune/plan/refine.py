@@ -1,4 +1,4 @@
-"""Local refinement at the end of a search: give back what is dear, or what is not needed."""
+"""Local refinement at the end of a search: restoring pathways that cost too much accuracy."""
 
 from dataclasses import dataclass, replace
 
@@ -9,13 +9,13 @@ from prune.plan.moves import Candidate, removed_layers, restored
 from prune.plan.search_result import Harm, SearchStep
 
 DEAR = 1 / 4
-"""Share of what may be lost that a pathway has to win back, beyond what leaving it out is worth, to
-be given back at the end. Less may be chance."""
+"""Share of the allowed loss that a pathway has to win back, beyond what removing it is worth, to be
+restored at the end. Less may be chance."""
 
 
 @dataclass(frozen=True, eq=False)
 class GivenBack:
-    """The plan with one pathway in every layer again."""
+    """The plan with one pathway restored in every layer."""
 
     pathway: Pathway
     reach: Reach
@@ -23,17 +23,17 @@ class GivenBack:
 
 
 def repay(draft: Draft, ranked: list[Candidate]) -> None:
-    """Give back what a saving that was asked for does not need: the local refinement.
+    """Restore what the required saving does not need: the local refinement.
 
-    What went on a lower rung may be what the plan needs now, and a structure often saves more
-    than was missing.
+    A cut made under a smaller allowance may be what the plan needs now, and a structure often saves
+    more than was missing.
     """
     wins = []
     for pathway in _pathways(ranked):
         reach = affordable(draft, pathway)
         if draft.differs(reach) and draft.runs_left > 0:
             score = draft.run(reach, draft.lost)
-            draft.note(f"{pathway.title} given back where it is free", reach, score, False)
+            draft.note(f"{pathway.title} restored where it is free", reach, score, False)
             lost = draft.budget.loss(score, draft.problem.dense)
             wins.append((lost, pathway.name, pathway))
     for lost, _, pathway in sorted(wins):
@@ -43,7 +43,7 @@ def repay(draft: Draft, ranked: list[Candidate]) -> None:
 
 
 def affordable(draft: Draft, pathway: Pathway) -> Reach:
-    """The plan with a pathway given back in each layer where enough stays saved."""
+    """The plan with a pathway restored in each layer where enough stays saved."""
     reach = draft.reach
     for layer in range(len(reach)):
         more = restored(reach, pathway, [layer])
@@ -52,9 +52,9 @@ def affordable(draft: Draft, pathway: Pathway) -> Reach:
 
 
 def settle(draft: Draft, ranked: list[Candidate]) -> list[GivenBack]:
-    """Give a pathway back that is not worth what it loses, for others: the local refinement.
+    """Restore a pathway that is not worth its loss, in favour of others: the local refinement.
 
-    A cut is judged beside those that went before it, and later ones can make it dear.
+    A cut is judged given those before it, and later ones can increase its loss.
 
     Returns:
         What was tried on the plan that stays.
@@ -78,19 +78,19 @@ def settle(draft: Draft, ranked: list[Candidate]) -> list[GivenBack]:
 
 
 def given_back(draft: Draft, ranked: list[Candidate]) -> list[GivenBack]:
-    """Run the plan with each of its removed pathways given back."""
+    """Run the plan with each of its removed pathways restored."""
     tried = []
     for pathway in _pathways(ranked):
         if removed_layers(draft.reach, pathway, draft.histogram):
             reach = restored(draft.reach, pathway)
             score = draft.problem.measure(reach, lambda score: False)
-            step = draft.note(f"{pathway.title} given back", reach, score, False)
+            step = draft.note(f"{pathway.title} restored", reach, score, False)
             tried.append(GivenBack(pathway, reach, step))
     return tried
 
 
 def harms(draft: Draft, tried: list[GivenBack]) -> tuple[Harm, ...]:
-    """What every removed pathway would win back, the worst first."""
+    """What restoring each removed pathway would win back, the largest first."""
     found, now = [], draft.cost(draft.reach)
     for one in tried:
         score = one.step.score

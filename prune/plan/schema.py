@@ -1,4 +1,4 @@
-"""The JSON of a plan: closed, strict, and small enough to edit by hand."""
+"""The JSON schema of a plan: closed, strict, and small enough to edit by hand."""
 
 import re
 from pathlib import Path

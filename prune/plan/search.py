@@ -1,4 +1,4 @@
-"""From a trace to a plan: remove what costs much and carries little, and check every step.
+"""The search from a trace to a plan: remove what costs much and carries little, and check it.
 
 Trace scores only rank. Whether a step stays is decided by real runs of the pruned model on the
 calibration samples. Everything is deterministic: the same trace and samples give the same plan.
@@ -15,8 +15,8 @@ from prune.plan.refine import given_back, harms, repay, settle
 from prune.plan.search_result import SearchResult, SearchStep
 
 LADDER = (0.25, 1.0, 4.0, 16.0, 64.0)
-"""Points that may be lost, one after the other, until a plan saves what was asked for. Each has an
-equal share of the runs, and so has giving back, since most lie far from the plan asked for."""
+"""Allowances in points, tried in turn until a plan reaches the required saving. Each has an equal
+share of the runs, and so has restoring, since most are far from the required saving."""
 
 
 def search(
@@ -31,24 +31,24 @@ def search(
 ) -> SearchResult:
     """Find the cheapest plan within a budget.
 
-    First each structure (`prune.plan.moves.slides`) goes to the farthest setting that holds; then
-    single candidates are cut alone, and removed in order of what that lost for what it saved. At
-    the end pathways that later cuts made dear are given back, for others.
-    Where a budget says what has to be saved, the first two are repeated with a larger allowance
-    until it is reached, so that the least is lost; what is left to do after the last is done
-    whatever it costs. Then what the saving does not need is given back.
+    First each structure (`prune.plan.moves.slides`) is taken to the farthest acceptable setting;
+    then candidates are measured one at a time, and removed in order of loss per saving. At the end
+    pathways that later cuts made costly are restored, in favour of others.
+    Where a budget requires a saving, the first two steps are repeated with a larger allowance until
+    it is reached, so that the least is lost; what is still missing after the last allowance is
+    removed regardless of the loss. Then what the saving does not need is restored.
 
     Ctrl-C ends the search with the best plan so far.
 
     Args:
         problem: what to search for.
         ranked: candidates (`prune.plan.moves.candidates`), in any order.
-        budget: what may be lost, or has to be saved.
-        max_runs: most passes over the calibration samples, beside one for each harm that is
-            reported. A run that is given up early counts in part.
-        method: where the ranking is from, for the plan's origin.
-        heads: Hkv, to go on with single KV heads where a whole layer's pathway has to stay. It
-            removes more edges, and no more states.
+        budget: the allowed loss or the required saving.
+        max_runs: most passes over the calibration samples, in addition to one per reported harm.
+            A run that is abandoned early counts in part.
+        method: source of the ranking, for the plan's origin.
+        heads: Hkv, to continue with single KV heads where a whole layer's pathway has to stay. It
+            removes more edges, but no more states.
         on_step: called after each.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What a search finds: a plan, and all that it tried on the way."""
+"""The result of a search: a plan, and every plan that was tried."""
 
 from dataclasses import dataclass
 
@@ -12,10 +12,10 @@ class SearchStep:
     """A plan that was tried.
 
     Attributes:
-        what: what it removed, or gave back, in words.
+        what: what it removed or restored, in words.
         cost: counted on the typical prompt.
-        score: of the calibration samples; of the part that was run, where that was hopeless.
-        accepted: whether the search went on from it.
+        score: of the calibration samples, or of those that were run if it was abandoned.
+        accepted: whether the search continued from it.
     """
 
     what: str
@@ -26,7 +26,7 @@ class SearchStep:
 
 @dataclass(frozen=True)
 class Harm:
-    """What a removed pathway was measured to do: what the plan would win back with it.
+    """The measured harm of a removed pathway: what the plan would win back with it.
 
     Attributes:
         pathway: its title.
@@ -47,10 +47,10 @@ class SearchResult:
 
     Attributes:
         score, cost: of the plan.
-        dense, dense_cost: what they compare with.
+        dense, dense_cost: of the dense model.
         steps: every plan that was run, in order.
         harms: of each pathway that the plan removes.
-        interrupted: whether the search was stopped, and the plan is the best until then.
+        interrupted: whether the search was stopped, so that the plan is the best until then.
         exhaustive: runs over single samples that backward elimination, one candidate at a time,
             would have taken.
     """
@@ -68,13 +68,13 @@ class SearchResult:
 
     @property
     def warning(self) -> str | None:
-        """What a person should know who trusts the budget, or None."""
+        """Why the budget may not be trusted, or None."""
         needed, given = self.budget.samples_needed(self.score), self.dense.samples
         if needed is None or needed <= given:
             return None
         return (
-            f"{given} calibration samples cannot tell what --max-drop {self.budget.value:g} allows "
-            f"from chance; about {needed} would"
+            f"{given} calibration samples cannot distinguish the loss that --max-drop "
+            f"{self.budget.value:g} allows from chance; about {needed} would"
         )
 
     @property

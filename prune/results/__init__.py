@@ -1,1 +1,1 @@
-"""Results that stages hand on: plain data, without torch."""
+"""Result types that stages exchange: plain data, without torch."""

@@ -24,8 +24,8 @@ class AccuracyReport:
 
     Attributes:
         overall: all tasks together.
-        random: accuracy of each seed with as many edges removed at random.
-        p_value: exact McNemar test that pruning changes accuracy.
+        random: accuracy per seed with as many edges removed at random.
+        p_value: of the exact McNemar test.
         free_dense, free_pruned: accuracy over the whole vocabulary, in percent.
         flipped: the samples whose option changed, worst first.
     """

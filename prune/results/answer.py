@@ -9,7 +9,7 @@ class Answer:
 
     Attributes:
         choice: index of the most likely option (accuracy restricted to the options).
-        true: index of the right option.
+        true: index of the correct option.
         free_correct: whether the most likely token of the whole vocabulary is the true letter.
         p_options: probability of every option, normalised over the options.
     """
@@ -23,10 +23,10 @@ class Answer:
 
     @property
     def correct(self) -> bool:
-        """Whether the most likely option is the right one."""
+        """Whether the most likely option is the correct one."""
         return self.choice == self.true
 
     @property
     def p_true(self) -> float:
-        """Probability of the right option, normalised over the options."""
+        """Probability of the correct option, normalised over the options."""
         return self.p_options[self.true]

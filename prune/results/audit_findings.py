@@ -1,4 +1,4 @@
-"""The verdict of an audit: its means against limits that the user may set."""
+"""Findings of an audit: its means against the limits that a user sets."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""`Result`: everything measured and counted about one plan; the report is drawn from it."""
+"""`Result`: everything measured and counted about one plan, from which its report is drawn."""
 
 import json
 from dataclasses import asdict, dataclass, field
@@ -34,7 +34,7 @@ class BaselineRow:
     Attributes:
         name, source, setting: of `prune.baselines.baseline.Baseline`.
         edges, flops: shares of the dense model's, counted.
-        accuracies: in percent, one a seed where it is drawn at random.
+        accuracies: in percent, one per seed if it is drawn at random.
         difference: the plan's accuracy minus the baseline's (its best seed's), in points.
         p_value: exact McNemar test of that difference.
     """
@@ -60,7 +60,7 @@ class SearchReport:
         forwards, exhaustive: runs over single samples that the search took, and that backward
             elimination would have taken.
         budget: what was asked for.
-        warning: what a person should know who trusts the budget (`SearchResult.warning`).
+        warning: why the budget may not be trusted (`SearchResult.warning`).
     """
 
     samples: int
@@ -128,12 +128,12 @@ class Result:
         prompt_runs: layout of the prompt of median length, on which edges and costs were counted
             (`prune.layout.segments.Segments.runs`).
         search: how the plan was found, if it was searched.
-        baselines: what the same cost buys otherwise.
+        baselines: other methods at the same cost.
         asked: what the flipped samples asked, worst first.
         shapes: what prompts of this and of more frames cost, counted.
         latency: of one request of the samples' number of frames.
-        launched: what that request really ran.
-        conditions: device, versions, settings: what one needs to measure this again.
+        launched: launch counts of that request.
+        conditions: device, versions and settings, as needed to repeat the measurement.
         failed: reason by id of each held-out sample that could not be used.
         benched: what `prune bench --report` measured later, by number of frames.
         benched_on: its conditions.

@@ -8,7 +8,7 @@ class Flip:
     """One sample whose most likely option changed.
 
     Attributes:
-        true, dense, pruned: index of the right option, and of those that were chosen.
+        true, dense, pruned: index of the correct option, and of those that were chosen.
         p_dense, p_pruned: probability of every option.
     """
 
@@ -22,12 +22,12 @@ class Flip:
 
     @property
     def lost(self) -> bool:
-        """Whether the dense model was right."""
+        """Whether the dense model is correct."""
         return self.dense == self.true
 
     @property
     def won(self) -> bool:
-        """Whether the pruned model is right."""
+        """Whether the pruned model is correct."""
         return self.pruned == self.true
 
     @property
@@ -41,7 +41,7 @@ class FlipDetail:
     """What was asked in a flipped sample.
 
     Attributes:
-        frames: JPEGs as data URIs, in order; none where the sample is not pictured.
+        frames: JPEGs as data URIs, in order; empty if the sample is listed without frames.
     """
 
     id: str

@@ -1,4 +1,4 @@
-"""The flow map as data: what knockouts do to the answers, as curves with bands.
+"""The flow map as data: effects of knockouts on the answers, as curves with bands.
 
 Traces are summarised into it (`prune.trace.flow`), reports keep it, figures draw it.
 """
@@ -40,7 +40,7 @@ class Flow:
         sweep: what a knockout cuts, such as "window 3".
         step: what the number of a knockout means, such as "layer (centre of the window)".
         which: what was traced: correct, wrong or all answers, or own replies.
-        form: curves over layers, one a KV head, or a single knockout.
+        form: curves over layers, one per KV head, or a single knockout.
     """
 
     panels: tuple[Panel, ...]

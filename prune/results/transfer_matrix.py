@@ -1,4 +1,4 @@
-"""The transfer matrix as data: which plan does what where."""
+"""The transfer matrix as data: the effect of each plan under each condition."""
 
 import json
 from dataclasses import asdict, dataclass

@@ -13,10 +13,10 @@ class Treatment:
     """Shares in percent, with intervals, by share of the clip taken out (`GONE`).
 
     Attributes:
-        wrong, right: answers of each kind before.
+        wrong, right: number of incorrect and correct answers before.
         gone: shares of the clip.
-        mended: of the wrong answers, those that are right then; none without wrong answers.
-        broken: of the right answers, those that are wrong then; none without right answers.
+        mended: of the incorrect answers, those that become correct; empty without any.
+        broken: of the correct answers, those that become incorrect; empty without any.
         accuracy: of all answers then.
     """
 

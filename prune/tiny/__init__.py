@@ -1,1 +1,1 @@
-"""`tiny`: a small real VideoLLM and its benchmark of moving shapes, both part of the package."""
+"""`tiny`: a small real VideoLLM and its benchmark of moving shapes, included in the package."""

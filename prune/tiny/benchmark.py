@@ -1,4 +1,4 @@
-"""The benchmark of `tiny` on disk: MP4 clips and questions, in the generic data set format."""
+"""The benchmark of `tiny` on disk: MP4 clips and questions in the generic data set format."""
 
 import random
 from pathlib import Path
@@ -28,9 +28,9 @@ def write_benchmark(folder: Path, split: str, per_task: int, seed: int = 0) -> P
     """Draw `per_task` clips of every task and write them as MP4 with `<split>.jsonl`.
 
     Args:
-        folder: where clips (`<split>/*.mp4`) and the JSONL go; it is made.
-        split: `train`, `calibration` or `test`; their scenes never meet.
-        per_task: clips a task; tasks alternate in the file, so that any first part of it is mixed.
+        folder: created, for the clips (`<split>/*.mp4`) and the JSONL.
+        split: `train`, `calibration` or `test`; they share no scenes.
+        per_task: clips per task; tasks alternate in the file, so that any prefix of it is mixed.
         seed: which clips.
 
     Returns:

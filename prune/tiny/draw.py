@@ -1,4 +1,4 @@
-"""Pixels of a `Scene`: anti-aliased shapes from signed distances, and their exact masks."""
+"""Rendering of a `Scene`: anti-aliased shapes from signed distances, and their exact masks."""
 
 from collections.abc import Sequence
 

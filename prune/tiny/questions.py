@@ -1,4 +1,4 @@
-"""The benchmark's six tasks, named after TVBench's, as questions about a `Scene`."""
+"""The six tasks of the benchmark, named after TVBench's, as questions about a `Scene`."""
 
 import random
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ TASKS = (
 
 @dataclass(frozen=True)
 class Question:
-    """A question with its true answer and the wrong ones that may stand beside it."""
+    """A question with its true answer and possible wrong options."""
 
     task: str
     text: str

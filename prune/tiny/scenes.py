@@ -1,4 +1,4 @@
-"""What happens in a clip: a few shapes, one of which may act, in front of one or two sceneries.
+"""Scenes of the benchmark: a few shapes, one of which may act, before one or two backgrounds.
 
 A `Scene` is the ground truth from which both the pixels (`draw.py`) and the questions
 (`questions.py`) follow. Every action is symmetric in time as a set of frames (a reversed `grows` is
@@ -39,7 +39,7 @@ class Thing:
 
     @property
     def name(self) -> str:
-        """How questions call it, for example `red circle`."""
+        """Its name in questions, for example `red circle`."""
         return f"{self.color} {self.shape}"
 
     def at(self, time: float) -> tuple[float, float, float, bool, bool]:

@@ -150,7 +150,7 @@ def test_at_the_end_a_pathway_that_others_made_dear_is_given_back_for_another(
     if dear < 1:
         assert removed == {"video_to_last", "video_to_options"}
         assert [s.what for s in found.steps if s.accepted][-2:] == [
-            "question → last sealed given back",
+            "question → last sealed restored",
             "video → options in layer 2",
         ]
     else:

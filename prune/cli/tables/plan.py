@@ -94,5 +94,5 @@ def found_table(found: SearchResult) -> Table:
         table.add_row(f"{name}, %", *(f"{value:.2f}" for value in values))
     for harm in found.harms:
         points = f"{harm.points[1]:+.2f} points, {100 * harm.flops:.1f}% of FLOPs"
-        table.add_row(f"with {harm.pathway} given back", "", points)
+        table.add_row(f"with {harm.pathway} restored", "", points)
     return table
