@@ -21,8 +21,8 @@ KEPT_BYTES = 2**30
 """Memory for states between layers, from which the next plan resumes."""
 
 Seen = NDArray[np.float64]
-"""Per sample, `[N, 4]`: correct (0 or 1), probability of the true option, divergence from dense, task
-number."""
+"""Per sample, `[N, 4]`: correct (0 or 1), probability of the true option, divergence from dense,
+and task number."""
 
 
 @dataclass

@@ -1,6 +1,6 @@
-"""prune in lm-eval: a model named `prune`, and video benchmarks as its tasks.
+"""lm-eval integration: a model named `prune`, and video benchmarks as tasks.
 
-Importing this registers the model, which is what lm-eval's `lm_eval.models` entry point does.
+Importing it registers the model, as the entry point `lm_eval.models` does.
 """
 
 from pathlib import Path

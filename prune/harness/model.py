@@ -1,4 +1,4 @@
-"""The lm-eval model: an exported folder, which answers under its plan, or a dense one."""
+"""The lm-eval model: an exported folder, which runs under its plan, or a dense one."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class Prompt:
     """A user's text about one clip.
 
     Attributes:
-        text: what the user says; an answer cue at its end is put into the model's mouth.
+        text: of the user; an answer cue at its end becomes the start of the reply.
         video: path, start and end in seconds (or None).
     """
 
@@ -40,20 +40,20 @@ class Prompt:
 class PruneLM(LM):
     """A VideoLLM for lm-eval, pruned if `pretrained` holds a plan.
 
-    A request's context is what the user says; the chat template is the model's own. Its clip is
+    A request's context is the user's text; the chat template is the model's own. Its clip is
     the one entry of `{"visual": [{"video": path, "start": s, "end": s}]}`.
 
     Args:
         pretrained: folder, hub id or `tiny`.
         num_frames: frames sampled from every clip.
         batch_size: prompts that run together.
-        device: of the model; "auto" is every GPU there is.
+        device: of the model; "auto" uses all GPUs.
         dtype: as in transformers; by default the checkpoint's.
         dense: ignore the plan.
 
     Raises:
         BadInputError, RefusedError: as in `prune.checkpoint.load.open_model`.
-        UsageError: the batch size is no number.
+        UsageError: the batch size is not a number.
     """
 
     MULTIMODAL = True
@@ -91,17 +91,17 @@ class PruneLM(LM):
         return "prune"
 
     def get_model_info(self) -> dict[str, Any]:
-        """What lm-eval writes into the `config` of its results: whose answers they are."""
+        """What lm-eval writes into the `config` of its results: model, plan and settings."""
         return self.identity
 
     def apply_chat_template(
         self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
     ) -> str:
-        """What the user says; `--apply_chat_template` changes nothing here."""
+        """The user's text; `--apply_chat_template` changes nothing here."""
         return "".join(turn["content"] for turn in chat_history)
 
     def set_cache_hook(self, cache_hook: Any) -> None:
-        """Refuse a cache of responses that another model or plan gave.
+        """Refuse a cache of responses from another model or plan.
 
         Raises:
             RefusedError: it is one.
@@ -116,7 +116,7 @@ class PruneLM(LM):
 
     @torch.no_grad()
     def loglikelihood(self, requests: list[Any]) -> list[tuple[float, bool]]:
-        """Log-likelihood of each continuation, and whether it is what the model would say."""
+        """Log-likelihood of each continuation, and whether the model would generate it greedily."""
         rows = [(_prompt(r), self._continuation(r.args[0], r.args[1])) for r in requests]
         found: dict[int, tuple[float, bool]] = {}
         # The options of a question have one token each and come from one pass.
@@ -137,7 +137,7 @@ class PruneLM(LM):
 
     @torch.no_grad()
     def generate_until(self, requests: list[Any]) -> list[str]:
-        """The model's own words, greedily unless the task samples, up to a stop string."""
+        """Generated text, greedy unless the task samples, up to a stop string."""
         replies = []
         for request in tqdm(requests, desc="generate", disable=self.rank > 0):
             arguments = dict(request.args[1])
@@ -157,7 +157,7 @@ class PruneLM(LM):
 
     def loglikelihood_rolling(self, requests: list[Any]) -> list[float]:
         """Refused: there is no text to score without a prompt."""
-        raise RefusedError("perplexity of plain text is no task for a pruned VideoLLM")
+        raise RefusedError("no perplexity of plain text: a pruned VideoLLM needs a prompt")
 
     def all_gather(self, tensor: Tensor) -> Tensor:
         """Concatenate over processes."""
@@ -225,7 +225,7 @@ def _prompt(request: Any) -> Prompt:
 
 
 def _force(forced: Sequence[list[int]], start: int) -> Callable[[Tensor, Tensor], Tensor]:
-    """A logits processor that lets each row say its tokens and nothing else."""
+    """A logits processor that forces each row to generate the given tokens."""
 
     def process(ids: Tensor, scores: Tensor) -> Tensor:
         step = ids.shape[1] - start

@@ -1,1 +1,1 @@
-"""What is learnt by gradient: gates that rank, and weights that heal."""
+"""Learning by gradient: gates that rank pathways, and weights that heal."""

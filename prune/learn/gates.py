@@ -1,11 +1,11 @@
-"""Learned gates: another ranking of what can go, from one short optimisation.
+"""Learned gates: a ranking of the pathways from one short optimisation.
 
 Each pathway gets one gate in every layer and KV head. A gate g between 0 and 1 is added to the
 scores of its edges as log g, so that 1 changes nothing and 0 removes them. The weights are frozen;
 the gates are trained to keep the dense model's answers while an L1 penalty, weighted by what each
-gate keeps alive, pulls them down (the relaxation of arXiv 1712.01312, without its noise). What is
-left of a gate is how much its pathway is needed, in the place of what a knockout says; the search
-then rounds and verifies as it does with a trace.
+gate keeps alive, pulls them down (the relaxation of arXiv 1712.01312, without its noise). The final
+value of a gate measures how much its pathway is needed, in place of a knockout; the search then
+rounds and verifies as it does with a trace.
 """
 
 from collections import Counter
@@ -36,7 +36,7 @@ OPEN = 3.0
 
 @dataclass(frozen=True)
 class GateSettings:
-    """How gates are trained.
+    """Settings of the training of gates.
 
     Attributes:
         steps: of one batch each.
@@ -51,7 +51,7 @@ class GateSettings:
 
 @dataclass
 class GateEnforcer:
-    """Attention whose pathways are weighed by gates.
+    """Attention whose pathways are weighted by gates.
 
     Attributes:
         log_gates: `[L, P, H]`, H KV heads.
@@ -92,7 +92,7 @@ def learn_gates(
 
     Args:
         batches: encoded prompts; they hold the model, whose weights stay frozen.
-        model_id: says how many layers and KV heads there are.
+        model_id: gives the number of layers and KV heads.
         recipe: how to train.
         on_step: called with the loss of every step.
 
@@ -138,14 +138,14 @@ def learn_gates(
 
 
 def harm_of(gates: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-    """What `prune.plan.moves.candidates` ranks by: the mean gate of every pathway, `[L]` each."""
+    """The ranking for `prune.plan.moves.candidates`: the mean gate of every pathway, `[L]` each."""
     return {p.name: gates[:, index].mean(-1) for index, p in enumerate(REMOVABLE)}
 
 
 def _weights(prompt: Segments, geometry: Geometry) -> Tensor:
-    """What each pathway costs in a layer, as a share of what all do, `[P]`.
+    """The cost of each pathway in a layer, as a share of the cost of all, `[P]`.
 
-    That is its edges, and its part in keeping the states that it reads alive.
+    It counts its edges, and its share in keeping alive the states that it reads.
     """
     histogram = edge_histogram(prompt)
     readers = Counter(pathway.keys for pathway in REMOVABLE if pathway.limit == NONE)

@@ -1,9 +1,8 @@
-"""Healing: a short fine-tuning with the plan on, towards the dense model's own answers.
+"""Healing: a short fine-tuning under the plan, towards the dense model's answers.
 
-What pruning costs is mostly that weights expect edges which are gone. A few hundred steps of
-distillation (the loss of Hinton et al., arXiv 1503.02531, at temperature 1, on the answer token)
-let them do without. Clips, vision tower and embeddings stay as they are, so every prompt is encoded
-once.
+Most of the loss from pruning is due to weights that expect the removed edges. A few hundred steps
+of distillation (the loss of Hinton et al., arXiv 1503.02531, at temperature 1, on the answer token)
+adapt them. The vision tower and the embeddings are frozen, so every prompt is encoded once.
 """
 
 import math
@@ -30,7 +29,7 @@ TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down
 
 @dataclass(frozen=True)
 class HealSettings:
-    """How to heal.
+    """Settings of healing.
 
     Attributes:
         steps: optimiser steps, of one batch each.
@@ -52,19 +51,19 @@ def heal(
     recipe: HealSettings,
     on_step: Callable[[float], None] = lambda loss: None,
 ) -> None:
-    """Train `model` in place, so that under `plan` it answers as it did densely.
+    """Train `model` in place so that under `plan` it answers as it did when dense.
 
-    LoRA's matrices are merged into the weights at the end: the model stays a stock one.
+    LoRA's matrices are merged into the weights at the end: the architecture does not change.
 
     Args:
         model: a dense transformers VideoLLM.
         plan: enforced during training.
-        batches: prompts to learn from; none of a later report.
+        batches: training prompts; keep them apart from those of a later report.
         recipe: how.
         on_step: called with the loss (mean KL in nats) of every step.
 
     Raises:
-        BadInputError: there is nothing to learn from.
+        BadInputError: there are no prompts.
         NumericError: the loss is NaN or infinite.
         UsageError: peft is not installed.
     """
@@ -100,7 +99,7 @@ def heal(
 
 
 def _trainable(text_model: Any, rank: int) -> tuple[Callable[[], Any], list[Tensor]]:
-    """Make the decoder trainable; returns what makes it a stock model again, and its weights."""
+    """Make the decoder trainable; returns a function that undoes it, and the trained weights."""
     if rank == 0:
         layers = text_model.layers
         layers.requires_grad_(True)
@@ -129,7 +128,7 @@ def _warm_cosine(steps: int) -> Callable[[int], float]:
 
 
 def _order(count: int, recipe: HealSettings) -> list[int]:
-    """Every batch once, in random order, again and again."""
+    """The batches in random order, epoch after epoch, without end."""
     rng, order = random.Random(recipe.seed), list[int]()
     while len(order) < recipe.steps:
         order += rng.sample(range(count), count)

@@ -1,1 +1,1 @@
-"""Looking inside one dense run: states read as words, answers layer by layer, attention maps."""
+"""Lenses on one dense run: states read as words, answers by layer, attention maps."""

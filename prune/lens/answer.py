@@ -10,7 +10,7 @@ from prune.lens.states import Lens
 
 @dataclass
 class AnswerByLayer:
-    """What the last prompt token would answer after every layer; a `prune.lens.states.Visit`.
+    """The answer of the last prompt token after every layer; a `prune.lens.states.Visit`.
 
     Attributes:
         lens: how states are read.

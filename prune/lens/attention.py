@@ -1,7 +1,7 @@
-"""Attention maps: what a few tokens read, densely or under a knockout, without an eager model.
+"""Attention maps of a few tokens, dense or under a knockout, without an eager model.
 
 Map the Flow (2510.13251, section 3.2) shows how question words read other frames once frames cannot
-read each other. Only the rows asked for are computed, beside the run itself.
+read each other. Only the requested rows are computed, alongside the run itself.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ Pool = Literal["mean", "max"] | int
 
 
 def pool_of(text: str, num_heads: int) -> Pool:
-    """A pool as people write it: `mean`, `max`, or a head counted from 1.
+    """A pool from the command line: `mean`, `max`, or a head counted from 1.
 
     Raises:
         UsageError: it is none of these.
@@ -58,7 +58,7 @@ class _Rows:
         grouped = query[0, :, self.rows.to(key.device)].float().unflatten(0, (key.shape[1], -1))
         scores = grouped @ key[0, :, None].float().transpose(-1, -2) * scale
         weights = scores.masked_fill(~edges, -torch.inf).softmax(-1)
-        # A row that may read nothing has no weights at all.
+        # A row that may read nothing has no weights.
         self.weights.append(weights.nan_to_num(0.0).flatten(0, 1).cpu())
         return self.run.attend(layer, query, key, value, scale)
 
@@ -89,7 +89,7 @@ def attention_rows(
 
 
 def pooled(weights: Tensor, pool: Pool) -> Tensor:
-    """One map a layer `[L, S]` of `[L, H, Q, S]`: query tokens averaged, heads pooled."""
+    """One map per layer, `[L, S]` of `[L, H, Q, S]`: query tokens averaged, heads pooled."""
     by_head = weights.mean(2)
     if pool == "mean":
         return by_head.mean(1)

@@ -1,4 +1,4 @@
-"""Where video tokens look: their frame, and the cell of its grid."""
+"""Grids of video tokens: the frame of each and its cell in it."""
 
 import math
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Grid:
-    """The video tokens of a prompt that show a place of a frame.
+    """The video tokens of a prompt that represent a place in a frame.
 
-    A family's newline and class tokens show none; where a family drops cells that do not change,
+    A family's newline and class tokens represent none; if a family drops cells that do not change,
     the others keep their places.
 
     Attributes:
@@ -58,7 +58,7 @@ def grid_of(processor: Any, inputs: Any, segments: Segments) -> Grid:
         segments: the prompt's layout, a batch of one.
 
     Raises:
-        BadInputError: the prompt has no video, or its tokens are not one grid a frame.
+        BadInputError: the prompt has no video, or its tokens are not one grid per frame.
     """
     family = family_of_processor(processor)
     position = (segments.role[0] == Role.VIDEO).nonzero()[:, 0]
@@ -78,7 +78,7 @@ def grid_of(processor: Any, inputs: Any, segments: Segments) -> Grid:
     else:
         size = int(cell.max()) + 1
     if kept is None and len(cell) != (int(frame.max()) + 1) * size:
-        raise BadInputError("frames with different numbers of video tokens are no grids")
+        raise BadInputError("frames with different numbers of video tokens form no grids")
     height, width = _shape(inputs, size)
     return Grid(position, frame, cell, height, width)
 
@@ -96,7 +96,7 @@ def _shape(inputs: Any, size: int) -> tuple[int, int]:
     stretch = {rows: abs(math.log(height / rows * (size / rows) / width)) for rows in divisors}
     rows = min(divisors, key=stretch.__getitem__)
     if stretch[rows] > math.log(2):
-        raise BadInputError(f"{size} video tokens are no grid of a {height} x {width} frame")
+        raise BadInputError(f"{size} video tokens do not form a grid of a {height} x {width} frame")
     return rows, size // rows
 
 

@@ -1,4 +1,4 @@
-"""One sample close up: what each of its patches says, and what its question words read."""
+"""A portrait of one sample: the words of its patches, and what its question words read."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -24,7 +24,7 @@ from prune.runtime.captured import capture
 
 @dataclass(frozen=True)
 class View:
-    """Which attention is looked at.
+    """Which attention is shown.
 
     Attributes:
         queries: words or positions of the prompt (`prune.lens.query`).
@@ -41,7 +41,7 @@ class View:
 
 @dataclass(frozen=True)
 class Portrait:
-    """What was seen in a sample.
+    """Words and attention maps of one sample.
 
     Attributes:
         frames: the decoded frame that each temporal unit shows first, `[T, H, W, 3]`.
@@ -63,7 +63,7 @@ class Portrait:
 def portray(
     opened: LoadedModel, sample: Sample, settings: SurveySettings, view: View, k: int = 5
 ) -> Portrait:
-    """Look closely at one sample.
+    """Compute the portrait of one sample.
 
     Args:
         opened: the model, dense.

@@ -1,4 +1,4 @@
-"""Which prompt tokens a query word stands for."""
+"""The prompt tokens of a query word."""
 
 import re
 from typing import Any

@@ -1,4 +1,4 @@
-"""The states of every token, from the embeddings to the last layer, and how they become words."""
+"""Hidden states of every token, from the embeddings to the last layer, and the logit lens."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,14 +21,14 @@ Matrix = Literal["unembedding", "embedding"]
 
 @torch.no_grad()
 def visit_states(replay: Replay, visit: Visit) -> Tensor:
-    """Run prompts once, densely, and show their states one after another; none is kept.
+    """Run prompts once, densely, and pass their states to `visit` one by one; none is kept.
 
-    A state is what the next layer reads, so features that a text model adds between layers
-    (deepstack) are part of it. The last one is shown before the final norm.
+    A state is the input of the next layer, so features that a text model adds between layers
+    (deepstack) are part of it. The last one is passed before the final norm.
 
     Args:
         replay: the prompts, inside `prune.runtime.attention.seam`.
-        visit: sees the L + 1 states in order.
+        visit: called with the L + 1 states in order.
 
     Returns:
         The model's logits of the next token, float32 `[B, V]`.

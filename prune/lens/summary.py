@@ -1,4 +1,4 @@
-"""Arrays over the samples of a survey: what the figures and tables show."""
+"""Arrays over the samples of a survey, for figures and tables."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -22,7 +22,7 @@ COLUMNS = {
     "first": "first layer whose likeliest token is the final answer",
     "settled": "first layer from which on every likeliest token is the final answer",
     "group": "group of the word",
-    "word": "the word, by any of its tokens that tell it from the other words",
+    "word": "the word, by any of its tokens that distinguish it from the other words",
     "hits": "video tokens whose likeliest token is one of the word's",
     "tokens": "video tokens looked at",
     "frame": "1-based index of the frame (temporal unit)",
@@ -78,7 +78,7 @@ def write_tables(out: Path, seen: Survey, which: str, words: WordCounts) -> None
 
 
 def counts(seen: Survey, which: str) -> dict[str, int]:
-    """How many samples there are, are shown, were answered right, and failed."""
+    """Numbers of samples: all, shown, answered correctly, and failed."""
     return {
         "samples": len(seen.records),
         "shown": len(seen.chosen(which)),

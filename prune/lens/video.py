@@ -1,4 +1,4 @@
-"""Logit lens on video tokens (Map the Flow, 2510.13251, section 3.3): what each state says."""
+"""Logit lens on video tokens (Map the Flow, 2510.13251, section 3.3): the word of each state."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -68,7 +68,7 @@ def frequencies(
 ) -> NDArray[np.float64]:
     """Where over the layers each word is said: float64 `[bins, W]`, columns sum to 1.
 
-    Hits count per layer of a bin, so that a short bin is not taken for a rare word.
+    Hits are divided by the layers of a bin, so that a short bin does not look like few hits.
 
     Args:
         counts: of `count_words`, `[L + 1, W]`.

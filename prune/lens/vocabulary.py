@@ -1,4 +1,4 @@
-"""The words that a lens looks for, in groups such as spatial and temporal, and their tokens."""
+"""Vocabularies of a lens: words in groups such as spatial and temporal, and their tokens."""
 
 import json
 import re
@@ -16,14 +16,14 @@ EMBEDDED = Path(__file__).parent / "vocabularies"
 """Vocabularies known by name: `map-the-flow` (2510.13251, section 3.3) and `tiny`."""
 
 MIN_LETTERS = 3
-"""Shorter pieces of a word, such as an ending, tell nothing about it."""
+"""Shorter pieces of a word, such as an ending, do not identify it."""
 
 SPACY = "spacy:"
 PARTS = {
     "spatial": ("NOUN", "PROPN", "ADJ"),
     "temporal": ("VERB", "ADV", "ADP"),
 }
-"""Parts of speech: what is there, and what happens (with its "up", "down", "away")."""
+"""Parts of speech: things, and events (with their "up", "down", "away")."""
 
 Groups = Mapping[str, Sequence[str]]
 """Words by the name of their group."""
@@ -82,7 +82,7 @@ def _is_words(value: Any) -> bool:
 
 
 def _from_samples(source: str | Path | None, samples: Sequence[Sample]) -> Groups | None:
-    """The words of the data set, where the source says so."""
+    """The words of the data set, if the source asks for them."""
     texts = [s.question for s in samples], [option for s in samples for option in s.options]
     if source is None:
         asked, offered = (_words(" ".join(part)) for part in texts)
@@ -95,7 +95,7 @@ def _from_samples(source: str | Path | None, samples: Sequence[Sample]) -> Group
                 for name, parts in PARTS.items():
                     if token.pos_ in parts:
                         groups[name] |= _words(token.text)
-        # A word that is now a noun, now a verb ("a drink") tells neither.
+        # A word that occurs as a noun and as a verb ("a drink") is left out.
         both = groups["spatial"] & groups["temporal"]
         groups = {name: words - both for name, words in groups.items()}
     else:
@@ -146,6 +146,6 @@ class Vocabulary:
 
     @property
     def silent(self) -> list[str]:
-        """Words that no token tells apart from others, so that they are never counted."""
+        """Words that share all of their tokens with others, so they are never counted."""
         heard = set(self.token.values())
         return [word for index, (_, word) in enumerate(self.words) if index not in heard]

@@ -1,1 +1,1 @@
-"""Finding the pathways: what an answer loses when edges are knocked out."""
+"""Tracing: the effect of knocking out pathways on a model's answers."""

@@ -1,4 +1,4 @@
-"""Where the anchors of a reply are: matches of a regular expression, or its verbs."""
+"""Anchors of a reply: matches of a regular expression, or its verbs."""
 
 import re
 from collections.abc import Callable
@@ -7,11 +7,11 @@ from prune.errors import UsageError
 from prune.inputs.tagger import tagger
 
 Find = Callable[[str], list[tuple[int, int]]]
-"""From a text the offsets where its anchors start and stop, in order."""
+"""Maps a text to the start and stop offsets of its anchors, in order."""
 
 
 def matches(pattern: str) -> Find:
-    """Anchors are what a regular expression matches; empty matches are none.
+    """Anchors that match a regular expression; empty matches do not count.
 
     Raises:
         UsageError: it is not a regular expression.
@@ -24,7 +24,7 @@ def matches(pattern: str) -> Find:
 
 
 def verbs(pipeline: str) -> Find:
-    """Anchors are the verbs that a spaCy pipeline finds (Map the Flow uses `en_core_web_lg`).
+    """Anchors that a spaCy pipeline tags as verbs (Map the Flow uses `en_core_web_lg`).
 
     Raises:
         BadInputError: as in `tagger`.

@@ -1,4 +1,4 @@
-"""From a trace to its flow map (2510.13251, figures 2 and 3)."""
+"""The flow map of a trace (2510.13251, figures 2 and 3)."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -25,7 +25,7 @@ SWEEPS = {
     Style.FIRST_HALF: ("first half of the layers", ""),
     Style.EVERY: ("every layer", ""),
 }
-"""What a knockout cuts, and what its number means (nothing where there is a single one)."""
+"""The layers that a knockout cuts, and the meaning of its number (empty if there is only one)."""
 
 
 def flow_of(trace: Trace, metric: str = "change_answer") -> Flow:

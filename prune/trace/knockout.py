@@ -1,7 +1,7 @@
-"""Attention knockout (Map the Flow, 2510.13251, section 3), one masked forward each, batched.
+"""Attention knockout (Map the Flow, 2510.13251, section 3) by masked forwards, batched.
 
-This is the plain way, and the reference for the incremental one: every knockout of a sample is one
-row of a batch that runs through all layers.
+This plain version is the reference for the incremental one: every knockout of a sample is one row
+of a batch that runs through all layers.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Ways around the pathways that a trace cuts."""
+"""Leaks: paths around the pathways that a trace cuts."""
 
 from collections.abc import Iterable
 
@@ -7,7 +7,7 @@ from prune.plan.liveness import leaks
 
 
 def open_ways(pathways: Iterable[Pathway], num_layers: int) -> list[str]:
-    """Ways from video to `last` that stay open when every pathway is cut in every layer.
+    """Paths from video to `last` that stay open when every pathway is cut in every layer.
 
     Shortest first, such as `video → tail → last`. The published pathways leave those through
     `bridge` and `tail` open, the sealed ones do not. Pathways that tell options apart by their

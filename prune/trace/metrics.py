@@ -1,4 +1,4 @@
-"""What a knockout changes, as numbers per case; every one has its unit."""
+"""Metrics of a knockout: numbers per case, each with its unit."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ Values = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Metric:
-    """One number a knockout.
+    """One number per knockout.
 
     Attributes:
         quantity: its name and unit, for axes.
@@ -38,17 +38,17 @@ def _read(name: str) -> Callable[[dict[str, Any], Pathway], Values]:
 
 
 def _accuracy(case: dict[str, Any], pathway: Pathway) -> Values:
-    """Right after the knockout minus right before it, among the options."""
+    """Correct after the knockout minus correct before it, among the options."""
     after = _read("choice")(case, pathway) == case["true"]
     change: Values = 100.0 * (after.astype(float) - (case["choice"] == case["true"]))
     return change
 
 
 def _interaction(case: dict[str, Any], pathway: Pathway) -> Values:
-    """What pathways lose together beyond what each loses alone.
+    """The effect of joint pathways minus the sum of their individual effects.
 
-    Negative where one makes up for the loss of another (self-repair), positive where they carry
-    the same.
+    Negative where one compensates for the loss of another (self-repair), positive where they
+    carry the same information.
     """
     alone = [case["knockouts"][single.name]["dlogp_answer"] for single in pathway.joined]
     total: Values = np.sum(alone, axis=0)

@@ -1,4 +1,4 @@
-"""The journal record of one sample: its answer, and what every knockout makes of it."""
+"""The journal record of one sample: its answer, and the measures of every knockout."""
 
 from typing import Any
 
@@ -29,19 +29,19 @@ def trace_sample(
     Args:
         model, processor, sample, num_frames: what to run.
         knockouts: what to remove.
-        which: `correct`, `wrong` or `all`: cases whose knockouts are run, where one can be right or
-            wrong; for others the record holds the dense answer alone.
-        asking: how it is put to the model.
+        which: `correct`, `wrong` or `all`: cases whose knockouts are run, if they can be correct or
+            wrong; for others the record holds only the dense answer.
+        asking: the prompt style.
 
     Returns:
-        `cases`: one, or one for every anchor of the reply. A case has
+        `cases`: one, or one per anchor of the reply. A case has
 
         - `token` and `p_answer`: the traced token (the dense model's likeliest, or the anchor's)
           and its dense probability; `anchor`: the text it begins, if it was traced for that;
         - where there are options: `true`, index of the true one; `p_true`, its probability;
           `choice`, the likeliest option; `correct`, whether `token` is the true one's;
-        - `knockouts`: by pathway the measures of `_measure`, each a list with an item a window (of
-          lists with an item a KV head, where these are cut one at a time).
+        - `knockouts`: by pathway the measures of `_measure`, each a list with one item per window
+          (a list with one item per KV head, if these are cut one at a time).
 
     Raises:
         BadInputError: the clip cannot be decoded.
@@ -95,7 +95,7 @@ def _trace(
 def _measure(
     dense: Tensor, cut: Tensor, token: int, true: int | None, options: list[int]
 ) -> dict[str, Any]:
-    """What one pathway's knockouts change.
+    """Measures of one pathway's knockouts.
 
     Args:
         dense: log-probabilities of the next token, `[V]`.
@@ -131,7 +131,7 @@ def _probability(logp: Tensor) -> float:
     value = float(logp.double().exp())
     if not 0 <= value <= 1.000001:
         raise NumericError(f"probability {value} is not between 0 and 1")
-    # Six digits: far below the effects, and short enough for a journal that people read.
+    # Six digits: far below the effects, and short enough for a readable journal.
     return float(f"{value:.6g}")
 
 

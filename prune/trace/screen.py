@@ -1,13 +1,13 @@
-"""A gradient screen: what every knockout would do to an answer, to first order.
+"""The gradient screen: the effect of every knockout on an answer, to first order.
 
 Attribution patching (2403.00745) with its fix for saturated softmaxes: what attention would return
 without a pathway's edges is computed exactly, renormalised; only what follows it is linear. So a
-few gradients price the removal of each pathway in every layer and KV head, where exact knockouts
-need a run for each.
+few gradients estimate the removal of each pathway in every layer and KV head, where exact knockouts
+need one run each.
 
 Two saturations remain, and both are taken out. The probability of a sure answer is flat, so the
 gradient is that of the margin m = logit(answer) - logsumexp(the others), of which log p is an exact
-function. And what follows is not linear, so gradients are averaged over points of the way on which
+function. And what follows is not linear, so gradients are averaged over points of the path on which
 the edges of all pathways fade together in all layers (integrated gradients, 2403.17806).
 """
 
@@ -30,7 +30,7 @@ from prune.trace.incremental import first_changed
 FADED = (0.0, 0.125, 0.25, 0.5)
 """Shares of the edges that are gone where gradients are taken; 0 is the dense model.
 
-A window of layers is a small part of the way on which everything goes, so the points lie near its
+A window of layers is a small part of the path on which all edges go, so the points lie near its
 start. `python benchmarks/screen.py` compares them with the dense model's gradient alone.
 """
 
@@ -64,7 +64,7 @@ class ScreenedPrompt:
 def screen_prompt(
     replay: Replay, pathways: Sequence[Pathway], answer: int, faded: Sequence[float] = FADED
 ) -> ScreenedPrompt:
-    """Price the removal of every pathway in every layer and KV head.
+    """Estimate the removal of every pathway in every layer and KV head.
 
     It costs a forward and backward pass for each point of `faded`, however many pathways there are,
     and the attention of every layer once for each pathway.
@@ -113,12 +113,12 @@ def _frozen(model: Any) -> Iterator[None]:
 
 @dataclass
 class _Faded:
-    """A run in which a share of some edges is gone in every layer; an enforcer that remembers.
+    """A run without a share of some edges in every layer; an enforcer that records its inputs.
 
     Attributes:
         dense: one layer's reach with all edges, `[1, R, R]`.
         without: the same without those.
-        share: how much of what their removal does to attention is applied.
+        share: of the change of attention by their removal that is applied.
         inputs: q `[1, Hq, S, D]`, k, v `[1, Hkv, S, D]` and scale of every layer.
         outputs: attention `[1, Hq, S, D]` of every layer.
     """
@@ -173,7 +173,7 @@ class _Faded:
 
     @torch.no_grad()
     def effect(self, layer: int, table: Tensor, row: int, gradient: Tensor) -> Tensor:
-        """What removing edges in a layer does to the margin, by KV head, float32 `[Hkv]`.
+        """Change of the margin by removing edges in a layer, per KV head, float32 `[Hkv]`.
 
         Args:
             layer: 0-based.

@@ -1,4 +1,4 @@
-"""Screening of a data set: knockouts ranked by gradients, and the strongest run exactly."""
+"""The screen of a data set: knockouts ranked by gradients, the strongest run exactly."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -147,7 +147,7 @@ def _change_and_strength(changes: Sequence[Tensor]) -> Floats:
 def _over_samples(
     opened: LoadedModel, num_frames: int, which: str, measure: Callable[[TracedPrompt, int], Record]
 ) -> Callable[[Sample], Record]:
-    """Wrap `measure`, which is asked about the model's own answer, to record a sample."""
+    """Wrap `measure`, which measures the model's own answer, to record a sample."""
     model, processor = opened.model, opened.processor
 
     def one(sample: Sample) -> Record:

@@ -1,4 +1,4 @@
-"""`Screening`: knockouts ranked by gradients, and what exact knockouts say of the ranking."""
+"""`Screening`: knockouts ranked by gradients, compared with exact knockouts."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +23,7 @@ class ScreenCandidate:
 
 @dataclass(frozen=True)
 class Screening:
-    """What the screen said and what exact knockouts made of it.
+    """The ranking of a screen, and the exact knockouts that verify it.
 
     Changes are of the answer's log-probability, in nats; strengths are means over samples of their
     sizes, so that harm to one task and help to another do not cancel.

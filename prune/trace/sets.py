@@ -1,4 +1,4 @@
-"""The sets of pathways that Map the Flow knocks out together, by name (2510.13251, section 3)."""
+"""Named sets of pathways that Map the Flow knocks out together (2510.13251, section 3)."""
 
 from itertools import combinations
 
@@ -41,7 +41,7 @@ def choose(
         pairs: add every pair of them, cut together.
 
     Raises:
-        UsageError: a name is unknown, or a pair has nobody to pair with.
+        UsageError: a name is unknown, or there is only one pathway for pairs.
     """
     unknown = set(sets or ()) - set(SETS)
     if unknown:

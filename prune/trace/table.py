@@ -1,4 +1,4 @@
-"""The numbers of a trace as `flow.csv` and `flow.json`, for every metric, pathway and group.
+"""Tables of a trace, `flow.csv` and `flow.json`, for every metric, pathway and group.
 
 The columns are described in `docs/reading-a-flow-map.md`.
 """
@@ -26,7 +26,7 @@ COLUMNS = (
 
 
 def write_table(trace: Trace, folder: Path) -> None:
-    """Write `flow.csv`, a row a knockout, and `flow.json`, a curve an object, into `folder`."""
+    """Write `flow.csv`, a row per knockout, and `flow.json`, an object per curve, to `folder`."""
     curves = table(trace)
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
@@ -56,7 +56,7 @@ def write_table(trace: Trace, folder: Path) -> None:
 def table(trace: Trace) -> list[dict[str, Any]]:
     """A curve for every pathway, group of cases, KV head and metric.
 
-    Its keys are `COLUMNS` without `layer`; `mean`, `low` and `high` are lists, an item a knockout.
+    Its keys are `COLUMNS` without `layer`; `mean`, `low` and `high` have one item per knockout.
     """
     cases = trace.traced
     groups: list[tuple[str, Any, list[Case]]] = [("", "", cases)]

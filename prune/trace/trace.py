@@ -1,4 +1,4 @@
-"""`Trace`: the finished journal as arrays; and the stage that writes one."""
+"""`Trace`: a finished journal as arrays, and the stage that writes one."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -28,11 +28,11 @@ FOLDER = "trace"
 
 @dataclass(frozen=True)
 class Trace:
-    """What knockouts did to a model's answers.
+    """The effects of knockouts on a model's answers.
 
     Attributes:
         header: identity of model, data and settings.
-        records: one a sample, in the order of the data set (`prune.trace.sample.trace_sample`).
+        records: one per sample, in the order of the data set (`prune.trace.sample.trace_sample`).
     """
 
     run: Path
@@ -107,12 +107,12 @@ class Trace:
     def harm(self, pathway: str) -> NDArray[np.float64]:
         """How much a pathway matters in each layer, in percent of the answer's probability, `[L]`.
 
-        It is what the task that needs it most loses; a knockout that helps does no harm. A layer
-        matters at most as much as the least harmful window that holds it: a window that can go
-        without harm clears all its layers. In a layer that no window holds, it is infinite.
+        It is the loss of the task that needs it most; a knockout that helps counts as 0. A layer
+        matters at most as much as the least harmful window that contains it: a window that can be
+        cut without harm clears all its layers. In a layer that no window contains, it is infinite.
 
         Raises:
-            BadInputError: KV heads were cut one at a time, which says nothing about all together.
+            BadInputError: KV heads were cut one at a time, which does not measure all together.
         """
         if self.per_head:
             raise BadInputError(f"{self.run}: a plan needs a trace without --per-head")
@@ -125,9 +125,9 @@ class Trace:
         return harm
 
     def counts(self) -> dict[str, int]:
-        """How many samples there are, were answered right, were traced and failed; and cases.
+        """Numbers of samples: all, answered correctly, traced and failed; and of cases.
 
-        Cases are traced prompts: one a traced sample, or one for every anchor of its reply.
+        Cases are traced prompts: one per traced sample, or one per anchor of its reply.
         """
         cases = [case for record in self.records for case in record.get("cases", ())]
         return {
@@ -176,7 +176,7 @@ def write_trace(
     on_done: Callable[[int], None] = lambda n: None,
     asking: PromptStyle = CHOICE,
 ) -> Trace:
-    """Trace `samples` into `run/trace`, going on where an earlier call stopped.
+    """Trace `samples` into `run/trace`, resuming where an earlier call stopped.
 
     Under `torchrun` the samples are split over its processes.
 
@@ -185,7 +185,7 @@ def write_trace(
 
     Raises:
         RefusedError: the folder holds a trace of something else.
-        BadInputError: not one sample could be used.
+        BadInputError: no sample could be used.
         NumericError: the logits of every sample are NaN or infinite.
     """
     header = _header(opened, data, run, samples, num_frames, which, knockouts, asking)

@@ -1,4 +1,4 @@
-"""In which layers knockouts cut: the window of each, for every style of sweep."""
+"""Windows: the layers that each knockout cuts, for every style of sweep."""
 
 from enum import StrEnum
 
@@ -29,8 +29,8 @@ def style_windows(style: Style, window: int, num_layers: int) -> list[list[int]]
     """The layers (0-based, ascending) of every knockout of a sweep.
 
     Args:
-        style: around a layer, everything but that, from a layer to the top or up to it: one item a
-            layer. The first half of the layers, or every layer: a single item.
+        style: around a layer, everything but that, from a layer to the top or up to it: one item
+            per layer. The first half of the layers, or every layer: a single item.
         window: number of layers around a layer, for the first two.
         num_layers: L.
     """

@@ -89,7 +89,7 @@ def test_frames_that_are_wider_than_high() -> None:
     assert (grid.height, grid.width) == (2, 4)
     inputs["pixel_values_videos"] = torch.zeros(1, 2, 3, 16, 16)
     inputs |= tiny.processor.tokenizer(f"a {'<video>' * 14} b", return_tensors="pt")
-    with pytest.raises(BadInputError, match="7 video tokens are no grid of a 16 x 16 frame"):
+    with pytest.raises(BadInputError, match="7 video tokens do not form a grid of a 16 x 16 frame"):
         grid_of(tiny.processor, inputs, segment(tiny.processor, inputs))
 
 

@@ -93,7 +93,7 @@ def result(plan: Plan) -> Result:
             900,
             9000,
             Budget("max_drop", 5.0),
-            "50 calibration samples cannot distinguish a loss of 5 points from chance; about 80 would",
+            "50 calibration samples cannot distinguish 5 points from chance; about 80 would",
         ),
         accuracy=accuracy,
         asked=tuple(

@@ -1,4 +1,4 @@
-"""What lm-eval asks of a task: its documents, and the text, clip and answer of one.
+"""The tasks' documents for lm-eval, with the text, clip and answer of each.
 
 The data is a folder in a benchmark's published layout (`prune.datasets`) or a JSONL, given as
 `--metadata '{"data": "/data/TVBench"}'`.
@@ -17,7 +17,7 @@ from prune.inputs.samples import Sample, load_samples
 from prune.tiny.benchmark import write_benchmark
 
 TINY_CLIPS = 60
-"""Clips a task of the embedded benchmark, where no data is given: those of `prune demo`."""
+"""Clips per task of the embedded benchmark, as in `prune demo`, if no data is given."""
 
 
 def load(
@@ -45,7 +45,7 @@ def _samples(benchmark: str, data: str | None) -> list[Sample]:
     if data is not None:
         return read_dataset(benchmark, Path(data))
     if benchmark != "tiny":
-        raise BadInputError(f'{benchmark}: say where it is: --metadata \'{{"data": "FOLDER"}}\'')
+        raise BadInputError(f'{benchmark}: no data given: pass --metadata \'{{"data": "FOLDER"}}\'')
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "prune/clips-0"
     path = cache / "test.jsonl"
     return load_samples(path if path.is_file() else write_benchmark(cache, "test", TINY_CLIPS))
