@@ -3,8 +3,8 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from operator import itemgetter
 from pathlib import Path
-from typing import Any
 
 from prune.checkpoint.load import LoadedModel, open_model
 from prune.evaluate.existence import existence
@@ -147,7 +147,7 @@ def _worst(
 ) -> list[Pairing]:
     """The samples whose evidence changed most, the least overlap first."""
     by_id, pairings = {s.id: s for s in samples}, []
-    for record in sorted(compared, key=_overlap)[:WORST]:
+    for record in sorted(compared, key=itemgetter("iou_20"))[:WORST]:
         case = open_case(opened.model, opened.processor, by_id[record["id"]], settings.num_frames)
         regions, chosen = regions_of(case, settings), record["chosen"]
         top = (first_regions(record[side]["order"], regions.area) for side in ("dense", "pruned"))
@@ -157,7 +157,3 @@ def _worst(
         )
         pairings.append(Pairing(title, case.frames, regions.labels, *map(sorted, top)))
     return pairings
-
-
-def _overlap(record: dict[str, Any]) -> float:
-    return record["iou_20"]

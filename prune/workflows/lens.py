@@ -12,6 +12,7 @@ from prune.journal.progress import Progress, silent
 from prune.layout.pathways import find_pathway
 from prune.lens.attention import pool_of
 from prune.lens.portrait import View, portray
+from prune.lens.states import Matrix
 from prune.lens.survey import Survey, SurveySettings, survey
 from prune.lens.vocabulary import Vocabulary, load_groups
 from prune.workflows.draw_lens import SURVEY_FIGURES, draw_portrait, draw_survey
@@ -97,7 +98,7 @@ def lens_model(
     view = View(
         queries, pathway, layer_range(layers, depth), pool_of(heads, text.num_attention_heads)
     )
-    matrix = "embedding" if embedding else "unembedding"
+    matrix: Matrix = "embedding" if embedding else "unembedding"
     settings = SurveySettings(num_frames, groups, norm, matrix)
     with progress("Looking", share_of(len(samples))) as advance:
         seen = survey(opened, out, samples, settings, advance)
