@@ -1,4 +1,4 @@
-"""What the dense and the pruned model answer to every question of a data set."""
+"""Answers of the dense and the pruned model to every question of a data set."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,7 +16,7 @@ from prune.results.answer import Answer
 
 @dataclass(frozen=True)
 class PairedAnswers:
-    """Answers of both models, in the order of `samples`: those that could be used."""
+    """Answers of both models, in the order of the samples that could be used."""
 
     samples: list[Sample]
     dense: list[Answer]
@@ -24,7 +24,7 @@ class PairedAnswers:
 
     @classmethod
     def of(cls, samples: Sequence[Sample], records: Sequence[Mapping[str, Any]]) -> "PairedAnswers":
-        """From records with `answers` (`answer_both`), one a sample; others could not be used."""
+        """From records with `answers` (`answer_both`), one per sample; others are skipped."""
         usable = [
             (s, r["answers"]) for s, r in zip(samples, records, strict=True) if "answers" in r
         ]

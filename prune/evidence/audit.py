@@ -52,7 +52,7 @@ def audit_samples(
         RefusedError: the folder holds another audit.
         BadInputError: no sample could be used.
         NumericError: the logits of every sample are NaN or infinite.
-        UsageError: the regions are chosen by the model, so that two models have none in common.
+        UsageError: the regions are chosen by the model, so the two models share none.
     """
     if settings.regions == COARSE:
         raise UsageError(f"--regions {COARSE}: each model would choose regions of its own")
@@ -71,7 +71,7 @@ def audit_samples(
             return {"answers": answers}
         try:
             return {"answers": answers, **compare(opened, plan, sample, settings)}
-        except UsageError as error:  # About this reply alone: others may have the target.
+        except UsageError as error:  # Specific to this reply: others may have the target.
             raise BadInputError(str(error)) from None
 
     each = recorded(audit_one)
@@ -84,7 +84,7 @@ def comparisons(records: Sequence[Record]) -> list[Record]:
     """The records of the samples whose evidence was compared.
 
     Raises:
-        BadInputError: there is none.
+        BadInputError: there are none.
     """
     found = [r for r in records if "iou_20" in r]
     if not found:
@@ -107,7 +107,5 @@ def means(records: Sequence[Record]) -> dict[str, dict[str, float]]:
 
 def _value(record: Record, name: str) -> float | None:
     kind = name.removeprefix("modality of ").removesuffix("s")
-    value: float | None = (
-        record[name] if name in MEASURES else record["modality_change"].get(kind)
-    )
+    value: float | None = record[name] if name in MEASURES else record["modality_change"].get(kind)
     return value

@@ -1,4 +1,4 @@
-"""Which variants of a prompt run together: those that need about as many tokens as each other."""
+"""Batches of variants of a prompt that need about the same number of tokens."""
 
 from typing import Any
 
@@ -6,14 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 START = {"cpu": 4e7, "cuda": 3e11}
-"""What starting a batch costs in each layer, as FLOPs done in that time, by device type."""
+"""Cost of starting a batch in each layer, as FLOPs done in that time, by device type."""
 
 MOST = 256
 """Variants of one batch."""
 
 
 def start_cost(text_model: Any) -> int:
-    """What starting a batch costs, in tokens that the model could run in that time."""
+    """Cost of starting a batch, in tokens that the model could run in that time."""
     device = next(text_model.parameters()).device.type
     weights: float = sum(p.numel() for p in text_model.layers.parameters()) / len(text_model.layers)
     return max(1, round(START.get(device, START["cuda"]) / (2 * weights)))
@@ -22,13 +22,13 @@ def start_cost(text_model: Any) -> int:
 def next_batch(
     tails: NDArray[np.integer], fronts: NDArray[np.integer], start: int, most_tokens: int
 ) -> NDArray[np.intp]:
-    """The variants to run next: the shortest, as long as filling them up is cheaper than a start.
+    """The variants to run next: the shortest, while padding them is cheaper than another batch.
 
     Args:
         tails: tokens of each variant that have to be run, `[N]`.
         fronts: tokens of each that are known already, `[N]`.
-        start: what a batch costs before it runs, in tokens (`start_cost`).
-        most_tokens: of a batch, those in front counted too, unless it is a single variant.
+        start: fixed cost of a batch, in tokens (`start_cost`).
+        most_tokens: limit of a batch, prefixes included; a single variant may exceed it.
 
     Returns:
         Indices of the variants, at least one.

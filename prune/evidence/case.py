@@ -25,11 +25,11 @@ from prune.plan.plan import Plan
 from prune.runtime.apply import apply
 
 REMOVALS = ("masked", *FILLS)
-"""How regions are removed: their visual tokens left out of attention, or their pixels filled."""
+"""How regions are removed: by masking their visual tokens, or by filling their pixels."""
 
 
 class Explainable(Protocol):
-    """What an explanation needs of a question and its reply (`Case`, or a `RemoteCase`)."""
+    """The interface of a question with its reply (`Case`, or a `RemoteCase`)."""
 
     @property
     def sample(self) -> Sample:
@@ -57,7 +57,7 @@ class Explainable(Protocol):
         ...
 
     def options(self) -> NDArray[np.float64]:
-        """Probability of each option's letter with the whole clip in sight, `[n]`."""
+        """Probability of each option's letter with the whole clip visible, `[n]`."""
         ...
 
     def scorer(self, regions: Regions, removal: str = ...) -> Scorer:
@@ -73,7 +73,7 @@ class Case:
         model, processor: dense.
         sample, clip, inputs: the prompt; inputs without the reply.
         target: the reply, and which of its tokens are explained.
-        forcing: runs it; the alternatives that it watches are the options' letters.
+        forcing: runs it; its alternatives are the options' letters.
     """
 
     model: Any
@@ -100,7 +100,7 @@ class Case:
         return self.forcing.forwards
 
     def options(self) -> NDArray[np.float64]:
-        """Probability of each option's letter with the whole clip in sight, `[n]`."""
+        """Probability of each option's letter with the whole clip visible, `[n]`."""
         whole = np.ones((1, len(self.forcing.video)), bool)
         return self.forcing.probabilities(whole)[0, len(self.target.ids) :]
 
@@ -152,6 +152,6 @@ def open_case(
     found = find_target(target, reply, processor, sample)
     reach: Reach | None = plan.reach if plan else None
     replay = forced_replay(model, processor, inputs, found.ids)
-    letters = letter_ids(processor, sample.letters)
+    letters = letter_ids(processor, sample)
     forcing = TeacherForcing(replay, found.ids, reach, letters)
     return Case(model, processor, sample, clip, inputs, found, forcing)

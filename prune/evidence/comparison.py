@@ -1,4 +1,4 @@
-"""One question, explained under a dense model and under a plan, and how the two compare."""
+"""Comparison of one question explained under a dense model and under a plan."""
 
 from dataclasses import replace
 from typing import Any
@@ -14,10 +14,10 @@ from prune.inputs.samples import Sample
 from prune.plan.plan import Plan
 
 SAME = 0.3
-"""Below this IoU@20% two answers rest on other evidence."""
+"""Below this IoU@20% two answers rest on different evidence."""
 
 FLAT = 1e-5
-"""F that varies by less than this over the regions alone does not depend on them."""
+"""If F varies by less than this over single regions, it does not depend on them."""
 
 Record = dict[str, Any]
 
@@ -25,13 +25,13 @@ Record = dict[str, Any]
 def compare(opened: LoadedModel, plan: Plan, sample: Sample, settings: ExplainSettings) -> Record:
     """Explain the dense model's reply to a sample under both models.
 
-    Both are asked for the dense model's words: what a model would say on its own is compared by
-    their answers, what it rests on needs the same question.
+    Both are scored on the dense model's reply: their answers are compared elsewhere, and their
+    evidence can only be compared for the same reply.
 
     Returns:
         The numbers of both (`dense` and `pruned`, as `record_of` has them), and of their
-        comparison. Only right answers can stay right on other evidence: `other_evidence` is `None`
-        unless both are.
+        comparison. `other_evidence` (correct, but on other evidence) is `None` unless both answers
+        are correct.
 
     Raises:
         BadInputError: the clip cannot be decoded.
@@ -61,7 +61,7 @@ def compare(opened: LoadedModel, plan: Plan, sample: Sample, settings: ExplainSe
 
 
 def _correlation(one: np.ndarray, other: np.ndarray) -> float | None:
-    """Spearman's correlation; 0 where only one of them varies, None where neither does."""
+    """Spearman's correlation; 0 if only one of them varies, None if neither does."""
     flat = [bool(np.ptp(values) < FLAT) for values in (one, other)]
     if any(flat):
         return None if all(flat) else 0.0

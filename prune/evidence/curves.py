@@ -1,4 +1,4 @@
-"""What an ordering of regions shows: curves, attribution and modality scores."""
+"""Scores of an ordering of regions: curves, attribution and modality."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from prune.evidence.objective import Objective
 
 @dataclass(frozen=True)
 class Curves:
-    """Probability of each reply token as regions are shown, or taken away, in order.
+    """Probability of each reply token as regions are shown, or removed, in order.
 
     Attributes:
         area: share of the clip that the first r regions cover, `[R + 1]`, from 0 to 1.
@@ -25,7 +25,7 @@ class Curves:
 
 
 def curves(objective: Objective, order: Sequence[int], region_area: NDArray[np.float64]) -> Curves:
-    """Run an ordering from both sides; sets that a search has asked for cost nothing more."""
+    """Run an ordering from both sides; sets that a search has already scored are free."""
     count = len(order)
     sets = np.zeros((count + 1, count), bool)
     for rank, region in enumerate(order):
@@ -41,8 +41,8 @@ def attribution(
 ) -> NDArray[np.float64]:  # fmt: skip
     """How much each region matters, `[R]` in [0, 1] (2509.22496, section 3, attribution map).
 
-    Each region in order stands below the one before by how much F changed with it; the values are
-    then scaled to [0, 1].
+    In order, each region's value is that of the one before minus the change of F it caused; the
+    values are then scaled to [0, 1].
     """
     chosen = list(positions)
     insight, rest = found.insertion[:, chosen].mean(1), found.deletion[:, chosen].mean(1)
@@ -57,7 +57,7 @@ def attribution(
 def modality(found: Curves) -> dict[str, list[float]]:
     """Evidence against language prior for each reply token (2509.22496, section 3).
 
-    High: the token waits for what is seen. Low: it comes from the text alone.
+    High: the token depends on the video. Low: it follows from the text alone.
 
     Returns:
         `paper`: the sum over ranks of p - min p along the insertion order, without the empty clip;

@@ -1,4 +1,4 @@
-"""One explanation: from a case to every number about it."""
+"""The explanation of one case, and every number about it."""
 
 import time
 from collections.abc import Callable
@@ -22,19 +22,19 @@ COARSE = "coarse"
 """The partition that is made in two steps: frames, then cells of those that come first."""
 
 COARSE_SHARE = 0.25
-"""Share of the frames that coarse to fine cuts further."""
+"""Share of the frames that the coarse-to-fine partition cuts further."""
 
 OnStep = Callable[[int, int, float], None]
-"""Told how many regions of how many are placed, and the best F so far."""
+"""Called with the number of regions placed, their total number, and the best F so far."""
 
 
 @dataclass(frozen=True)
 class ExplainSettings:
-    """How to explain.
+    """Settings of an explanation.
 
     Attributes:
         regions: a partition (`prune.evidence.regions.PARTITIONS`), or `coarse`.
-        count: regions of a frame, about.
+        count: approximate number of regions per frame.
         removal: how regions are removed (`prune.evidence.case.REMOVALS`).
         search: how they are ordered (`prune.evidence.search.SEARCHES`).
         target: which tokens are explained (`prune.evidence.reply.find_target`).
@@ -65,12 +65,12 @@ class ExplainSettings:
 
 @dataclass(frozen=True)
 class Explanation:
-    """Regions in the order in which they matter, with what that shows.
+    """Regions in order of importance, with the curves and scores of that order.
 
     Attributes:
         regions: of the clip, R.
-        order: the regions, those that matter most first.
-        curves: of all reply tokens, and behind them of the options' letters: K + n columns.
+        order: the regions, the most important first.
+        curves: of all reply tokens, followed by the options' letters: K + n columns.
         attribution: of each region, `[R]` in [0, 1].
         values: F of the first 0 to R regions, `[R + 1]`.
         alone: F of each region by itself, `[R]`.
@@ -116,7 +116,7 @@ def explain(
 
 
 def regions_of(case: Explainable, settings: ExplainSettings) -> Regions:
-    """The partition that `settings` name, where that is the clip's alone: not coarse to fine.
+    """The partition that `settings` name, if it depends only on the clip (not coarse to fine).
 
     Raises:
         RefusedError: the regions cannot follow the token grid.
@@ -159,7 +159,7 @@ def explanation(
     start: float,
     forwards_before: int,
 ) -> Explanation:
-    """What an ordering shows, whichever method found it."""
+    """The explanation that an ordering gives, whichever method found it."""
     found = curves(objective, order, regions.area)
     chosen = list(case.target.positions)
     weights = objective.insight_weight, objective.necessity_weight
@@ -212,7 +212,7 @@ def record_of(case: Explainable, found: Explanation, settings: ExplainSettings) 
     if target.name in ("right", "other"):
         wanted = options == sample.letters.index(target.texts[0])
         record["correction"] = round(minimal_correction(found.curves.area, wanted), 6)
-        # What has to go: the regions behind the last point at which that is answered.
+        # The regions to remove: those after the last point at which that is answered.
         last = int(np.flatnonzero(wanted)[-1]) if wanted.any() else 0
         record["causes"] = found.order[last:]
     return record
@@ -239,5 +239,5 @@ def _regions(found: Explanation) -> list[dict[str, Any]]:
 
 
 def _short(values: Any) -> Any:
-    """Six digits after the point: far below the effects, and short enough to read."""
+    """Six decimals: far below the effects, and short enough to read."""
     return np.round(np.asarray(values, float), 6).tolist()

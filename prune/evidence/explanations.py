@@ -78,7 +78,7 @@ def explain_samples(
             if which != "all" and right != (which == "correct"):
                 return {"skipped": f"not {which}"}
             found = explain(case, settings, on_step)
-        except UsageError as error:  # About this reply alone: others may have the target.
+        except UsageError as error:  # Specific to this reply: others may have the target.
             raise BadInputError(str(error)) from None
         record = record_of(case, found, settings)
         draw(case, found, record)
@@ -93,7 +93,7 @@ def explain_samples(
 def summary(records: Sequence[Record]) -> dict[str, Any]:
     """Means over the explained samples with 95% bootstrap intervals, by task and over all.
 
-    AMCR and CSR@10% count every sample to be corrected, also those that never were.
+    AMCR and CSR@10% count every sample to be corrected, including those that never were.
 
     Raises:
         RefusedError: no sample was explained.
@@ -120,7 +120,7 @@ def summary(records: Sequence[Record]) -> dict[str, Any]:
 
 
 def treatment_of(records: Sequence[Record]) -> Treatment | None:
-    """What correcting all answers alike mends and breaks; None unless the target is `other`."""
+    """Answers corrected and broken by treating all alike; None unless the target is `other`."""
     treated = [
         TreatedAnswer.of(r) for r in records if "scores" in r and r["target"]["name"] == "other"
     ]

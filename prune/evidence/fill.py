@@ -1,4 +1,4 @@
-"""What stands in the place of removed pixels."""
+"""Fills that replace removed pixels."""
 
 from collections.abc import Callable
 from typing import Any
@@ -34,4 +34,4 @@ FILLS: dict[str, Callable[[NDArray[Any]], NDArray[np.uint8]]] = {
     "mean": mean,
     "blur": blur,
 }
-"""By name, what makes from frames uint8 `[T, H, W, 3]` those that are seen where they are gone."""
+"""By name: functions from frames, uint8 `[T, H, W, 3]`, to the pixels that replace removed ones."""

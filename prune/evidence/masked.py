@@ -1,7 +1,7 @@
 """Regions removed by leaving their visual tokens out of attention: nothing is encoded again.
 
-A token also holds what the vision tower brought it from elsewhere in its frame; only pixels that
-are removed before the encoder (`prune.evidence.pixels`) are gone for certain.
+A token also holds information that the vision tower mixed in from elsewhere in its frame; only
+removing pixels before the encoder (`prune.evidence.pixels`) excludes it for certain.
 """
 
 from dataclasses import dataclass
@@ -18,13 +18,13 @@ from prune.evidence.tokens import token_regions
 
 @dataclass
 class MaskedScorer(ForcedScorer):
-    """Scores sets of visible regions by the tokens that look at them.
+    """Scores sets of visible regions by keeping only their visual tokens.
 
     Attributes:
         inputs: of the prompt.
 
     Raises:
-        RefusedError: a region has no token of its own, or tokens form no grid.
+        RefusedError: a region has no token of its own, or the tokens form no grid.
     """
 
     inputs: Any

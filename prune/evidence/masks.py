@@ -33,7 +33,7 @@ class Masks:
         rows = self.needed if layer == len(self.reach) - 1 else self.rows
         bias, blind = self._mask(layer, rows, query)
         grouped = query.shape[1] != key.shape[1]
-        # Layers may lie on other devices than the one that the mask was made for.
+        # Layers may be on other devices than the one that the mask was made for.
         bias = bias.to(query.device)
         out = F.scaled_dot_product_attention(
             query[:, :, -rows:], key, value, bias, scale=scale, enable_gqa=grouped
@@ -43,7 +43,7 @@ class Masks:
         return F.pad(out, (0, 0, self.rows - rows, 0))
 
     def _mask(self, layer: int, rows: int, query: Tensor) -> tuple[Tensor, Tensor | None]:
-        """What the last queries may read: 0 or -inf, `[N, H, rows, Sk]`; and those without a key.
+        """The mask of the last queries, 0 or -inf, `[N, H, rows, Sk]`, and the queries without key.
 
         Both may be of one row or head that stands for all; `None` where every query has a key.
         """
@@ -51,7 +51,7 @@ class Masks:
         if name in self._made:
             return self._made[name]
         s = self.segments
-        # Variants that show as many tokens as each other often show tokens of the same frames.
+        # Variants that show equally many tokens often show tokens of the same frames.
         same = bool((s.role == s.role[:1]).all() and (s.frame == s.frame[:1]).all())
         role, frame = (s.role[:1], s.frame[:1]) if same else (s.role, s.frame)
         mask = allowed_edges(role, frame, torch.from_numpy(self.reach[layer]), rows)

@@ -1,4 +1,4 @@
-"""Insight, necessity and their sum: what EAGLE maximises (2509.22496, section 3)."""
+"""Insight, necessity and their sum, the objective of EAGLE (2509.22496, section 3)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -64,11 +64,11 @@ class Objective:
         return insight + necessity
 
     def with_each(self, chosen: Sequence[int], candidates: Sequence[int]) -> NDArray[np.float64]:
-        """F of `chosen` joined by each of the candidates in turn, `[len(candidates)]`."""
+        """F of `chosen` with each of the candidates added, `[len(candidates)]`."""
         return self.values(self.joined(chosen, candidates))
 
     def joined(self, chosen: Sequence[int], candidates: Sequence[int]) -> NDArray[np.bool_]:
-        """`chosen` joined by each of the candidates in turn, `[len(candidates), R]`."""
+        """`chosen` with each of the candidates added, `[len(candidates), R]`."""
         sets = np.zeros((len(candidates), self.num_regions), bool)
         sets[:, list(chosen)] = True
         sets[np.arange(len(candidates)), list(candidates)] = True

@@ -24,10 +24,10 @@ TOGETHER = 8
 """Clips in one pass of the vision tower."""
 
 MAX_KEPT = 2**27
-"""Numbers kept of features seen before; when there are more, all are forgotten."""
+"""How many numbers of known features are kept; beyond that, all are dropped."""
 
 SAME = 1e-3
-"""Largest relative difference of a unit's features that counts as none."""
+"""Relative difference of a unit's features up to which they count as equal."""
 
 
 @dataclass
@@ -35,8 +35,8 @@ class PixelScorer(ForcedScorer):
     """Scores sets of visible regions by filling the pixels of the others.
 
     Attributes:
-        processor, sample, clip: what the prompt was made of.
-        fill: uint8 `[T, H, W, 3]`, what is seen of removed regions (`prune.evidence.fill`).
+        processor, sample, clip: of the prompt.
+        fill: uint8 `[T, H, W, 3]`, the pixels of removed regions (`prune.evidence.fill`).
         encoded: clips that went through the vision tower so far.
     """
 
@@ -50,9 +50,9 @@ class PixelScorer(ForcedScorer):
 
     @cached_property
     def units(self) -> list[tuple[slice, Tensor]]:
-        """What is encoded apart: its frames, and which video tokens are its.
+        """The separately encoded parts of a clip: frames and video tokens of each.
 
-        Temporal units where each one's features do not change with the others, else the whole clip.
+        Temporal units if the features of each do not depend on the others, else the whole clip.
         """
         segments = self.forcing.replay.segments
         unit = segments.frame[0, self.forcing.video]
@@ -63,7 +63,7 @@ class PixelScorer(ForcedScorer):
             for u in range(count)
         ]
         whole = self.clip[0]
-        # Every second unit filled: the features of the others must not notice.
+        # Every second unit filled: the features of the others must not change.
         mixed = whole.copy()
         for span, _ in apart[1::2]:
             mixed[span] = self.fill[span]
@@ -98,7 +98,7 @@ class PixelScorer(ForcedScorer):
         return look
 
     def _key(self, unit: int, visible: NDArray[np.bool_]) -> tuple[int, bytes]:
-        """Names what is seen of a unit."""
+        """The name of the visible part of a unit."""
         return unit, np.packbits(visible[self._inside[unit]]).tobytes()
 
     @cached_property
@@ -107,7 +107,7 @@ class PixelScorer(ForcedScorer):
         return [np.unique(self.regions.labels[span]) for span, _ in self.units]
 
     def _learn(self, visible: NDArray[np.bool_], keys: list[list[tuple[int, bytes]]]) -> None:
-        """Encode what is not known yet; one clip carries a new variant of every unit."""
+        """Encode unknown variants; one clip carries a new variant of every unit."""
         if sum(v.numel() for v in self._known.values()) > MAX_KEPT:
             self._known.clear()
         fresh: list[dict[tuple[int, bytes], int]] = [{} for _ in self.units]

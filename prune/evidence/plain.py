@@ -1,6 +1,7 @@
-"""One candidate at a time, from pixels to reply: the reference, and what the published code does.
+"""The reference scorer: one candidate at a time, from pixels to reply.
 
-Nothing is cached, nothing batched; vision tower and prompt run again for each set of regions.
+As in the published code, nothing is cached or batched; vision tower and prompt run again for each
+set of regions.
 """
 
 from dataclasses import dataclass
@@ -24,13 +25,13 @@ from prune.runtime.enforce import masked_attention
 
 @dataclass
 class PlainScorer:
-    """Scores sets of visible regions the slow and obvious way.
+    """Scores sets of visible regions in the slow and obvious way.
 
     Attributes:
         model, processor, sample, clip: the prompt.
         reply: token ids.
         regions: of the clip.
-        fill: what stands for removed pixels, uint8 `[T, H, W, 3]`, or `None` to mask their tokens
+        fill: replaces removed pixels, uint8 `[T, H, W, 3]`, or `None` to mask their tokens
             in attention.
         reach: what a plan keeps, or `None` for the dense model.
     """

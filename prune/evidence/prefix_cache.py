@@ -1,8 +1,8 @@
-"""Keys and values of variants that were run: what a new one begins with is not run again.
+"""A cache of keys and values, for the prefixes that variants of a prompt share.
 
-By causality a token's keys and values depend on the tokens before it alone, so those of a variant
-hold for every other one up to the first place where the two differ. In a greedy search that is most
-of the clip: a candidate begins like the one that was chosen before.
+By causality a token's keys and values depend only on the tokens before it, so those of a variant
+are valid for any other up to the first place where the two differ. In a greedy search that is most
+of the clip: a candidate shares its beginning with the one that was chosen before.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from torch import Tensor
 from prune.runtime.rows import NO_TOKEN
 
 TEXT = -1
-"""Names a token that all variants have."""
+"""Names a token that all variants share."""
 
 AGE = 2
 """Calls for which a run is kept that no variant begins like: searches ask in turn for candidates
@@ -30,7 +30,7 @@ the number of what is shown there."""
 
 @dataclass(frozen=True)
 class Front:
-    """What each variant of a batch begins with.
+    """The known prefix of each variant of a batch.
 
     Attributes:
         columns: places of its tokens in the prompt, int64 `[N, n]`, `NO_TOKEN` behind them.
@@ -64,11 +64,11 @@ class Run:
 
 @dataclass
 class PrefixCache:
-    """The variants that later ones may begin like.
+    """The variants whose prefixes later ones may share.
 
     Attributes:
         most: numbers of their keys and values that are kept; the oldest go first.
-        runs: those that the last calls (`AGE`) ran or began like.
+        runs: those that the last calls (`AGE`) ran or shared a prefix with.
         calls: calls so far.
     """
 
@@ -77,7 +77,7 @@ class PrefixCache:
     calls: int = field(default=0, init=False)
 
     def add(self, run: Run) -> list[Run]:
-        """Keep a run, if there is room for it; returns those that had to go."""
+        """Keep a run, if there is room for it; returns those that were evicted."""
         self.runs.append(run)
         sizes = np.cumsum([run.size for run in self.runs[::-1]])
         gone = len(self.runs) - int(np.searchsorted(sizes, self.most, "right"))
@@ -85,17 +85,17 @@ class PrefixCache:
         return lost
 
     def next_call(self) -> None:
-        """Forget what was not needed for some calls."""
+        """Drop runs that were not needed for some calls."""
         self.calls += 1
         self.runs = [run for run in self.runs if run.needed >= self.calls - AGE]
 
 
 class PrefixMatch:
-    """What is known of some variants.
+    """The known prefixes of some variants.
 
     Args:
         names: of the variants.
-        known: where it is looked up, and where what they compute is kept.
+        known: the cache, which also receives what they compute.
     """
 
     def __init__(self, names: Names, known: PrefixCache):
@@ -129,7 +129,7 @@ class PrefixMatch:
         return unknown
 
     def front(self, now: NDArray[np.integer]) -> Front:
-        """What the variants `now` begin with."""
+        """The known prefixes of the variants `now`."""
         inside = (self.names[now] != 0) & ~self.unknown(now)
         columns = _from_the_left(torch.from_numpy(inside))
         layers: list[tuple[Tensor, Tensor]] = []

@@ -1,4 +1,4 @@
-"""A model behind an OpenAI-style endpoint: only what it says, and how likely, is known.
+"""Models behind an OpenAI-style endpoint, known only by replies and their probabilities.
 
 Each target token costs one request for each set of regions: the frames, with the others' pixels
 filled, the question, and the reply so far to be continued (2509.22496's API version does the same).
@@ -32,7 +32,7 @@ TIMEOUT = 120
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where the model is served.
+    """The address of a served model.
 
     Attributes:
         url: of `/v1/chat/completions`.
@@ -51,14 +51,14 @@ class Endpoint:
         """The endpoint's choices for frames `[T, H, W, 3]`, a question and a reply to continue.
 
         Raises:
-            BadInputError: it cannot be reached, or does not answer as OpenAI's does.
+            BadInputError: it cannot be reached, or does not answer in OpenAI's format.
         """
         content = [{"type": "image_url", "image_url": {"url": _png(f)}} for f in frames]
         content.append({"type": "text", "text": question})
         messages: list[dict[str, Any]] = [{"role": "user", "content": content}]
         if reply:
             messages.append({"role": "assistant", "content": reply})
-            # vLLM's and SGLang's words for "go on from here"; others ignore them.
+            # How vLLM and SGLang continue a partial reply; other servers ignore these fields.
             more |= {"add_generation_prompt": False, "continue_final_message": True}
         body = json.dumps({"model": self.model, "messages": messages, **more}).encode()
         headers = {"Content-Type": "application/json"}
@@ -75,7 +75,7 @@ class Endpoint:
         """The model's greedy reply, token by token.
 
         Raises:
-            BadInputError: as `ask`, or the endpoint does not say which tokens it chose.
+            BadInputError: as `ask`, or the endpoint does not return the tokens it chose.
         """
         if self.samples:
             return self._reply_by_steps(frames, question, max_tokens)
@@ -110,11 +110,11 @@ class RemoteScorer:
 
     Attributes:
         endpoint: the model.
-        frames, fill: the clip, and what is seen of removed regions, uint8 `[T, H, W, 3]`.
+        frames, fill: the clip, and the pixels of removed regions, uint8 `[T, H, W, 3]`.
         question: the user's text.
         tokens: of the reply, K.
         regions: of the clip.
-        alternatives: A words that might stand in place of the first token; they cost no request.
+        alternatives: A words that could replace the first token; they cost no request.
         forwards: requests so far.
     """
 
@@ -151,7 +151,7 @@ class RemoteScorer:
         return found
 
     def _next(self, frames: NDArray[np.uint8], reply: str) -> list[tuple[str, float]]:
-        """What the reply may go on with, and how likely."""
+        """The possible next tokens of the reply, with their probabilities."""
         self.forwards += 1
         samples = self.endpoint.samples
         if samples:
@@ -174,17 +174,17 @@ class RemoteScorer:
 
 
 def _share(words: list[tuple[str, float]], token: str) -> float:
-    """How likely `token` is among what may come next."""
+    """Probability of `token` among the possible next ones."""
     return sum(p for word, p in words if _same(word, token))
 
 
 def _same(one: str, other: str) -> bool:
-    """Whether two tokens say the same; servers differ in the space they put in front."""
+    """Whether two tokens are the same word; servers differ in the leading space."""
     return one.strip() == other.strip() if other.strip() else one == other
 
 
 def _png(frame: NDArray[np.uint8]) -> str:
-    """A frame as a data URI, without loss."""
+    """A frame as a lossless data URI."""
     buffer = io.BytesIO()
     Image.fromarray(frame).save(buffer, "PNG")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -43,18 +43,19 @@ class RemoteCase:
         return sum(scorer.forwards for scorer in self._scorers)
 
     def options(self) -> NDArray[np.float64]:
-        """Probability of each option's letter with the whole clip in sight, `[n]`; one request."""
+        """Probability of each option's letter with the whole clip visible, `[n]`; one request."""
         scorer = self._asking(whole_frames(self.frames), "black", self.target.texts[:1])
         return scorer.probabilities(np.ones((1, len(self.frames)), bool))[0, 1:]
 
     def scorer(self, regions: Regions, removal: str = "black") -> RemoteScorer:
-        """Scores sets of the regions; raises `UsageError` where pixels are not what is removed."""
+        """Scores sets of the regions; raises `UsageError` unless pixels are removed."""
         return self._asking(regions, removal, self.target.texts)
 
     def _asking(self, regions: Regions, removal: str, tokens: Sequence[str]) -> RemoteScorer:
         if removal not in FILLS:
-            raise UsageError(f"removal {removal!r}: of an endpoint's video only pixels can be "
-                             f"removed: {', '.join(FILLS)}")  # fmt: skip
+            raise UsageError(
+                f"removal {removal!r}: an endpoint only receives pixels: choose {' or '.join(FILLS)}"
+            )
         question = choice_text(self.sample.question, list(self.sample.options))
         self._scorers.append(
             RemoteScorer(

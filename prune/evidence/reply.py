@@ -1,4 +1,4 @@
-"""The reply whose words are explained, and which of its tokens are the target."""
+"""The target of an explanation: a reply, and those of its tokens that are explained."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ class ReplyTarget:
     """A fixed reply, and the tokens of it whose probability is explained.
 
     Attributes:
-        ids: all tokens of the reply, K; none where a model is known only by its words.
-        texts: what each of them says.
+        ids: all tokens of the reply, K; empty if a model is known only by its words.
+        texts: of each of them.
         positions: indices of the target tokens in the reply.
         name: what the user asked for.
     """
@@ -27,7 +27,7 @@ class ReplyTarget:
 
 
 def find_target(spec: str, reply: Sequence[int], processor: Any, sample: Sample) -> ReplyTarget:
-    """What a user's words mean for a reply.
+    """The target in a reply that a user's specification means.
 
     Args:
         spec: `answer` (its first token, the option's letter), `sentence` (all of it), `word:TEXT`
@@ -43,13 +43,14 @@ def find_target(spec: str, reply: Sequence[int], processor: Any, sample: Sample)
     """
     said = processor.tokenizer.decode(list(reply[:1]))
     letter = counter_letter(spec, sample, said)
-    ids = letter_ids(processor, [letter]) if letter else list(reply)
+    index = sample.letters.index(letter) if letter else 0
+    ids = [letter_ids(processor, sample)[index]] if letter else list(reply)
     texts = _texts(processor, ids)
     return ReplyTarget(tuple(ids), tuple(texts), positions_of(spec, texts), spec)
 
 
 def counter_letter(spec: str, sample: Sample, said: str) -> str:
-    """The option's letter that a counter answer begins with, or "" where `spec` names none.
+    """The option's letter that a counter answer begins with, or "" if `spec` names none.
 
     Args:
         spec: see `find_target`.

@@ -1,4 +1,4 @@
-"""What an explanation asks of a model: how likely is the reply when only some regions are seen."""
+"""The interface of scorers: the probability of a reply when only some regions are visible."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,7 +26,7 @@ class Scorer(Protocol):
         ...
 
     def probabilities(self, visible: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """Probability of each reply token, and of whatever else the scorer was told to watch.
+        """Probability of each reply token, followed by the scorer's alternatives.
 
         Args:
             visible: bool `[N, R]`, which regions are seen.
@@ -42,7 +42,7 @@ class Scorer(Protocol):
 
 @dataclass
 class ForcedScorer:
-    """What scorers of a model at hand share: the reply is forced, and its passes are counted.
+    """Base of the scorers of a local model: it forces the reply, and counts the passes.
 
     Attributes:
         forcing: the prompt and its reply.
@@ -54,7 +54,7 @@ class ForcedScorer:
 
     @cached_property
     def known(self) -> PrefixCache:
-        """What was computed so far of what sets have in common."""
+        """The cache of prefixes that sets share."""
         return self.forcing.nothing_known()
 
     @property

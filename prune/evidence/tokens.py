@@ -1,4 +1,4 @@
-"""Where a video token looks: its cell in the grid of its temporal unit."""
+"""Cells of video tokens in the grid of their temporal unit."""
 
 from math import isqrt
 from typing import Any
@@ -33,13 +33,13 @@ def token_grid(segments: Segments, inputs: Any) -> tuple[int, int, int]:
         if tokens > 0 and isqrt(tokens) ** 2 == tokens and counts.max() <= size + 1:
             return len(counts), isqrt(tokens), isqrt(tokens)
     raise RefusedError(
-        f"{sorted(set(counts.tolist()))} video tokens a frame form no grid: explain whole frames "
+        f"{sorted(set(counts.tolist()))} video tokens per frame form no grid: explain whole frames "
         "(--regions frames), or remove pixels instead of tokens (--removal black)"
     )
 
 
 def token_regions(regions: Regions, segments: Segments, inputs: Any) -> NDArray[np.int64]:
-    """The region that covers most of what each video token looks at, `[V]`.
+    """The region that covers most of the cell of each video token, `[V]`.
 
     A token without a cell belongs to the region that covers most of its unit.
 
@@ -74,7 +74,7 @@ def token_regions(regions: Regions, segments: Segments, inputs: Any) -> NDArray[
 def token_map(
     values: NDArray[np.floating], segments: Segments, inputs: Any, shape: tuple[int, ...]
 ) -> NDArray[np.float64]:
-    """Values of the video tokens `[V]`, each drawn where its token looks, on `[T, H, W]` pixels.
+    """Values of the video tokens `[V]`, each drawn in its token's cell, on `[T, H, W]` pixels.
 
     Tokens without a cell are not drawn.
 

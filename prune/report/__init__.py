@@ -1,1 +1,1 @@
-"""Figures and pages, drawn from results alone: nothing here loads a model."""
+"""Figures and pages, drawn from results alone; no model is loaded."""

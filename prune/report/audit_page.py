@@ -18,8 +18,8 @@ def audit_html(audit: Mapping[str, Any], labels: Mapping[str, str], worst: Figur
     """The audit as one self-contained page; text from data sets is escaped.
 
     Args:
-        audit: what `audit.json` holds.
-        labels: what each measure is called.
+        audit: the content of `audit.json`.
+        labels: title of each measure.
         worst: the samples whose evidence changed most.
     """
     template = ENVIRONMENT.get_template("audit.html.j2")
@@ -27,7 +27,7 @@ def audit_html(audit: Mapping[str, Any], labels: Mapping[str, str], worst: Figur
 
 
 def audit_summary(audit: Mapping[str, Any]) -> Audit:
-    """What the report of the pruned model shows of it."""
+    """The part of an audit that the report of the pruned model shows."""
     return Audit(
         audit["passed"],
         tuple(Finding(**finding) for finding in audit["findings"]),

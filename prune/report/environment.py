@@ -1,4 +1,4 @@
-"""How pages are rendered: everything is escaped, and a missing value is an error."""
+"""The Jinja environment of the pages: everything is escaped, missing values are errors."""
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 

@@ -1,4 +1,4 @@
-"""Numbers as pages say them, and those that follow from a `Result`."""
+"""Numbers as pages print them, and those derived from a `Result`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from prune.results.latency import LatencyRow, by_quantity
 Told = Literal["faster", "slower", "same"]
 
 SLOWER = 0.05
-"""Loss of a median time that counts as one."""
+"""Slowdown of a median time from which it counts as one."""
 
 
 def plus(value: float, digits: int = 1) -> str:
@@ -39,9 +39,9 @@ def limit_of(result: Result) -> float | None:
 
 @dataclass(frozen=True)
 class Speedup:
-    """Dense over pruned time, and what the runs tell.
+    """Dense over pruned time, and whether the difference is significant.
 
-    A gain is told only where the middle 60% of the runs lie apart, a loss by the medians alone.
+    A gain counts only if the middle 60% of the runs do not overlap, a loss by the medians alone.
     """
 
     ratio: float
@@ -55,7 +55,7 @@ def shares(result: Result) -> tuple[float, float]:
 
 
 def speedups(measured: Sequence[LatencyRow]) -> dict[str, Speedup]:
-    """What pruning changes of what a user waits for, as far as it was measured."""
+    """Speed-ups of the times that a user waits for, as far as they were measured."""
     rows = by_quantity(measured)
     found: dict[str, Speedup] = {}
     for what in ("LLM prefill", "time to first token", "decode step"):
@@ -69,7 +69,7 @@ def speedups(measured: Sequence[LatencyRow]) -> dict[str, Speedup]:
 
 
 def slowdown(result: Result) -> str:
-    """What got slower, in words; empty if nothing did."""
+    """The slower times, in words; empty if there are none."""
     return ", ".join(
         f"{what} takes {1 / s.ratio:.2f}x as long"
         for what, s in speedups(result.latency).items()

@@ -14,9 +14,9 @@ from prune.report.figures.front import front_figure
 from prune.report.figures.plan import plan_figure
 from prune.report.figures.style import svg
 from prune.report.figures.tokens import tokens_figure
+from prune.report.leak_paths import leak_paths
 from prune.report.numbers import limit_of, plus, shares, si, slowdown, speedups, spoken
 from prune.report.verdict import verdict
-from prune.report.ways import ways
 from prune.results.export_result import Result
 from prune.results.latency import LatencyRow, by_quantity
 
@@ -43,7 +43,7 @@ def write_report(folder: Path, result: Result, plan: Plan) -> Path:
 
 
 def _numbers(result: Result, plan: Plan) -> dict[str, Any]:
-    """What the templates need beside the result."""
+    """Template variables beside the result."""
     latency = _latency(result.latency)
     flops_left, kv_left = shares(result)
     return {
@@ -63,13 +63,13 @@ def _numbers(result: Result, plan: Plan) -> dict[str, Any]:
         "flops_left": flops_left,
         "kv_left": kv_left,
         "by_frames": _by_frames(result),
-        "ways": ways(plan.reach, result),
+        "paths": leak_paths(plan.reach, result),
         **_flips(result),
     }
 
 
 def _figures(result: Result, plan: Plan) -> dict[str, str | None]:
-    """Data URIs by name; None where there is nothing to draw."""
+    """Data URIs by name; None if there is nothing to draw."""
     dense, *_, best = result.cost
     histogram = edge_histogram(Segments.of_runs(result.prompt_runs))
     return {
@@ -100,7 +100,7 @@ def _latency(rows: tuple[LatencyRow, ...]) -> list[dict[str, Any]]:
 
 
 def _by_frames(result: Result) -> list[dict[str, Any]]:
-    """Each number of frames once: counted, and measured where it was, the last time."""
+    """One row per number of frames: counted, and the last measurement if there is one."""
     rows = {shape.frames: {"shape": shape, "times": {}} for shape in result.shapes}
     measured = {at.shape.frames: (at.shape, at.latency) for at in result.benched}
     first = result.shapes[:1]
@@ -112,7 +112,7 @@ def _by_frames(result: Result) -> list[dict[str, Any]]:
 
 
 def _flips(result: Result) -> dict[str, Any]:
-    """Flipped samples with what they asked, and how many were lost and won."""
+    """Flipped samples with their questions, and how many were lost and won."""
     flipped = result.accuracy.flipped if result.accuracy else ()
     asked = {a.id: a for a in result.asked}
     return {

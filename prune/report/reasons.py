@@ -1,4 +1,4 @@
-"""What speaks for and against shipping a pruned model, one reason at a time."""
+"""Reasons for and against shipping a pruned model."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from prune.results.latency import LatencyRow
 Tone = Literal["good", "open", "bad"]
 
 SAME = 0.02
-"""Share of a cost that counts as nothing."""
+"""Share of a cost that is negligible."""
 
 
 @dataclass(frozen=True)
 class Reason:
-    """One reason: what it is about, what was found, and whether it speaks for shipping."""
+    """One reason: its subject, the finding, and whether it is in favour of shipping."""
 
     about: str
     text: str
@@ -50,7 +50,7 @@ def _accuracy_points(result: Result, accuracy: AccuracyReport) -> Iterator[Reaso
     yield Reason(
         "Accuracy",
         f"{overall.dense.value:.1f} → {overall.pruned.value:.1f}%, {spoken(overall.difference)} "
-        f"points on {overall.n} questions that neither trace nor search saw.",
+        f"points on {overall.n} questions unseen by trace and search.",
         _tone(overall.difference, -bound),
     )
     if len(accuracy.tasks) > 1:
@@ -59,9 +59,9 @@ def _accuracy_points(result: Result, accuracy: AccuracyReport) -> Iterator[Reaso
         said = f"{task}, {spoken(worst.difference)} points on {worst.n} questions"
         yield Reason(
             "Worst task",
-            f"{said}; the worst of {count} looks worse than it is."
+            f"{said}; the worst of {count} tasks tends to look worse than it is."
             if worst.difference.value < 0
-            else f"none of {count} lost; {said}.",
+            else f"none of {count} tasks lost; {said}.",
             _tone(worst.difference, -bound),
         )
 
@@ -97,7 +97,7 @@ def _saving_points(result: Result) -> Iterator[Reason]:
         f"{100 * (1 - kv):.0f}% of the KV cache are saved.",
         "bad" if saves_nothing(result) else "good",
     )
-    where = result.conditions.get("device", "the machine at hand")
+    where = result.conditions.get("device", "this machine")
     if result.latency:
         yield _measured("Measured", f"on {where}", result.latency)
     if result.benched:
@@ -106,7 +106,7 @@ def _saving_points(result: Result) -> Iterator[Reason]:
 
 
 def _measured(about: str, where: str, rows: Sequence[LatencyRow]) -> Reason:
-    """What was timed, and whether any of it is a gain or a loss."""
+    """The measured speed-ups, and whether any is a gain or a loss."""
     found = speedups(rows)
     shown = ", ".join(
         f"{what} {s.ratio:.2f}x{' (within the noise)' if s.told == 'same' else ''}"
@@ -118,5 +118,5 @@ def _measured(about: str, where: str, rows: Sequence[LatencyRow]) -> Reason:
 
 
 def saves_nothing(result: Result) -> bool:
-    """Whether neither FLOPs nor cache become less."""
+    """Whether the plan reduces neither FLOPs nor cache."""
     return min(shares(result)) > 1 - SAME

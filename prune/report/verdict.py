@@ -1,4 +1,4 @@
-"""Should I ship this? An answer from the numbers, never surer than their intervals allow."""
+"""The verdict on shipping a pruned model, never more certain than its intervals allow."""
 
 import math
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ ALIKE = 0.05
 
 @dataclass(frozen=True)
 class Verdict:
-    """The answer, in a few words and in a sentence or two, with its reasons."""
+    """The verdict: a headline, an explanation and the reasons."""
 
     tone: Tone
     headline: str
@@ -24,7 +24,7 @@ class Verdict:
 
 
 def verdict(result: Result) -> Verdict:
-    """Judge a plan by the held-out questions, by what its cost buys otherwise, and by its savings.
+    """Judge a plan by held-out questions, by rivals at the same cost, and by its savings.
 
     With a budget of points (`--max-drop`) the loss is held against it, else against zero. A loss is
     called allowed only if its whole interval is, and excessive only if its whole interval is.
@@ -35,27 +35,27 @@ def verdict(result: Result) -> Verdict:
     if saves_nothing(result):
         return Verdict("bad", "No", "It saves nothing.", points)
     if (rival := _rival(result)) is not None:
-        return Verdict("bad", "No", f"{rival} answers better for the same cost.", points)
+        return Verdict("bad", "No", f"{rival} answers better at the same cost.", points)
     tone, headline, because = _judged(result.accuracy, limit_of(result))
     doubts = []
     if slower := slowdown(result):
         doubts.append(f"On the machine that measured it, it is slower: {slower}.")
     if result.audit is not None and not result.audit.passed:
-        doubts.append("And it does not rest on the dense model's evidence.")
+        doubts.append("It does not rely on the dense model's evidence.")
     if doubts and tone == "good":
         tone, headline = "open", "It depends"
     return Verdict(tone, headline, " ".join([because, *doubts]), points)
 
 
 def _rival(result: Result) -> str | None:
-    """A baseline that costs no more and answers better, with the whole interval."""
+    """A baseline that costs no more and answers better over the whole interval."""
     most = shares(result)[0] + ALIKE
     better = [b for b in result.baselines if b.difference.high < 0 and b.flops <= most]
     return better[0].name if better else None
 
 
 def _judged(accuracy: AccuracyReport, limit: float | None) -> tuple[Tone, str, str]:
-    """What the paired difference says, against the limit or against zero."""
+    """The verdict of the paired difference, against the limit or against zero."""
     change, n = accuracy.overall.difference, accuracy.overall.n
     worst = f"{max(0.0, -change.low):.1f} points"
     if limit is None:
@@ -66,25 +66,25 @@ def _judged(accuracy: AccuracyReport, limit: float | None) -> tuple[Tone, str, s
             if change.high < 0
             else f"No loss could be shown, but {n} questions cannot rule out one of {worst}"
         )
-        return "open", f"Only if {worst} may be lost", f"{told}; no limit was stated."
-    allowed = f"what was allowed (--max-drop {limit:g})"
+        return "open", f"Only if {worst} may be lost", f"{told}; no limit was set."
+    allowed = f"the limit (--max-drop {limit:g})"
     if change.high < -limit:
-        return "bad", "No", f"It loses more than {allowed}, whatever the sampling error."
+        return "bad", "No", f"It loses more than {allowed} over the whole interval."
     if change.low >= -limit:
-        return "good", "Yes", f"It loses less than {allowed}, with the whole interval."
+        return "good", "Yes", f"It loses less than {allowed} over the whole interval."
     if change.value < -limit:
         return "open", "Probably not", (
-            f"The measured loss is more than {allowed}; {n} questions cannot rule out less."
+            f"The measured loss is over {allowed}; {n} questions cannot rule out a smaller one."
         )  # fmt: skip
     needed = _needed(change, limit, n)
-    more = f"; about {needed:,} would tell" if needed else ""
+    more = f"; about {needed:,} would decide" if needed else ""
     return "open", "Perhaps", (
         f"The measured loss is within {allowed}, but {n} questions cannot rule out {worst}{more}."
     )  # fmt: skip
 
 
 def _needed(change: Interval, limit: float, n: int) -> int | None:
-    """Questions with which the interval, as wide as one finds it, would clear the limit."""
+    """Number of questions with which the interval would clear the limit."""
     room = change.value + limit
     if room <= 0:
         return None

@@ -50,5 +50,5 @@ def test_audit(exported: Path, clips: Path, tmp_path: Path, prune_command: Comma
     assert found.command.startswith("prune audit tiny")
     assert (exported / "audit.html").read_text() == (tmp_path / "audit/audit.html").read_text()
     page = (exported / "report.html").read_text()
-    assert "It does not rest on the same evidence" in page and 'href="audit.html"' in page
+    assert "It does not rely on the same evidence" in page and 'href="audit.html"' in page
     verify(exported)

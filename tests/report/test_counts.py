@@ -1,4 +1,4 @@
-"""What the page counts: prompts of more frames, and the ways that a plan closes."""
+"""What the page counts: prompts of more frames, and the paths that a plan closes."""
 
 from dataclasses import replace
 
@@ -13,7 +13,7 @@ from prune.layout.segments import Role, segment
 from prune.plan.cost import Geometry
 from prune.plan.liveness import leaks
 from prune.plan.plan import Plan
-from prune.report.ways import ways
+from prune.report.leak_paths import leak_paths
 from prune.results.export_result import Result
 from tests.unit.test_apply import mixed_plan
 
@@ -36,7 +36,7 @@ def test_several_clips_grow_apart(tiny: LoadedModel) -> None:
 
 
 def test_ways_are_the_plans_leaks(result: Result, plan: Plan) -> None:
-    found = ways(plan.reach, result)
+    found = leak_paths(plan.reach, result)
     # Only tail, question and options stand between this prompt's video and its last token.
     assert found.before == 8 and found.last == 2
     assert {way.name: way.layer for way in found.shortest} == {
@@ -55,5 +55,5 @@ def test_a_blind_plan_has_no_way(result: Result) -> None:
     reach = dense_reach(4)
     for name in ("video_to_last", "video_to_question_sealed", "video_to_options"):
         remove_pathway(reach, PATHWAYS[name], slice(0, 4))
-    found = ways(reach, replace(result))
+    found = leak_paths(reach, replace(result))
     assert found.after == 0 and found.last is None

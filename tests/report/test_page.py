@@ -36,15 +36,15 @@ def test_every_part_is_shown(result: Result, plan: Plan) -> None:
         "12.5%",  # what the removed pathway saves
         "9,000",
         "about 80 would",  # the calibration's warning
-        "pruned attention ran 36 times",
+        "pruned attention was called 36 times",
         "40 of 56 token",
         "1.50x measured",
         "2.40x measured",  # benched later
         "12.5 J",
         "not reported",
         "out of memory",
-        "became wrong",
-        "It does not rest on the same evidence",
+        "became incorrect",
+        "It does not rely on the same evidence",
         "prune demo",
         plan.sha256,
     ):

@@ -46,14 +46,14 @@ def test_the_whole_interval_decides(
 def test_it_says_how_many_questions_would_tell(result: Result) -> None:
     found = verdict(_with(result, Interval(-0.5, -1.5, 0.5), 1.0))
     # Half as wide an interval would clear the limit: four times the 200 questions.
-    assert "200 questions cannot rule out 1.5 points; about 800 would tell" in found.because
+    assert "200 questions cannot rule out 1.5 points; about 800 would decide" in found.because
 
 
 def test_a_rival_that_is_better_for_the_same_cost_decides(result: Result) -> None:
     good = _with(result, Interval(-0.5, -0.9, 0.2), 1.0)
     better = replace(good.baselines[1], difference=Interval(-3.0, -5.0, -1.0))
     found = verdict(replace(good, baselines=(good.baselines[0], better)))
-    assert found.tone == "bad" and "VTW answers better for the same cost" in found.because
+    assert found.tone == "bad" and "VTW answers better at the same cost" in found.because
     dear = replace(better, flops=0.9)
     assert verdict(replace(good, baselines=(dear,))).tone == "good"
 
@@ -86,7 +86,7 @@ def test_a_gain_within_the_noise_is_none(result: Result) -> None:
 def test_a_broken_audit_is_named(result: Result) -> None:
     found = verdict(result)
     assert result.audit is not None and not result.audit.passed
-    assert found.tone == "open" and "does not rest on the dense model" in found.because
+    assert found.tone == "open" and "does not rely on the dense model" in found.because
     assert any(p.about == "Evidence" and "IoU@20%" in p.text for p in found.points)
 
 

@@ -118,7 +118,7 @@ def test_candidates_go_by_what_they_lose_beside_the_others_and_only_if_that_is_w
     assert found.dense.expected - found.score.expected == pytest.approx(0.3 * len(removed))
 
 
-@pytest.mark.parametrize("dear", [0.25, 9.0], ids=["given back", "kept out"])
+@pytest.mark.parametrize("dear", [0.25, 9.0], ids=["restored", "kept out"])
 def test_at_the_end_a_pathway_that_others_made_dear_is_given_back_for_another(
     dear: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,4 +1,4 @@
-"""Other ways to say what mattered, a file each; `BASELINES` names them.
+"""Other attribution methods, one file each; `BASELINES` names them.
 
 A baseline takes a `Case` and returns a map float `[T, H, W]`, greater where more matters. Regions
 are then ordered by their mean, so that every method is scored on the same regions.

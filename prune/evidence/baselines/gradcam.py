@@ -18,7 +18,7 @@ COPIES, SIGMA = 50, 0.1
 
 TOGETHER = 10
 DEPTH = 0.4
-"""Where the layer lies: 13 of 32, as the authors chose for LLaVA-1.5."""
+"""Relative depth of the layer: 13 of 32, as the authors chose for LLaVA-1.5."""
 
 
 def smooth_gradcam(case: Case, copies: int = COPIES) -> NDArray[np.float64]:

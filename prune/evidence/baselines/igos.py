@@ -25,7 +25,7 @@ RATE, L1, TV = 0.1, 0.1, 0.02
 
 
 def igos(case: Case, iterations: int = ITERATIONS, steps: int = STEPS) -> NDArray[np.float64]:
-    """Where pixels have to be hidden for the target to go, and kept for it to stay, `[T, H, W]`.
+    """The pixels that remove the target when hidden, and keep it when shown, `[T, H, W]`.
 
     Two masks are optimised, one to delete and one to insert, together with their product; gradients
     are averaged along the path from the masked clip to the blurred one. Needs gradients through
@@ -68,7 +68,7 @@ def igos(case: Case, iterations: int = ITERATIONS, steps: int = STEPS) -> NDArra
 
 
 def _objective(case: Case, inputs: Any, clip: Tensor, gone: Tensor, masks: Tensor) -> Tensor:
-    """Log-probability of the target where the masks hide it, less where they show it alone."""
+    """Log-probability of the target under the hiding masks, minus that under the showing ones."""
     delete, insert = masks
     shown = torch.stack([1 - delete, 1 - delete * insert, insert, delete * insert])
     full = F.interpolate(shown, clip.shape[-2:], mode="bilinear").to(clip)[:, :, None]
@@ -88,7 +88,7 @@ def _objective(case: Case, inputs: Any, clip: Tensor, gone: Tensor, masks: Tenso
 
 
 def _penalty(masks: Tensor) -> Tensor:
-    """Large and rough masks cost."""
+    """Penalty for large and rough masks."""
     down = (masks[..., 1:, :] - masks[..., :-1, :]).abs().sum((-1, -2)).mean()
     across = (masks[..., 1:] - masks[..., :-1]).abs().sum((-1, -2)).mean()
     return L1 * masks.mean() + TV * (down + across)

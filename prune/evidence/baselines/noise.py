@@ -1,4 +1,4 @@
-"""Noise: what any method has to beat."""
+"""Random maps: the baseline that any method has to beat."""
 
 import hashlib
 
@@ -9,7 +9,7 @@ from prune.evidence.case import Case
 
 
 def noise(case: Case, seed: int = 0) -> NDArray[np.float64]:
-    """A map `[T, H, W]` of one random number for each token's cell, the same for a sample."""
+    """A map `[T, H, W]` of one random number per token cell, seeded by the sample."""
     digest = hashlib.sha256(f"{seed}/{case.sample.id}".encode()).digest()
     rng = np.random.default_rng(int.from_bytes(digest[:8], "big"))
     return case.map_of(rng.random(len(case.forcing.video)))

@@ -34,7 +34,7 @@ class _Recorder:
 
 @torch.no_grad()
 def rollout(case: Case) -> NDArray[np.float64]:
-    """How much of the states that predict the target came from each token, `[T, H, W]`.
+    """The share of each token in the states that predict the target, `[T, H, W]`.
 
     Half of every layer's output is the residual stream's, half attention's. Holds one layer's
     `[Hq, S, S]` in memory.

@@ -1,4 +1,4 @@
-"""Token activation map (Li et al., arXiv 2506.23270): the logit lens, less what other words see."""
+"""Token activation map (Li et al., arXiv 2506.23270): the logit lens, corrected for other words."""
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ def tam(case: Case) -> NDArray[np.float64]:
     """Map of the target tokens, their mean, `[T, H, W]`.
 
     The map of a token is its positive logit at each video token. The maps of the words before it,
-    weighted by how much each of them speaks for it, are subtracted with the factor that explains
+    weighted by how much each of them supports it, are subtracted with the factor that explains
     the map best; a rank filter then removes single bright cells.
     """
     replay, target, video = case.forcing.replay, case.target, case.forcing.video
@@ -64,7 +64,7 @@ def _without_context(
 def _rank_filter(cells: NDArray[np.float64]) -> NDArray[np.float64]:
     """Each cell of `[h, w]` from its 3 x 3 neighbours by rank, with Gaussian weights.
 
-    The weights are the narrower around the median the more the neighbours differ.
+    The more the neighbours differ, the narrower the weights are around the median.
     """
     padded = np.pad(cells, 1, mode="edge")
     around = np.lib.stride_tricks.sliding_window_view(padded, (3, 3)).reshape(*cells.shape, 9)

@@ -1,1 +1,1 @@
-"""Scores of an explanation, a file a question."""
+"""Scores of an explanation, one file per score."""

@@ -1,4 +1,4 @@
-"""Do two explanations of one answer name the same evidence?"""
+"""Agreement of two explanations of one answer."""
 
 from collections.abc import Sequence
 

@@ -17,7 +17,7 @@ def insertion_auc(curve: Curves, tokens: Sequence[int]) -> float:
 
 
 def deletion_auc(curve: Curves, tokens: Sequence[int]) -> float:
-    """Area under the mean probability of `tokens` over the share of the clip that is taken away."""
+    """Area under the mean probability of `tokens` over the share of the clip that is removed."""
     return float(np.trapezoid(curve.deletion[:, list(tokens)].mean(1), curve.area))
 
 

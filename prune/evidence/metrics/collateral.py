@@ -1,7 +1,7 @@
-"""What the cure costs: wrong answers that a correction mends, and right ones that it breaks.
+"""Side effects of correction: wrong answers that it corrects, and right ones that it breaks.
 
-Who corrects an answer does not know whether it is wrong. So every answer is treated alike: what
-speaks most for it, against the other option, is taken out of the clip.
+In practice it is not known which answers are wrong. So every answer is treated alike: the evidence
+for it, against the other option, is removed from the clip.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,18 +16,18 @@ from prune.results.interval import Interval
 from prune.results.treatment import Treatment
 
 GONE = tuple(round(0.05 * step, 2) for step in range(11))
-"""Shares of the clip that are taken out: up to a half."""
+"""Shares of the clip that are removed: up to a half."""
 
 
 @dataclass(frozen=True)
 class TreatedAnswer:
-    """One answer as what speaks for it is taken out.
+    """One answer as the evidence for it is removed.
 
     Attributes:
         area: share of the clip that is shown with the first r regions, `[R + 1]`, ascending;
-            regions that speak for the answer come last.
+            regions that support the answer come last.
         chosen: the option that is answered then, `[R + 1]`.
-        true: the right option.
+        true: the correct option.
     """
 
     area: NDArray[np.float64]
@@ -36,11 +36,11 @@ class TreatedAnswer:
 
     @property
     def right(self) -> bool:
-        """Whether the answer is right with the whole clip in sight."""
+        """Whether the answer is correct with the whole clip visible."""
         return bool(self.chosen[-1] == self.true)
 
     def right_without(self, gone: float) -> bool:
-        """Whether it is when as many regions are gone as fit into the share `gone`."""
+        """Whether it is correct without as many regions as fit into the share `gone`."""
         shown = int(np.searchsorted(self.area, 1 - gone - 1e-6))
         return bool(self.chosen[shown] == self.true)
 

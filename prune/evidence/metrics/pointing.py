@@ -1,21 +1,21 @@
-"""Does the map point at the thing that was asked about, and at the right time?"""
+"""Pointing: whether a map highlights the object asked about, at the right time."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 
 def points_at_mask(saliency: NDArray[np.floating], mask: NDArray[np.bool_]) -> bool:
-    """Point Game (2509.22496, section 4): whether a maximum of the map lies on the thing.
+    """Point Game (2509.22496, section 4): whether a maximum of the map lies on the object.
 
     Args:
-        saliency: `[T, H, W]`; of several equal maxima one on the thing is enough, as published.
-        mask: bool `[T, H, W]`, the thing's pixels.
+        saliency: `[T, H, W]`; of several equal maxima, one on the object is enough, as published.
+        mask: bool `[T, H, W]`, the object's pixels.
     """
     return bool(mask.any() and saliency[mask].max() == saliency.max())
 
 
 def points_at_box(saliency: NDArray[np.floating], mask: NDArray[np.bool_]) -> bool:
-    """The same with the thing's bounding box in each frame."""
+    """The same with the object's bounding box in each frame."""
     return points_at_mask(saliency, boxes(mask))
 
 

@@ -1,4 +1,4 @@
-"""Partitions of a clip into regions, a file each; `PARTITIONS` names them."""
+"""Partitions of a clip into regions, one file each; `PARTITIONS` names them."""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +19,7 @@ PARTITIONS: dict[str, Callable[[NDArray[np.uint8], int], Regions]] = {
     "superpixels": superpixels,
     "tubes": tubes,
 }
-"""By name, what cuts frames uint8 `[T, H, W, 3]` into about `count` regions a frame."""
+"""By name: functions from frames, uint8 `[T, H, W, 3]`, to about `count` regions per frame."""
 
 
 def partition(name: str, frames: NDArray[Any], count: int) -> Regions:

@@ -1,4 +1,4 @@
-"""Regions whose borders follow the model's token grid."""
+"""Alignment of region borders with the model's token grid."""
 
 import numpy as np
 
@@ -14,7 +14,7 @@ def align(regions: Regions, shape: tuple[int, int, int]) -> Regions:
             consecutive frames, the last one maybe fewer.
 
     Returns:
-        Regions of the same clip; those that win no cell are gone.
+        Regions of the same clip; those without a cell are dropped.
     """
     time, height, width = regions.labels.shape
     units, rows, columns = shape

@@ -1,4 +1,4 @@
-"""Every frame a region."""
+"""The partition of a clip into its frames."""
 
 from typing import Any
 

@@ -9,7 +9,7 @@ from prune.evidence.regions.regions import Regions
 
 
 def grid(frames: NDArray[Any], count: int) -> Regions:
-    """Cells of each of the frames `[T, H, W, 3]`: the square grid of about `count` cells a frame.
+    """Cells of each of the frames `[T, H, W, 3]`: the square grid of about `count` cells per frame.
 
     Numbered by frame, then row, then column.
     """

@@ -1,4 +1,4 @@
-"""Coarse to fine: the regions that matter are cut further, the others stay whole."""
+"""Coarse-to-fine partitions: the regions that matter are cut further."""
 
 from collections.abc import Sequence
 

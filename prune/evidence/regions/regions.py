@@ -42,11 +42,11 @@ class Regions:
         return np.bincount(self.labels.ravel(), minlength=self.count) / self.labels.size
 
     def shown(self, visible: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Pixels that are seen when the regions `visible` `[R]` are: bool `[T, H, W]`."""
+        """Pixels of the regions `visible` `[R]`: bool `[T, H, W]`."""
         return visible[self.labels]
 
     def spread(self, values: NDArray[np.floating]) -> NDArray[np.floating]:
-        """A map `[T, H, W]` of one value a region, `[R]`."""
+        """A map `[T, H, W]` of one value per region, `[R]`."""
         return values[self.labels]
 
     def means(self, saliency: NDArray[np.floating]) -> NDArray[np.float64]:

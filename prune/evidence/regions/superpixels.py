@@ -1,4 +1,4 @@
-"""SLICO superpixels of every frame (2509.22496, section 4: 64 to an image)."""
+"""SLICO superpixels of every frame (2509.22496, section 4: 64 per image)."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from prune.evidence.regions.regions import Regions
 def frame_superpixels(frame: NDArray[Any], count: int) -> NDArray[np.int64]:
     """Superpixels of one frame `[H, W, 3]`: labels `[H, W]` from 0, about `count` of them.
 
-    SLICO adapts its compactness to each superpixel, so that there is none to choose.
+    SLICO adapts its compactness to each superpixel, so it is not a parameter.
     """
     labels: NDArray[np.int64] = slic(
         frame, n_segments=count, slic_zero=True, start_label=0, channel_axis=-1

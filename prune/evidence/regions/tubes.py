@@ -11,14 +11,14 @@ from prune.evidence.regions.regions import Regions
 from prune.evidence.regions.superpixels import frame_superpixels
 
 MAX_COLOR = 20.0
-"""Farthest two superpixels may lie apart in Lab colour to be the same thing in two frames."""
+"""Largest Lab distance of two superpixels that are the same object in two frames."""
 
 MAX_MOVE = 0.2
 """Farthest it may move between two frames, as a share of the frame's longer side."""
 
 
 def tubes(frames: NDArray[Any], count: int) -> Regions:
-    """About `count` tubes through the frames `[T, H, W, 3]`, and more where things come and go.
+    """About `count` tubes through the frames `[T, H, W, 3]`, more where objects come and go.
 
     Each superpixel continues the tube of the superpixel in the frame before that is nearest in
     colour and place; where none is near in both, it starts a tube. Two may continue the same tube.

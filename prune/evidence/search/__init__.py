@@ -1,7 +1,7 @@
-"""Orderings of regions, a search a file; `SEARCHES` names them.
+"""Orderings of regions, one file per search; `SEARCHES` names them.
 
-A search takes an `Objective` and a function that is told after each choice how many regions are
-placed and the best F so far; it returns all regions, those that matter most first.
+A search takes an `Objective` and a function called after each choice with the number of regions
+placed and the best F so far; it returns all regions, the most important first.
 """
 
 from collections.abc import Callable

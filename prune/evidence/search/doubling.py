@@ -1,8 +1,8 @@
-"""Greedy search from both ends that scores all candidates ever more rarely.
+"""Greedy search from both ends that scores all candidates at doubling intervals.
 
-With few regions in sight what a candidate adds changes most from turn to turn (alone it may say
-nothing at all), and the first regions decide the insertion curve: so all candidates are scored in
-turns 0, 1, 2, 4, 8 and so on, and in between only those that added most when last asked. Regions
+With few regions visible the gain of a candidate changes most from turn to turn (alone it may have
+none), and the first regions decide the insertion curve. So all candidates are scored in turns 0, 1,
+2, 4, 8 and so on, and in between only those with the largest gains when last scored. Regions
 for the back are chosen as in 2509.22496's efficient version, whose candidates for the front are
 too stale where regions are small.
 """

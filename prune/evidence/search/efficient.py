@@ -1,4 +1,4 @@
-"""The search of 2509.22496's efficient version: regions are placed from both ends."""
+"""The efficient search of 2509.22496, which places regions from both ends."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""The best ordering there is, for a few regions: how far greedy is from it."""
+"""Exhaustive search: the best ordering of a few regions, to measure how far greedy is from it."""
 
 from itertools import combinations
 
@@ -41,7 +41,7 @@ def exhaustive(objective: Objective) -> list[int]:
 
 
 def chain_value(objective: Objective, order: list[int]) -> float:
-    """Mean F of an ordering's first 1 to R regions: what `exhaustive` makes greatest."""
+    """Mean F of an ordering's first 1 to R regions, which `exhaustive` maximises."""
     sets = np.zeros((len(order), len(order)), bool)
     for rank, region in enumerate(order):
         sets[rank:, region] = True

@@ -1,4 +1,4 @@
-"""Full greedy search (2509.22496, algorithm 1): every remaining region is a candidate each time."""
+"""Full greedy search (2509.22496, algorithm 1), with every remaining region as a candidate."""
 
 from collections.abc import Callable, Sequence
 
@@ -19,7 +19,7 @@ def greedy(
     """
     chosen: list[int] = []
     rest = list(range(objective.num_regions))
-    # Of each region when last asked: insight, necessity.
+    # Of each region when last scored: insight, necessity.
     last = np.zeros((2, objective.num_regions))
     best = -float("inf")
     while rest:
@@ -52,7 +52,7 @@ def _values(
             last[which, regions[index]] = objective.halves(sets[index], which)
 
     before = last[:, regions]
-    # Those that one half alone would have left out the last time are asked for that half.
+    # Those that one half alone would have ruled out last time are scored for that half.
     doubtful = (before + weights[::-1]).min(0) < before.sum(0).max()
     asked = np.ones(before.shape, bool)
     asked[(weights - before).argmin(0)[doubtful], doubtful] = False
@@ -64,7 +64,7 @@ def _values(
 
 
 def greedy_one_at_a_time(objective: Objective) -> list[int]:
-    """The same ordering by asking for one candidate at a time, as the published code does."""
+    """The same ordering, scoring one candidate at a time as the published code does."""
     chosen: list[int] = []
     rest = list(range(objective.num_regions))
     while rest:

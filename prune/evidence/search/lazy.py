@@ -1,4 +1,4 @@
-"""Lazy greedy search (Minoux 1978): what a region last added bounds what it can add now.
+"""Lazy greedy search (Minoux 1978): the last gain of a region bounds its gain now.
 
 The bound is exact where F is submodular, which probabilities of a network are only roughly: the
 orderings are tested against full greedy by their curves. Once the chosen regions alone bring the

@@ -1,1 +1,1 @@
-"""Every figure, a file each, in one style."""
+"""Figures in one style, one file per figure."""

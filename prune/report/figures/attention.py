@@ -13,7 +13,7 @@ FLOOR = 5e-5
 
 
 def attention_figure(maps: Mapping[str, NDArray[np.float64]], what: str) -> Figure:
-    """One panel a run; in it layers are rows of frames and frames are grids of cells.
+    """One panel per run; in it layers are rows of frames and frames are grids of cells.
 
     Args:
         maps: by title, attention weights `[L, T, h, w]`, NaN where a cell has no token.

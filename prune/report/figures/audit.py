@@ -1,4 +1,4 @@
-"""The samples whose evidence changed most: dense above, pruned below."""
+"""Film strips of the samples whose evidence changed most: dense above, pruned below."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class Pairing:
         title: the question, and what each model answered.
         frames: `[T, H, W, 3]`.
         labels: region of each pixel, `[T, H, W]`.
-        dense, pruned: the regions that matter most to each model.
+        dense, pruned: the most important regions to each model.
     """
 
     title: str
@@ -30,7 +30,7 @@ class Pairing:
 
 
 def audit_figure(pairs: Sequence[Pairing]) -> Figure:
-    """Film strips of a few samples, the fifth of the clip that matters most outlined."""
+    """Film strips of a few samples, the most important fifth of the clip outlined."""
     count = max(len(pair.frames) for pair in pairs)
     figure = Figure(figsize=(1.25 * count, 3.1 * len(pairs)), layout="constrained")
     for part, pair in zip(

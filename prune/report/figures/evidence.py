@@ -1,4 +1,4 @@
-"""One explanation on a page: the film, the map, the reply, the curves."""
+"""One explanation on a page: film strip, map, reply and curves."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -63,7 +63,7 @@ def _curves(axes: Axes, record: Mapping[str, Any]) -> None:
     area = 100 * np.array(curves["area"])
     for name, color, label in (
         ("insertion", COLORS[0], "shown alone"),
-        ("deletion", COLORS[1], "taken away"),
+        ("deletion", COLORS[1], "removed"),
     ):
         p = np.array(curves[name])[:, target].mean(1)
         score = record["scores"][f"{name}_auc"]
@@ -83,6 +83,8 @@ def _options(axes: Axes, record: Mapping[str, Any]) -> None:
 
 
 def _share_axis(axes: Axes) -> None:
-    axes.set_xlabel("share of the clip, what matters most first (%)", fontsize=8.5, color=MUTED)
+    axes.set_xlabel(
+        "share of the clip, most important regions first (%)", fontsize=8.5, color=MUTED
+    )
     axes.set_ylim(-0.02, 1.05)
     axes.legend(fontsize=8, frameon=False)

@@ -1,4 +1,4 @@
-"""Where an answer is there early: a histogram over layers."""
+"""Histogram of the layers at which the answer is already final."""
 
 from collections.abc import Mapping, Sequence
 from itertools import cycle
@@ -10,7 +10,7 @@ from prune.report.figures.style import COLORS, INK, MUTED, style_axes
 
 
 def exits_figure(layers: Mapping[str, Sequence[int]], num_layers: int, what: str) -> Figure:
-    """How many samples have their answer at each layer, and in what share an exit would keep it.
+    """Samples whose answer is final at each layer, and the share that an early exit would keep.
 
     Args:
         layers: by label, the layer (1-based) of every sample.

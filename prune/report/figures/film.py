@@ -1,4 +1,4 @@
-"""A film strip: the frames of a clip with what mattered in them."""
+"""Film strips: the frames of a clip with the important regions marked."""
 
 from collections.abc import Sequence
 

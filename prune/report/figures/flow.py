@@ -1,4 +1,4 @@
-"""The flow map: what knocking out each pathway does to the answer, layer by layer."""
+"""The flow map figure: effect of knocking out each pathway on the answer, by layer."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -49,10 +49,10 @@ def write_flow(folder: Path, flows: Mapping[str, Flow], name: str = "flow") -> N
 
 
 def _caption(model: str, flow: Flow) -> str:
-    """What was measured, on which samples."""
+    """The measurement and its samples, in words."""
     counts = flow.counts
     anchors = f"{counts['cases']} anchors in " if counts["cases"] > counts["traced"] else ""
-    right = f"{counts['correct']} answered right, " if flow.which != "own replies" else ""
+    right = f"{counts['correct']} answered correctly, " if flow.which != "own replies" else ""
     return (
         f"{model}: attention knockout, {flow.sweep}; traced: {anchors}{counts['traced']} of "
         f"{counts['samples']} samples ({flow.which}; {right}{counts['failed']} failed); "

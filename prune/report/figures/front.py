@@ -1,4 +1,4 @@
-"""The plans that a search tried: what each costs against what it answers."""
+"""The plans that a search tried: cost against accuracy."""
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure

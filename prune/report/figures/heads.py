@@ -1,4 +1,4 @@
-"""What each KV head carries: layers by heads, a panel a pathway."""
+"""Effect of knockouts per KV head: layers by heads, one panel per pathway."""
 
 from textwrap import fill
 

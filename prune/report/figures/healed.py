@@ -1,4 +1,4 @@
-"""The front before and after healing: what plans cost against what they answer."""
+"""The Pareto front before and after healing: cost against accuracy."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ def healed_figure(found: Sequence[HealResult]) -> Figure:
     """Accuracy on held-out samples over prefill FLOPs, in percent, with Wilson's 95% intervals.
 
     Args:
-        found: one for every plan, of the same model and samples.
+        found: one per plan, of the same model and samples.
     """
     ordered = sorted(found, key=lambda healed: -healed.flops)
     shares = [100.0, *(100 * healed.flops for healed in ordered)]

@@ -1,4 +1,4 @@
-"""Knockouts in one set of layers: what every task loses (Map the Flow, 2510.13251, table 2)."""
+"""Knockouts in one set of layers: the loss of every task (Map the Flow, 2510.13251, table 2)."""
 
 from textwrap import fill
 
@@ -11,7 +11,7 @@ from prune.results.flow_map import Flow
 
 
 def once_figure(flow: Flow) -> Figure:
-    """A bar a task with its interval, a panel a pathway."""
+    """One bar per task with its interval, one panel per pathway."""
     tasks = len(flow.panels[0].curves)
     figure, grid = panel_grid(len(flow.panels), 4.6, 1.3 + 0.3 * tasks, sharex=True, sharey=True)
     for axes, panel in zip(grid, flow.panels, strict=True):

@@ -24,12 +24,12 @@ def overlay_figure(
     bins: Sequence[str],
     what: str,
 ) -> Figure:
-    """One row for each bin of layers, one column for each frame.
+    """One row per bin of layers, one column per frame.
 
     Args:
         frames: the decoded frame of every temporal unit, `[T, H, W, 3]`.
         box: top, left, bottom, right of what the grid covers, in pixels.
-        words: index in `vocabulary` of what each cell says, or -1, `[bins, T, h, w]`.
+        words: index in `vocabulary` of the word of each cell, or -1, `[bins, T, h, w]`.
         vocabulary: `(group, word)` pairs.
         bins: names of the rows.
         what: which model and sample.
@@ -69,7 +69,7 @@ def _write(
     """Write the words of one frame's cells `[h, w]`."""
     top, left, bottom, right = box
     high, wide = (bottom - top) / said.shape[0], (right - left) / said.shape[1]
-    # Points a cell is wide, at 2.1 inches a frame, for about seven letters.
+    # Width of a cell in points, at 2.1 inches per frame, for about seven letters.
     size = np.clip(2.1 * 72 / said.shape[1] / 4.5, 2, 8)
     for row, column in np.argwhere(said >= 0):
         group, word = vocabulary[said[row, column]]

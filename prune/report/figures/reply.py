@@ -1,4 +1,4 @@
-"""A reply whose words are coloured by where they come from."""
+"""A reply whose words are coloured by their source, text or video."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from matplotlib.offsetbox import AnchoredOffsetbox, HPacker, TextArea
 from prune.report.figures.style import COLORS, INK
 
 PRIOR_TO_EVIDENCE = LinearSegmentedColormap.from_list("modality", ["#dbe6f5", "#f1f3f5", "#f7c6cc"])
-"""Blue: from the text alone. Red: waits for what is seen."""
+"""Blue: from the text alone. Red: depends on the video."""
 
 
 def reply_line(

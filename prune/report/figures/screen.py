@@ -16,14 +16,14 @@ FLOOR = 1e-6
 def screen_figure(
     strength: Floats, rows: Sequence[str], predicted: Floats, exact: Floats, top: int, what: str
 ) -> Figure:
-    """How strong the screen finds every pathway in every layer, and how right it is.
+    """Predicted strength of every pathway in every layer, and its accuracy.
 
     Args:
         strength: predicted mean size of the change, nats, `[P, L]`.
         rows: names of the pathways.
         predicted: of every candidate, the strongest first, `[C]`.
         exact: the same by exact knockout, NaN where none was run, `[C]`.
-        top: how many of the first are called strong.
+        top: how many of the first count as strong.
         what: which model and samples, and the rank correlation.
     """
     figure = Figure(figsize=(11, 0.3 * len(rows) + 2.2), layout="constrained")

@@ -1,4 +1,4 @@
-"""What every figure shares: colours, axes, and how it is written."""
+"""The style that all figures share: colours, axes and output formats."""
 
 import base64
 import io
@@ -18,7 +18,7 @@ INK, MUTED, GRID, PALE = "#1f2933", "#7b8794", "#e4e7eb", "#cbd2d9"
 
 
 def distinct(count: int) -> tuple[str, ...]:
-    """Colours that tell `count` curves of one panel apart."""
+    """Distinct colours for `count` curves of one panel."""
     if count <= len(COLORS):
         return COLORS[:count]
     return tuple(to_hex(colormaps["turbo"]((i + 0.5) / count)) for i in range(count))
@@ -35,7 +35,7 @@ def style_axes(axes: Axes, title: str) -> None:
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a PNG or an SVG, by the file's name; the same figure gives the same bytes."""
+    """Write a PNG or an SVG, by the file's name; equal figures give equal bytes."""
     if path.suffix == ".svg":
         path.write_bytes(_svg_bytes(figure))
     else:

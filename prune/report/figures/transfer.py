@@ -1,4 +1,4 @@
-"""The transfer matrix: plans by the task they were found on, conditions by how they were used."""
+"""The transfer matrix: plans by the task they were found on, and conditions of their use."""
 
 import numpy as np
 from matplotlib.figure import Figure

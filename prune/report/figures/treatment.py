@@ -1,4 +1,4 @@
-"""The correction curve: answers mended and broken as what speaks for them is taken out."""
+"""The correction curve: answers corrected and broken as the evidence for them is removed."""
 
 from collections.abc import Sequence
 
@@ -11,14 +11,14 @@ from prune.results.treatment import Treatment
 
 
 def treatment_figure(found: Treatment) -> Figure:
-    """Draw shares of the wrong answers mended and of the right ones broken, and the accuracy."""
+    """Draw shares of incorrect answers corrected and correct ones broken, and the accuracy."""
     figure = Figure(figsize=(8.6, 3.3), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
-    style_axes(left, "What the correction mends and breaks")
+    style_axes(left, "Answers corrected and broken")
     area = [100 * a for a in found.gone]
     for rows, color, label in (
-        (found.mended, COLORS[2], f"wrong answers mended (n = {found.wrong})"),
-        (found.broken, COLORS[1], f"right answers broken (n = {found.right})"),
+        (found.mended, COLORS[2], f"incorrect answers corrected (n = {found.wrong})"),
+        (found.broken, COLORS[1], f"correct answers broken (n = {found.right})"),
     ):
         if rows:
             _band(left, area, rows, color, label)
@@ -26,7 +26,7 @@ def treatment_figure(found: Treatment) -> Figure:
     style_axes(right, "Accuracy of all answers")
     _band(right, area, found.accuracy, COLORS[0], "")
     for axes in (left, right):
-        axes.set_xlabel("share of the clip taken out (%)", fontsize=8.5, color=MUTED)
+        axes.set_xlabel("share of the clip removed (%)", fontsize=8.5, color=MUTED)
         axes.set_ylim(-2, 102)
     left.set_ylabel("%", fontsize=8.5, color=MUTED)
     return figure

@@ -1,4 +1,4 @@
-"""Which words video tokens say, layer by layer (Map the Flow, 2510.13251, figure 4)."""
+"""The words of video tokens, layer by layer (Map the Flow, 2510.13251, figure 4)."""
 
 from collections.abc import Mapping, Sequence
 from itertools import cycle
@@ -19,12 +19,12 @@ def words_figure(
     bins: Sequence[str],
     what: str,
 ) -> Figure:
-    """Words of each group on video tokens: how often by layer, and where each is at home.
+    """Words of each group on video tokens: how often by layer, and in which layers each occurs.
 
     Args:
         shares: by group, percent of the video tokens that say one of its words, for layers 0 to L.
         frequencies: by group, the share of each word's hits in every bin, `[bins, W]`, NaN for
-            words that are said too rarely.
+            words that occur too rarely.
         bins: names of the bins.
         what: which model and samples.
     """
@@ -49,7 +49,7 @@ def words_figure(
 def _home(axes: Axes, shares: Floats, color: str, group: str) -> None:
     said = shares[:, ~np.isnan(shares).any(0)]
     if not said.size:
-        axes.plot([], color=color, label=f"{group} (no word often enough)")
+        axes.plot([], color=color, label=f"{group} (no word is frequent enough)")
         return
     axes.plot(said, color=color, linewidth=0.6, alpha=0.35)
     label = f"{group} (mean of {said.shape[1]} words)"
