@@ -70,6 +70,12 @@ class Screening:
             rank[name] = None if np.isnan(value) else round(value, 4)
         return rank
 
+    def agreement(self) -> str:
+        """How many candidates were run exactly and how well the ranking agrees, in words."""
+        rank = self.correlation()["strength"]
+        agrees = "too few to compare" if rank is None else f"rank correlation {rank:.2f}"
+        return f"{self.verified.sum()} of {len(self.candidates)} candidates run exactly: {agrees}"
+
     def missed(self) -> list[ScreenCandidate]:
         """Verified candidates among the `top` strongest by exact knockout, but not by the screen.
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from safetensors import SafetensorError
+
 from prune.checkpoint.identity import weights_sha256
 from prune.checkpoint.load import LoadedModel, open_model
 from prune.errors import BadInputError, RefusedError, ResourceError, UsageError
@@ -171,5 +173,6 @@ def _write(opened: LoadedModel, plan: Plan, out: Path) -> None:
             identity = geometry(opened.model, str(out), weights_sha256(stage))
             named = f"{plan.name}, healed"
             replace(plan, model=identity, name=named).save(stage / RUN_PLAN_FILE)
-    except OSError as error:
-        raise ResourceError(f"{out}: cannot write the model: {error.strerror}") from None
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ResourceError(f"{out}: cannot write the model: {reason}") from None

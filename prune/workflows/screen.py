@@ -15,7 +15,7 @@ from prune.trace.screen_table import write_screen
 from prune.trace.screening import Screening
 from prune.trace.sets import choose
 
-__all__ = ["Screening", "agreement", "screen_model"]
+__all__ = ["Screening", "screen_model"]
 
 
 def screen_model(
@@ -76,18 +76,11 @@ def screen_model(
     return found
 
 
-def agreement(found: Screening) -> str:
-    """How many candidates were run exactly, and how well the ranking agrees with them."""
-    rank = found.correlation()["strength"]
-    agrees = "too few to compare" if rank is None else f"rank correlation {rank:.2f}"
-    return f"{found.verified.sum()} of {len(found.candidates)} candidates run exactly: {agrees}"
-
-
 def _draw(found: Screening, path: Path) -> None:
     header, counts = found.header, found.counts
     caption = (
         f"{header['model']['name']}: {counts['screened']} of {counts['samples']} samples "
-        f"({counts['failed']} failed), window {header['window']}; {agreement(found)}"
+        f"({counts['failed']} failed), window {header['window']}; {found.agreement()}"
     )
     titles = [find_pathway(name).title for name in header["pathways"]]
     strengths = found.predicted[:, 1], found.exact[:, 1]

@@ -1,6 +1,9 @@
 """Healing brings a pruned model's answers nearer to the dense ones and leaves a stock model."""
 
 import json
+import os
+import resource
+import stat
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +12,7 @@ import pytest
 import torch
 
 from prune.checkpoint.load import LoadedModel, open_model
-from prune.errors import BadInputError, RefusedError
+from prune.errors import BadInputError, RefusedError, ResourceError
 from prune.evaluate.answers import EncodedBatch, prepare, under
 from prune.inputs.samples import Sample
 from prune.journal.progress import silent
@@ -86,6 +89,27 @@ def test_a_healed_model_is_a_folder_with_its_plan(
         plan.check_model(again.id)
     with pytest.raises(RefusedError, match="exists"):
         heal_model(tiny, harsh(tiny), samples[:6], samples[6:12], 8, HealSettings(1), out, silent)
+
+
+def test_a_healed_model_is_readable_and_a_full_disk_leaves_nothing(
+    tmp_path: Path, samples: list[Sample]
+) -> None:
+    opened, settings = open_model("tiny"), HealSettings(1, 1e-3, 4)
+    split, out = (samples[:2], samples[2:4], 8, settings), tmp_path / "healed"
+    heal_model(opened, harsh(opened), *split, out)
+    umask = os.umask(0)
+    os.umask(umask)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in out.iterdir()}
+    assert modes and set(modes.values()) == {0o666 & ~umask}, modes
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    opened = open_model("tiny")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, before[1]))
+    try:
+        with pytest.raises(ResourceError, match="cannot write the model"):
+            heal_model(opened, harsh(opened), *split, tmp_path / "full")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [path.name for path in tmp_path.iterdir()] == ["healed"]
 
 
 def test_several_plans_are_a_front(

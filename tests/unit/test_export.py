@@ -21,13 +21,22 @@ import torch
 import prune
 from prune.checkpoint.load import TINY, LoadedModel, open_model
 from prune.checkpoint.manifest import MANIFEST, verify, write_manifest
-from prune.errors import BadInputError, PruneError, RefusedError, ResourceError, VerificationError
+from prune.errors import (
+    BadInputError,
+    PruneError,
+    RefusedError,
+    ResourceError,
+    UsageError,
+    VerificationError,
+)
 from prune.inputs.encode import read
 from prune.inputs.samples import Sample
 from prune.io.files import put_in_place, sha256_of
 from prune.layout.segments import segment
+from prune.plan.budget import Budget
 from prune.plan.plan import PLAN_FILE, Plan
 from prune.results.export_result import Result
+from prune.workflows.export import export_model
 from prune.workflows.measure_plan import costs
 from prune.workflows.write_export import export
 from tests.unit.test_apply import mixed_plan
@@ -221,6 +230,22 @@ def test_refused_targets(
     export(tiny, plan, result, exported, force=True)
     assert (exported / MANIFEST).read_bytes() == before
     assert [p.name for p in exported.parent.iterdir() if p.name.startswith(".")] == []
+
+
+def test_what_an_export_needs_is_said_before_the_model_is_opened(
+    tiny: LoadedModel, tmp_path: Path
+) -> None:
+    plan, budget = mixed_plan(tiny), Budget("max_drop", 0.5)
+    test, out = tmp_path / "test.jsonl", tmp_path / "out"
+    for given, message in (
+        ({"plan": None, "budget": None, "test": test}, "needs --trace RUN and a budget"),
+        ({"budget": budget, "test": test}, "needs --trace RUN and a budget"),
+        ({"run": tmp_path, "test": test}, "needs --trace RUN and a budget"),
+        ({"plan": plan, "budget": budget, "test": test}, "give one of them"),
+        ({"plan": plan}, "give --test"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            export_model("no-model", out, **given)  # type: ignore[arg-type]
 
 
 def test_a_plan_for_other_weights_is_refused(

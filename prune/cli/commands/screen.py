@@ -36,7 +36,7 @@ def screen(
     """
     from prune.cli.tables.screen import missed_line, screen_table
     from prune.journal.processes import processes
-    from prune.workflows.screen import agreement, screen_model
+    from prune.workflows.screen import screen_model
 
     found = screen_model(
         model,
@@ -57,7 +57,7 @@ def screen(
     counts = found.counts
     out.print(screen_table(found))
     out.print(
-        f"{counts['screened']} of {counts['samples']} samples screened; {agreement(found)}\n"
+        f"{counts['screened']} of {counts['samples']} samples screened; {found.agreement()}\n"
         f"{missed_line(found)}"
     )
     out.print(f"Figure  {run / 'screen.png'}\nTables  {run / 'screen.csv'}, {run / 'heads.csv'}")
