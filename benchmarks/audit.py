@@ -27,7 +27,7 @@ from prune.evidence.explain import ExplainSettings
 from prune.inputs.samples import load_samples
 from prune.layout.pathways import PATHWAYS, Reach, dense_reach, inherit_rows, remove_pathway
 from prune.plan.plan import Plan
-from prune.results.audit_findings import MEASURES, Limits, verdict
+from prune.results.audit_findings import MEASURES, AuditLimits, verdict
 from prune.tiny.benchmark import write_benchmark
 
 SETTINGS = ExplainSettings(regions="frames")
@@ -96,7 +96,7 @@ def main() -> None:
         first = first or compared
         found = means(compared)
         seen = existence(answered.samples, answered.dense, answered.pruned)
-        broken = [str(f) for f in verdict(found, seen, Limits()) if not f.kept]
+        broken = [str(f) for f in verdict(found, seen, AuditLimits()) if not f.kept]
         change = answered.accuracy["change"]
         row = {
             **conditions(opened.model),

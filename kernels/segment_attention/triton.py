@@ -272,11 +272,11 @@ def triton_attention(
     # A program holds one query head in prefill, all query heads of a KV head in decode.
     tiles_per_group = (num_heads if config.pack == 1 else num_kv_heads) // num_groups
     heads_per_group = num_heads // num_groups
-    plan = _on_device(layout, num_queries, reach, config, q.device, _stream(q.device))
+    work = _on_device(layout, num_queries, reach, config, q.device, _stream(q.device))
 
     out = q.new_empty(batch, num_queries, num_heads, head_dim).transpose(1, 2)
     lse = q.new_empty(batch, num_heads, num_queries, dtype=torch.float32)
-    partial = (plan.slots, heads_per_group, config.block_q)
+    partial = (work.slots, heads_per_group, config.block_q)
     part_out = q.new_empty(*partial, head_dim, dtype=torch.float32)
     part_lse = q.new_empty(partial, dtype=torch.float32)
     strides = [x.stride(i) for x in (q, k, v, out) for i in range(3)]
@@ -284,19 +284,19 @@ def triton_attention(
     strides = [stride // align for stride in strides]
     shape = {"D": head_dim, "BLOCK_D": config.block_d, "BLOCK_Q": config.block_q}
 
-    segment_kernel[(len(plan.items) * tiles_per_group,)](
-        q, k, v, out, lse, part_out, part_lse, plan.role, plan.frame, plan.reach,
-        plan.items, plan.spans, *strides, scale * math.log2(math.e),
+    segment_kernel[(len(work.items) * tiles_per_group,)](
+        q, k, v, out, lse, part_out, part_lse, work.role, work.frame, work.reach,
+        work.items, work.spans, *strides, scale * math.log2(math.e),
         num_heads, num_queries, k.shape[2], heads_per_kv, tiles_per_group,
         reach.values.shape[1], 0 if num_groups == 1 else reach.values.shape[1] ** 2,
         **shape, PACK=config.pack, BLOCK_N=config.block_n, TABLE_N=config.table_n, ALIGN=align,
         FIELDS=ITEM_FIELDS, PRECISION=config.precision, STAGES=config.num_stages,
         num_warps=config.num_warps,
     )  # fmt: skip
-    if len(plan.merges):
+    if len(work.merges):
         rows = min(config.block_q, 16)
-        merge_kernel[(len(plan.merges) * heads_per_group, config.block_q // rows)](
-            out, lse, part_out, part_lse, plan.merges, *strides[9:],
+        merge_kernel[(len(work.merges) * heads_per_group, config.block_q // rows)](
+            out, lse, part_out, part_lse, work.merges, *strides[9:],
             num_heads, num_queries, heads_per_group,
             **shape, ROWS=rows, ALIGN=align, FIELDS=MERGE_FIELDS, num_warps=4,
         )  # fmt: skip
@@ -304,7 +304,7 @@ def triton_attention(
 
 
 @dataclass(frozen=True, eq=False)
-class _DevicePlan:
+class _DeviceWork:
     """A work list and what its mask needs, int32 on one device; fields as in `WorkList`."""
 
     items: Tensor
@@ -324,7 +324,7 @@ def _on_device(
     config: Config,
     device: torch.device,
     stream: int,
-) -> _DevicePlan:
+) -> _DeviceWork:
     # The stream is part of the key, since another one could read the copy before it has arrived.
     work = work_list(layout, num_queries, reach, config.block_q, config.block_n)
     arrays = (work.items, work.spans, work.merges, layout.role, layout.frame, reach.values)
@@ -338,7 +338,7 @@ def _on_device(
     items, spans, merges, role, frame, table = (
         t[: x.size].view(x.shape) for t, x in zip(tensors, arrays, strict=True)
     )
-    return _DevicePlan(items, spans, merges, role, frame, table, work.slots)
+    return _DeviceWork(items, spans, merges, role, frame, table, work.slots)
 
 
 def _stream(device: torch.device) -> int:

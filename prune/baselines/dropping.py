@@ -17,7 +17,7 @@ Choose = Callable[[Tensor], Tensor]
 
 
 @dataclass
-class Dropping:
+class DroppingEnforcer:
     """Drops video tokens before layer `first`: the same for the answer as leaving them out there.
 
     Attributes:
@@ -68,5 +68,5 @@ def _attention_of_last(query: Tensor, key: Tensor, scale: float, segments: Segme
 
 
 def dropping_logits(batch: EncodedBatch, first: int, choose: Choose) -> Tensor:
-    """Next-token logits `[B, V]` of a batch under `Dropping`."""
-    return batch.replay.last_logits(Dropping(batch.replay.segments, first, choose))
+    """Next-token logits `[B, V]` of a batch under `DroppingEnforcer`."""
+    return batch.replay.last_logits(DroppingEnforcer(batch.replay.segments, first, choose))

@@ -54,7 +54,7 @@ class RemoteCase:
     def _asking(self, regions: Regions, removal: str, tokens: Sequence[str]) -> RemoteScorer:
         if removal not in FILLS:
             raise UsageError(
-                f"removal {removal!r}: an endpoint only receives pixels: choose {' or '.join(FILLS)}"
+                f"removal {removal!r}: an endpoint only receives pixels: use {' or '.join(FILLS)}"
             )
         question = choice_text(self.sample.question, list(self.sample.options))
         self._scorers.append(

@@ -36,7 +36,7 @@ def pool_of(text: str, num_heads: int) -> Pool:
 
 
 @dataclass
-class _Rows:
+class _WeightRecorder:
     """The enforcer of a run that also keeps the attention weights of some rows.
 
     Attributes:
@@ -83,7 +83,7 @@ def attention_rows(
     num_layers = len(replay.text_model.layers)
     tables = knockout_tables([pathway] if pathway else [])
     choice = [int(pathway is not None and layer in layers) for layer in range(num_layers)]
-    kept = _Rows(PlanEnforcer(tables[choice], replay.segments), rows)
+    kept = _WeightRecorder(PlanEnforcer(tables[choice], replay.segments), rows)
     replay.last_logits(kept)
     return torch.stack(kept.weights)
 

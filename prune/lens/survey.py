@@ -1,4 +1,4 @@
-"""What a lens sees in every sample of a data set: a journal with one record a sample."""
+"""The survey of a data set through the lenses: a journal with one record per sample."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,12 +23,12 @@ from prune.runtime.captured import capture
 SCHEMA_VERSION = 1
 FOLDER = "journal"
 READINGS = {"normed": True, "raw": False}
-"""Ways to read the answer, by whether the final norm is applied before the last layer."""
+"""Readings of the answer, by whether the final norm is applied before the last layer."""
 
 
 @dataclass(frozen=True)
 class SurveySettings:
-    """What is looked for.
+    """Settings of a survey.
 
     Attributes:
         num_frames: T.
@@ -49,7 +49,7 @@ class Survey:
 
     Attributes:
         header: identity of model, data and settings.
-        records: one a sample, in the order of the data set (`look`).
+        records: one per sample, in the order of the data set (`look`).
     """
 
     header: dict[str, Any]
@@ -61,20 +61,20 @@ class Survey:
         return failed_of(self.records)
 
     def chosen(self, which: str) -> list[dict[str, Any]]:
-        """Records of the samples answered `correct` or `wrong`, or of `all` that could be used."""
+        """Records of the samples answered `correct` or `wrong`, or of `all` usable ones."""
         usable = [r for r in self.records if "error" not in r]
         return [r for r in usable if which == "all" or r["correct"] == (which == "correct")]
 
 
 def look(opened: LoadedModel, sample: Sample, settings: SurveySettings) -> Record:
-    """Look into one dense run.
+    """The record of one dense run.
 
     Returns:
         `correct` (the likeliest token is the true letter), `true` (index of the true
         option); for each of `READINGS` the probability of every option's letter `p` `[L][O]`, the
         `likeliest` token by layer, and the layers (1-based) where it is `first` and finally
         (`settled`) the answer; `video_tokens`; and `words`: by word, how many of them say it after
-        layers 0 to L, words that none says left out.
+        layers 0 to L, without words that none says.
 
     Raises:
         BadInputError: the clip cannot be decoded, or its tokens are no grid.
@@ -83,7 +83,7 @@ def look(opened: LoadedModel, sample: Sample, settings: SurveySettings) -> Recor
     model, processor = opened.model, opened.processor
     inputs = read(processor, [sample], settings.num_frames)
     replay = capture(model, processor, inputs)
-    letters = letter_ids(processor, sample.letters)
+    letters = letter_ids(processor, sample)
     answers = {
         name: AnswerByLayer(Lens(model, replay.text_model, norm), letters)
         for name, norm in READINGS.items()
@@ -122,13 +122,13 @@ def survey(
     settings: SurveySettings,
     on_done: Callable[[int], None] = lambda n: None,
 ) -> Survey:
-    """Look into every sample, going on where an earlier call stopped; see `prune.journal.write`.
+    """Survey every sample, resuming where an earlier call stopped; see `prune.journal.write`.
 
     A sample that cannot be decoded or is not finite is recorded with the reason and counts nowhere.
 
     Raises:
         RefusedError: the folder holds a survey of something else.
-        BadInputError, NumericError: not one sample could be used.
+        BadInputError, NumericError: no sample could be used.
     """
     header = {
         "schema_version": SCHEMA_VERSION,

@@ -14,7 +14,7 @@ restored at the end. Less may be chance."""
 
 
 @dataclass(frozen=True, eq=False)
-class GivenBack:
+class Restoration:
     """The plan with one pathway restored in every layer."""
 
     pathway: Pathway
@@ -51,7 +51,7 @@ def affordable(draft: Draft, pathway: Pathway) -> Reach:
     return reach
 
 
-def settle(draft: Draft, ranked: list[Candidate]) -> list[GivenBack]:
+def settle(draft: Draft, ranked: list[Candidate]) -> list[Restoration]:
     """Restore a pathway that is not worth its loss, in favour of others: the local refinement.
 
     A cut is judged given those before it, and later ones can increase its loss.
@@ -61,7 +61,7 @@ def settle(draft: Draft, ranked: list[Candidate]) -> list[GivenBack]:
     """
     allowed, kept = draft.budget.value, set[Pathway]()
     while True:
-        tried, worth = given_back(draft, ranked), draft.worth(allowed)
+        tried, worth = restorations(draft, ranked), draft.worth(allowed)
         excess = {
             one: worth(one.reach) - draft.budget.loss(one.step.score, draft.problem.dense)
             for one in tried
@@ -77,7 +77,7 @@ def settle(draft: Draft, ranked: list[Candidate]) -> list[GivenBack]:
         remove(draft, by_harm_per_cost(draft, others), allowed)
 
 
-def given_back(draft: Draft, ranked: list[Candidate]) -> list[GivenBack]:
+def restorations(draft: Draft, ranked: list[Candidate]) -> list[Restoration]:
     """Run the plan with each of its removed pathways restored."""
     tried = []
     for pathway in _pathways(ranked):
@@ -85,11 +85,11 @@ def given_back(draft: Draft, ranked: list[Candidate]) -> list[GivenBack]:
             reach = restored(draft.reach, pathway)
             score = draft.problem.measure(reach, lambda score: False)
             step = draft.note(f"{pathway.title} restored", reach, score, False)
-            tried.append(GivenBack(pathway, reach, step))
+            tried.append(Restoration(pathway, reach, step))
     return tried
 
 
-def harms(draft: Draft, tried: list[GivenBack]) -> tuple[Harm, ...]:
+def harms(draft: Draft, tried: list[Restoration]) -> tuple[Harm, ...]:
     """What restoring each removed pathway would win back, the largest first."""
     found, now = [], draft.cost(draft.reach)
     for one in tried:

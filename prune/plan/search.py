@@ -11,7 +11,7 @@ from prune.plan.draft import Draft, Problem
 from prune.plan.eliminate import descend, finish, split
 from prune.plan.moves import Candidate, closed
 from prune.plan.plan import Plan
-from prune.plan.refine import given_back, harms, repay, settle
+from prune.plan.refine import harms, repay, restorations, settle
 from prune.plan.search_result import SearchResult, SearchStep
 
 LADDER = (0.25, 1.0, 4.0, 16.0, 64.0)
@@ -70,7 +70,7 @@ def search(
             else:
                 finish(draft, ranked)
             repay(draft, ranked)
-        tried = settle(draft, ranked) if budget.limits_harm else given_back(draft, ranked)
+        tried = settle(draft, ranked) if budget.limits_harm else restorations(draft, ranked)
         measured = harms(draft, tried)
     except KeyboardInterrupt:
         interrupted, measured = True, ()

@@ -15,7 +15,7 @@ MEASURES = {
 
 
 @dataclass(frozen=True)
-class Limits:
+class AuditLimits:
     """What a pruned model may change; each holds for a mean over samples.
 
     Attributes:
@@ -48,7 +48,7 @@ class Finding:
 
 
 def verdict(
-    means: dict[str, dict[str, float]], existence: Existence | None, limits: Limits
+    means: dict[str, dict[str, float]], existence: Existence | None, limits: AuditLimits
 ) -> list[Finding]:
     """Every limit that could be measured; the audit passes where all are kept."""
 

@@ -25,7 +25,7 @@ TASKS = (
 
 
 @dataclass(frozen=True)
-class Question:
+class SceneQuestion:
     """A question with its true answer and possible wrong options."""
 
     task: str
@@ -40,46 +40,48 @@ class Question:
         return options
 
 
-def _antonym(scene: Scene, rng: random.Random) -> Question:
+def _antonym(scene: Scene, rng: random.Random) -> SceneQuestion:
     (answer,) = scene.actor.actions
     wrong = tuple(s for s in SIZES if s != answer)
-    return Question("action_antonym", f"What does the {scene.actor.name} do?", answer, wrong)
+    return SceneQuestion("action_antonym", f"What does the {scene.actor.name} do?", answer, wrong)
 
 
-def _sequence(scene: Scene, rng: random.Random) -> Question:
+def _sequence(scene: Scene, rng: random.Random) -> SceneQuestion:
     first, last = scene.actor.actions
     when = rng.choice(["first", "last"])
     answer, wrong = (first, last) if when == "first" else (last, first)
     text = f"What does the {scene.actor.name} do {when}?"
-    return Question("action_sequence", text, answer, (wrong,))
+    return SceneQuestion("action_sequence", text, answer, (wrong,))
 
 
-def _direction(scene: Scene, rng: random.Random) -> Question:
+def _direction(scene: Scene, rng: random.Random) -> SceneQuestion:
     (answer,) = scene.actor.actions
     text = f"Which way does the {scene.actor.name} move?"
-    return Question("moving_direction", text, answer, tuple(d for d in DIRECTIONS if d != answer))
+    return SceneQuestion(
+        "moving_direction", text, answer, tuple(d for d in DIRECTIONS if d != answer)
+    )
 
 
-def _count(scene: Scene, rng: random.Random) -> Question:
+def _count(scene: Scene, rng: random.Random) -> SceneQuestion:
     answer = str(len(scene.things))
     wrong = tuple(str(n) for n in range(1, MAX_THINGS + 1) if str(n) != answer)
-    return Question("object_count", "How many shapes are there?", answer, wrong)
+    return SceneQuestion("object_count", "How many shapes are there?", answer, wrong)
 
 
-def _transition(scene: Scene, rng: random.Random) -> Question:
+def _transition(scene: Scene, rng: random.Random) -> SceneQuestion:
     one, two = scene.sceneries
     answer, wrong = f"from {one} to {two}", f"from {two} to {one}"
-    return Question("scene_transition", "How does the scene change?", answer, (wrong,))
+    return SceneQuestion("scene_transition", "How does the scene change?", answer, (wrong,))
 
 
-def _existence(scene: Scene, rng: random.Random) -> Question:
+def _existence(scene: Scene, rng: random.Random) -> SceneQuestion:
     present = {(t.color, t.shape) for t in scene.things}
     if rng.random() < 0.5:
         color, shape = rng.choice(sorted(present))
     else:
         color, shape = rng.choice([(c, s) for c in COLORS for s in SHAPES if (c, s) not in present])
     answer, wrong = ("yes", "no") if (color, shape) in present else ("no", "yes")
-    return Question("object_existence", f"Is there a {color} {shape}?", answer, (wrong,))
+    return SceneQuestion("object_existence", f"Is there a {color} {shape}?", answer, (wrong,))
 
 
 _ASK = {
@@ -106,7 +108,7 @@ def tasks_of(scene: Scene) -> list[str]:
     return tasks
 
 
-def ask(task: str, scene: Scene, rng: random.Random) -> Question:
+def ask(task: str, scene: Scene, rng: random.Random) -> SceneQuestion:
     """A question of `task` about `scene`, which must support it (`tasks_of`)."""
     return _ASK[task](scene, rng)
 

@@ -82,9 +82,9 @@ def screen_prompt(
     everything = tables.amin(0)
     length = replay.segments.shape[1]
     with _frozen(replay.model):
-        dense = _Faded(replay, tables[0], everything, 0.0)
+        dense = _FadedRun(replay, tables[0], everything, 0.0)
         margin, at_start = dense.gradients(answer)
-        runs = [_Faded(replay, tables[0], everything, share).gradients(answer)[1] if share
+        runs = [_FadedRun(replay, tables[0], everything, share).gradients(answer)[1] if share
                 else at_start for share in faded]  # fmt: skip
     gradients = [torch.stack(points).mean(0) for points in zip(*runs, strict=True)]
     change = torch.zeros(len(pathways), len(gradients), dense.num_kv_heads, dtype=torch.double)
@@ -112,7 +112,7 @@ def _frozen(model: Any) -> Iterator[None]:
 
 
 @dataclass
-class _Faded:
+class _FadedRun:
     """A run without a share of some edges in every layer; an enforcer that records its inputs.
 
     Attributes:

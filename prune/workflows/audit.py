@@ -21,7 +21,7 @@ from prune.journal.records import Record, failed_of
 from prune.report.audit_page import AUDIT_PAGE, audit_html, audit_summary
 from prune.report.figures.audit import Pairing, audit_figure
 from prune.report.figures.style import save_figure
-from prune.results.audit_findings import MEASURES, Finding, Limits, verdict
+from prune.results.audit_findings import MEASURES, AuditLimits, Finding, verdict
 from prune.results.existence import Existence
 from prune.workflows.amend import amend, is_export
 from prune.workflows.named_plan import named_plan
@@ -29,7 +29,7 @@ from prune.workflows.named_plan import named_plan
 WORST = 4
 """Number of samples that are drawn: those whose evidence changed most."""
 
-DEFAULT_LIMITS = Limits()
+DEFAULT_LIMITS = AuditLimits()
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def audit_model(
     regions: str = "frames",
     count: int = 4,
     num_frames: int = 8,
-    limits: Limits = DEFAULT_LIMITS,
+    limits: AuditLimits = DEFAULT_LIMITS,
     argv: str = "",
 ) -> AuditedPlan:
     """Compare the evidence and the answers of a dense and a pruned model.

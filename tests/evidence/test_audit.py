@@ -18,7 +18,7 @@ from prune.journal.journal import JOURNAL
 from prune.layout.pathways import PATHWAYS, dense_reach, remove_pathway
 from prune.plan.plan import Plan
 from prune.results.answer import Answer
-from prune.results.audit_findings import Limits, verdict
+from prune.results.audit_findings import AuditLimits, verdict
 
 CHEAP = ExplainSettings(regions="frames")
 
@@ -54,7 +54,7 @@ def test_a_blind_model_rests_on_nothing(tiny: LoadedModel, samples: list[Sample]
     assert record["modality_change"]["letter"] == pytest.approx(
         -record["dense"]["modality"]["code"][0], abs=1e-5
     )
-    found = verdict(means([record]), None, Limits())
+    found = verdict(means([record]), None, AuditLimits())
     assert not all(f.kept for f in found)
 
 
@@ -66,7 +66,7 @@ def test_a_cut_of_the_evidence_is_told_from_one_that_spares_it(
         records = audit_samples(
             tiny, cut(tiny, *pathways), samples[:4], tmp_path / name, CHEAP, limit=4
         )
-        found = verdict(means(comparisons(records)), None, Limits())
+        found = verdict(means(comparisons(records)), None, AuditLimits())
         broken[name] = {f.name for f in found if not f.kept}
     assert not broken["spared"] and "drop of insertion AUC" in broken["cut"]
 
@@ -77,7 +77,7 @@ def test_verdict_holds_every_mean_to_its_limit() -> None:
         "iou_20": {"mean": 0.3},
         "insertion_change": {"mean": -0.2},
     }
-    rows = {f.name: f for f in verdict(found, None, Limits(min_correlation=0.6, min_iou=0.3))}
+    rows = {f.name: f for f in verdict(found, None, AuditLimits(min_correlation=0.6, min_iou=0.3))}
     assert [f.kept for f in rows.values()] == [False, True, False]
     assert str(rows["rank correlation"]) == "rank correlation 0.500 (limit 0.6)"
     assert rows["drop of insertion AUC"].value == pytest.approx(0.2)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from prune.baselines.baseline import CostTarget, Make
-from prune.baselines.dropping import Dropping, dropping_logits
+from prune.baselines.dropping import DroppingEnforcer, dropping_logits
 from prune.baselines.fastv import fastv
 from prune.baselines.published import published
 from prune.baselines.random_edges import random_edges
@@ -102,7 +102,7 @@ def test_fastv_ranks_by_the_attention_of_the_last_token(
         return torch.arange(len(attention))
 
     with seam(tiny.model):
-        batch.replay.last_logits(Dropping(batch.replay.segments, 2, look))
+        batch.replay.last_logits(DroppingEnforcer(batch.replay.segments, 2, look))
     before = tiny.model.config.text_config._attn_implementation
     tiny.model.set_attn_implementation({"text_config": "eager"})
     try:

@@ -49,10 +49,10 @@ def audit(
     """Compare the evidence of a dense and a pruned model; exit code 8 if it is not the same."""
     from prune.cli.tables.evidence import audit_table
     from prune.journal.processes import processes
-    from prune.results.audit_findings import Limits
+    from prune.results.audit_findings import AuditLimits
     from prune.workflows.audit import audit_model
 
-    limits = Limits(
+    limits = AuditLimits(
         min_correlation, min_iou, max_insertion_drop, max_other_evidence, max_hallucination_rise
     )
     found = audit_model(
