@@ -16,18 +16,23 @@ DEFAULT_MAX_DROP = 0.5
 
 MaxDrop = Annotated[
     float | None,
-    typer.Option(min=0, help=f"Points of accuracy that may be lost (default: {DEFAULT_MAX_DROP})."),
+    typer.Option(min=0, help=f"Accuracy points that may be lost (default: {DEFAULT_MAX_DROP})."),
 ]
 MaxKl = Annotated[
     float | None,
-    typer.Option("--max-kl", min=0, help="Nats by which answers may diverge from the dense ones."),
+    typer.Option(
+        "--max-kl", min=0, help="Nats by which answers may diverge from the dense model's."
+    ),
 ]
-Density = Annotated[float | None, typer.Option(min=0, max=1, help="Share of edges to keep.")]
+Density = Annotated[
+    float | None, typer.Option(min=0, max=1, help="Share of the attention edges to keep.")
+]
 PrefillSpeedup = Annotated[
-    float | None, typer.Option(min=1, help="Counted prefill FLOPs to reach, dense over pruned.")
+    float | None,
+    typer.Option(min=1, help="Target ratio of counted prefill FLOPs, dense over pruned."),
 ]
 KvBytes = Annotated[
-    float | None, typer.Option(min=0, help="Bytes of a prompt's KV cache to reach.")
+    float | None, typer.Option(min=0, help="Target size of a prompt's KV cache, in bytes.")
 ]
 
 
@@ -40,7 +45,7 @@ class Saved(StrEnum):
 
 
 Objective = Annotated[
-    Saved, typer.Option(help="What to save: prefill FLOPs, attention edges or the KV cache.")
+    Saved, typer.Option(help="Cost to reduce: prefill FLOPs, attention edges or the KV cache.")
 ]
 
 

@@ -78,7 +78,9 @@ def _run() -> int:
     except Exception as error:
         # Usage errors are click's, which typer brings under a name of its own.
         if hasattr(error, "format_message"):
-            return _fail(error.format_message(), UsageError.exit_code)
+            message = error.format_message()
+            # Empty where help was shown in place of a missing command.
+            return _fail(message, UsageError.exit_code) if message else UsageError.exit_code
         raise
 
 

@@ -27,10 +27,15 @@ def _data(folder: Path, *lines: object) -> Path:
 
 @pytest.mark.parametrize("command", [[], ["trace"], ["plan"], ["export"], ["eval"], ["bench"],
                                      ["inspect"], ["env"], ["demo"], ["verify"], ["report"],
-                                     ["clips"]])  # fmt: skip
+                                     ["clips"], ["screen"]])  # fmt: skip
 def test_help(prune_command, command: list[str]) -> None:
     code, out, _ = prune_command(*command, "--help")
     assert code == 0 and "Usage" in out
+
+
+def test_without_a_command_there_is_help_and_no_error(prune_command) -> None:
+    code, out, err = prune_command()
+    assert code == 2 and "Usage" in out + err and "error" not in err
 
 
 def test_missing_model(prune_command, clips: Path, tmp_path: Path) -> None:

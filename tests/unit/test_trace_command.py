@@ -28,7 +28,7 @@ def test_a_set_writes_figures_tables_and_its_leaks(
         "trace", "flow.png", "flow.svg", "flow.csv", "flow.json"
     }  # fmt: skip
     printed = done.output + capfd.readouterr().out
-    assert "12 ways around these pathways, such as video → bridge → last" in printed
+    assert "12 paths around these pathways, such as video → bridge → last" in printed
     assert Trace.load(tmp_path).windows()[2] == [0, 1, 2]
     again = trace(clips, tmp_path, "--set", "paper", "--samples", "all")
     assert isinstance(again.exception, RefusedError) and "style differ" in str(again.exception)

@@ -28,22 +28,22 @@ def audit(
         int, typer.Option(min=1, help="Explain the first N samples; all of them are answered.")
     ] = 24,
     regions: Annotated[str, typer.Option(help="frames, grid, superpixels, tubes.")] = "frames",
-    count: Annotated[int, typer.Option(min=1, help="Regions of a frame, about.")] = 4,
+    count: Annotated[int, typer.Option(min=1, help="Approximate number of regions per frame.")] = 4,
     frames: Frames = 8,
     min_correlation: Annotated[
-        float, typer.Option(help="Least rank correlation of the regions' evidence.")
+        float, typer.Option(help="Minimum rank correlation of the regions' evidence.")
     ] = 0.5,
     min_iou: Annotated[
-        float, typer.Option(help="Least overlap of the fifth that matters most.")
+        float, typer.Option(help="Minimum IoU of the most important fifth of the clip.")
     ] = 0.4,
     max_insertion_drop: Annotated[
-        float, typer.Option(help="How much insertion AUC may fall.")
+        float, typer.Option(help="Maximum drop of insertion AUC.")
     ] = 0.08,
     max_other_evidence: Annotated[
-        float, typer.Option(help="Share of right answers that may rest on other evidence.")
+        float, typer.Option(help="Maximum share of correct answers that rest on other evidence.")
     ] = 0.5,
     max_hallucination_rise: Annotated[
-        float, typer.Option(help="Points by which absent things may be seen more often.")
+        float, typer.Option(help="Maximum rise of hallucination, in points.")
     ] = 5.0,
 ) -> None:
     """Compare the evidence of a dense and a pruned model; exit code 8 if it is not the same."""

@@ -18,8 +18,10 @@ def bench(
         str | None, typer.Option(help="Dense model to compare with (default: without its plan).")
     ] = None,
     frames: Annotated[str, typer.Option(help="Numbers of frames, such as 8,64.")] = "8",
-    batches: Annotated[str, typer.Option(help="Requests that run together.")] = "1,4",
-    runs: Annotated[int, typer.Option(min=2, help="Timed runs of a single request.")] = 20,
+    batches: Annotated[
+        str, typer.Option(help="Numbers of requests per batch, such as 1,4.")
+    ] = "1,4",
+    runs: Annotated[int, typer.Option(min=2, help="Timed runs of one request.")] = 20,
     target: Annotated[
         Path | None, typer.Option("--out", help="CSV with every measurement.")
     ] = None,

@@ -12,8 +12,8 @@ from prune.cli.console import out
 @app.command()
 def clips(
     folder: Annotated[Path, typer.Option("--out", help="Where the clips and JSONL files go.")],
-    per_task: Annotated[int, typer.Option(min=1, help="Clips of each of the six tasks.")] = 20,
-    seed: Annotated[int, typer.Option(help="Which clips are drawn.")] = 0,
+    per_task: Annotated[int, typer.Option(min=1, help="Clips for each of the six tasks.")] = 20,
+    seed: Annotated[int, typer.Option(help="Seed of the clips.")] = 0,
 ) -> None:
     """Write the benchmark of [bold]tiny[/bold]: MP4 clips with questions (calibration and test)."""
     from prune.workflows.clips import draw_clips

@@ -12,7 +12,7 @@ from prune.cli.console import progress
 @app.command()
 def demo(
     folder: Annotated[Path, typer.Option("--out", help="Working folder.")] = Path("prune-demo"),
-    seed: Annotated[int, typer.Option(help="Which clips are drawn.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the clips.")] = 0,
 ) -> None:
     """Trace, prune and report on the model that ships with prune, in minutes on a laptop CPU."""
     from prune.cli.exported import show_export

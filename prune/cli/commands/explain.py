@@ -32,7 +32,7 @@ def explain(
     regions: Annotated[
         str, typer.Option(help="grid, frames, superpixels, tubes, or coarse (frames, then cells).")
     ] = "grid",
-    count: Annotated[int, typer.Option(min=1, help="Regions of a frame, about.")] = 9,
+    count: Annotated[int, typer.Option(min=1, help="Approximate number of regions per frame.")] = 9,
     align: Annotated[
         bool, typer.Option("--align", help="Regions follow the model's token grid.")
     ] = False,
@@ -46,7 +46,7 @@ def explain(
         typer.Option(help="URL of /v1/chat/completions that serves MODEL; key in OPENAI_API_KEY."),
     ] = "",
     sampled: Annotated[
-        int, typer.Option(min=0, help="Continuations to sample where it has no logprobs.")
+        int, typer.Option(min=0, help="Continuations to sample if it returns no logprobs.")
     ] = 0,
 ) -> None:
     """Find the frames and regions that an answer rests on, and draw them."""

@@ -26,10 +26,10 @@ def export(
         Path | None, typer.Option("--plan", help="A plan file instead of a search.")
     ] = None,
     preset: Annotated[
-        str | None, typer.Option(help="A map of Map the Flow instead of a search.")
+        str | None, typer.Option(help="A preset from Map the Flow instead of a search.")
     ] = None,
     published: Annotated[
-        bool, typer.Option("--published", help="The preset as printed, with its leak.")
+        bool, typer.Option("--published", help="The preset as published, with its leak.")
     ] = False,
     frames: Annotated[
         int | None, typer.Option(min=1, help="Frames of every clip (default: as traced, or 8).")

@@ -19,7 +19,7 @@ def heal(
     test: Annotated[Path, typer.Option(help="Held-out JSONL to report on.")],
     target: Annotated[
         Path,
-        typer.Option("--out", help="The new model folder; of several plans, one of folders."),
+        typer.Option("--out", help="The new model folder; with several plans, a folder of them."),
     ],
     frames: Frames = 8,
     steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = 300,
@@ -27,7 +27,7 @@ def heal(
     rank: Annotated[
         int, typer.Option(min=0, help="Rank of LoRA; 0 trains every weight of the decoder.")
     ] = 16,
-    seed: Annotated[int, typer.Option(help="Order of the batches.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the batch order.")] = 0,
 ) -> None:
     """Fine-tune a model under its plan towards its own dense answers, for a few hundred steps."""
     from prune.cli.tables.healed import healed_table

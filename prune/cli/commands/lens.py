@@ -36,27 +36,27 @@ def lens(
     ] = False,
     top: Annotated[
         int,
-        typer.Option(min=1, help="Likeliest tokens listed for every video token of a --sample."),
+        typer.Option(min=1, help="Most likely tokens listed per video token of a --sample."),
     ] = 5,
     bin_size: Annotated[
         int | None, typer.Option("--bin", min=1, help="Layers in a bin (default: an eighth).")
     ] = None,
     min_hits: Annotated[
-        int, typer.Option(min=1, help="Leave words out of the figure that are said less often.")
+        int, typer.Option(min=1, help="Least number of hits of a word in the figure.")
     ] = 20,
     sample: Annotated[
         list[str] | None,
-        typer.Option(help="Id of a sample to draw words and attention of; repeat for more."),
+        typer.Option(help="Id of a sample whose words and attention are drawn; repeat for more."),
     ] = None,
     query: Annotated[
         list[str] | None,
         typer.Option(help="Whose attention: a prompt word, a position, or last; repeat for more."),
     ] = None,
     knockout: Annotated[
-        str, typer.Option(help="What is removed for the second attention map.")
+        str, typer.Option(help="Pathway removed for the second attention map.")
     ] = "cross_frame",
     layers: Annotated[
-        str | None, typer.Option(help="Where, such as 6-15 (default: in every layer).")
+        str | None, typer.Option(help="Layers in which it is removed, such as 6-15 (default: all).")
     ] = None,
     heads: Annotated[str, typer.Option(help="mean, max, or the number of a head.")] = "mean",
 ) -> None:

@@ -22,10 +22,13 @@ def plan(
     model: TracedModel = None,
     test: Annotated[
         Path | None,
-        typer.Option(help="Held-out JSONL of a later report; without it, samples are held back."),
+        typer.Option(
+            help="Held-out JSONL of a later report (default: some samples are held back)."
+        ),
     ] = None,
     method: Annotated[
-        Method, typer.Option(help="What ranks: the trace's knockouts, or gates that are learned.")
+        Method,
+        typer.Option(help="Candidates are ranked by the trace's knockouts, or by learned gates."),
     ] = Method.TRACE,
     per_head: Annotated[
         bool,

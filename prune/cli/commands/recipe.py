@@ -11,15 +11,17 @@ from prune.cli.console import out
 
 @app.command()
 def recipe(
-    name: Annotated[str | None, typer.Argument(help="One recipe, or a .yaml.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="A recipe, or a .yaml file (default: all recipes).")
+    ] = None,
     model: Annotated[
-        str | None, typer.Argument(help="The folder of its model: counts the memory.")
+        str | None, typer.Argument(help="Folder of the recipe's model, to count memory.")
     ] = None,
     data: Annotated[
-        Path | None, typer.Option(help="Its JSONL: counts the samples and all forward passes.")
+        Path | None, typer.Option(help="JSONL of its samples, to count all forward passes.")
     ] = None,
 ) -> None:
-    """List the recipes; or say what one does and what it costs, without running it."""
+    """List the recipes, or show what one does and costs, without running it."""
     from prune.cli.tables.recipe import recipe_lines, recipe_table
     from prune.workflows.recipe_cost import recipe_costs
 

@@ -39,7 +39,8 @@ def trace(
     named_set: Sets = None,
     pathway: Pathways = None,
     pairs: Annotated[
-        bool, typer.Option("--pairs", help="Also every two pathways together: their interaction.")
+        bool,
+        typer.Option("--pairs", help="Also every two pathways together, for their interaction."),
     ] = False,
     style: Annotated[Style, typer.Option(help="Layers that a knockout cuts.")] = Style.CENTRE,
     window: Window = None,
@@ -57,10 +58,11 @@ def trace(
         ),
     ] = None,
     verbs: Annotated[
-        str | None, typer.Option(help="The same with verbs: a spaCy pipeline, or its folder.")
+        str | None, typer.Option(help="Like --anchor, with the verbs that a spaCy pipeline finds.")
     ] = None,
     exact_reference: Annotated[
-        bool, typer.Option("--exact-reference", help="The slow way: each knockout from the start.")
+        bool,
+        typer.Option("--exact-reference", help="Run each knockout from the start, which is slow."),
     ] = False,
 ) -> None:
     """Find the pathways: knock out attention edges and watch the answer's probability."""
@@ -92,11 +94,11 @@ def trace(
         return
     counts = traced.trace.counts()
     own = anchor is not None or verbs is not None
-    right = f"{counts['cases']} anchors" if own else f"{counts['correct']} right"
-    out.print(f"{counts['traced']} of {counts['samples']} samples traced ({right})")
+    kind = f"{counts['cases']} anchors" if own else f"{counts['correct']} correct"
+    out.print(f"{counts['traced']} of {counts['samples']} samples traced ({kind})")
     out.print(flow_table(traced.flow))
     ways = traced.open_ways
     if ways and ways[0] != "video → last":
-        out.print(f"Leaks   {len(ways)} ways around these pathways, such as {ways[0]}")
+        out.print(f"Leaks   {len(ways)} paths around these pathways, such as {ways[0]}")
     out.print(f"Figure  {run / 'flow.png'}\nTable   {run / 'flow.csv'}")
     report_failed(traced.trace.failed)

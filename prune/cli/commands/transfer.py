@@ -17,7 +17,7 @@ def transfer(
     asked: BudgetOptions,
     model: TracedModel = None,
     test: Annotated[
-        Path | None, typer.Option(help="Held-out JSONL; without it, samples are held back.")
+        Path | None, typer.Option(help="Held-out JSONL (default: some samples are held back).")
     ] = None,
     frames: Annotated[
         list[int] | None, typer.Option(min=1, help="Another frame count; repeat for more.")

@@ -32,8 +32,8 @@ def summary_lines(found: dict[str, Any]) -> dict[str, str]:
     if "correction" in found:
         c = found["correction"]
         lines["Correction"] = (
-            f"{c['samples']} wrong answers: on average {100 * c['amcr']:.1f}% of the clip has to "
-            f"go (AMCR); {100 * c['csr_10']:.1f}% come right within 10% (CSR@10%)"
+            f"{c['samples']} incorrect answers: on average {100 * c['amcr']:.1f}% of the clip has "
+            f"to go (AMCR); {100 * c['csr_10']:.1f}% are corrected within 10% (CSR@10%)"
         )
     return lines
 
@@ -44,14 +44,14 @@ def treatment_line(found: Treatment) -> str:
     parts = [
         f"{rows[step].value:.1f}% of {count} {turn}"
         for rows, count, turn in (
-            (found.mended, found.wrong, "wrong answers come right"),
-            (found.broken, found.right, "right answers turn wrong"),
+            (found.mended, found.wrong, "incorrect answers become correct"),
+            (found.broken, found.right, "correct answers become incorrect"),
         )
         if rows
     ]
     before, after = found.accuracy[0].value, found.accuracy[step].value
     return (
-        f"without the {100 * WITHIN:.0f}% of the clip that speak most for each answer "
+        f"without the {100 * WITHIN:.0f}% of the clip that speaks most for each answer "
         f"{' and '.join(parts)}: accuracy {before:.1f}% to {after:.1f}%"
     )
 

@@ -50,7 +50,7 @@ def leak_lines(reach: Reach, most: int = 5) -> list[str]:
     """The open ways from video to the answer, those that start latest first."""
     ways = sorted(leaks(reach), key=lambda leak: (-leak.layers[0][-1], leak.roles))
     if not ways:
-        return ["no way from the video to the answer is open"]
+        return ["no path from the video to the answer is open"]
     lines = [f"video still reaches the answer from layer {ways[0].layers[0][-1] + 1}, by"]
     for leak in ways[:most]:
         hops = zip(leak.roles[1:], leak.layers, strict=True)
@@ -58,7 +58,7 @@ def leak_lines(reach: Reach, most: int = 5) -> list[str]:
             f"{role.name.lower()} ({layers[0] + 1}-{layers[-1] + 1})" for role, layers in hops
         )
         lines.append(f"  video → {path}")
-    return lines + ([f"  and {len(ways) - most} more ways"] if len(ways) > most else [])
+    return lines + ([f"  and {len(ways) - most} more paths"] if len(ways) > most else [])
 
 
 def outlook_table(reach: Reach, frames: Sequence[int] = (8, 64)) -> Table:
