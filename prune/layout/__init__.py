@@ -1,1 +1,1 @@
-"""Prompt layout: roles of tokens, pathways and reach tables, and the edge count."""
+"""The layout of prompts: roles of tokens, pathways, reach tables and the edge count."""

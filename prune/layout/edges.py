@@ -1,4 +1,4 @@
-"""THE edge count: how many (query token, key token) pairs a reach table keeps.
+"""The edge count: how many (query token, key token) pairs a reach table keeps.
 
 Pairs are counted from a histogram over (query role, key role, frame distance), which a prompt fixes
 once; no N x N mask is built.
@@ -50,7 +50,7 @@ def edge_histogram(segments: Segments) -> EdgeHistogram:
     pairs = np.zeros((NUM_ROLES, NUM_ROLES, num_frames), np.int64)
     for role, frame in zip(roles, frames, strict=True):
         real = role >= 0
-        # One cell for each (role, frame) in the prompt: there are far fewer cells than tokens.
+        # One cell per (role, frame) in the prompt: there are far fewer cells than tokens.
         cells, cell = np.unique(np.stack([role[real], frame[real]], 1), axis=0, return_inverse=True)
         member = np.zeros((real.sum(), len(cells)), np.int64)
         member[np.arange(len(member)), cell.ravel()] = 1

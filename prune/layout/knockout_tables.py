@@ -23,8 +23,8 @@ def tell_options_apart(segments: Segments, true_option: int) -> Segments:
 def knockout_tables(pathways: Sequence[Pathway]) -> Reach:
     """One layer's reach over `Role` and `OptionRole`, `[1 + P, 1, R, R]`.
 
-    The first is dense, the others lack a pathway each. Generated tokens are `Role.ANSWER` and a
-    role like any other: they do not inherit the row of `last`, as they do in a plan.
+    The first is dense, the others lack one pathway each. Generated tokens are `Role.ANSWER`, a role
+    like any other: unlike in a plan, they do not inherit the row of `last`.
     """
     size = NUM_ROLES + len(OptionRole)
     tables = np.full((1 + len(pathways), 1, size, size), ALL, np.int32)
@@ -36,5 +36,5 @@ def knockout_tables(pathways: Sequence[Pathway]) -> Reach:
 
 
 def _finer(roles: Sequence[Role | OptionRole]) -> list[int]:
-    """Roles with `options` also as what it is told apart into."""
+    """Roles, with `options` also split into the `OptionRole`s."""
     return [*roles, *(OptionRole if Role.OPTIONS in roles else ())]

@@ -10,7 +10,7 @@ WITHIN = 0.1
 
 @dataclass(frozen=True)
 class Treatment:
-    """Shares in percent, with intervals, by share of the clip taken out (`GONE`).
+    """Shares in percent, with intervals, by share of the clip removed (`GONE`).
 
     Attributes:
         wrong, right: number of incorrect and correct answers before.

@@ -1,1 +1,1 @@
-"""Running a model under a plan."""
+"""Execution of a model under a plan."""

@@ -1,4 +1,4 @@
-"""Enforcers: a plan's reach table, or explicit masks."""
+"""Enforcers of a plan's reach table, or of explicit masks."""
 
 from dataclasses import dataclass, field
 

@@ -1,4 +1,4 @@
-"""What a model without dead states cannot do, each with its one line."""
+"""Refusals: the arguments that a model without dead states cannot serve."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Which tokens every layer of a prefill needs, as index tensors that the layers' hooks follow."""
+"""The schedule of a prefill: which tokens each layer needs, as index tensors for its hooks."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ from prune.runtime.rows import NO_TOKEN, key_roles, rows_of, within
 
 @dataclass(frozen=True)
 class LayerStep:
-    """What one layer does. Index tensors are int64 and on the CPU; None means all tokens.
+    """The work of one layer. Index tensors are int64 and on the CPU; None means all tokens.
 
     Attributes:
         arrive: `[B, n]`, what to take of the tokens that leave the layer before.
@@ -43,9 +43,9 @@ class Schedule:
     """The steps of a forward pass over prompt tokens.
 
     Attributes:
-        steps: one a layer.
+        steps: one per layer.
         leave: `[B, n]`, places in the input of the tokens that leave the last layer; None for all.
-        computed: bool `[B, S]`, tokens whose final state means something.
+        computed: bool `[B, S]`, tokens whose final state is valid.
     """
 
     steps: tuple[LayerStep, ...]
@@ -68,7 +68,7 @@ def schedule(
     ledger: Ledger | None = None,
     full_layers: int = 0,
 ) -> Schedule:
-    """Plan a forward pass without dead states.
+    """Schedule a forward pass without dead states.
 
     Args:
         reach: int32 `[L, G, R, R]`.

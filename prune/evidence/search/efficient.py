@@ -55,7 +55,7 @@ def least_missed(
 
     Args:
         objective: F.
-        ranked: regions that are not placed, those that matter least last; one is taken out.
+        ranked: regions that are not placed, the least important last; one is removed.
         back: regions placed at the back.
         pending: how many of the last are candidates.
         first: in the first turn the ranking is fresh, and its last region is taken as it is.
