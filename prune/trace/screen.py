@@ -5,7 +5,7 @@ without a pathway's edges is computed exactly, renormalised; only what follows i
 few gradients estimate the removal of each pathway in every layer and KV head, where exact knockouts
 need one run each.
 
-Two saturations remain, and both are corrected. The probability of a confident answer is flat, so the
+Two saturations remain; both are corrected. The probability of a confident answer is flat, so the
 gradient is that of the margin m = logit(answer) - logsumexp(the others), of which log p is an exact
 function. And what follows is not linear, so gradients are averaged over points of the path on which
 the edges of all pathways fade together in all layers (integrated gradients, 2403.17806).
