@@ -1,11 +1,11 @@
-"""Structure-matched random plans: the plan's own cuts, in layers drawn at random."""
+"""Structure-matched random plans: the plan's own cuts, in randomly drawn layers."""
 
 import numpy as np
 
 from prune.baselines.baseline import Baseline, CostTarget
 from prune.evaluate.answers import under
 from prune.layout.edges import edge_histogram
-from prune.layout.pathways import LAST, OPTIONS, QUESTION_SEALED, VIDEO, Reach, inherit_answer
+from prune.layout.pathways import LAST, OPTIONS, QUESTION_SEALED, VIDEO, Reach, inherit_rows
 from prune.layout.segments import Role
 from prune.plan.cost import cost_of
 from prune.plan.liveness import State, order_of, states
@@ -21,7 +21,7 @@ _BLOCKS = [
 
 
 def random_plan(target: CostTarget, seed: int = 0) -> Baseline:
-    """As many edges of every kind, and states that live as long, but in other layers.
+    """As many edges of every kind, and states with equal lifetimes, but in other layers.
 
     What is random is only what the search claims to know: in which layers the edges of a kind
     (queries and keys of the same roles) are needed. Their number is the plan's; they are drawn from
@@ -52,5 +52,5 @@ def _shuffled(reach: Reach, alive: np.ndarray, rng: np.random.Generator) -> Reac
         block = (slice(None), np.array(queries)[:, None], np.array(keys))
         for layer, source in zip(layers, rng.permutation(layers), strict=True):
             table[layer][block] = reach[source][block]
-    inherit_answer(table)
+    inherit_rows(table)
     return table

@@ -1,4 +1,4 @@
-"""How many requests a device serves: memory of one, and throughput of a rising batch."""
+"""How many requests a device can serve: memory and throughput for a range of batch sizes."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,6 +12,7 @@ from prune.errors import ResourceError
 from prune.inputs.encode import read
 from prune.inputs.samples import Sample
 from prune.results.latency import CapacityRow
+from prune.runtime.cache import cache_in
 
 TOKENS = 32
 """Tokens that every request of a batch generates."""
@@ -68,14 +69,14 @@ def _measure(side: Side, inputs: Any, batch: int) -> CapacityRow:
         side.name,
         batch,
         batch * TOKENS / seconds,
-        kv_bytes(out.past_key_values),
+        kv_bytes(cache_in(out)),
         peak,
         joules() - drawn if joules else None,
     )
 
 
 def kv_bytes(cache: Any) -> int:
-    """Bytes that a transformers cache really holds on to."""
+    """Bytes that a transformers cache actually holds."""
     tensors = (tensor for layer in cache.layers for tensor in (layer.keys, layer.values))
     held = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}
     return sum(held.values())

@@ -88,7 +88,7 @@ def answer(
     with seam(model):
         for batch in batches:
             for sample, logits in zip(batch.samples, run(batch).cpu(), strict=True):
-                ids = letter_ids(processor, sample.letters)
+                ids = letter_ids(processor, sample)
                 p = torch.softmax(logits[ids], 0)
                 choice = int(p.argmax())
                 answers.append(

@@ -1,9 +1,9 @@
-"""Teacher forcing: the probability of a fixed reply to many variants of one prompt, in batches.
+"""Teacher forcing: the probability of a fixed reply to many variants of one prompt.
 
-Video tokens that a variant does not show are left out of the batch: with their own position ids the
-others cannot tell that from an attention mask. What a variant begins with like another one that was
-run before is not run again (`prune.evidence.prefix_cache`). The last layer computes only the states
-that a token of the reply is read from.
+Video tokens that a variant does not show are left out of the batch: since the others keep their
+position ids, this equals an attention mask. Prefixes that a variant shares with an earlier one are
+not run again (`prune.evidence.prefix_cache`). The last layer computes only the states from which
+reply tokens are read.
 """
 
 from collections.abc import Sequence
@@ -25,16 +25,17 @@ from prune.inputs.reply import continued
 from prune.layout.pathways import Reach, dense_reach
 from prune.layout.segments import Role, Segments, segment
 from prune.runtime.attention import seam
+from prune.runtime.cache import as_argument
 from prune.runtime.captured import Replay, capture
 from prune.runtime.enforce import PlanEnforcer
 from prune.runtime.prefill import narrow
 from prune.runtime.rows import rows_of, take
 
 MAX_TOKENS = {"cpu": 2**11, "cuda": 2**15}
-"""Tokens of one batch, those in front counted too, by device type."""
+"""Tokens of one batch, prefixes included, by device type."""
 
 MAX_KEPT = 2**26
-"""Numbers of keys and values that are kept; on a GPU, a quarter of its free memory."""
+"""How many numbers of keys and values are kept; on a GPU, a quarter of its free memory."""
 
 MAX_EDGES = 2**24
 """Entries of one batch's masks; longer prompts go through the kernel, which needs none."""
@@ -55,8 +56,8 @@ class TeacherForcing:
         replay: a batch of one, from `forced_replay`.
         reply: the K tokens it ends in.
         reach: int32 `[L, G, R, R]`, what a plan keeps; `None` for the dense model.
-        alternatives: A tokens that might stand in place of the reply's first, such as the options'
-            letters: their probabilities come with the others at no cost.
+        alternatives: A tokens that could replace the reply's first, such as the options' letters;
+            their probabilities are free.
         forwards: variants run so far.
     """
 
@@ -73,17 +74,17 @@ class TeacherForcing:
 
     @cached_property
     def features(self) -> Tensor:
-        """What the vision tower made of the clip, `[1, V, D]`: embeddings, then deepstack ones."""
+        """Features of the clip, `[1, V, D]`: embeddings, then deepstack ones."""
         return video_features(self.replay, self.video)
 
     @cached_property
     def _size(self) -> int:
-        """Tokens that are run when all is shown: nothing is read from the reply's last."""
+        """Tokens that are run when everything is shown: nothing is read from the reply's last."""
         return self.replay.segments.shape[1] - 1
 
     @cached_property
     def _end(self) -> int:
-        """Tokens up to the video's last: what variants differ in."""
+        """Tokens up to the last of the video, in which variants differ."""
         return int(self.video[-1]) + 1
 
     @cached_property
@@ -96,7 +97,7 @@ class TeacherForcing:
         return dense_reach(layers) if self.reach is None else self.reach
 
     def nothing_known(self) -> PrefixCache:
-        """Where calls that number alike what they show keep what later ones may begin with."""
+        """An empty cache, for calls that use the same numbers for the same features."""
         device = self.replay.model.device
         if device.type != "cuda":
             return PrefixCache(MAX_KEPT)
@@ -113,8 +114,8 @@ class TeacherForcing:
         """Probability of each reply token under every variant.
 
         Args:
-            look: `[N, V]`, 0 where a variant does not have a video token; elsewhere the number of
-                what it has there: equal numbers are equal features.
+            look: `[N, V]`, 0 where a variant lacks a video token, elsewhere the number of its
+                features there: equal numbers mean equal features.
             features: `[N, V, D]` in the form of `features`, the clip's own without.
             known: what calls before this one computed, with the same numbers (`nothing_known`).
 
@@ -131,7 +132,7 @@ class TeacherForcing:
         found = np.empty((len(look), len(self.reply) + len(self.alternatives)))
         limit = MAX_TOKENS.get(self.replay.model.device.type, MAX_TOKENS["cuda"])
         waiting = np.arange(len(look))
-        # What shows most from the front on goes first, alone: the others begin like it.
+        # The variant with the longest complete prefix runs first, alone: the others share it.
         first = [] if known.runs else [max(waiting, key=lambda i: (look[i] > 0).tobytes())]
         with seam(self.replay.model):
             while len(waiting):
@@ -166,7 +167,7 @@ class TeacherForcing:
     def _forward(
         self, columns: Tensor, features: Tensor, front: Front
     ) -> tuple[Tensor, DynamicCache]:
-        """Run tokens of each variant behind those that are known.
+        """Run tokens of each variant after those that are known.
 
         Args:
             columns: int64 `[N, n]` (`prune.runtime.rows`).
@@ -174,8 +175,8 @@ class TeacherForcing:
             front: what is known.
 
         Returns:
-            Last hidden states `[N, n, d]`, of which those that the reply is read from mean
-            something, and the cache that was filled.
+            Last hidden states `[N, n, d]`, of which only those that the reply is read from are
+            meaningful, and the filled cache.
         """
         replay, count, needed = self.replay, len(columns), len(self.reply)
         embeds: Tensor = replay.kwargs["inputs_embeds"]
@@ -192,7 +193,7 @@ class TeacherForcing:
             "inputs_embeds": states,
             "attention_mask": None,
             "position_ids": self._positions(columns),
-            "past_key_values": cache,
+            **as_argument(replay.text_model, cache),
             "use_cache": True,
             **self._deepstack(columns, features[..., width:]),
         }

@@ -1,4 +1,4 @@
-"""Model families: one small file each, found by being in this folder."""
+"""Model families, one small file each; a file in this folder registers its family."""
 
 from functools import cache
 from importlib import import_module

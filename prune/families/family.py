@@ -1,6 +1,6 @@
-"""What prune has to know about a model family, as data."""
+"""The properties of a model family that prune needs, as data."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
@@ -12,11 +12,30 @@ FULL_ATTENTION = "full_attention"
 
 
 @dataclass(frozen=True)
+class Medium:
+    """A run of tokens that stand for features: of a video, of one of its frames, or of an image.
+
+    Attributes:
+        start, stop: its first token in the prompt, and the one behind it.
+        video: whether it is video by its token; where images use the same one, it may be an image.
+    """
+
+    start: int
+    stop: int
+    video: bool
+
+    @property
+    def size(self) -> int:
+        """Number of tokens."""
+        return self.stop - self.start
+
+
+@dataclass(frozen=True)
 class Family:
     """One family; a new one overrides only what differs.
 
-    Every family marks the places of its video features with one token. They come in runs: a whole
-    video a run, split evenly over its frames, or (`frame_runs`) a frame a run, with text between.
+    Every family marks the places of its video features with one token. They come in runs: one
+    per video, split evenly over its frames, or (`frame_runs`) one per frame, with text between.
 
     Attributes:
         model_type: `config.model_type` of its models.
@@ -25,6 +44,11 @@ class Family:
         placeholder: the processor's attribute that names the token which video features replace, or
             the token itself.
         frame_runs: whether each run of placeholders is one frame.
+        announces: regular expression of the text that the processor writes right before a frame.
+        starts: the same before the first frame of a video, where that is another text.
+        closes: regular expression of what it writes right behind the last frame.
+        images_alike: whether images use the same placeholder and nothing encloses a video: then a
+            run is a frame if it is announced, else an image.
         video_bounds: tokens before and after a video, where images use the same placeholder.
         extra_tokens: placeholders at the end of a video that encode none of its frames.
         class_tokens: placeholders at the start of every frame that show no place in it.
@@ -38,6 +62,10 @@ class Family:
     text_model: str = "model.language_model"
     placeholder: str = "video_token"
     frame_runs: bool = False
+    announces: str = ""
+    starts: str = ""
+    closes: str = ""
+    images_alike: bool = False
     video_bounds: tuple[str, str] | None = None
     extra_tokens: int = 0
     class_tokens: int = 0
@@ -76,76 +104,54 @@ class Family:
                 "prune runs models whose decoder layers all have full attention"
             )
 
-    def is_video(self, processor: Any, ids: Sequence[int]) -> list[bool]:
-        """Which tokens of a prompt stand for video features.
+    def media(self, processor: Any, ids: Sequence[int]) -> list[Medium]:
+        """The runs of a prompt's tokens that stand for video or image features, in order.
+
+        Args:
+            processor: the model's.
+            ids: tokens of one prompt.
 
         Raises:
             BadInputError: the tokenizer does not know the family's tokens.
         """
-        placeholder = _token_id(processor, getattr(processor, self.placeholder, self.placeholder))
-        if self.video_bounds is None:
-            return [token == placeholder for token in ids]
-        start, stop = (_token_id(processor, token) for token in self.video_bounds)
-        video, inside = [], False
-        for token in ids:
-            inside = token == start or (inside and token != stop)
-            video.append(inside and token == placeholder)
-        return video
+        video = _token_id(processor, getattr(processor, self.placeholder, self.placeholder))
+        name = getattr(processor, "image_token", None)
+        image = None if name is None else processor.tokenizer.convert_tokens_to_ids(name)
+        bounds = [_token_id(processor, token) for token in self.video_bounds or ()]
+        found, inside, position = [], not bounds, 0
+        for token, run in groupby(ids):
+            count = len(list(run))
+            if bounds and token in bounds:
+                inside = token == bounds[0]
+            if token in (video, image):
+                # Where images use the same token, the text before the run decides.
+                is_video = token == video and inside
+                found.append(Medium(position, position + count, is_video))
+            position += count
+        return found
 
-    def frame_counts(self, inputs: Any) -> list[int]:
+    def frame_counts(self, inputs: Any) -> list[int] | None:
         """Number of frames (temporal units) of every video of a batch, in order.
 
         Args:
             inputs: with `video_grid_thw` `[V, 3]` (units, height, width), or `pixel_values_videos`
                 `[V, T, 3, H, W]`.
+
+        Returns:
+            None if the inputs do not contain it, since frames look like images.
         """
         grid, pixels = inputs.get("video_grid_thw"), inputs.get("pixel_values_videos")
         if grid is not None:
-            return grid[:, 0].tolist()
+            counts: list[int] = grid[:, 0].tolist()
+            return counts
+        if self.frame_runs:
+            return None
         return [] if pixels is None else [pixels.shape[1]] * pixels.shape[0]
-
-    def frames(self, video: Sequence[bool], counts: Iterator[int]) -> dict[int, int]:
-        """Frame of every video token of a prompt, by position.
-
-        Args:
-            video: what `is_video` returned.
-            counts: number of frames of the videos to come; takes as many as the prompt has. Not
-                read where each run is a frame.
-
-        Returns:
-            Frames numbered through the prompt, also over several videos. Extra tokens belong to the
-            last frame of their video.
-
-        Raises:
-            BadInputError: video tokens without a video, or not evenly many for its frames.
-        """
-        frame_of: dict[int, int] = {}
-        first = 0
-        for run in _runs(video):
-            count = 1 if self.frame_runs else next(counts, 0)
-            if not count:
-                raise BadInputError("the prompt has more videos than the inputs hold pixels for")
-            tokens = len(run) - self.extra_tokens
-            if tokens <= 0 or tokens % count:
-                raise BadInputError(
-                    f"{tokens} video tokens cannot be split evenly over {count} frames"
-                )
-            per_frame = tokens // count
-            for i, position in enumerate(run):
-                frame_of[position] = first + min(i // per_frame, count - 1)
-            first += count
-        return frame_of
 
 
 def _token_id(processor: Any, token: str) -> int:
     tokenizer = processor.tokenizer
-    token_id = tokenizer.convert_tokens_to_ids(token)
+    token_id: int | None = tokenizer.convert_tokens_to_ids(token)
     if token_id is None or (token_id == tokenizer.unk_token_id and token != tokenizer.unk_token):
         raise BadInputError(f"the tokenizer has no token {token!r}, which marks video in a prompt")
     return token_id
-
-
-def _runs(video: Sequence[bool]) -> list[list[int]]:
-    """Positions of each run of video tokens."""
-    runs = groupby(range(len(video)), key=lambda position: video[position])
-    return [list(positions) for is_video, positions in runs if is_video]

@@ -1,4 +1,4 @@
-"""InternVL: every frame is an image, after its number; an image alone is a frame too."""
+"""InternVL: every frame is an image, after its number, which images alone do not have."""
 
 from prune.families.family import Family
 
@@ -7,4 +7,7 @@ FAMILY = Family(
     processors=("InternVLProcessor",),
     placeholder="image_token",
     frame_runs=True,
+    announces=r"Frame\d+: <img>",
+    starts=r"Frame[01]: <img>",
+    images_alike=True,
 )

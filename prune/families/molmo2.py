@@ -7,6 +7,7 @@ FAMILY = Family(
     processors=("Molmo2Processor",),
     placeholder="<im_patch>",
     frame_runs=True,
+    announces=r"\d+\.\d+ <frame_start>",
     refusal=(
         "its frames read each other in both directions, and a plan describes causal attention; "
         "choose a model of another family"

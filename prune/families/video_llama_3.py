@@ -6,4 +6,5 @@ FAMILY = Family(
     model_type="video_llama_3",
     processors=("VideoLlama3Processor",),
     frame_runs=True,
+    announces=r"Time \d+(?:\.\d+)?s:",
 )

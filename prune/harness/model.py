@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from prune.checkpoint.load import open_model
 from prune.errors import RefusedError, UsageError
-from prune.inputs.encode import chat
+from prune.inputs.encode import chat, continuation
 from prune.inputs.prompts import ANSWER_CUE
 from prune.inputs.video import load_video
 from prune.journal.processes import processes
@@ -180,21 +180,17 @@ class PruneLM(LM):
 
     def _continuation(self, context: str, text: str) -> list[int]:
         """Tokens of a continuation as they follow its context."""
-        encode = self.processor.tokenizer.encode
-        before: list[int] = encode(context, add_special_tokens=False)
-        whole: list[int] = encode(context + text, add_special_tokens=False)
-        # Some tokenizers have one token for the cue's last character and the letter.
-        return whole[len(before) :] or whole[-1:]
+        return continuation(self.processor.tokenizer, self._text(context), text)
+
+    def _text(self, context: str) -> str:
+        """The prompt of a context, in the chat template, with the cue of a letter behind it."""
+        said = context.removesuffix(ANSWER_CUE)
+        return chat(self.processor, said) + context[len(said) :]
 
     def _inputs(self, prompts: Sequence[Prompt]) -> Any:
         clips = [load_video(p.video[0], self.num_frames, *p.video[1:]) for p in prompts]
-        texts = []
-        for prompt in prompts:
-            said = prompt.text.removesuffix(ANSWER_CUE)
-            cue = ANSWER_CUE if said != prompt.text else ""
-            texts.append(chat(self.processor, said) + cue)
         return self.processor(
-            text=texts,
+            text=[self._text(prompt.text) for prompt in prompts],
             videos=[[video] for video, _ in clips],
             video_metadata=[[metadata] for _, metadata in clips],
             do_sample_frames=False,

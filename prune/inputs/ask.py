@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prune.errors import BadInputError
-from prune.inputs.encode import Clip, encode, open_text, prompt_text
+from prune.inputs.encode import Clip, choice_prompt, encode, open_prompt
 from prune.inputs.samples import Sample
 
 _MAX_OPTIONS = len(ascii_uppercase)
@@ -48,5 +48,5 @@ def ask(
     if metadata is None:
         metadata = {"total_num_frames": len(video), "frames_indices": list(range(len(video)))}
     sample = Sample("", Path(), question, tuple(options or ()), answer=0, task="")
-    text = open_text if options is None else prompt_text
-    return encode(processor, [sample], [(video, metadata)], text)
+    write = open_prompt if options is None else choice_prompt
+    return encode(processor, [sample], [(video, metadata)], write)

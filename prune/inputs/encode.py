@@ -2,37 +2,94 @@
 
 from collections.abc import Callable, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
-from prune.inputs.prompts import ANSWER_CUE, choice_text
+from prune.errors import BadInputError, RefusedError
+from prune.inputs.prompts import Question, choice_question, open_question
 from prune.inputs.samples import Sample
 from prune.inputs.video import load_video
+from prune.inputs.written import TokenSpans, remember
+
+Write = Callable[[Any, Sample], Question]
+"""Writes a sample's prompt in a processor's chat template, with its spans."""
 
 
-def prompt_text(processor: Any, sample: Sample) -> str:
-    """The sample's prompt in the model's chat template; the next token is the option's letter."""
-    question = choice_text(sample.question, list(sample.options))
-    return chat(processor, question) + ANSWER_CUE
+def choice_prompt(processor: Any, sample: Sample) -> Question:
+    """The sample with its options and the cue of its answer; the next token is a letter."""
+    return _prompt(processor, choice_question(sample.question, list(sample.options)), sample.cue)
 
 
-def open_text(processor: Any, sample: Sample) -> str:
+def open_prompt(processor: Any, sample: Sample) -> Question:
     """The sample's question without its options; the model replies in its own words."""
-    return chat(processor, f"Question: {sample.question}")
+    return _prompt(processor, open_question(sample.question))
+
+
+def _prompt(processor: Any, question: Question, cue: str = "") -> Question:
+    found = question.within(chat(processor, question.text) + cue)
+    if found is None:
+        raise BadInputError(
+            f"the chat template of {type(processor).__name__} changes the text of the question "
+            f"{question.text[:60]!r}: its tokens cannot be told from the rest"
+        )
+    return found
 
 
 def chat(processor: Any, text: str) -> str:
     """What a user says about one video, in the model's chat template."""
     content = [{"type": "video"}, {"type": "text", "text": text}]
     messages = [{"role": "user", "content": content}]
-    return processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+    written: str = processor.apply_chat_template(
+        messages, add_generation_prompt=True, tokenize=False
+    )
+    return written
 
 
-def letter_ids(processor: Any, letters: Sequence[str]) -> list[int]:
-    """Token ids of option letters as they follow the answer cue."""
-    tokenizer = processor.tokenizer
-    return [tokenizer.encode(f"({letter}", add_special_tokens=False)[-1] for letter in letters]
+def continuation(tokenizer: Any, before: str, text: str) -> list[int]:
+    """The tokens that `text` adds to those of a prompt that ends with `before`.
+
+    They may be others than those of the text alone: in byte-level vocabularies `(A` is one token,
+    and after `:(` so is `A`.
+
+    Raises:
+        RefusedError: the text changes the tokens before it.
+    """
+    known = tokenizer.encode(before, add_special_tokens=False)
+    both = tokenizer.encode(before + text, add_special_tokens=False)
+    if both[: len(known)] != known:
+        pieces = " ".join(tokenizer.convert_ids_to_tokens(both[-3:]))
+        raise RefusedError(
+            f"{type(tokenizer).__name__}: {text!r} after {before[-20:]!r} joins the token before it"
+            f" ({pieces}): end the prompt another way, such as with --cue 'Answer: ('"
+        )
+    return list(both[len(known) :])
+
+
+_letters: WeakKeyDictionary[Any, dict[tuple[str, tuple[str, ...]], list[int]]] = WeakKeyDictionary()
+
+
+def letter_ids(processor: Any, sample: Sample) -> list[int]:
+    """The token that says each option's letter right after the sample's cue.
+
+    Raises:
+        RefusedError: after the cue a letter is not one new token, or two letters are the same.
+    """
+    tokenizer, letters = processor.tokenizer, sample.letters
+    known = _letters.setdefault(tokenizer, {})
+    key = (sample.cue, tuple(letters))
+    if key not in known:
+        end = chat(processor, "?") + sample.cue
+        found = [continuation(tokenizer, end, letter) for letter in letters]
+        if any(len(ids) != 1 for ids in found) or len({ids[0] for ids in found}) < len(found):
+            pieces = [" ".join(tokenizer.convert_ids_to_tokens(ids)) for ids in found]
+            raise RefusedError(
+                f"{type(tokenizer).__name__}: after the cue {sample.cue!r} the letters are not one "
+                f"token each ({', '.join(pieces)}): give another --cue, such as 'Answer: ('"
+            )
+        known[key] = [ids[0] for ids in found]
+    return known[key]
 
 
 Clip = tuple[NDArray[np.uint8], dict[str, Any]]
@@ -48,17 +105,52 @@ def encode(
     processor: Any,
     samples: Sequence[Sample],
     clips: Sequence[Clip],
-    text: Callable[[Any, Sample], str] = prompt_text,
+    write: Write = choice_prompt,
 ) -> Any:
-    """Model inputs for a batch of prompts, padded on the left."""
-    return processor(
-        text=[text(processor, s) for s in samples],
+    """Model inputs for a batch of prompts, padded on the left.
+
+    Which tokens are question and options is remembered for `prune.layout.segments.segment`.
+    """
+    prompts = [write(processor, sample) for sample in samples]
+    inputs = processor(
+        text=[prompt.text for prompt in prompts],
         videos=[[video] for video, _ in clips],
         video_metadata=[[metadata] for _, metadata in clips],
         do_sample_frames=False,
         padding=True,
         return_tensors="pt",
+        return_offsets_mapping=True,
     )
+    places = inputs.pop("offset_mapping")
+    for row, prompt in enumerate(prompts):
+        real = inputs["attention_mask"][row].bool()
+        ids = inputs["input_ids"][row, real].tolist()
+        remember(ids, _token_spans(prompt, places[row, real].tolist()))
+    return inputs
+
+
+def _token_spans(prompt: Question, places: Sequence[tuple[int, int]]) -> TokenSpans:
+    """Spans in tokens from those in characters.
+
+    Args:
+        prompt: before the processor put the tokens of the video into it, which come before the
+            question: offsets from the end are the same in both.
+        places: where each token starts and stops in the text with the video.
+    """
+    text, length = prompt.text, len(prompt.text)
+    move = length - max(stop for _, stop in places)
+    starts = []
+    for start, stop in places:
+        piece = text[max(0, start + move) : max(0, stop + move)]
+        # A token belongs where its first visible character does: " Question" is question.
+        blank = len(piece) - len(piece.lstrip()) if piece.strip() else 0
+        starts.append(start + move + blank)
+
+    def tokens(span: tuple[int, int]) -> tuple[int, int]:
+        first, stop = (sum(start < edge for start in starts) for edge in span)
+        return first - len(places), stop - len(places)
+
+    return TokenSpans(tokens(prompt.question), tuple(tokens(span) for span in prompt.options))
 
 
 def read(processor: Any, samples: Sequence[Sample], num_frames: int) -> Any:

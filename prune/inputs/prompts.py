@@ -1,4 +1,4 @@
-"""The text of a multiple-choice prompt: writing it, and finding its parts again."""
+"""The text of a question: writing it with its spans, and finding options in text of others."""
 
 import re
 from dataclasses import dataclass
@@ -10,13 +10,38 @@ DEFAULT_SYSTEM = (
 )
 ANSWER_CUE = "Best option:("
 
-_MARKER = re.compile(r"(?<![A-Za-z0-9])\(?([A-Z])[).:](?=\s|$)")
-_TURN_ENDS = re.compile(
-    r"\s*(?:ASSISTANT:|<\|im_end\|>|<\|im_start\|>assistant|<\|eot_id\|>|<\|assistant\|>|"
-    r"<end_of_utterance>|Assistant:|</s>|\[/INST\])"
-)
-# What ends a video may hold the last frame's time: GLM's "<|end_of_image|>3<|end_of_video|>".
-_TURN_STARTS = re.compile(r"(?:\s|USER:|User:|<[|/a-z_]+\|?>|\d+(?=<\|)|\buser\b)*")
+Span = tuple[int, int]
+"""Where a part of a text starts and stops."""
+
+_LETTERED_LINE = re.compile(r"^[ \t]*\(?([A-Z])[).:](?=\s|$)", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question as text, and which characters of it are what.
+
+    Attributes:
+        question: span of the question itself.
+        options: span of each answer option; none in an open question.
+    """
+
+    text: str
+    question: Span
+    options: tuple[Span, ...] = ()
+
+    def within(self, prompt: str) -> "Question | None":
+        """The same spans in a prompt that holds this text, or None if it does not.
+
+        The last occurrence counts, and white space around the text may be gone.
+        """
+        core = self.text.strip()
+        lead = len(self.text) - len(self.text.lstrip())
+        at = prompt.rfind(core)
+        if at < 0:
+            return None
+        move = at - lead
+        options = tuple((start + move, stop + move) for start, stop in self.options)
+        return Question(prompt, (self.question[0] + move, self.question[1] + move), options)
 
 
 def letter(index: int) -> str:
@@ -24,64 +49,48 @@ def letter(index: int) -> str:
     return chr(ord("A") + index)
 
 
-def choice_text(question: str, options: list[str]) -> str:
+def choice_question(question: str, options: list[str]) -> Question:
     """Question and lettered options in the form of Map the Flow (2510.13251, appendix)."""
-    lines = "\n".join(f"({letter(i)}) {option}" for i, option in enumerate(options))
-    return f"Question: {question}\nOptions:\n{lines}\nOnly give the best option."
+    text = f"Question: {question}\nOptions:\n"
+    stop = len(text)
+    spans = []
+    for index, option in enumerate(options):
+        line = f"({letter(index)}) {option}\n"
+        # The line's end belongs to the option before another one, as the separator does.
+        final = index == len(options) - 1
+        spans.append((len(text), len(text) + len(line) - final))
+        text += line
+    return Question(f"{text}Only give the best option.", (0, stop), tuple(spans))
 
 
-@dataclass(frozen=True)
-class Spans:
-    """Character offsets in the text after the video: bridge, question, options, tail, in order."""
-
-    question_start: int
-    question_stop: int
-    options: tuple[tuple[int, int], ...]
-
-    def option_at(self, position: int) -> int:
-        """Index of the option that covers `position`, or -1."""
-        for index, (start, stop) in enumerate(self.options):
-            if start <= position < stop:
-                return index
-        return -1
+def choice_text(question: str, options: list[str]) -> str:
+    """The text of `choice_question`."""
+    return choice_question(question, options).text
 
 
-def _options(text: str) -> tuple[tuple[int, int], ...]:
-    """Spans of the lettered options: the longest run of markers A, B, C, ... in the text."""
+def open_question(question: str) -> Question:
+    """A question without options, which is answered in the model's own words."""
+    text = f"Question: {question}"
+    return Question(text, (0, len(text)))
+
+
+def find_options(text: str) -> tuple[Span, ...]:
+    """Spans of lettered options in a text that someone else wrote: lines that begin A, B, C, ...
+
+    The longest such run counts, the last of equals. An option may go over several lines, except the
+    last one, whose end nothing marks.
+    """
     best: list[re.Match[str]] = []
     run: list[re.Match[str]] = []
-    for match in _MARKER.finditer(text):
+    for match in _LETTERED_LINE.finditer(text):
         if match[1] == letter(len(run)):
             run.append(match)
         else:
             run = [match] if match[1] == "A" else []
-        if len(run) > len(best):
+        if len(run) >= len(best):
             best = list(run)
     if len(best) < 2:
         return ()
-    line_end = text.find("\n", best[-1].end())
-    turn_end = _TURN_ENDS.search(text, best[-1].end())
-    stops = [p for p in (line_end, turn_end.start() if turn_end else -1) if p >= 0]
     starts = [match.start() for match in best]
-    return tuple(zip(starts, [*starts[1:], min(stops, default=len(text))], strict=True))
-
-
-def spans_after_video(text: str) -> Spans:
-    """Find question, options and tail in the prompt text that follows the video.
-
-    The question starts at its "Question:" where there is one, else at the first word that is not
-    the chat template's. It ends where the options start, or, without options, where the user's turn
-    ends.
-    """
-    options = _options(text)
-    limit = options[0][0] if options else len(text)
-    named = text.find("Question:", 0, limit)
-    if named >= 0:
-        start = named
-    else:
-        skipped = _TURN_STARTS.match(text, 0, limit)
-        start = skipped.end() if skipped else 0
-    if not options:
-        end = _TURN_ENDS.search(text, start)
-        limit = end.start() if end else len(text)
-    return Spans(start, limit, options)
+    line_end = text.find("\n", best[-1].end())
+    return tuple(zip(starts, [*starts[1:], line_end if line_end >= 0 else len(text)], strict=True))

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from prune.errors import BadInputError
-from prune.inputs.prompts import letter
+from prune.inputs.prompts import ANSWER_CUE, letter
 from prune.io.files import write_atomically
 
 MAX_LINE = 2**20
@@ -23,7 +23,15 @@ MAX_LINE = 2**20
 
 @dataclass(frozen=True)
 class Sample:
-    """One question; `answer` is the index of the true option, `video` an absolute path."""
+    """One question, and how it is asked.
+
+    Attributes:
+        video: an absolute path.
+        options: the answer options; none of an open question.
+        answer: index of the true option.
+        start, end: seconds of the video that the question is about.
+        cue: what the prompt ends with; the model's next token is the letter of its answer.
+    """
 
     id: str
     video: Path
@@ -33,6 +41,7 @@ class Sample:
     task: str
     start: float | None = None
     end: float | None = None
+    cue: str = ANSWER_CUE
 
     @property
     def letters(self) -> list[str]:

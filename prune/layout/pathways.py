@@ -1,4 +1,4 @@
-"""Reach tables, and the named pathways that trace, plan and figures speak of.
+"""Reach tables, and the named pathways of traces, plans and figures.
 
 `reach[layer, kv_group, query role, key role]` is the largest frame distance over which the edge
 exists: `NONE`, 0 (same frame), w (up to w frames back) or `ALL`. Causality always holds on top.
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prune.errors import UsageError
-from prune.kernels import ALL
+from prune.kernels import ALL as ALL
 from prune.layout.segments import NUM_ROLES, Role
 
 NONE = -1
@@ -26,12 +26,15 @@ QUESTION_SEALED = (Role.BRIDGE, Role.QUESTION, Role.TAIL)
 OPTIONS = (Role.OPTIONS,)
 LAST = (Role.LAST,)
 
+PLANNED = tuple(Role)[: Role.ANSWER]
+"""Roles that a plan covers; `inherit_rows` fills in the others."""
+
 Reach = NDArray[np.int32]
 """int32 `[L, G, R, R]`."""
 
 
 class OptionRole(IntEnum):
-    """Options told apart by the sample's truth: in knockouts (`prune.trace`), never in a plan."""
+    """Options distinguished by their truth: in knockouts (`prune.trace`), never in a plan."""
 
     TRUE_OPTION = NUM_ROLES
     FALSE_OPTIONS = NUM_ROLES + 1
@@ -42,8 +45,8 @@ class Pathway:
     """A set of edges: from the states of `keys` into those of `queries`.
 
     Attributes:
-        limit: what stays of its reach when it is removed (`SAME_FRAME` for cross-frame edges).
-        joined: the pathways that it stands for, if it is several removed together.
+        limit: the reach left when it is removed (`SAME_FRAME` for cross-frame edges).
+        joined: its parts, if it stands for several pathways removed together.
     """
 
     name: str
@@ -54,7 +57,7 @@ class Pathway:
 
     @property
     def singles(self) -> tuple["Pathway", ...]:
-        """What it removes, one by one."""
+        """The single pathways that it removes."""
         return self.joined or (self,)
 
     @property
@@ -119,7 +122,7 @@ MAP_ROWS = (
 
 
 _WORDS: dict[str, tuple[Role | OptionRole, ...]] = {
-    **{role.name.lower(): (role,) for role in Role if role != Role.ANSWER},
+    **{role.name.lower(): (role,) for role in PLANNED},
     "video": VIDEO,
     **{role.name.lower(): (role,) for role in OptionRole},
     "response": (Role.ANSWER,),
@@ -152,7 +155,7 @@ def _single(text: str) -> Pathway:
         )
     except KeyError as error:
         raise UsageError(
-            f"pathway {text!r}: {error} is no role; write roles on both sides of ->, such as "
+            f"pathway {text!r}: {error} is not a role; write roles on both sides of ->, such as "
             f"'video->question,options', of {', '.join(_WORDS)}; or one of {', '.join(PATHWAYS)}"
         ) from None
     return Pathway(f"{keys}->{queries}", read, by)
@@ -174,23 +177,33 @@ def limit_edges(
     groups = np.arange(reach.shape[1])
     block = np.ix_(np.arange(len(reach))[layers], groups, np.array(queries), np.array(keys))
     reach[block] = np.minimum(reach[block], limit)
-    inherit_answer(reach)
+    inherit_rows(reach)
 
 
 def remove_pathway(reach: Reach, pathway: Pathway, layers: slice | list[int]) -> None:
     """Remove a pathway from `reach` in place in the given layers.
 
     Raises:
-        UsageError: it tells options apart by their truth, which no plan knows.
+        UsageError: it distinguishes options by their truth, which no plan knows.
     """
     for single in pathway.singles:
         if set(single.keys + single.queries) & set(OptionRole):
-            raise UsageError(f"{single.name}: only a trace can tell true from false options")
+            raise UsageError(f"{single.name}: only a trace can distinguish true from false options")
         limit_edges(reach, layers, single.queries, single.keys, single.limit)
 
 
-def inherit_answer(reach: Reach) -> None:
-    """Give `answer` the row of `last`, and let generated tokens see each other."""
+def inherit_rows(reach: Reach) -> None:
+    """Fill in the roles that no plan names, in place.
+
+    `answer` reads what `last` reads, and generated tokens see each other. `history` reads and is
+    read as `question`, which it was in its turn. `image` reads what `question` reads, and every
+    query may read it: pictures are never pruned.
+    """
+    reach[..., Role.HISTORY, :] = reach[..., Role.QUESTION, :]
+    reach[..., :, Role.HISTORY] = reach[..., :, Role.QUESTION]
+    reach[..., Role.HISTORY, Role.HISTORY] = reach[..., Role.QUESTION, Role.QUESTION]
+    reach[..., Role.IMAGE, :] = reach[..., Role.QUESTION, :]
+    reach[..., :, Role.IMAGE] = ALL
     reach[..., Role.ANSWER, :] = reach[..., Role.LAST, :]
     reach[..., Role.ANSWER, Role.ANSWER] = ALL
 

@@ -1,34 +1,19 @@
-"""Roles: what every token of a prompt is for, and which frame or option it belongs to."""
+"""Segments: the role of every token of a prompt, and the frame or option it belongs to."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import IntEnum
 from itertools import groupby
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from prune.errors import BadInputError
-from prune.families import family_of_processor
-from prune.inputs.prompts import Spans, spans_after_video
-
-
-class Role(IntEnum):
-    """Roles partition a prompt; the numbers index reach tables."""
-
-    SYSTEM = 0
-    VIDEO = 1
-    TIMESTAMP = 2
-    BRIDGE = 3
-    QUESTION = 4
-    OPTIONS = 5
-    TAIL = 6
-    LAST = 7
-    ANSWER = 8
-
-
-NUM_ROLES = len(Role)
+from prune.errors import BadInputError, RefusedError
+from prune.families import Family, family_of_processor
+from prune.layout.role import NUM_ROLES as NUM_ROLES
+from prune.layout.role import Role as Role
+from prune.layout.roles import RowRoles
 
 
 @dataclass(frozen=True)
@@ -50,6 +35,11 @@ class Segments:
     def shape(self) -> tuple[int, int]:
         """`(B, S)`."""
         return self.role.shape[0], self.role.shape[1]
+
+    @property
+    def unknown(self) -> Tensor:
+        """Which prompts have a video but no known roles, so that all tokens are `answer`: `[B]`."""
+        return (self.role == Role.ANSWER).any(1) & ~(self.role == Role.LAST).any(1)
 
     def row(self, index: int) -> "Segments":
         """The prompt of one batch row, without its padding: a batch of one."""
@@ -95,92 +85,85 @@ class Segments:
         return int((self.role == role).sum())
 
 
-def token_starts(tokenizer: Any, ids: list[int]) -> tuple[str, list[int]]:
-    """The text of `ids`, and for every token the offset of its first character in it."""
-
-    def decode(part: list[int]) -> str:
-        return tokenizer.decode(part, skip_special_tokens=False, clean_up_tokenization_spaces=False)
-
-    # Prefix by prefix: tokenizers of the sentencepiece kind drop a space when a token stands alone.
-    starts = [len(decode(ids[:i])) for i in range(len(ids))]
-    return decode(ids), starts
+class UnknownRolesWarning(UserWarning):
+    """A prompt is in no chat format that prune knows, so it runs dense."""
 
 
-def label_text(tokenizer: Any, ids: list[int]) -> tuple[list[int], list[int]]:
-    """Roles and options of the text tokens after the last video token, or of a later turn."""
-    text, starts = token_starts(tokenizer, ids)
-    spans: Spans = spans_after_video(text)
-    roles: list[int] = []
-    options: list[int] = []
-    for start, stop in zip(starts, [*starts[1:], len(text)], strict=True):
-        piece = text[start:stop]
-        # A token belongs where its first visible character does: " Question" is question.
-        at = start + len(piece) - len(piece.lstrip()) if piece.strip() else start
-        option = spans.option_at(at)
-        if option >= 0:
-            roles.append(Role.OPTIONS)
-        elif at < spans.question_start:
-            roles.append(Role.BRIDGE)
-        elif at < spans.question_stop:
-            roles.append(Role.QUESTION)
-        else:
-            roles.append(Role.TAIL)
-        options.append(option)
-    return roles, options
-
-
-def _segment_row(
-    tokenizer: Any, ids: list[int], frame_of: dict[int, int]
-) -> tuple[list[int], list[int], list[int]]:
-    """Role, frame and option of every token of one prompt without padding."""
-    size = len(ids)
-    role, frame, option = [int(Role.SYSTEM)] * size, [-1] * size, [-1] * size
-    if frame_of:
-        final = max(frame_of)
-        following = -1
-        for position in range(final, min(frame_of) - 1, -1):
-            following = frame_of.get(position, following)
-            role[position] = Role.VIDEO if position in frame_of else Role.TIMESTAMP
-            frame[position] = following
-        role[final + 1 :], option[final + 1 :] = label_text(tokenizer, ids[final + 1 :])
-    role[-1], frame[-1], option[-1] = Role.LAST, -1, -1
-    return role, frame, option
-
-
-def segment(processor: Any, inputs: Any) -> Segments:
+def segment(processor: Any, inputs: Any, strict: bool = False) -> Segments:
     """Assign every prompt token its role, frame and option.
+
+    In a prompt that prune wrote (`prune.ask`, every command), roles are those it was written for.
+    In others they follow from the turns of the chat template: the last user's words are the
+    question, turns before it are history.
 
     Args:
         processor: the model's processor; its family must be known (`prune.families`).
         inputs: what the processor returned: `input_ids` int64 `[B, S]`, `attention_mask` `[B, S]`
-            (optional), and the video tensors from which the number of frames follows. Several
-            videos in a prompt need text between them.
+            (optional), and the video tensors from which the number of frames follows.
+        strict: refuse a prompt with a video whose roles cannot be known. Else a warning says so,
+            and its tokens are all `answer`: a plan leaves such a prompt dense.
 
     Returns:
         The layout, on the CPU.
 
     Raises:
         BadInputError: the processor's family is unknown, or video tokens and frames do not match.
+        RefusedError: `strict`, and a prompt is in no known chat format.
     """
     family = family_of_processor(processor)
     input_ids = inputs["input_ids"].cpu()
     mask = inputs.get("attention_mask")
-    mask = torch.ones_like(input_ids) if mask is None else mask.cpu()
-    counts = iter(family.frame_counts(inputs))
-    batch, width = input_ids.shape
-    role = torch.full((batch, width), -1, dtype=torch.int8)
-    frame = torch.full((batch, width), -1, dtype=torch.int32)
-    option = torch.full((batch, width), -1, dtype=torch.int32)
-    for b in range(batch):
-        real = mask[b].bool()
-        ids = input_ids[b, real].tolist()
-        frame_of = family.frames(family.is_video(processor, ids), counts)
-        r, f, o = _segment_row(processor.tokenizer, ids, frame_of)
-        role[b, real] = torch.tensor(r, dtype=torch.int8)
-        frame[b, real] = torch.tensor(f, dtype=torch.int32)
-        option[b, real] = torch.tensor(o, dtype=torch.int32)
-    if not family.frame_runs and next(counts, None) is not None:
-        raise BadInputError(
-            "the inputs hold more videos than the prompts have runs of video tokens"
-        )
+    real = torch.ones_like(input_ids).bool() if mask is None else mask.cpu().bool()
+    rows = [
+        RowRoles(processor, family, ids[kept].tolist())
+        for ids, kept in zip(input_ids, real, strict=True)
+    ]
+    listed = family.frame_counts(inputs)
+    counts = None if listed is None else iter(listed)
+    per_frame = _per_frame(family, inputs, rows, listed)
+    for row in rows:
+        row.place_video(counts, per_frame)
+        if row.has_video:
+            row.place_text(processor)
+        elif row.role:
+            row.role[-1] = int(Role.LAST)
+    if counts is not None and next(counts, None) is not None:
+        raise BadInputError("the inputs hold more videos than the prompts have tokens for")
+    if not all(row.known for row in rows):
+        say_unknown(processor, strict)
+    return gathered(rows, real)
+
+
+def say_unknown(processor: Any, strict: bool) -> None:
+    """Refuse a prompt whose roles cannot be known, or warn that it runs dense."""
+    message = (
+        f"a prompt is in no chat format that prune knows, nor in that of {type(processor).__name__}"
+        ": it runs dense; write it with processor.apply_chat_template or prune.ask"
+    )
+    if strict:
+        raise RefusedError(message)
+    warnings.warn(message, UnknownRolesWarning, stacklevel=3)
+
+
+def gathered(rows: Sequence[RowRoles], real: Tensor) -> Segments:
+    """Rows of roles as a batch; `real` `[B, S]` tells tokens from padding."""
+    role = torch.full(real.shape, -1, dtype=torch.int8)
+    frame = torch.full(real.shape, -1, dtype=torch.int32)
+    option = torch.full(real.shape, -1, dtype=torch.int32)
+    for b, row in enumerate(rows):
+        role[b, real[b]] = torch.tensor(row.role, dtype=torch.int8)
+        frame[b, real[b]] = torch.tensor(row.frame, dtype=torch.int32)
+        option[b, real[b]] = torch.tensor(row.option, dtype=torch.int32)
     return Segments(role, frame, option)
+
+
+def _per_frame(
+    family: Family, inputs: Any, rows: Sequence[RowRoles], counts: Sequence[int] | None
+) -> int | None:
+    """Tokens of a frame where all of a batch's have as many, or None if that is not known."""
+    runs = sum(row.video_runs for row in rows)
+    # As a rule a run is a video; only videos without text between them are one run.
+    if family.frame_runs or counts is None or len(counts) <= runs:
+        return None
+    tokens = sum(row.video_tokens for row in rows) - len(counts) * family.extra_tokens
+    return None if tokens % sum(counts) else tokens // sum(counts)

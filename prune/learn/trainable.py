@@ -1,4 +1,4 @@
-"""Replay with gradients: what healing and gates train through."""
+"""Replay with gradients, through which healing and gates train."""
 
 from torch import Tensor
 
@@ -8,6 +8,7 @@ from prune.runtime.captured import Replay
 
 def differentiable_logits(replay: Replay, enforcer: Enforcer) -> Tensor:
     """`Replay.last_logits` with gradients: next-token logits, float32 `[B, V]`."""
-    kwargs = {**replay.kwargs, "use_cache": False, "past_key_values": None}
+    kwargs = {**replay.kwargs, "use_cache": False}
     hidden = replay.text_model(**kwargs, prune=enforcer).last_hidden_state[:, -1]
-    return replay.model.get_output_embeddings()(hidden).float()
+    logits: Tensor = replay.model.get_output_embeddings()(hidden).float()
+    return logits

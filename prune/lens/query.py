@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from prune.errors import UsageError
-from prune.layout.segments import Role, Segments, token_starts
+from prune.layout.segments import Role, Segments
+from prune.layout.tokens import token_starts
 
 LAST = "last"
 

@@ -21,12 +21,17 @@ from prune.layout.segments import NUM_ROLES, Role, Segments
 Mode = Literal["single_turn", "multi_turn"]
 """What a prompt's states and keys are needed for: its own answer, or follow-up questions too."""
 
-FOLLOW_UP = (Role.BRIDGE, Role.QUESTION, Role.OPTIONS, Role.TAIL, Role.LAST, Role.ANSWER)
+TURN = (Role.BRIDGE, Role.QUESTION, Role.OPTIONS, Role.TAIL, Role.LAST, Role.ANSWER)
+"""Roles of the text of a turn; once another one follows, it is `history`."""
+
+FOLLOW_UP = (*TURN, Role.HISTORY)
 """Roles of the tokens of a later turn; they follow every token of the turns before."""
 
 _ORDER = np.array([0, 1, 1, 2, 3, 4, 5, 6, 7])
-PROMPT_ORDER = _ORDER[:, None] >= _ORDER[None]
-"""bool `[R, R]`: whether a token of a role (row) may follow one of another, in any prompt."""
+PROMPT_ORDER = np.zeros((NUM_ROLES, NUM_ROLES), bool)
+PROMPT_ORDER[: len(_ORDER), : len(_ORDER)] = _ORDER[:, None] >= _ORDER[None]
+"""bool `[R, R]`: whether a token of a role (row) may follow one of another, in any prompt that asks
+one question behind one video."""
 
 
 class State(IntEnum):
@@ -73,6 +78,8 @@ def states(
     exists = (reach >= 0).any(1) & order
     for layer in reversed(range(len(reach))):
         read = exists[layer, needed].any(0)
+        if mode == "multi_turn":
+            read[list(TURN)] |= read[Role.HISTORY]
         result[layer, read] = State.KV_ONLY
         result[layer, needed] = State.COMPUTE
         needed = needed | read
@@ -90,16 +97,20 @@ def decode_reads(reach: Reach, mode: Mode = "single_turn") -> NDArray[np.bool_]:
     asking[:, Role.ANSWER] = True
     if mode == "multi_turn":
         asking[:, FOLLOW_UP] = states(reach, mode)[:, FOLLOW_UP] == State.COMPUTE
-    return np.asarray((exists & asking[:, :, None]).any(1))
+    reads = np.asarray((exists & asking[:, :, None]).any(1))
+    if mode == "multi_turn":
+        # Of its own turn a key is read by answers alone; by later turns, as history.
+        reads[:, TURN] = exists[:, Role.ANSWER, TURN] | reads[:, [Role.HISTORY]]
+    return reads
 
 
 @dataclass(frozen=True)
 class Leak:
-    """A way from a source to `last`, as the roles it goes through.
+    """A path from a source to `last`, as the roles it passes through.
 
     Attributes:
         roles: from the source to `last`.
-        layers: for every hop the layers in which it can be part of the whole way.
+        layers: for every hop the layers in which it can be part of the whole path.
     """
 
     roles: tuple[Role, ...]
@@ -115,16 +126,16 @@ class Leak:
 
 
 def leaks(reach: Reach, after: int = 0, source: Role = Role.VIDEO) -> list[Leak]:
-    """Every open way from `source` to `last` that begins in layer `after` or later.
+    """Every open path from `source` to `last` that begins in layer `after` or later.
 
     Args:
         reach: int32 `[L, G, R, R]`.
         after: first layer (0-based) whose edges count.
-        source: where the ways start.
+        source: where the paths start.
 
     Returns:
-        Sorted by length; a way visits a role once. Empty means that no state of `source` from layer
-        `after` on can change an answer.
+        Sorted by length; a path visits a role once. Empty means that no state of `source` from
+        layer `after` on can change an answer.
     """
     exists = np.asarray((reach >= 0).any(1))
     exists[:after] = False

@@ -1,8 +1,8 @@
-"""What a search may remove: whole structures, and single pathways in single layers.
+"""The moves of a search: removable structures, and single pathways in single layers.
 
 A structure is a cut that grows along one axis: video dead from layer l on, no frame farther than w.
-Removing one edge after the other would not get there, since a state is alive until the very last
-edge that reads it is gone.
+Removing edges one by one would not find it, since a state stays alive until the last edge that
+reads it is removed.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +23,7 @@ from prune.layout.pathways import (
     VIDEO,
     Pathway,
     Reach,
-    inherit_answer,
+    inherit_rows,
     limit_edges,
     remove_pathway,
 )
@@ -36,12 +36,12 @@ _READERS = (*VIDEO, *_TEXT)
 
 @dataclass(frozen=True)
 class Slide:
-    """A structure with settings 1 to `settings`; each removes what the one before does, and more.
+    """A structure with settings 1 to `settings`; each removes strictly more than the one before.
 
     Attributes:
         what: in words, with `{}` for `shown(setting)`.
         cut: removes the structure at a setting from a reach table `[L, G, R, R]`, in place.
-        shown: the number a person reads at a setting (a 1-based layer, or frames).
+        shown: the number displayed for a setting (a 1-based layer, or frames).
     """
 
     what: str
@@ -57,7 +57,7 @@ class Slide:
         return table
 
     def title(self, setting: int) -> str:
-        """For people, for example `video dead from layer 9 on`."""
+        """In words, for example `video dead from layer 9 on`."""
         return self.what.format(self.shown(setting))
 
 
@@ -130,7 +130,7 @@ class Candidate:
 
     @property
     def name(self) -> str:
-        """For people, for example `video → last in layer 3`."""
+        """In words, for example `video → last in layer 3`."""
         head = "" if self.head is None else f", KV head {self.head}"
         return f"{self.pathway.title} in layer {self.layer + 1}{head}"
 
@@ -163,14 +163,14 @@ def restored(reach: Reach, pathway: Pathway, layers: Sequence[int] | None = None
     block = np.ix_(chosen, range(table.shape[1]), pathway.queries, pathway.keys)
     open_again = table[block] >= pathway.limit
     table[block] = np.where(open_again, ALL, table[block])
-    inherit_answer(table)
+    inherit_rows(table)
     return table
 
 
 def closed(reach: Reach) -> Reach:
     """A copy of `reach` without edges into states that no answer needs, nor a follow-up question.
 
-    They are not computed anyway; without these edges the plan says so itself.
+    They are not computed anyway; removing these edges makes that explicit in the plan.
     """
     table = reach.copy()
     for layer, state in zip(table, states(reach, "multi_turn"), strict=True):

@@ -1,4 +1,4 @@
-"""`Plan`: a reach table that knows which model it is for, and its JSON form."""
+"""`Plan`: a reach table bound to a model, and its JSON form."""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ import numpy as np
 from prune.errors import BadInputError, RefusedError
 from prune.io.files import write_atomically
 from prune.layout.edges import edge_histogram
-from prune.layout.pathways import ALL, NONE, Reach, dense_reach, inherit_answer
+from prune.layout.pathways import ALL, NONE, PLANNED, Reach, dense_reach, inherit_rows
 from prune.layout.segments import Role, Segments
 from prune.plan.model_id import ModelId
 from prune.plan.presets import preset_map, preset_reach
@@ -23,8 +23,6 @@ PLAN_FILE = "prune_plan.json"
 RUN_PLAN_FILE = "plan.json"
 """The plan of a run folder, or of a healed model."""
 
-_ROLES = tuple(role for role in Role if role != Role.ANSWER)
-
 
 @dataclass(frozen=True)
 class Plan:
@@ -33,8 +31,8 @@ class Plan:
     Attributes:
         reach: int32 `[L, G, R, R]` (`prune.layout.pathways`); G is 1, or the number of KV heads.
         model: the model it was made for.
-        name: what a person calls it.
-        origin: how it came about: plain strings and numbers.
+        name: for tables and messages.
+        origin: how it was found: plain strings and numbers.
     """
 
     reach: Reach
@@ -45,7 +43,7 @@ class Plan:
     @property
     def num_layers(self) -> int:
         """L, the number of decoder layers."""
-        return self.reach.shape[0]
+        return len(self.reach)
 
     def count_edges(self, segments: Segments) -> tuple[int, int]:
         """Kept and causal edges of a batch of prompts, summed over layers (and KV groups)."""
@@ -97,7 +95,7 @@ class Plan:
                 _apply(rule, reach)
             except IndexError as error:
                 raise BadInputError(f"{path}: rules[{index}]: {error}") from None
-        inherit_answer(reach)
+        inherit_rows(reach)
         return Plan(reach, file.model, file.name, file.origin)
 
     @staticmethod
@@ -134,7 +132,7 @@ class Plan:
             raise RefusedError(
                 f"plan {self.name!r} was made for weights {mine.sha256[:12]}, "
                 f"{model.name} has {model.sha256[:12]}: trace this model, or delete "
-                "model.sha256 from the plan to apply it all the same"
+                "model.sha256 from the plan to apply it anyway"
             )
 
     def with_model(self, model: ModelId) -> "Plan":
@@ -161,7 +159,7 @@ def _rules(reach: Reach) -> list[Rule]:
     """The shortest rules, in a fixed order, that turn the dense table into `reach`."""
     places: dict[tuple[int, int, int], list[tuple[int, int]]] = {}
     for layer, head, query, key in zip(*np.nonzero(reach != ALL), strict=True):
-        if Role.ANSWER not in (query, key):
+        if query in PLANNED and key in PLANNED:
             value = int(reach[layer, head, query, key])
             places.setdefault((int(query), int(key), value), []).append((int(layer), int(head)))
     # Pairs with the same layers share a rule: first keys of one query, then queries of equal keys.

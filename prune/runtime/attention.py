@@ -1,16 +1,21 @@
-"""The only seam to transformers: a named attention function that asks an `Enforcer` what to read.
+"""The seam to transformers: a named attention function that delegates to an `Enforcer`.
 
 An enforcer reaches the function as the keyword argument `prune` of the text model's forward, which
 transformers hands down to every attention layer.
 """
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from threading import local
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from prune.errors import RefusedError
 
@@ -35,7 +40,29 @@ class Enforcer(Protocol):
         ...
 
 
-@torch.compiler.disable
+@dataclass(frozen=True)
+class Dense:
+    """In an `Enforcer`'s place: the attention that the model has without a plan.
+
+    Attributes:
+        implementation: its name in transformers.
+    """
+
+    implementation: str
+
+
+class _Thread(local):
+    dense: Dense | None = None
+
+
+_thread = _Thread()
+
+
+def in_this_thread(dense: Dense | None) -> None:
+    """Say whether the forward pass that begins in this thread is dense, so that it needs a mask."""
+    _thread.dense = dense
+
+
 def _attention(
     module: Any,
     query: Tensor,
@@ -45,40 +72,62 @@ def _attention(
     scaling: float | None = None,
     dropout: float = 0.0,
     **kwargs: Any,
-) -> tuple[Tensor, None]:
-    enforcer: Enforcer | None = kwargs.get("prune")
+) -> tuple[Tensor, Tensor | None]:
+    enforcer: Enforcer | Dense | None = kwargs.pop("prune", None)
     if enforcer is None:
         raise RefusedError(
-            "this model's attention is 'prune' but no plan is in force: load it with prune.load, "
+            "this model's attention is 'prune' but no plan is active: load it with prune.load, "
             "or pass attn_implementation='sdpa' to from_pretrained for the dense model"
         )
+    if isinstance(enforcer, Dense):
+        own = sys.modules[type(module).__module__]
+        run = ALL_ATTENTION_FUNCTIONS.get_interface(
+            enforcer.implementation, getattr(own, "eager_attention_forward", None)
+        )
+        out: tuple[Tensor, Tensor | None] = run(
+            module,
+            query,
+            key,
+            value,
+            attention_mask,
+            scaling=scaling,
+            dropout=dropout,
+            **kwargs,
+        )
+        return out
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    out = enforcer.attend(module.layer_idx, query, key, value, scale)
-    return out.transpose(1, 2).contiguous(), None
+    read = enforcer.attend(module.layer_idx, query, key, value, scale)
+    return read.transpose(1, 2).contiguous(), None
 
 
-def _no_mask(*args: Any, **kwargs: Any) -> None:
-    """Padding is known from the roles, so transformers need not build an S x S mask."""
+def _mask(*args: Any, **kwargs: Any) -> Any:
+    """A mask for dense passes alone: under a plan padding is known from the roles."""
+    if _thread.dense is None:
+        return None
+    return ALL_MASK_ATTENTION_FUNCTIONS[_thread.dense.implementation](*args, **kwargs)
 
 
-AttentionInterface.register(ATTENTION_NAME, _attention)
-AttentionMaskInterface.register(ATTENTION_NAME, _no_mask)  # type: ignore[arg-type]
+AttentionInterface.register(ATTENTION_NAME, torch.compiler.disable(_attention))
+AttentionMaskInterface.register(ATTENTION_NAME, _mask)
 
 
-def route(model: Any) -> Callable[[], None]:
-    """Route the text model's attention through `_attention`, and return what undoes it.
+def route(model: Any) -> tuple[Dense, Callable[[], None]]:
+    """Route the text model's attention through `_attention`.
 
     The vision tower stays as it is.
+
+    Returns:
+        The attention that it had, and what gives it back.
     """
     before = model.config.text_config._attn_implementation
     model.set_attn_implementation({"text_config": ATTENTION_NAME})
-    return lambda: model.set_attn_implementation({"text_config": before})
+    return Dense(before), lambda: model.set_attn_implementation({"text_config": before})
 
 
 @contextmanager
 def seam(model: Any) -> Iterator[None]:
     """`route` for the length of a block."""
-    restore = route(model)
+    _, restore = route(model)
     try:
         yield
     finally:

@@ -1,6 +1,9 @@
-"""A KV cache that forgets keys nothing to come may read, and knows which ones it holds."""
+"""A KV cache that drops keys no later token may read, and knows which ones it holds."""
 
+import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -13,6 +16,9 @@ from prune.runtime.attention import Enforcer
 
 _LEDGER = "prune_ledger"
 
+NAMES = ("cache", "past_key_values")
+"""What transformers calls the cache: since 5.24, and before."""
+
 
 class PrunedLayer(DynamicLayer):
     """K and V `[B, Hkv, m, D]` of a layer that holds `m` of the tokens it has seen.
@@ -24,7 +30,7 @@ class PrunedLayer(DynamicLayer):
     values: Tensor
 
     def __init__(self, keys: Tensor, values: Tensor, dropped: int):
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.lazy_initialization(keys, values)
         self.keys, self.values, self.dropped = keys, values, dropped
 
@@ -46,9 +52,26 @@ class PrunedLayer(DynamicLayer):
         super().reset()
 
 
+def cache_in(arguments: Mapping[str, Any]) -> Any:
+    """The cache among a module's keyword arguments, or in its output; None without one."""
+    found = (arguments.get(name) for name in NAMES)
+    return next((cache for cache in found if cache is not None), None)
+
+
+@lru_cache
+def _name_in(forward: Any) -> str:
+    parameters = inspect.signature(forward).parameters
+    return next(name for name in NAMES if name in parameters)
+
+
+def as_argument(text_model: Any, cache: Any) -> dict[str, Any]:
+    """A cache as the keyword argument by which a text model takes it."""
+    return {_name_in(type(text_model).forward): cache}
+
+
 @dataclass
 class Ledger:
-    """What a cache holds; lies on the cache.
+    """The contents of a cache, stored as its attribute.
 
     Attributes:
         owner: identifies the plan and how it was enforced.
@@ -79,7 +102,7 @@ class Ledger:
 
 def ledger_of(cache: Any, owner: str) -> Ledger:
     """The ledger of a filled cache; raises `RefusedError` if another plan or none filled it."""
-    ledger = getattr(cache, _LEDGER, None)
+    ledger: Ledger | None = getattr(cache, _LEDGER, None)
     if ledger is None or ledger.owner != owner:
         raise RefusedError("the cache was filled without this plan: start a new one")
     return ledger

@@ -1,4 +1,4 @@
-"""Replay: prompts whose vision tower ran once, and whose text model can run under any enforcer."""
+"""Replay: prompts encoded once by the vision tower, to run the text model under any enforcer."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +10,7 @@ from prune.errors import NumericError
 from prune.families import family_of_model_type
 from prune.layout.segments import Segments, segment
 from prune.runtime.attention import Enforcer
+from prune.runtime.cache import as_argument
 
 
 class _Stop(Exception):
@@ -64,9 +65,10 @@ class Replay:
         Raises:
             NumericError: a logit is NaN or infinite.
         """
-        kwargs = {**self.repeated(times), "use_cache": cache is not None, "past_key_values": cache}
+        kwargs = {**self.repeated(times), "use_cache": cache is not None}
+        kwargs |= as_argument(self.text_model, cache)
         hidden = self.text_model(**kwargs, prune=enforcer).last_hidden_state[:, -1]
-        logits = self.model.get_output_embeddings()(hidden).float()
+        logits: Tensor = self.model.get_output_embeddings()(hidden).float()
         if not torch.isfinite(logits).all():
             raise NumericError("the model's logits are NaN or infinite")
         return logits

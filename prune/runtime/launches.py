@@ -1,7 +1,8 @@
-"""What really ran under a plan: pruned attention calls, and the states that prefills computed."""
+"""Launch counts under a plan: pruned attention calls, and states computed by prefills."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -10,20 +11,35 @@ from torch import Tensor
 from prune.errors import RefusedError
 from prune.runtime.attention import Enforcer
 
+_lock = Lock()
+
 
 @dataclass
 class Launches:
-    """Counted from the moment a plan comes into force.
+    """Counts since a plan became active.
 
     Attributes:
         calls: pruned attention calls of every layer, `[L]`, of prefills and decode steps.
         computed: states (tokens times layers) that prefills computed.
         states: what the dense model computes for the same prompts; padding counts in both.
+        dense_prompts: prompts with a video that ran dense, since their roles are not known.
     """
 
     calls: list[int]
     computed: int = 0
     states: int = 0
+    dense_prompts: int = 0
+
+    def add_states(self, computed: int, states: int) -> None:
+        """Count the states of one prefill."""
+        with _lock:
+            self.computed += computed
+            self.states += states
+
+    def add_dense(self, prompts: int) -> None:
+        """Count prompts whose roles are not known."""
+        with _lock:
+            self.dense_prompts += prompts
 
     @property
     def total(self) -> int:
@@ -31,11 +47,11 @@ class Launches:
         return sum(self.calls)
 
 
-_IN_FORCE: WeakKeyDictionary[Any, Launches] = WeakKeyDictionary()
+_ACTIVE: WeakKeyDictionary[Any, Launches] = WeakKeyDictionary()
 
 
 def launches(model: Any) -> Launches:
-    """What ran since a plan came into force on a model, counted live.
+    """Live counts of what ran since a plan became active on a model.
 
     Example:
         with prune.apply(model, plan, processor=processor):
@@ -43,34 +59,34 @@ def launches(model: Any) -> Launches:
             print(prune.launches(model))
 
     Raises:
-        RefusedError: no plan is in force on this model.
+        RefusedError: no plan is active on this model.
     """
     model = model.get_base_model() if hasattr(model, "get_base_model") else model
-    if model not in _IN_FORCE:
+    if model not in _ACTIVE:
         raise RefusedError(
-            "no plan is in force on this model: ask inside prune.apply, or for the model that "
+            "no plan is active on this model: ask inside prune.apply, or for the model that "
             "prune.load returned"
         )
-    return _IN_FORCE[model]
+    return _ACTIVE[model]
 
 
 def counting(model: Any, num_layers: int) -> tuple[Launches, Callable[[], None]]:
-    """Begin to count for a model; with what ends it."""
-    before = _IN_FORCE.get(model)
-    found = _IN_FORCE[model] = Launches([0] * num_layers)
+    """Start counting for a model; also returns the function that stops it."""
+    before = _ACTIVE.get(model)
+    found = _ACTIVE[model] = Launches([0] * num_layers)
 
     def end() -> None:
         if before is None:
-            _IN_FORCE.pop(model, None)
+            _ACTIVE.pop(model, None)
         else:
-            _IN_FORCE[model] = before
+            _ACTIVE[model] = before
 
     return found, end
 
 
 @dataclass
 class CountingEnforcer:
-    """An enforcer of one forward pass that counts, and knows which layers never asked it.
+    """An enforcer of one forward pass that counts calls, and knows which layers made none.
 
     Attributes:
         enforcer: does the work.
@@ -86,7 +102,8 @@ class CountingEnforcer:
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
         """See `prune.runtime.attention.Enforcer`."""
-        self.launches.calls[layer] += 1
+        with _lock:
+            self.launches.calls[layer] += 1
         self._silent.discard(layer)
         return self.enforcer.attend(layer, query, key, value, scale)
 
@@ -103,6 +120,6 @@ class CountingEnforcer:
         if silent:
             layers = ", ".join(map(str, silent))
             raise RefusedError(
-                f"the plan is in force, but layers {layers} ran another attention: do not change "
+                f"the plan is active, but layers {layers} ran another attention: do not change "
                 "the model's attention implementation while it runs under a plan"
             )

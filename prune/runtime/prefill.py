@@ -1,22 +1,23 @@
-"""Dead states leave a prefill between its decoder layers, by module hooks alone.
+"""Removal of dead states from a prefill between decoder layers, by module hooks.
 
 A layer takes only the tokens whose K and V it needs. Where some of those are not needed afterwards,
 their queries, output projections and MLP are left out, and the next layer does not take them.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from threading import local
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from prune.families import family_of_model_type
-from prune.kernels import segment_attention
+from prune.kernels import Impl, segment_attention
 from prune.layout.pathways import Reach
 from prune.layout.segments import Segments
 from prune.runtime.attention import Enforcer
-from prune.runtime.cache import hold_only
+from prune.runtime.cache import cache_in, hold_only
 from prune.runtime.captured import Replay
 from prune.runtime.launches import CountingEnforcer, Launches
 from prune.runtime.rows import spread, take
@@ -25,77 +26,52 @@ from prune.runtime.schedule import Schedule, schedule
 QUERY_SIDE = ("self_attn.q_proj", "self_attn.o_proj", "mlp")
 """Modules of a decoder layer whose output for a token serves that token's state alone."""
 
-Undo = Callable[[], None]
-
 
 class Prefill:
     """Runs one forward pass of a text model by a schedule; its `Enforcer` as well.
+
+    The model's layers must be hooked (`hooked`): the hooks find the pass among a layer's arguments.
 
     Attributes:
         schedule: of this pass.
         seen: tokens in the cache after it.
         impl: which attention kernel.
+        first: the first layer that runs; the states of all tokens enter it.
     """
 
-    def __init__(self, schedule: Schedule, seen: int, impl: str = "auto"):
-        self.schedule, self.seen, self.impl = schedule, seen, impl
+    def __init__(self, schedule: Schedule, seen: int, impl: Impl = "auto", first: int = 0):
+        self.schedule, self.seen, self.impl, self.first = schedule, seen, impl, first
         self._rotary: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
         """See `prune.runtime.attention.Enforcer`."""
         step = self.schedule.steps[layer]
-        out = segment_attention(
+        return segment_attention(
             query, key, value, step.layout, None, step.reach, scale, impl=self.impl
         )
-        assert isinstance(out, Tensor)
-        return out
 
-    def hook(self, text_model: Any, first: int = 0) -> ExitStack:
-        """Hook the text model's layers; closing the returned stack removes the hooks.
+    def enter(
+        self, layer: int, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """A layer's arguments for the tokens that it needs."""
+        step = self.schedule.steps[layer]
+        if step.columns is None:
+            return args, kwargs
+        arrive = step.columns if layer == self.first else step.arrive
+        hidden = args[0] if arrive is None else take(args[0], arrive)
+        cos, sin = kwargs["position_embeddings"]
+        changed = {**kwargs, "position_embeddings": self._rotated(cos, sin, step.columns)}
+        if isinstance(positions := kwargs.get("position_ids"), Tensor):
+            changed["position_ids"] = take(positions, step.columns, -1)
+        return (hidden, *args[1:]), changed
 
-        Args:
-            text_model: the module that owns them.
-            first: the first layer that runs; the states of all tokens enter it.
-        """
-        stack = ExitStack()
-        for index, (layer, step) in enumerate(
-            zip(text_model.layers, self.schedule.steps, strict=True)
-        ):
-            if index < first:
-                continue
-            handles = [layer.register_forward_hook(self._evict(index), with_kwargs=True)]
-            if step.columns is not None:
-                arrive = step.columns if index == first else step.arrive
-                handles.append(
-                    layer.register_forward_pre_hook(
-                        self._enter(step.columns, arrive), with_kwargs=True
-                    )
-                )
-            if step.compute is not None:
-                handles += narrow(layer, step.compute)
-            for handle in handles:
-                stack.callback(handle.remove)
-        leave = self.schedule.leave
-        if leave is not None:
-
-            def widen(module: Any, args: Any, output: Tensor) -> Tensor:
-                return spread(output, leave, self.schedule.computed.shape[1])
-
-            stack.callback(text_model.layers[-1].register_forward_hook(widen).remove)
-        return stack
-
-    def _enter(self, columns: Tensor, arrive: Tensor | None) -> Any:
-        def enter(
-            module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-        ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-            hidden = args[0] if arrive is None else take(args[0], arrive)
-            cos, sin = kwargs["position_embeddings"]
-            changed = {**kwargs, "position_embeddings": self._rotated(cos, sin, columns)}
-            if isinstance(positions := kwargs.get("position_ids"), Tensor):
-                changed["position_ids"] = take(positions, columns, -1)
-            return (hidden, *args[1:]), changed
-
-        return torch.compiler.disable(enter)
+    def leave(self, layer: int, kwargs: dict[str, Any], output: Any) -> Any:
+        """Drop the keys that nothing to come may read; after the last layer, widen its output."""
+        if (cache := cache_in(kwargs)) is not None:
+            hold_only(cache, layer, self.schedule.steps[layer].keep, self.seen)
+        if layer == len(self.schedule.steps) - 1 and self.schedule.leave is not None:
+            return spread(output, self.schedule.leave, self.schedule.computed.shape[1])
+        return output
 
     def _rotated(self, cos: Tensor, sin: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
         """Position embeddings of some tokens, taken once for all layers that need the same."""
@@ -108,18 +84,88 @@ class Prefill:
             )
         return known[1:]
 
-    def _evict(self, index: int) -> Any:
-        step = self.schedule.steps[index]
 
-        def evict(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-            if (cache := kwargs.get("past_key_values")) is not None:
-                hold_only(cache, index, step.keep, self.seen)
+class _Narrowed(local):
+    """Which tokens the layer that runs in this thread computes, and how many it was given."""
 
-        return torch.compiler.disable(evict)
+    rows: Tensor | None = None
+    size = 0
+
+
+_now = _Narrowed()
+
+
+def hooked(text_model: Any) -> ExitStack:
+    """Hook a text model's layers for `Prefill` passes; closing the returned stack unhooks them.
+
+    The hooks hold no state of a pass, so several threads may run passes of their own.
+    """
+    stack = ExitStack()
+    for index, layer in enumerate(text_model.layers):
+        handles = [
+            layer.register_forward_pre_hook(_before(index), with_kwargs=True),
+            layer.register_forward_hook(_after(index), with_kwargs=True, always_call=True),
+        ]
+        for module in _query_side(layer):
+            handles += [
+                module.register_forward_pre_hook(torch.compiler.disable(_narrow_now)),
+                module.register_forward_hook(torch.compiler.disable(_widen_now)),
+            ]
+        for handle in handles:
+            stack.callback(handle.remove)
+    return stack
+
+
+def _pass_in(kwargs: dict[str, Any], layer: int) -> Prefill | None:
+    """The pass that a layer's arguments belong to; None of a decode step or a dense pass."""
+    enforcer = kwargs.get("prune")
+    enforcer = getattr(enforcer, "enforcer", enforcer)
+    return enforcer if isinstance(enforcer, Prefill) and layer >= enforcer.first else None
+
+
+def _before(index: int) -> Any:
+    def before(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        found = _pass_in(kwargs, index)
+        _now.rows = None if found is None else found.schedule.steps[index].compute
+        return None if found is None else found.enter(index, args, kwargs)
+
+    return torch.compiler.disable(before)
+
+
+def _after(index: int) -> Any:
+    def after(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
+        _now.rows = None
+        found = _pass_in(kwargs, index)
+        # After an exception there is no output.
+        return output if found is None or output is None else found.leave(index, kwargs, output)
+
+    return torch.compiler.disable(after)
+
+
+def _narrow_now(module: Any, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    if _now.rows is None:
+        return None
+    _now.size = args[0].shape[1]
+    return (take(args[0], _now.rows), *args[1:])
+
+
+def _widen_now(module: Any, args: tuple[Any, ...], output: Tensor) -> Tensor | None:
+    return None if _now.rows is None else spread(output, _now.rows, _now.size)
+
+
+def _query_side(layer: Any) -> list[Any]:
+    """The modules of `QUERY_SIDE` that a layer has."""
+    found = []
+    for name in QUERY_SIDE:
+        parent, _, child = name.rpartition(".")
+        module = getattr(layer.get_submodule(parent), child, None)
+        if module is not None:
+            found.append(module)
+    return found
 
 
 def narrow(layer: Any, rows: Tensor) -> list[Any]:
-    """Hook a decoder layer so that it computes the states of some tokens alone.
+    """Hook a decoder layer so that it computes only the states of some tokens.
 
     It makes keys and values of all; the states of the others are not to be read.
 
@@ -130,15 +176,11 @@ def narrow(layer: Any, rows: Tensor) -> list[Any]:
     Returns:
         Handles of the hooks.
     """
-    return [handle for name in QUERY_SIDE for handle in _narrow(layer, name, rows)]
+    return [handle for module in _query_side(layer) for handle in _narrow(module, rows)]
 
 
-def _narrow(layer: Any, name: str, rows: Tensor) -> list[Any]:
+def _narrow(module: Any, rows: Tensor) -> list[Any]:
     """Hook a module so that it runs on `rows` alone; its output is 0 for the other tokens."""
-    parent, _, child = name.rpartition(".")
-    module = getattr(layer.get_submodule(parent), child, None)
-    if module is None:
-        return []
     size: list[int] = []
 
     def narrow(module: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -156,7 +198,7 @@ def _narrow(layer: Any, name: str, rows: Tensor) -> list[Any]:
 
 @contextmanager
 def skipping(
-    text_model: Any, reach: Reach, segments: Segments, full_layers: int = 0, impl: str = "auto"
+    text_model: Any, reach: Reach, segments: Segments, full_layers: int = 0, impl: Impl = "auto"
 ) -> Iterator[Enforcer]:
     """Skip dead states of `text_model` inside the block, in forward passes over whole prompts.
 
@@ -173,10 +215,9 @@ def skipping(
     Yields:
         The enforcer to pass on: `text_model(..., prune=enforcer)`.
     """
-    plan = schedule(reach, segments, "single_turn", full_layers=full_layers)
-    prefill = Prefill(plan, segments.shape[1], impl)
-    with prefill.hook(text_model):
-        yield prefill
+    found = schedule(reach, segments, "single_turn", full_layers=full_layers)
+    with hooked(text_model):
+        yield Prefill(found, segments.shape[1], impl)
 
 
 def pruned_logits(replay: Replay, reach: Reach) -> Tensor:

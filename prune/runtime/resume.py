@@ -1,7 +1,7 @@
-"""One plan after another on the same prompts: layers that two plans share run once.
+"""Runs of one plan after another on the same prompts, which share their common first layers.
 
 A search changes a plan in one place at a time. The states that enter that layer are those of the
-plan before, so the next run goes on from them.
+plan before, so the next run resumes from them.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,12 +18,12 @@ from prune.layout.pathways import Reach
 from prune.plan.liveness import State, order_of, states
 from prune.runtime.captured import Replay
 from prune.runtime.launches import CountingEnforcer, Launches
-from prune.runtime.prefill import Prefill
+from prune.runtime.prefill import Prefill, hooked
 from prune.runtime.rows import spread
 from prune.runtime.schedule import Schedule, schedule
 
 PASSES = 3
-"""Passes that are kept: the plan so far, what was tried from it, and what is tried next."""
+"""Passes that are kept: of the plan so far, of the one tried, and of the one tried next."""
 
 
 def layers_to_keep(num_layers: int, layer_bytes: int, most_bytes: int) -> list[int]:
@@ -32,7 +32,7 @@ def layers_to_keep(num_layers: int, layer_bytes: int, most_bytes: int) -> list[i
     Args:
         num_layers: L.
         layer_bytes: of the states that enter one layer, of all prompts.
-        most_bytes: that all passes together may take.
+        most_bytes: limit for all passes together.
     """
     count = min(num_layers - 1, most_bytes // (PASSES * layer_bytes))
     return sorted({round(num_layers * (i + 1) / (count + 1)) for i in range(count)} - {num_layers})
@@ -40,7 +40,7 @@ def layers_to_keep(num_layers: int, layer_bytes: int, most_bytes: int) -> list[i
 
 @dataclass(frozen=True)
 class _Pass:
-    """What a run leaves behind.
+    """The table and states of a finished run.
 
     Attributes:
         reach: its table, `[L, G, R, R]`.
@@ -94,7 +94,7 @@ class ResumableRun:
         """
         needed = states(reach, order=self._order) >= State.KV_ONLY
         needed[: self._full_layers] = True
-        # Of passes that share as much, the one that was used last.
+        # Of passes that share equally many layers, the one that was used last.
         shared = [known.shared_with(reach, needed) for known in self._passes]
         first = max(shared, default=0)
         entering: dict[int, Tensor] = {}
@@ -102,23 +102,23 @@ class ResumableRun:
             base = self._passes.pop(shared.index(first))
             self._passes.insert(0, base)
             entering = {layer: x for layer, x in base.entering.items() if layer <= first}
-        plan = schedule(reach, self.replay.segments, "single_turn", full_layers=self._full_layers)
-        logits = self._run(plan, first, entering)
+        found = schedule(reach, self.replay.segments, "single_turn", full_layers=self._full_layers)
+        logits = self._run(found, first, entering)
         self._passes = [_Pass(reach.copy(), needed, entering), *self._passes][:PASSES]
         return logits
 
-    def _run(self, plan: Schedule, first: int, entering: dict[int, Tensor]) -> Tensor:
+    def _run(self, found: Schedule, first: int, entering: dict[int, Tensor]) -> Tensor:
         """Run layers `first` and later, and note what enters those that are kept."""
         text_model, length = self.replay.text_model, self.replay.segments.shape[1]
-        prefill = Prefill(plan, length)
-        counted = CountingEnforcer(prefill, Launches([0] * len(plan.steps)))
+        prefill = Prefill(found, length, first=first)
+        counted = CountingEnforcer(prefill, Launches([0] * len(found.steps)))
         with ExitStack() as stack:
             if first:
                 stack.enter_context(_begun(text_model.layers, first, entering[first]))
-            stack.enter_context(prefill.hook(text_model, first))
+            stack.enter_context(hooked(text_model))
             for layer in self.layers:
                 if layer > first:
-                    hook = _noted(layer, plan.steps[layer].columns, length, entering)
+                    hook = _noted(layer, found.steps[layer].columns, length, entering)
                     handle = text_model.layers[layer].register_forward_pre_hook(hook)
                     stack.callback(handle.remove)
             logits = self.replay.last_logits(counted)

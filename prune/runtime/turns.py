@@ -1,5 +1,6 @@
-"""A follow-up turn: the layout of a conversation whose beginning is in the cache."""
+"""Follow-up turns: the layout of a conversation whose beginning is in the cache."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -7,11 +8,15 @@ from torch import Tensor
 
 from prune.errors import RefusedError
 from prune.families import family_of_processor
-from prune.layout.segments import Role, Segments, label_text
+from prune.layout.roles import RowRoles
+from prune.layout.segments import Role, Segments, gathered
+from prune.plan.liveness import TURN
 
 
 def follow_up(processor: Any, input_ids: Tensor, mask: Tensor | None, known: Segments) -> Segments:
     """Extend a layout by the tokens that were not seen yet; they are a new question.
+
+    The text of the turns before becomes history, as in a conversation that is sent whole.
 
     Args:
         processor: the model's processor.
@@ -20,12 +25,12 @@ def follow_up(processor: Any, input_ids: Tensor, mask: Tensor | None, known: Seg
         known: layout of the first tokens, `[B, S]`.
 
     Returns:
-        `[B, N]`: roles of the text after a video for the new tokens, the last of them `last`.
+        `[B, N]`; the last of the new tokens is `last`.
 
     Raises:
         RefusedError: there is nothing new, or a new video.
     """
-    batch, start = known.shape
+    start = known.shape[1]
     ids = input_ids[:, start:].cpu()
     real = torch.ones_like(ids, dtype=torch.bool) if mask is None else mask[:, start:].cpu().bool()
     if not real.any(1).all():
@@ -34,15 +39,28 @@ def follow_up(processor: Any, input_ids: Tensor, mask: Tensor | None, known: Seg
             "pass the whole conversation as input_ids"
         )
     family = family_of_processor(processor)
-    whole = known.resized(start + ids.shape[1])
-    role, frame, option = whole.role.clone(), whole.frame.clone(), whole.option.clone()
-    role[:, start:] = -1
-    for b in range(batch):
-        new = ids[b, real[b]].tolist()
-        if any(family.is_video(processor, new)):
+    rows = [
+        RowRoles(processor, family, new[kept].tolist()) for new, kept in zip(ids, real, strict=True)
+    ]
+    for row in rows:
+        if row.has_video:
             raise RefusedError("a follow-up turn brings a new video: start a new cache")
-        roles, options = label_text(processor.tokenizer, new)
-        places = start + real[b].nonzero()[:, 0]
-        role[b, places] = torch.tensor([*roles[:-1], int(Role.LAST)], dtype=torch.int8)
-        option[b, places] = torch.tensor([*options[:-1], -1], dtype=torch.int32)
-    return Segments(role, frame, option)
+        row.place_video(iter(()), None)
+        row.place_text(processor, follows=True)
+    past, new = as_history(known), gathered(rows, real)
+    return Segments(
+        torch.cat([past.role, new.role], 1),
+        torch.cat([past.frame, new.frame], 1),
+        torch.cat([past.option, new.option], 1),
+    )
+
+
+def as_history(segments: Segments) -> Segments:
+    """The layout of a conversation to which another turn is added.
+
+    Prompts without a video, or whose roles are not known, stay as they are: no plan covers them.
+    """
+    shown = (segments.role == Role.VIDEO).any(1, keepdim=True)
+    turn = torch.isin(segments.role, torch.tensor(TURN, dtype=segments.role.dtype)) & shown
+    role = segments.role.masked_fill(turn, int(Role.HISTORY))
+    return replace(segments, role=role, option=segments.option.masked_fill(turn, -1))

@@ -1,6 +1,6 @@
 """The processors of `tiny` and `tiny-ov`: tokenizer and frames to tensors, without torchvision.
 
-They are called like any transformers video processor, so that nothing else has to know them.
+They have the interface of a transformers video processor, so no other code treats them specially.
 """
 
 import json
@@ -50,6 +50,7 @@ class TinyProcessor:
         videos: Sequence[Any] | None = None,
         padding: bool = True,
         return_tensors: str = "pt",
+        return_offsets_mapping: bool = False,
         **ignored: Any,
     ) -> BatchFeature:
         """Encode prompts.
@@ -59,6 +60,8 @@ class TinyProcessor:
             videos: uint8 `[T, H, W, 3]` each (or a list of them for each prompt).
             padding: pad prompts of unequal length, on the left.
             return_tensors: only `"pt"`.
+            return_offsets_mapping: also give `offset_mapping` `[B, S, 2]`, the start and stop
+                of each token in the text with the video tokens.
             ignored: arguments of other processors (`video_metadata`, `do_sample_frames`).
 
         Returns:
@@ -76,8 +79,15 @@ class TinyProcessor:
                 count = len(next(rest)) * self.tokens_per_frame + self.extra_tokens
                 head += self.video_token * count + tail
             texts[i] = head
-        encoded = self.tokenizer(texts, padding=padding, return_tensors=return_tensors)
+        encoded = self.tokenizer(
+            texts,
+            padding=padding,
+            return_tensors=return_tensors,
+            return_offsets_mapping=return_offsets_mapping,
+        )
         data = {"input_ids": encoded["input_ids"], "attention_mask": encoded["attention_mask"]}
+        if return_offsets_mapping:
+            data["offset_mapping"] = encoded["offset_mapping"]
         if clips:
             pixels = [torch.from_numpy(self._pixels(clip)) for clip in clips]
             data["pixel_values_videos"] = torch.stack(pixels)
@@ -85,15 +95,18 @@ class TinyProcessor:
 
     def apply_chat_template(self, messages: Any, **kwargs: Any) -> str:
         """The tokenizer's `apply_chat_template`, as text."""
-        return self.tokenizer.apply_chat_template(messages, **{**kwargs, "tokenize": False})
+        text: str = self.tokenizer.apply_chat_template(messages, **{**kwargs, "tokenize": False})
+        return text
 
     def batch_decode(self, *args: Any, **kwargs: Any) -> list[str]:
         """The tokenizer's `batch_decode`."""
-        return self.tokenizer.batch_decode(*args, **kwargs)
+        texts: list[str] = self.tokenizer.batch_decode(*args, **kwargs)
+        return texts
 
     def decode(self, *args: Any, **kwargs: Any) -> str:
         """The tokenizer's `decode`."""
-        return self.tokenizer.decode(*args, **kwargs)
+        text: str = self.tokenizer.decode(*args, **kwargs)
+        return text
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the tokenizer's files and `processor_config.json`."""

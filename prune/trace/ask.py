@@ -1,8 +1,8 @@
-"""How a sample is put to the model, and whose probability is traced.
+"""Prompt styles: how a sample is put to the model, and whose probability is traced.
 
-As a multiple-choice question; openly, with a given beginning of the reply (Map the Flow,
-2510.13251, appendix: "answer prefix"); or openly, with the model's own greedy reply, in which
-anchors are traced (section 5: the n-th verb).
+The styles are a multiple-choice question; an open question with a given beginning of the reply (Map
+the Flow, 2510.13251, appendix: "answer prefix"); and an open question with the model's own greedy
+reply, in which anchors are traced (section 5: the n-th verb).
 """
 
 from collections.abc import Callable, Sequence
@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from prune.errors import BadInputError, UsageError
-from prune.inputs.encode import decode, encode, letter_ids, open_text, read
+from prune.inputs.encode import chat, continuation, decode, encode, letter_ids, open_prompt, read
 from prune.inputs.reply import greedy_reply
 from prune.inputs.samples import Sample
 from prune.layout.knockout_tables import tell_options_apart
-from prune.layout.segments import token_starts
+from prune.layout.tokens import token_starts
 from prune.runtime.captured import Replay, capture
 from prune.trace.anchors import matches, verbs
 from prune.trace.reply import replied, shortened
@@ -25,8 +25,7 @@ class TracedPrompt:
     """A prompt whose next token is traced.
 
     Attributes:
-        options: the token with which each option would begin, by index; none if nothing is asked
-            that has options.
+        options: the token with which each option would begin, by index; empty without options.
         token: the token that is traced; the likeliest if None.
         anchor: the text of the reply that the token begins, if it is traced for that.
     """
@@ -42,7 +41,7 @@ class PromptStyle(Protocol):
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What distinguishes a trace that asks this way, for its header."""
+        """Identifies the style in the header of a trace."""
         ...
 
     def cases(
@@ -67,7 +66,7 @@ class Choice:
         """See `PromptStyle`."""
         replay = capture(model, processor, read(processor, [sample], num_frames))
         told = tell_options_apart(replay.segments, sample.answer)
-        return [TracedPrompt(replace(replay, segments=told), letter_ids(processor, sample.letters))]
+        return [TracedPrompt(replace(replay, segments=told), letter_ids(processor, sample))]
 
 
 @dataclass(frozen=True)
@@ -89,14 +88,18 @@ class Prefix:
         self, model: Any, processor: Any, sample: Sample, num_frames: int
     ) -> list[TracedPrompt]:
         """See `PromptStyle`; raises `BadInputError` if two options begin with the same token."""
-        prefix = _ids(processor, self.text)
-        options = [_first_new(_ids(processor, f"{self.text} {o}"), prefix) for o in sample.options]
+        end = chat(processor, "?")
+        prefix = continuation(processor.tokenizer, end, self.text)
+        longer = [
+            continuation(processor.tokenizer, end, f"{self.text} {o}") for o in sample.options
+        ]
+        options = [_first_new(ids, prefix) for ids in longer]
         if len(set(options)) < len(options) or -1 in options:
             raise BadInputError(
                 "after this prefix two options begin with the same token, or one with none: "
                 "trace such questions with --anchor"
             )
-        inputs = encode(processor, [sample], [decode(sample, num_frames)], open_text)
+        inputs = encode(processor, [sample], [decode(sample, num_frames)], open_prompt)
         return [TracedPrompt(replied(model, processor, inputs, prefix), options)]
 
 
@@ -122,8 +125,8 @@ class OwnReply:
     def cases(
         self, model: Any, processor: Any, sample: Sample, num_frames: int
     ) -> list[TracedPrompt]:
-        """See `PromptStyle`; none where the reply has no anchor."""
-        inputs = encode(processor, [sample], [decode(sample, num_frames)], open_text)
+        """See `PromptStyle`; empty if the reply has no anchor."""
+        inputs = encode(processor, [sample], [decode(sample, num_frames)], open_prompt)
         reply = greedy_reply(model, inputs, self.max_tokens)
         text, starts = token_starts(processor.tokenizer, reply)
         found = [
@@ -141,7 +144,7 @@ class OwnReply:
 
 
 def ask(prefix: str | None, anchor: str | None, verbs_by: str | None) -> PromptStyle:
-    """The way that a command asks for, a multiple-choice question if it names none.
+    """The style that a command asks for, by default a multiple-choice question.
 
     Args:
         prefix: of the reply (`Prefix`).
@@ -149,12 +152,12 @@ def ask(prefix: str | None, anchor: str | None, verbs_by: str | None) -> PromptS
         verbs_by: spaCy pipeline that finds verbs as anchors.
 
     Raises:
-        UsageError: more than one is given, or the expression is none.
+        UsageError: more than one is given, or the expression is invalid.
         BadInputError: there is no such pipeline.
     """
     given = [option for option in (prefix, anchor, verbs_by) if option is not None]
     if len(given) > 1:
-        raise UsageError("--prefix, --anchor and --verbs: give one of them")
+        raise UsageError("--prefix, --anchor and --verbs exclude each other: give one of them")
     if prefix is not None:
         return Prefix(prefix)
     if anchor is not None:
@@ -162,11 +165,6 @@ def ask(prefix: str | None, anchor: str | None, verbs_by: str | None) -> PromptS
     if verbs_by is not None:
         return OwnReply(verbs(verbs_by), {"verbs": verbs_by})
     return Choice()
-
-
-def _ids(processor: Any, text: str) -> list[int]:
-    ids: list[int] = processor.tokenizer.encode(text, add_special_tokens=False)
-    return ids
 
 
 def _first_new(longer: list[int], shorter: list[int]) -> int:

@@ -1,9 +1,9 @@
-"""Knockouts at a fraction of the cost, and mathematically the same.
+"""Incremental knockouts: mathematically the same as plain ones at a fraction of the cost.
 
 By causality a knockout changes no row before the first query that loses an edge, and no layer
 before its window. So one dense pass is recorded; every knockout starts at its window's first layer,
 with its changed rows alone, and reads the rows before them from the recorded keys and values.
-Pathways that start at the same row run together, windows join the batch at their first layer.
+Pathways that start at the same row run together; windows join the batch at their first layer.
 """
 
 from collections.abc import Sequence
@@ -20,6 +20,7 @@ from prune.errors import NumericError
 from prune.kernels import ALL, segment_attention
 from prune.layout.knockout_tables import knockout_tables
 from prune.layout.pathways import Pathway
+from prune.runtime.cache import as_argument
 from prune.runtime.captured import Replay
 from prune.runtime.enforce import PlanEnforcer, masked_attention
 from prune.trace.knockout import knockout_masks
@@ -28,12 +29,12 @@ MAX_KEYS = 2**18
 """Keys that one batch of knockouts may read in a layer: bounds the memory of expanded K and V."""
 
 MAX_EDGES = 2**26
-"""Entries of the masks of one batch; longer prompts go through the kernel, which needs none."""
+"""Mask entries of one batch; longer prompts use the kernel, which needs no masks."""
 
 
 @dataclass
 class DensePass:
-    """One recorded dense pass of a prompt; each list has an item a layer.
+    """One recorded dense pass of a prompt; each list has one item per layer.
 
     Attributes:
         inputs: hidden states that enter the layer, `[1, S, d]`.
@@ -55,7 +56,7 @@ class DensePass:
 
 @torch.no_grad()
 def record_dense(replay: Replay) -> DensePass:
-    """Run a prompt once, densely, and keep what knockouts start from."""
+    """Run a prompt once, densely, and record the states that knockouts start from."""
     dense, outputs = DensePass(replay), []
     layers = replay.text_model.layers
 
@@ -84,7 +85,8 @@ def record_dense(replay: Replay) -> DensePass:
 
 
 def _hidden(output: Any) -> Tensor:
-    return output[0] if isinstance(output, tuple) else output
+    hidden: Tensor = output[0] if isinstance(output, tuple) else output
+    return hidden
 
 
 def _from_row(name: str, value: Any, row: int) -> Any:
@@ -97,7 +99,7 @@ def _from_row(name: str, value: Any, row: int) -> Any:
 
 
 @dataclass
-class _Rows:
+class _KnockoutRows:
     """Batch of knockouts in flight: the cache and the enforcer of the decoder layers.
 
     Attributes:
@@ -118,7 +120,7 @@ class _Rows:
     layers: list[Sequence[int]] = field(default_factory=list)
 
     def update(self, key: Tensor, value: Tensor, layer_idx: int, *args: Any) -> Any:
-        """Put the recorded keys and values in front (what a transformers cache does)."""
+        """Prepend the recorded keys and values, as a transformers cache does."""
         front = self.dense.keys[layer_idx], self.dense.values[layer_idx]
         return tuple(
             torch.cat([known[:, :, : self.row].expand(len(new), -1, -1, -1), new], 2)
@@ -226,7 +228,7 @@ def _run(
     edges = None
     if (1 + len(pathways)) * (length - row) * length <= MAX_EDGES:
         edges = knockout_masks(replay, pathways, length - row).to(dense.inputs[0].device)
-    rows = _Rows(dense, pathways, row, edges, head)
+    rows = _KnockoutRows(dense, pathways, row, edges, head)
     hidden: Tensor | None = None
     order: list[int] = []
     for index, layer in enumerate(replay.text_model.layers):
@@ -236,12 +238,12 @@ def _run(
                 rows.pathway += range(len(pathways))
                 rows.layers += [window] * len(pathways)
                 entering = dense.inputs[index][:, row:].expand(len(pathways), -1, -1)
-                # A layer may live on another device than the one before it.
+                # A layer may be on another device than the one before it.
                 hidden = entering if hidden is None else torch.cat([hidden.to(entering), entering])
         if hidden is None:
             continue
         kwargs = {k: _from_row(k, v, row) for k, v in dense.kwargs[index].items()}
-        kwargs |= {"past_key_values": rows, "prune": rows}
+        kwargs |= {**as_argument(layer, rows), "prune": rows}
         hidden = _hidden(layer(hidden, **kwargs))
         added = dense.added[index]
         if added is not None:
@@ -249,5 +251,5 @@ def _run(
     assert hidden is not None
     final = replay.text_model.norm(hidden[:, -1])
     logits = replay.model.get_output_embeddings()(final).float()
-    by_window = logits.unflatten(0, (len(windows), len(pathways)))
+    by_window: Tensor = logits.unflatten(0, (len(windows), len(pathways)))
     return by_window[torch.tensor(order).argsort()].transpose(0, 1)

@@ -1,4 +1,4 @@
-"""Replays of a prompt and a reply, up to any token of the reply."""
+"""Replays of a prompt with its reply, up to any token of the reply."""
 
 from dataclasses import replace
 from typing import Any

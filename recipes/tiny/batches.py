@@ -23,7 +23,7 @@ from model import (
 )
 from transformers import AttentionInterface, AttentionMaskInterface
 
-from prune.inputs.prompts import spans_after_video
+from prune.inputs.prompts import find_options
 from prune.layout.segments import Role
 from prune.runtime.enforce import masked_attention
 from prune.tiny.draw import CLIP_TIMES, render
@@ -131,19 +131,21 @@ class Packer:
 
     def _roles_of(self, prompt: str) -> list[Role]:
         """Role of every token of a prompt that follows the prefix."""
-        spans = spans_after_video(prompt)
+        options = find_options(prompt)
+        asked = prompt.index("Question:") if "Question:" in prompt else len(prompt)
+        limit = options[0][0] if options else prompt.index(" ASSISTANT:")
         offsets = self.tokenizer(
             prompt, add_special_tokens=False, return_offsets_mapping=True
         ).offset_mapping
         roles = []
         for start, stop in offsets:
             at = start + len(prompt[start:stop]) - len(prompt[start:stop].lstrip())
-            if spans.option_at(at) >= 0:
+            if options and options[0][0] <= at < options[-1][1]:
                 roles.append(Role.OPTIONS)
-            elif at < spans.question_start:
+            elif at < asked:
                 roles.append(Role.BRIDGE)
             else:
-                roles.append(Role.QUESTION if at < spans.question_stop else Role.TAIL)
+                roles.append(Role.QUESTION if at < limit else Role.TAIL)
         return [*roles[:-1], Role.LAST]
 
     def _letter(self, question: str, options: list[str], answer: str) -> tuple[str, str]:

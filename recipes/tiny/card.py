@@ -47,7 +47,7 @@ def answers(
         with seam(opened.model):
             logits = replay.last_logits(PlanEnforcer(dense, replay.segments))
         for sample, row in zip(part, logits, strict=True):
-            choice = int(row[letter_ids(opened.processor, sample.letters)].argmax())
+            choice = int(row[letter_ids(opened.processor, sample)].argmax())
             right.append(choice == sample.answer)
     return right
 

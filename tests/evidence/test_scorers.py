@@ -99,7 +99,7 @@ def test_frames_that_see_each_other_are_encoded_together(
 @pytest.mark.parametrize("pruned", [False, True])
 def test_leaving_tokens_out_is_masking_them_in_every_family(name: str, pruned: bool) -> None:
     tiny: Tiny = tiny_of(name)
-    prompt = ("Watch this. ", 4, "Question: what?\nOptions:\n(A) one\n(B) two\nBest option:(")
+    prompt = ("Watch this. USER: ", 4, "Question: what?\nOptions:\n(A) one\n(B) two\nBest option:(")
     inputs = tiny.inputs(prompt)
     reach = random_plan(tiny.model).reach if pruned else None
     reply = [7, 9, 11]

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from prune.kernels import allowed_edges
-from prune.layout.pathways import ALL, PATHWAYS, Reach, dense_reach, inherit_answer, remove_pathway
+from prune.layout.pathways import ALL, PATHWAYS, Reach, dense_reach, inherit_rows, remove_pathway
 from prune.layout.segments import Segments
 from prune.plan.model_id import geometry
 from prune.plan.plan import Plan
@@ -19,14 +19,23 @@ from tests.families.specimen import Tiny
 
 @dataclass(frozen=True)
 class DenseMasks:
-    """Knows nothing but `allowed_edges`: an explicit mask `[B, H, S, S]` in every layer."""
+    """Knows nothing but `allowed_edges`: an explicit mask `[B, H, S, S]` in every layer.
+
+    Attributes:
+        before: layout of the first tokens in the turn in which they ran, where another one came.
+    """
 
     reach: Reach
     segments: Segments
+    before: Segments | None = None
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
         table = torch.from_numpy(self.reach[layer])
         mask = allowed_edges(self.segments.role, self.segments.frame, table, query.shape[2])
+        if self.before is not None:
+            length = self.before.shape[1]
+            first = allowed_edges(self.before.role, self.before.frame, table, length)
+            mask[:, :, :length, :length] = first
         mask = mask.repeat_interleave(query.shape[1] // mask.shape[1], 1)
         out = F.scaled_dot_product_attention(query, key, value, mask, scale=scale, enable_gqa=True)
         return out.masked_fill(~mask.any(-1, keepdim=True), 0.0)
@@ -38,7 +47,7 @@ def random_plan(model: Any) -> Plan:
     draw = np.random.default_rng(0)
     reach = dense_reach(id.num_layers, id.num_kv_heads)
     reach[...] = draw.choice([-1, 0, 1, ALL], reach.shape, p=[0.2, 0.1, 0.1, 0.6])
-    inherit_answer(reach)
+    inherit_rows(reach)
     return Plan(reach, id, "random")
 
 
@@ -58,11 +67,13 @@ def sealed_plan(model: Any) -> Plan:
 
 
 @torch.no_grad()
-def masked_logits(tiny: Tiny, plan: Plan, inputs: Any, segments: Segments) -> Tensor:
+def masked_logits(
+    tiny: Tiny, plan: Plan, inputs: Any, segments: Segments, before: Segments | None = None
+) -> Tensor:
     """Logits of every position, float32 `[B, S, V]`, without a cache."""
 
     def enforce(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return args, {**kwargs, "prune": DenseMasks(plan.reach, segments)}
+        return args, {**kwargs, "prune": DenseMasks(plan.reach, segments, before)}
 
     text_model = tiny.family.text_model_of(tiny.model)
     handle = text_model.register_forward_pre_hook(enforce, with_kwargs=True)

@@ -147,8 +147,11 @@ class Tiny:
         if any(videos):
             data |= self.specimen.pixels(videos)
         if self.specimen.token_types:
-            rows = [self.family.is_video(self.processor, ids) for ids in data["input_ids"].tolist()]
-            data["mm_token_type_ids"] = 2 * torch.tensor(rows).long()
+            types = torch.zeros_like(data["input_ids"])
+            for row, ids in zip(types, data["input_ids"].tolist(), strict=True):
+                for medium in self.family.media(self.processor, ids):
+                    row[medium.start : medium.stop] = 2 if medium.video else 1
+            data["mm_token_type_ids"] = types
         return BatchFeature(data)
 
 

@@ -63,10 +63,13 @@ def test_text_of_every_role_is_the_source(tiny: Tiny, count: int) -> None:
     text = {r: decode(ids[0, role == r]) for r in Role}
 
     head, *between, rest = re.split(f"(?:{placeholder(tiny)})+", tiny.text((BEFORE, count, AFTER)))
-    assert text[Role.SYSTEM] == head
+    first = decode(ids[0, (role == Role.TIMESTAMP) & (frame == 0)])
+    assert text[Role.SYSTEM] + first == head
+    announces = tiny.family.starts or tiny.family.announces
+    assert re.fullmatch(announces, first)
     assert text[Role.VIDEO] == "".join(re.findall(placeholder(tiny), tiny.text((count,))))
     announced = [decode(ids[0, (role == Role.TIMESTAMP) & (frame == i + 1)]) for i in range(count)]
-    assert "".join(announced) == "".join(between)
+    assert "".join(announced) == "".join(between) and text[Role.TIMESTAMP].startswith(first)
     assert announced[: len(between)] == between
     assert text[Role.BRIDGE] + text[Role.QUESTION] == rest[: rest.index(OPTIONS)]
     assert text[Role.QUESTION].strip() == QUESTION.strip()
@@ -111,8 +114,8 @@ def test_frames_are_numbered_through_several_videos(running: Tiny) -> None:
     expected = [*units[:-1], units[-1] + extra] * 2
     frame = segments.frame[1, segments.role[1] == Role.VIDEO]
     assert torch.bincount(frame).tolist() == expected
-    middle = ids[1, (segments.role[1] == Role.TIMESTAMP) & (segments.frame[1] == len(units))]
-    assert " and then " in running.processor.tokenizer.decode(middle)
+    said = running.processor.tokenizer.decode(ids[1, segments.role[1] == Role.QUESTION])
+    assert said.strip().startswith("and then") and said.endswith(QUESTION.strip() + "\n")
     assert set(segments.row(0).role[0].tolist()) == {Role.SYSTEM, Role.LAST}
     assert segments.frame[0].max() == -1
 

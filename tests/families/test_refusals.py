@@ -18,7 +18,7 @@ from transformers import (
 import prune
 from prune.errors import BadInputError, PruneError, RefusedError
 from prune.families import family_of_model_type
-from prune.layout.segments import segment
+from prune.layout.segments import Role, segment
 from prune.plan.plan import Plan
 from prune.runtime.apply import attach
 from tests.families.specimen import tiny_of
@@ -85,9 +85,10 @@ def test_before_the_weights(
 
 def test_videos_and_their_places_must_agree() -> None:
     tiny = tiny_of("llava_next_video")
-    two_in_one_run = tiny.inputs(("USER: ", 2, 2, " Who?"))
-    with pytest.raises(BadInputError, match="inputs hold more videos than the prompts have runs"):
-        segment(tiny.processor, two_in_one_run)
+    surplus = tiny.inputs(("USER: ", 2, " and ", 2, " Who?"))
+    surplus["pixel_values_videos"] = surplus["pixel_values_videos"][:1].repeat(3, 1, 1, 1, 1)
+    with pytest.raises(BadInputError, match="inputs hold more videos than the prompts have"):
+        segment(tiny.processor, surplus)
     missing = tiny.inputs(("USER: ", 2, " and ", 2, " Who?"))
     missing["pixel_values_videos"] = missing["pixel_values_videos"][:1]
     with pytest.raises(BadInputError, match="more videos than the inputs hold pixels for"):
@@ -107,5 +108,6 @@ def test_images_of_glm_are_not_video() -> None:
     image = "<|begin_of_image|><|image|><|image|><|end_of_image|>"
     alone = segment(tiny.processor, tiny.inputs((image, " Who?")))
     assert alone.frame.max() == -1
-    both = segment(tiny.processor, tiny.inputs((image, 2, image, " Who?")))
-    assert both.frame[0].tolist().count(0) == 4
+    both = segment(tiny.processor, tiny.inputs(("USER: ", image, 2, image, " Who?")))
+    assert (both.frame[0, both.role[0] == Role.VIDEO] == 0).sum() == 4
+    assert (both.role == Role.IMAGE).sum() == 4

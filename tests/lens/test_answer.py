@@ -59,7 +59,7 @@ def test_a_reading_is_the_head_on_that_layers_state(
     tiny: LoadedModel, samples: list[Sample]
 ) -> None:
     replay = capture(tiny.model, tiny.processor, read(tiny.processor, samples[:1], 8))
-    letters = letter_ids(tiny.processor, samples[0].letters)
+    letters = letter_ids(tiny.processor, samples[0])
     reading = AnswerByLayer(Lens(tiny.model, replay.text_model, norm=False), letters)
     caught: list[Tensor] = []
     handle = replay.text_model.layers[4].register_forward_hook(lambda m, a, out: caught.append(out))

@@ -126,7 +126,7 @@ def test_a_record_is_what_the_model_says(tiny: LoadedModel, samples: list[Sample
     record = look(tiny, sample, SurveySettings(8, groups, norm=False, matrix="embedding"))
     inputs = read(tiny.processor, [sample], 8)
     logits = tiny.model(**inputs).logits[0, -1]
-    letters = letter_ids(tiny.processor, sample.letters)
+    letters = letter_ids(tiny.processor, sample)
     p = 100 * logits.softmax(-1)[letters].numpy()
     true, false = answer_probabilities([record], "raw")
     assert true.shape == (1, 12) and true[0, -1] == pytest.approx(p[sample.answer], rel=1e-3)

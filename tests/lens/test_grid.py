@@ -83,12 +83,12 @@ def test_values_are_spread_over_their_cells() -> None:
 def test_frames_that_are_wider_than_high() -> None:
     tiny = tiny_of("llava_next_video")
     tokens = "<video>" * 16
-    inputs: dict[str, Any] = dict(tiny.processor.tokenizer(f"a {tokens} b", return_tensors="pt"))
+    inputs: dict[str, Any] = dict(tiny.processor.tokenizer(f"USER: {tokens} b", return_tensors="pt"))
     inputs["pixel_values_videos"] = torch.zeros(1, 2, 3, 16, 32)
     grid = grid_of(tiny.processor, inputs, segment(tiny.processor, inputs))
     assert (grid.height, grid.width) == (2, 4)
     inputs["pixel_values_videos"] = torch.zeros(1, 2, 3, 16, 16)
-    inputs |= tiny.processor.tokenizer(f"a {'<video>' * 14} b", return_tensors="pt")
+    inputs |= tiny.processor.tokenizer(f"USER: {'<video>' * 14} b", return_tensors="pt")
     with pytest.raises(BadInputError, match="7 video tokens do not form a grid of a 16 x 16 frame"):
         grid_of(tiny.processor, inputs, segment(tiny.processor, inputs))
 

@@ -9,7 +9,7 @@ from transformers import BatchFeature
 
 import prune
 from prune.families import Family
-from prune.layout.pathways import ALL, NONE, PATHWAYS, dense_reach, inherit_answer, remove_pathway
+from prune.layout.pathways import ALL, NONE, PATHWAYS, dense_reach, inherit_rows, remove_pathway
 from prune.plan.model_id import geometry
 from prune.plan.plan import Plan
 from tests.families.specimen import Prompt, Tiny
@@ -43,7 +43,7 @@ def random_plan(model: Any, seed: int, by_head: bool = False) -> Plan:
     draw = np.random.default_rng(seed)
     values = draw.choice([NONE, 0, 1, ALL], (*reach.shape[:2], 8, 8), p=[0.6, 0.1, 0.1, 0.2])
     reach[..., :8, :8] = values
-    inherit_answer(reach)
+    inherit_rows(reach)
     return Plan(reach, found, f"random {seed}")
 
 

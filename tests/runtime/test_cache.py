@@ -96,11 +96,13 @@ def second_turn(tiny: Tiny, first: Any, inputs: BatchFeature) -> BatchFeature:
     )
 
 
-def conversation_layout(tiny: Tiny, inputs: BatchFeature, whole: BatchFeature) -> Segments:
-    """Roles of the first prompt, of its answer, and of what follows."""
+def conversation_layouts(
+    tiny: Tiny, inputs: BatchFeature, whole: BatchFeature
+) -> tuple[Segments, Segments]:
+    """Roles of the first prompt with its answer, and of the whole with what follows."""
     seen = inputs["input_ids"].shape[1] + STEPS - 1  # the last answer token is not in the cache
     known = segment(tiny.processor, inputs).resized(seen)
-    return follow_up(tiny.processor, whole["input_ids"], whole["attention_mask"], known)
+    return known, follow_up(tiny.processor, whole["input_ids"], whole["attention_mask"], known)
 
 
 @torch.no_grad()
@@ -120,12 +122,12 @@ def test_a_follow_up_question(random_tiny: Tiny, prompts: list[Prompt], seed: in
         )
     assert_same(*answers)
 
-    layout = conversation_layout(random_tiny, inputs, whole)
+    before, layout = conversation_layouts(random_tiny, inputs, whole)
     assert (layout.role[:, -1] == Role.LAST).all()
     # As `generate` counts them: padding between the turns has no position.
     positions = (whole["attention_mask"].cumsum(1) - 1).clamp(min=0)
     pixels = {"pixel_values_videos": inputs["pixel_values_videos"], "position_ids": positions}
-    expected = masked_logits(random_tiny, plan, {**whole, **pixels}, layout)[:, -1]
+    expected = masked_logits(random_tiny, plan, {**whole, **pixels}, layout, before)[:, -1]
     special = list(range(256, len(random_tiny.processor.tokenizer)))
     expected[:, special] = -torch.inf
     torch.testing.assert_close(answers[1].scores[0], expected, atol=1e-5, rtol=1e-5)

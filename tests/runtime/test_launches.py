@@ -1,4 +1,4 @@
-"""A plan in force counts what it runs, and never lets a layer run dense unseen."""
+"""An active plan counts what it runs, and never lets a layer run dense unseen."""
 
 import pytest
 import torch
@@ -64,7 +64,7 @@ def test_decode_steps_count_as_calls_and_not_as_states(
 def test_counts_end_with_the_plan(tiny: LoadedModel, plan: Plan) -> None:
     with prune.apply(tiny.model, plan, processor=tiny.processor):
         assert prune.launches(tiny.model).total == 0
-    with pytest.raises(RefusedError, match="no plan is in force"):
+    with pytest.raises(RefusedError, match="no plan is active"):
         prune.launches(tiny.model)
 
 

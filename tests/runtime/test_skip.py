@@ -180,7 +180,7 @@ def test_right_padding(random_tiny: Tiny, plan: Plan) -> None:
 
 
 @torch.no_grad()
-def test_hooks_are_gone_after_a_forward_pass_and_after_a_failed_one(random_tiny: Tiny) -> None:
+def test_a_failed_pass_leaves_nothing_behind(random_tiny: Tiny) -> None:
     model, inputs = random_tiny.model, random_tiny.inputs(ONE)
     plan = narrow_plan(model)
 
@@ -191,8 +191,9 @@ def test_hooks_are_gone_after_a_forward_pass_and_after_a_failed_one(random_tiny:
         modules = random_tiny.family.text_model_of(model).layers.modules()
         return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in modules)
 
-    before = hooks()
+    outside = hooks()
     with prune.apply(model, plan, processor=random_tiny.processor):
+        before = hooks()
         right = model(**inputs).logits[:, -1]
         assert hooks() == before
         handle = layers_of(random_tiny)[-1].register_forward_pre_hook(fail)
@@ -201,3 +202,4 @@ def test_hooks_are_gone_after_a_forward_pass_and_after_a_failed_one(random_tiny:
         handle.remove()
         assert hooks() == before
         assert torch.equal(model(**inputs).logits[:, -1], right)
+    assert hooks() == outside

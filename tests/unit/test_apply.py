@@ -1,4 +1,4 @@
-"""A plan in force equals the dense model with the plan's explicit masks, and leaves no trace."""
+"""An active plan equals the dense model with the plan's explicit masks, and leaves no trace."""
 
 import pytest
 import torch

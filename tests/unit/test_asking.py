@@ -8,7 +8,7 @@ import torch
 
 from prune.checkpoint.load import LoadedModel
 from prune.errors import BadInputError, UsageError
-from prune.inputs.encode import decode, encode, open_text
+from prune.inputs.encode import decode, encode, open_prompt
 from prune.inputs.reply import greedy_reply
 from prune.inputs.samples import Sample
 from prune.layout.pathways import find_pathway
@@ -31,7 +31,7 @@ def transition(samples: list[Sample]) -> Sample:
 
 @torch.no_grad()
 def test_every_anchor_has_its_own_prompt(tiny: LoadedModel, transition: Sample) -> None:
-    inputs = encode(tiny.processor, [transition], [decode(transition, 8)], open_text)
+    inputs = encode(tiny.processor, [transition], [decode(transition, 8)], open_prompt)
     prompt = inputs["input_ids"].shape[1]
     reply = greedy_reply(tiny.model, inputs, 12)
     ids = torch.cat([inputs["input_ids"], torch.tensor([reply])], 1)
@@ -91,7 +91,7 @@ def test_a_prefix_stands_before_the_first_true_token(
     assert added == 2 and role[-1] == Role.LAST and role.count(Role.ANSWER) == 1
     assert longer.options == case.options
 
-    text = open_text(tiny.processor, sample) + " the cross"
+    text = open_prompt(tiny.processor, sample).text + " the cross"
     clip, metadata = decode(sample, 8)
     inputs = tiny.processor(text=[text], videos=[[clip]], video_metadata=[[metadata]])
     p = tiny.model(**inputs).logits[0, -1].softmax(-1)

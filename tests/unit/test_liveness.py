@@ -1,13 +1,22 @@
 """Role reachability agrees with a brute-force search over token paths."""
 
+from collections.abc import Sequence
 from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
 
-from prune.layout.pathways import ALL, NONE, VIDEO, dense_reach, inherit_answer
+from prune.layout.pathways import ALL, NONE, VIDEO, dense_reach, inherit_rows
 from prune.layout.segments import NUM_ROLES, Role, Segments
-from prune.plan.liveness import PROMPT_ORDER, State, decode_reads, leaks, order_of, states
+from prune.plan.liveness import (
+    PROMPT_ORDER,
+    TURN,
+    State,
+    decode_reads,
+    leaks,
+    order_of,
+    states,
+)
 from prune.plan.plan import Plan
 
 Token = tuple[int, int]
@@ -20,18 +29,26 @@ PROMPT: list[Token] = [(Role.SYSTEM, -1)] * 6 + FRAMES + TEXT + [LAST]
 """In prompt order, and long enough in every role for a path through all layers."""
 
 
-def exists(table: np.ndarray, query: Token, key: Token) -> bool:
-    """Whether an edge is in a layer's table `[G, R, R]`, causality aside."""
+def exists(table: np.ndarray, query: Token, key: Token, earlier: bool = False) -> bool:
+    """Whether an edge is in a layer's table `[G, R, R]`, causality aside.
+
+    The text of an earlier turn is read as history.
+    """
     distance = abs(query[1] - key[1]) if min(query[1], key[1]) >= 0 else 0
-    return bool((table[:, query[0], key[0]] >= distance).any())
+    role = Role.HISTORY if earlier and key[0] in TURN else key[0]
+    return bool((table[:, query[0], role] >= distance).any())
 
 
-def walk_back(reach: np.ndarray, tokens: list[Token], alive: set[int]) -> list[tuple[set, set]]:
+def walk_back(
+    reach: np.ndarray, tokens: list[Token], alive: set[int], turn: Sequence[int] = ()
+) -> list[tuple[set, set]]:
     """For every layer the tokens that are computed and those that are read, token by token."""
     alive, found = set(alive), []
+    turn = turn or [0] * len(tokens)
     for table in reach[::-1]:
         read = {
-            k for q in alive for k in range(q + 1) if exists(table, tokens[q], tokens[k])
+            k for q in alive for k in range(q + 1)
+            if exists(table, tokens[q], tokens[k], turn[k] < turn[q])
         }  # fmt: skip
         found.append((set(alive), read))
         alive |= read
@@ -51,7 +68,7 @@ def random_reach(seed: int, values: tuple[int, ...], p: tuple[float, ...]) -> np
     rng = np.random.default_rng(seed)
     reach = dense_reach(5, int(rng.integers(1, 3)))
     reach[..., :8, :8] = rng.choice(values, (*reach.shape[:2], 8, 8), p=p)
-    inherit_answer(reach)
+    inherit_rows(reach)
     return reach
 
 
@@ -73,25 +90,28 @@ def test_no_needed_token_is_ever_dead(seed: int) -> None:
     expected = role_states(walk_back(reach, tokens, {30}), tokens, 31)
     assert (states(reach, order=order) >= expected).all()
     canonical = order_of(Segments.of_runs([(role, frame, 1) for role, frame in PROMPT]))
-    assert (canonical[:-1] == PROMPT_ORDER[:-1]).all()
+    assert (canonical[: Role.ANSWER] == PROMPT_ORDER[: Role.ANSWER]).all()
 
 
 @pytest.mark.parametrize("seed", range(30))
 def test_multi_turn_agrees_with_a_conversation(seed: int) -> None:
     """As many follow-up questions as a path has hops, and what any of them or its answer reads."""
     reach = random_reach(seed, (NONE, ALL), (0.75, 0.25))
-    turn: list[Token] = [(role, -1) for role in range(Role.BRIDGE, Role.ANSWER + 1)]
-    tokens = [*PROMPT, (int(Role.ANSWER), -1), *turn * 6]
+    # Twice, since a later turn may have its roles in any order.
+    asked: list[Token] = [(role, -1) for role in (Role.HISTORY, *TURN)] * 2
+    tokens = [*PROMPT, (int(Role.ANSWER), -1), *asked * 6]
+    turn = [0] * (len(PROMPT) + 1) + [i + 1 for i in range(6) for _ in asked]
     sinks = {i for i, (role, _) in enumerate(tokens) if role in (Role.LAST, Role.ANSWER)}
-    found = walk_back(reach, tokens, sinks)
-    expected = role_states(found, tokens, len(PROMPT))
+    found = walk_back(reach, tokens, sinks, turn)
+    expected = role_states(found, tokens, len(tokens))
     assert (states(reach, "multi_turn")[:, :8] == expected[:, :8]).all()
     reads = np.zeros((5, NUM_ROLES), bool)
     for layer, (computed, _) in enumerate(found):
         for q in computed:
             reads[layer] |= [
-                q >= len(PROMPT) and any(exists(reach[layer], tokens[q], t) for t in PROMPT
-                                         if t[0] == role) for role in range(NUM_ROLES)
+                q >= len(PROMPT) and any(exists(reach[layer], tokens[q], t, turn[q] > 0)
+                                         for t in PROMPT if t[0] == role)
+                for role in range(NUM_ROLES)
             ]  # fmt: skip
     assert (decode_reads(reach, "multi_turn")[:, :8] == reads[:, :8]).all()
     single = decode_reads(reach)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prune.errors import BadInputError, RefusedError, UsageError
-from prune.layout.pathways import ALL, NONE, PATHWAYS, dense_reach, inherit_answer, remove_pathway
+from prune.layout.pathways import ALL, NONE, PATHWAYS, dense_reach, inherit_rows, remove_pathway
 from prune.layout.segments import Role
 from prune.plan.model_id import ModelId
 from prune.plan.plan import Plan
@@ -59,7 +59,7 @@ def test_any_reach_round_trips(tmp_path_factory: pytest.TempPathFactory, seed: i
     reach[..., :8, :8] = rng.choice(
         [NONE, 0, 2, ALL], (*reach.shape[:2], 8, 8), p=[0.3, 0.1, 0.1, 0.5]
     )
-    inherit_answer(reach)
+    inherit_rows(reach)
     plan = Plan(reach, MODEL, "any")
     path = tmp_path_factory.mktemp("plan") / "plan.json"
     plan.save(path)

@@ -6,8 +6,8 @@ import torch
 
 from prune.checkpoint.load import LoadedModel
 from prune.errors import BadInputError
-from prune.inputs.encode import prompt_text, read
-from prune.inputs.prompts import spans_after_video
+from prune.inputs.encode import choice_prompt, read
+from prune.inputs.prompts import find_options
 from prune.inputs.samples import Sample
 from prune.layout.segments import Role, Segments, segment
 
@@ -28,16 +28,19 @@ def test_text_of_every_role_is_the_source(tiny: LoadedModel, samples: list[Sampl
         for i, line in enumerate(lines):
             assert _text(tiny, ids[option == i]).rstrip("\n") == line
         order = [Role.BRIDGE, Role.QUESTION, Role.OPTIONS, Role.TAIL, Role.LAST]
-        whole = prompt_text(tiny.processor, sample).split("<video>")[1]
+        whole = choice_prompt(tiny.processor, sample).text.split("<video>")[1]
         assert "".join(text[r] for r in order) == whole
-        assert text[Role.SYSTEM] == "<s>" + prompt_text(tiny.processor, sample).split("<video>")[0]
+        assert (
+            text[Role.SYSTEM]
+            == "<s>" + choice_prompt(tiny.processor, sample).text.split("<video>")[0]
+        )
         assert (role == Role.LAST).sum() == 1 and role[-1] == Role.LAST
 
 
 @pytest.mark.parametrize("frames", [1, 2, 3, 8])
 def test_every_frame_has_its_tokens(tiny: LoadedModel, frames: int) -> None:
     video = np.zeros((frames, 96, 96, 3), np.uint8)
-    inputs = tiny.processor(text="<video>\nWhat happens?", videos=[video])
+    inputs = tiny.processor(text="USER: <video>\nWhat happens?", videos=[video])
     frame = segment(tiny.processor, inputs).frame[0]
     assert torch.bincount(frame[frame >= 0]).tolist() == [9] * frames
     assert (frame[frame >= 0].diff() >= 0).all()
@@ -61,7 +64,7 @@ def test_a_prompt_without_video_is_system(tiny: LoadedModel) -> None:
 
 def test_video_tokens_that_do_not_fit_the_frames_are_refused(tiny: LoadedModel) -> None:
     video = np.zeros((2, 96, 96, 3), np.uint8)
-    inputs = tiny.processor(text="<video> What?", videos=[video])
+    inputs = tiny.processor(text="USER: <video> What?", videos=[video])
     inputs["pixel_values_videos"] = inputs["pixel_values_videos"].repeat(1, 2, 1, 1, 1)[:, :4]
     inputs["input_ids"] = inputs["input_ids"][:, 2:]
     inputs["attention_mask"] = inputs["attention_mask"][:, 2:]
@@ -76,33 +79,16 @@ def test_runs_round_trip(tiny: LoadedModel, samples: list[Sample]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "question", "options", "tail"),
+    ("text", "options"),
     [
-        (
-            "\n USER: Question: Who?\nOptions:\n(A) I\n(B) you\nOnly. ASSISTANT:Best option:(",
-            "Question: Who?\nOptions:\n",
-            ["(A) I\n", "(B) you"],
-            "\nOnly. ASSISTANT:Best option:(",
-        ),
-        (
-            "<|vision_end|>Who?\nA. I am\nB. you are\nAnswer.<|im_end|>\n<|im_start|>assistant\n",
-            "Who?\n",
-            ["A. I am\n", "B. you are"],
-            "\nAnswer.<|im_end|>\n<|im_start|>assistant\n",
-        ),
-        (
-            "\nWho? (A) I (B) you (C) they ASSISTANT:",
-            "Who? ",
-            ["(A) I ", "(B) you ", "(C) they"],
-            " ASSISTANT:",
-        ),
-        ("\nWhat is a B. vitamin? ASSISTANT:", "What is a B. vitamin?", [], " ASSISTANT:"),
-        ("\n USER: A. is not enough ASSISTANT:", "A. is not enough", [], " ASSISTANT:"),
+        ("Who?\n(A) I\n(B) you\nOnly the letter.", ["(A) I\n", "(B) you"]),
+        ("Who?\nA. I am\nB. you are\nAnswer.", ["A. I am\n", "B. you are"]),
+        ("What does it say?\nA) GIVE\nWAY\nB) STOP", ["A) GIVE\nWAY\n", "B) STOP"]),
+        ("Is (A) or (B) right?\nA: one\nB: two", ["A: one\n", "B: two"]),
+        ("Events: (A) jump (B) fall. Which is first?", []),
+        ("What is a B. vitamin?", []),
+        ("A. is not enough", []),
     ],
 )
-def test_prompt_forms(text: str, question: str, options: list[str], tail: str) -> None:
-    spans = spans_after_video(text)
-    assert text[spans.question_start : spans.question_stop] == question
-    assert [text[a:b] for a, b in spans.options] == options
-    end = spans.options[-1][1] if options else spans.question_stop
-    assert text[end:] == tail
+def test_options_that_someone_else_wrote(text: str, options: list[str]) -> None:
+    assert [text[a:b] for a, b in find_options(text)] == options

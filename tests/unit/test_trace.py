@@ -44,7 +44,7 @@ def test_each_knockout_equals_a_plan(tiny: LoadedModel, samples: list[Sample]) -
     knockouts = Knockouts(FEW, 12, 3)
     (record,) = trace_sample(tiny.model, tiny.processor, samples[1], 8, knockouts, "all")["cases"]
     inputs = read(tiny.processor, samples[1:2], 8)
-    true_id = letter_ids(tiny.processor, samples[1].letters)[samples[1].answer]
+    true_id = letter_ids(tiny.processor, samples[1])[samples[1].answer]
     dense = tiny.model(**inputs).logits[0, -1].softmax(-1)
     assert record["p_true"] == pytest.approx(float(dense[true_id]), rel=1e-3)
     assert record["p_answer"] == pytest.approx(float(dense.max()), rel=1e-3)

@@ -10,7 +10,8 @@ def _expand(units: list[int]) -> str:
         f"\nFrame from 00:{i:02d}:{fake}<global-img>{'<image>' * n}{fake}"
         for i, n in enumerate(units)
     )
-    return f"You are provided a series of frames.{''.join(frames)}\n\n"
+    intro = f"You are provided the following series of {len(units)} frames from a clip video."
+    return f"{intro}\n{''.join(frames)}\n\n"
 
 
 def _pixels(videos: list[list[int]]) -> dict[str, Tensor]:

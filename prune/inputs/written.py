@@ -1,0 +1,54 @@
+"""Prompts that prune wrote: which of their tokens are question and options, found by token ids.
+
+A prompt's spans are known when its text is written and lost in the model inputs, which hold tensors
+alone. They are kept here under the prompt's token ids, so that whoever runs the inputs later gives
+every token the role it was written for.
+"""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from threading import Lock
+
+import numpy as np
+
+MOST = 8192
+"""Prompts that are remembered; the oldest ones go first."""
+
+
+@dataclass(frozen=True)
+class TokenSpans:
+    """First and last-but-one token of each part, counted from the end of the prompt.
+
+    Attributes:
+        question: of the question.
+        options: of each option.
+    """
+
+    question: tuple[int, int]
+    options: tuple[tuple[int, int], ...]
+
+
+_prompts: OrderedDict[bytes, TokenSpans] = OrderedDict()
+_lock = Lock()
+
+
+def _key(ids: Sequence[int]) -> bytes:
+    return blake2b(np.asarray(ids, np.int64).tobytes(), digest_size=16).digest()
+
+
+def remember(ids: Sequence[int], spans: TokenSpans) -> None:
+    """Keep the spans of a prompt, by its token ids without padding."""
+    key = _key(ids)
+    with _lock:
+        _prompts[key] = spans
+        _prompts.move_to_end(key)
+        while len(_prompts) > MOST:
+            _prompts.popitem(last=False)
+
+
+def recall(ids: Sequence[int]) -> TokenSpans | None:
+    """The spans of a prompt that prune wrote; None for every other prompt."""
+    with _lock:
+        return _prompts.get(_key(ids))

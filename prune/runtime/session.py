@@ -1,0 +1,267 @@
+"""An active plan on a model: the layout of every forward pass, and its enforcer."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import wraps
+from threading import local
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from prune.errors import RefusedError
+from prune.families import family_of_model_type
+from prune.kernels import Impl
+from prune.layout.segments import Role, Segments, segment
+from prune.plan.liveness import Mode
+from prune.plan.plan import Plan
+from prune.runtime.attention import Dense, Enforcer, in_this_thread
+from prune.runtime.cache import Ledger, cache_in, check_cache, ledger_of, note
+from prune.runtime.enforce import DecodeEnforcer, PlanEnforcer
+from prune.runtime.launches import CountingEnforcer, Launches
+from prune.runtime.prefill import Prefill
+from prune.runtime.refuse import check_forward
+from prune.runtime.schedule import schedule
+from prune.runtime.turns import follow_up
+
+Skip = Literal["all", "none"]
+"""Whether dead work is skipped, or computed anyway as in the masked dense reference."""
+
+
+@dataclass(frozen=True)
+class _Prompt:
+    """The prompt of a `generate`: its tokens and their layout."""
+
+    ids: Tensor
+    segments: Segments
+
+    def of(self, ids: Tensor | None, batch: int) -> Segments | None:
+        """The layout for rows of this prompt, each repeated for beams; None for other tokens."""
+        times = batch // len(self.ids)
+        mine = self.ids.repeat_interleave(times, 0)
+        if ids is not None and (ids.shape != mine.shape or not torch.equal(ids.to(mine), mine)):
+            return None
+        return self.segments.repeated(times)
+
+
+@dataclass
+class _Pass:
+    """One forward pass.
+
+    Attributes:
+        ledger: layout and what the cache holds.
+        dense: whether it is the dense model's, since no prompt of the batch has a video.
+        computed: tokens whose final state is valid; None if all.
+        counted: the enforcer.
+    """
+
+    ledger: Ledger
+    dense: bool
+    computed: Tensor | None = None
+    counted: CountingEnforcer | None = None
+
+
+class _Call(local):
+    """What a thread runs: a prompt inside of `generate`, and a forward pass."""
+
+    prompt: _Prompt | None = None
+    now: _Pass | None = None
+
+
+class Session:
+    """Hooks that find the layout of every forward pass and enforce the plan on it.
+
+    The layout is derived from the whole prompt at its start and then travels on the cache, which is
+    all that a later chunk or a decode step has of the prompt. What belongs to a pass is kept per
+    thread, so several threads may use the model at once.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        plan: Plan,
+        processor: Any,
+        impl: Impl,
+        skip: Skip,
+        mode: Mode,
+        launches: Launches,
+        dense: Dense,
+        strict: bool,
+    ) -> None:
+        self.plan, self.processor, self.impl = plan, processor, impl
+        self.skip, self.mode, self.launches = skip, mode, launches
+        self.dense, self.strict = dense, strict
+        self.owner = f"{plan.sha256} {skip} {mode}"
+        family = family_of_model_type(model.config.model_type)
+        self.full_layers = family.full_layers(model.config)
+        self._call = _Call()
+
+    def around_generate(self, generate: Any) -> Any:
+        """Wrap `generate`, which encodes the video first and calls the model without its pixels."""
+
+        @wraps(generate)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            ids = args[0] if args else kwargs.get("inputs", kwargs.get("input_ids"))
+            if ids is not None:
+                self._call.prompt = _Prompt(ids, self._layout(ids, kwargs))
+            try:
+                return generate(*args, **kwargs)
+            finally:
+                self._call.prompt = None
+
+        return wrapper
+
+    def _layout(self, ids: Tensor, kwargs: dict[str, Any]) -> Segments:
+        """Layout of a prompt, or of a conversation whose beginning is in the cache."""
+        cache = cache_in(kwargs)
+        start = 0 if cache is None else cache.get_seq_length()
+        if not start:
+            return self._segment(ids, kwargs)
+        known = ledger_of(cache, self.owner).segments.resized(start)
+        if self.skip == "all" and self.mode == "single_turn" and (known.role == Role.VIDEO).any():
+            raise RefusedError(
+                "the cache kept only what its own answer reads: apply or load the plan with "
+                'mode="multi_turn" to ask follow-up questions'
+            )
+        return follow_up(self.processor, ids, kwargs.get("attention_mask"), known)
+
+    def _segment(self, ids: Tensor | None, kwargs: dict[str, Any]) -> Segments:
+        found = segment(self.processor, {**kwargs, "input_ids": ids}, self.strict)
+        self.launches.add_dense(int(found.unknown.sum()))
+        return found
+
+    def before_model(self, model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Pre-hook of the whole model: the layout of this pass."""
+        self._call.now = None
+        cache = cache_in(kwargs)
+        ledger = self._known(args, kwargs, cache) or self._new(args, kwargs)
+        if cache is not None:
+            check_cache(cache)
+        dense = not bool((ledger.segments.role == Role.VIDEO).any())
+        if not dense and self.skip == "all":
+            check_forward(model, kwargs)
+        in_this_thread(self.dense if dense else None)
+        self._call.now = _Pass(ledger, dense)
+
+    def _known(self, args: tuple[Any, ...], kwargs: dict[str, Any], cache: Any) -> Ledger | None:
+        """The ledger of a pass that continues a prompt; None at the start of one."""
+        if cache is None or not cache.get_seq_length():
+            return None
+        ledger, prompt = ledger_of(cache, self.owner), self._call.prompt
+        if (times := len(_tokens(args, kwargs)) // len(ledger.segments.role)) > 1:
+            ledger = ledger.repeated(times)
+        if prompt is not None and prompt.segments.shape[1] > ledger.segments.shape[1]:
+            rows = len(ledger.segments.role) // len(prompt.ids)
+            ledger.segments = prompt.segments.repeated(rows)
+        return ledger
+
+    def _new(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Ledger:
+        """The ledger of a prompt that begins with this pass."""
+        ids = args[0] if args else kwargs.get("input_ids")
+        prompt = self._call.prompt
+        if ids is None and prompt is None:
+            raise RefusedError("a pruned model needs input_ids: roles are read from them")
+        batch = len(_tokens(args, kwargs))
+        segments = None if prompt is None else self._chunk_of(prompt, ids, batch)
+        if segments is None:
+            segments = self._segment(ids, kwargs)
+        return Ledger(self.owner, segments)
+
+    @staticmethod
+    def _chunk_of(prompt: _Prompt, ids: Tensor | None, batch: int) -> Segments | None:
+        """The layout of the prompt whose first tokens run; None if these are other tokens."""
+        if ids is None:
+            return prompt.of(None, batch)
+        first = _Prompt(prompt.ids[:, : ids.shape[1]], prompt.segments)
+        return first.of(ids[:, : first.ids.shape[1]], batch)
+
+    def before_text_model(
+        self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Pre-hook of the text model: the enforcer of this pass."""
+        now = self._call.now
+        if now is None:
+            raise RefusedError(
+                "the text model of a pruned model cannot run alone: call the whole model"
+            )
+        if now.dense:
+            return args, {**kwargs, "prune": self.dense}
+        cache = cache_in(kwargs)
+        start = 0 if cache is None else cache.get_seq_length()
+        stop = start + _tokens(args, kwargs).shape[1]
+        now.counted = CountingEnforcer(self._enforcer(now, start, stop), self.launches)
+        return args, {**kwargs, "prune": now.counted}
+
+    def _enforcer(self, now: _Pass, start: int, stop: int) -> Enforcer:
+        """What enforces the plan on tokens `start` to `stop`."""
+        ledger = now.ledger
+        segments = _dense_rows(ledger.segments)
+        rows = len(segments.role) * (stop - start) * self.plan.num_layers
+        if self.skip == "none":
+            if start < segments.shape[1]:
+                self.launches.add_states(rows, rows)
+            return PlanEnforcer(self.plan.reach, segments, self.impl)
+        if start >= segments.shape[1]:
+            if ledger.decoder is None:
+                ledger.decoder = DecodeEnforcer(
+                    self.plan.reach, segments, ledger.positions, self.impl
+                )
+            return ledger.decoder
+        # Without a cache every pass runs the answers so far as well.
+        segments = segments.resized(max(stop, segments.shape[1]))
+        found = schedule(
+            self.plan.reach, segments, self.mode, start, stop, ledger, self.full_layers
+        )
+        # Answers stand last. Speculated ones may be taken back, so they are not noted.
+        answers = max(0, stop - ledger.segments.shape[1])
+        ledger.positions = [s.held[:, : s.held.shape[1] - answers] for s in found.steps]
+        ledger.seen, ledger.decoder = stop - answers, None
+        now.computed = found.computed
+        self.launches.add_states(found.states, rows)
+        return Prefill(found, stop, self.impl)
+
+    def after_text_model(self, module: Any, args: tuple[Any, ...], output: Any) -> None:
+        """Post-hook of the text model, also after an exception, when there is no output."""
+        now = self._call.now
+        if output is not None and now is not None and now.counted is not None:
+            now.counted.check()
+
+    def after_model(
+        self, model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
+    ) -> None:
+        """Post-hook of the whole model, also after an exception."""
+        now, self._call.now = self._call.now, None
+        in_this_thread(None)
+        if now is None or output is None:
+            return
+        cache = cache_in(output) if isinstance(output, Mapping) else None
+        if cache is not None:
+            note(cache, now.ledger)
+        if now.computed is not None and getattr(output, "logits", None) is not None:
+            _hide(output, now.computed, kwargs.get("logits_to_keep", 0))
+
+
+def _tokens(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+    """What a model was given to run, `[B, S]` or `[B, S, H]`."""
+    for tokens in (*args[:1], kwargs.get("inputs_embeds"), kwargs.get("input_ids")):
+        if isinstance(tokens, Tensor):
+            return tokens
+    raise RefusedError("a pruned model needs input_ids: roles are read from them")
+
+
+def _dense_rows(segments: Segments) -> Segments:
+    """Prompts without a video as answers, which read each other: no plan applies to them."""
+    blind = ~(segments.role == Role.VIDEO).any(1, keepdim=True)
+    if not blind.any():
+        return segments
+    role = torch.where(blind & (segments.role >= 0), int(Role.ANSWER), segments.role)
+    return Segments(role.to(segments.role.dtype), segments.frame, segments.option)
+
+
+def _hide(output: Any, computed: Tensor, logits_to_keep: int | Tensor) -> None:
+    """Set the logits of tokens whose final state was skipped to NaN."""
+    shown = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
+    hidden = ~computed[:, shown]
+    if hidden.any():
+        hidden = hidden[..., None].to(output.logits.device)
+        output.logits = output.logits.masked_fill(hidden, float("nan"))

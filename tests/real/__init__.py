@@ -1,0 +1,1 @@
+"""Tests with real vocabularies and processors, in an environment that has torchvision."""
