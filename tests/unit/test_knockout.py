@@ -74,7 +74,7 @@ def test_choosing_pathways() -> None:
     for wrong, message in (
         ((["papers"], None), "there are all, cross-frame, paper"),
         ((["cross-frame"], None, True), "at least two"),
-        ((None, ["video->nothing"]), "is no role"),
+        ((None, ["video->nothing"]), "is not a role"),
     ):
         with pytest.raises(UsageError, match=message):
             choose(*wrong)

@@ -236,5 +236,5 @@ def test_a_pathway_in_terms_of_roles_is_traced(
     trace = write_trace(tiny, data, tmp_path, samples[:1], Knockouts([pathway], 12, 3), 8, "all")
     assert Trace.load(tmp_path).pathways() == trace.pathways() == [pathway]
     for wrong in ("video", "video->", "vision->question", "video->question->last"):
-        with pytest.raises(UsageError, match="is no role"):
+        with pytest.raises(UsageError, match="is not a role"):
             find_pathway(wrong)
