@@ -98,7 +98,7 @@ def test_a_treatment_mends_and_breaks() -> None:
     area = np.linspace(0, 1, 5)
     soon, later, never = [1, 1, 1, 1, 0], [0, 1, 1, 0, 0], [0, 0, 0, 0, 0]
     answers = [
-        collateral.Treated(area, np.array(chosen), true)
+        collateral.TreatedAnswer(area, np.array(chosen), true)
         for chosen, true in ((soon, 1), (never, 1), (later, 0), (never, 0), (never, 0))
     ]
     found = collateral.treatment(answers, gone=(0.0, 0.2, 0.25, 0.5))

@@ -92,7 +92,7 @@ def test_joined_pathways_go_together() -> None:
 
 
 def test_no_plan_can_tell_options_apart() -> None:
-    with pytest.raises(UsageError, match="only a trace can tell"):
+    with pytest.raises(UsageError, match="only a trace can distinguish"):
         knockout(3, find_pathway("true_option->last"), [0])
 
 
