@@ -92,7 +92,7 @@ def decode_reads(reach: Reach, mode: Mode = "single_turn") -> NDArray[np.bool_]:
     Tokens to come are answers, and in `multi_turn` also follow-up questions, as far as their own
     states are needed.
     """
-    exists = (reach >= 0).any(1)
+    exists = np.asarray((reach >= 0).any(1))
     asking = np.zeros((len(reach), NUM_ROLES), bool)
     asking[:, Role.ANSWER] = True
     if mode == "multi_turn":

@@ -81,9 +81,8 @@ def _attention(
         )
     if isinstance(enforcer, Dense):
         own = sys.modules[type(module).__module__]
-        run = ALL_ATTENTION_FUNCTIONS.get_interface(
-            enforcer.implementation, getattr(own, "eager_attention_forward", None)
-        )
+        eager: Any = getattr(own, "eager_attention_forward", None)
+        run = ALL_ATTENTION_FUNCTIONS.get_interface(enforcer.implementation, eager)
         out: tuple[Tensor, Tensor | None] = run(
             module,
             query,
