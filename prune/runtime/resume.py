@@ -39,7 +39,7 @@ def layers_to_keep(num_layers: int, layer_bytes: int, most_bytes: int) -> list[i
 
 
 @dataclass(frozen=True)
-class _Pass:
+class _KeptRun:
     """The table and states of a finished run.
 
     Attributes:
@@ -81,7 +81,7 @@ class ResumableRun:
         config = replay.model.config
         self._full_layers = family_of_model_type(config.model_type).full_layers(config)
         self._order = order_of(replay.segments)
-        self._passes: list[_Pass] = []
+        self._passes: list[_KeptRun] = []
 
     def logits(self, reach: Reach) -> Tensor:
         """Next-token logits under a reach table, without dead states: float32 `[B, V]`.
@@ -104,7 +104,7 @@ class ResumableRun:
             entering = {layer: x for layer, x in base.entering.items() if layer <= first}
         found = schedule(reach, self.replay.segments, "single_turn", full_layers=self._full_layers)
         logits = self._run(found, first, entering)
-        self._passes = [_Pass(reach.copy(), needed, entering), *self._passes][:PASSES]
+        self._passes = [_KeptRun(reach.copy(), needed, entering), *self._passes][:PASSES]
         return logits
 
     def _run(self, found: Schedule, first: int, entering: dict[int, Tensor]) -> Tensor:

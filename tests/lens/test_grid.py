@@ -83,7 +83,9 @@ def test_values_are_spread_over_their_cells() -> None:
 def test_frames_that_are_wider_than_high() -> None:
     tiny = tiny_of("llava_next_video")
     tokens = "<video>" * 16
-    inputs: dict[str, Any] = dict(tiny.processor.tokenizer(f"USER: {tokens} b", return_tensors="pt"))
+    inputs: dict[str, Any] = dict(
+        tiny.processor.tokenizer(f"USER: {tokens} b", return_tensors="pt")
+    )
     inputs["pixel_values_videos"] = torch.zeros(1, 2, 3, 16, 32)
     grid = grid_of(tiny.processor, inputs, segment(tiny.processor, inputs))
     assert (grid.height, grid.width) == (2, 4)
