@@ -270,7 +270,7 @@ def _pieces(tokenizer: Any, ids: list[int], media: list[Medium]) -> tuple[list[_
     first = 0
     for start, stop in edges:
         piece, starts = token_starts(tokenizer, ids[first:start])
-        lengths = zip(starts, [*starts[1:], len(piece)], strict=True)
+        lengths = zip(starts, [*starts[1:], len(piece)], strict=False)
         # A token belongs where its first visible character does: " Question" is question.
         visible = [len(text) + a + _blank(piece[a:b]) for a, b in lengths]
         pieces.append(_Text(first, visible, len(text), len(text) + len(piece)))

@@ -119,7 +119,7 @@ class _KnockoutRows:
     pathway: list[int] = field(default_factory=list)
     layers: list[Sequence[int]] = field(default_factory=list)
 
-    def update(self, key: Tensor, value: Tensor, layer_idx: int, *args: Any) -> Any:
+    def update(self, key: Tensor, value: Tensor, layer_idx: int, *args: Any, **more: Any) -> Any:
         """Prepend the recorded keys and values, as a transformers cache does."""
         front = self.dense.keys[layer_idx], self.dense.values[layer_idx]
         return tuple(

@@ -218,7 +218,7 @@ def test_tokens_find_their_regions(tiny: LoadedModel, samples: list[Sample]) -> 
 )
 def test_token_grids_of_families(name: str, frames: int, shape: tuple[int, int, int]) -> None:
     tiny = tiny_of(name)
-    inputs = tiny.inputs(("Sys ", frames, "Question: what?"))
+    inputs = tiny.inputs(("USER: ", frames, "Question: what?"))
     replay = forced_replay(tiny.model, tiny.processor, inputs, [5])
     assert token_grid(replay.segments, inputs) == shape
     regions = grid(np.zeros((frames, 8, 8, 3), np.uint8), 4)

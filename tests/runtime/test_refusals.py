@@ -55,7 +55,8 @@ def test_caches_whose_layers_share_a_length(random_tiny: Tiny, skip: str) -> Non
     with pytest.raises(RefusedError, match=r"StaticCache here cannot.*CUDA graphs"):
         generate(random_tiny, plan, inputs, skip, cache_implementation="static")
     static = StaticCache(config=model.config.text_config, max_cache_len=200)
-    offloaded = DynamicCache(config=model.config.text_config, offloading=True)
+    offloaded = DynamicCache(config=model.config.text_config)
+    offloaded.offloading = True  # the argument would start CUDA streams where torch is built for it
     with prune.apply(model, plan, processor=random_tiny.processor, skip=skip):  # type: ignore[arg-type]
         for cache in (static, offloaded):
             with pytest.raises(RefusedError, match="without offloading"):
