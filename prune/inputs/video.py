@@ -1,7 +1,8 @@
-"""Decoding: a video file to the frames a model sees, with PyAV, the same way everywhere."""
+"""Videos to the frames that a model sees, and frames to videos."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import math
+from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -9,91 +10,102 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from prune.errors import BadInputError
+from prune.errors import BadInputError, UsageError
+from prune.inputs.decoding.limits import Limits
+from prune.inputs.decoding.pool import decode
+from prune.inputs.decoding.reading import Request
+from prune.inputs.decoding.sampling import POLICIES
 
-MAX_PIXELS = 8192 * 8192
-MAX_FRAMES = 1_000_000
-
-
-def sample_indices(num_frames: int, first: int, last: int) -> list[int]:
-    """Midpoints of `num_frames` equal segments of `[first, last]`, as Map the Flow samples."""
-    segment = (last - first) / num_frames
-    return [int(first + segment / 2 + round(segment * i)) for i in range(num_frames)]
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    if not path.is_file():
-        raise BadInputError(f"{path}: no such video file")
-    try:
-        # The file: prefix and the protocol list keep playlists from opening anything else.
-        options = {"protocol_whitelist": "file"}
-        with av.open(f"file:{path}", options=options) as container:
-            yield container
-    except av.FFmpegError as error:
-        reason = str(error.strerror or error).strip()
-        raise BadInputError(f"{path}: cannot decode this video: {reason}") from None
+BACKENDS = ("pyav", "torchcodec")
 
 
 def load_video(
-    path: str | Path, num_frames: int, start: float | None = None, end: float | None = None
+    path: str | Path | Sequence[str | Path],
+    num_frames: int,
+    start: float | None = None,
+    end: float | None = None,
+    *,
+    sampling: str = "uniform",
+    fps: float | None = None,
+    frame_rate: float = 25.0,
+    backend: str = "pyav",
+    limits: Limits | None = None,
 ) -> tuple[NDArray[np.uint8], dict[str, Any]]:
-    """Decode `num_frames` frames, evenly spread over a clip.
+    """Decode frames of a clip as a player shows them, in a process of its own.
+
+    The main video stream, upright, with square pixels, all frames as large as the first one is
+    shown. Time stamps are the only clock; second 0 is where the file starts.
 
     Args:
-        path: the video file.
-        num_frames: T.
+        path: a video or image file, a folder of images, or a list of image files.
+        num_frames: T; with `sampling="fps"` the most that are taken.
         start: beginning of the clip in seconds; that of the video without it.
         end: end of the clip in seconds; that of the video without it.
+        sampling: "uniform" takes the frames shown at the midpoints of T equal parts of the clip,
+            "fps" takes `fps` frames per second (or T, evenly, if they are fewer), "map-the-flow"
+            the frames that the released code of that paper takes.
+        fps: frames per second for `sampling="fps"`.
+        frame_rate: frames per second of a folder or list of images, which have no clock.
+        backend: "pyav", or "torchcodec" if that is installed.
+        limits: what decoding may cost; a clip that exceeds them fails.
 
     Returns:
-        RGB frames `[T, H, W, 3]`, and the metadata that processors ask for (`fps`, `duration` in
-        seconds, `total_num_frames`, `frames_indices`).
+        RGB frames `[T, H, W, 3]`, and the metadata of the clip that processors ask for (the keys
+        of transformers' `VideoMetadata`). `frames_indices[i] / fps` is the time in seconds at which
+        frame i appears, counted from the start of the file; where the frame rate varies, `fps` is
+        the mean and the indices are not whole numbers. `duration` and `total_num_frames` are those
+        of the clip between its bounds.
 
     Raises:
-        BadInputError: the file is missing, holds no video, ends early or has no frame in the clip.
+        BadInputError: the file is missing, no video, damaged, truncated, exceeds a limit, crashes
+            the decoder, or has no frame in the clip.
+        UsageError: the arguments do not fit together.
     """
-    path = Path(path)
-    with _opened(path) as container:
-        if not container.streams.video:
-            raise BadInputError(f"{path}: the file holds no video stream")
-        stream = container.streams.video[0]
-        stream.thread_type = "AUTO"
-        width, height, claimed = stream.width, stream.height, stream.frames
-        if width * height > MAX_PIXELS or claimed > MAX_FRAMES:
-            raise BadInputError(f"{path}: {width}x{height}, {claimed} frames: too large to decode")
-        fps = float(stream.average_rate or stream.guessed_rate or 0) or 1.0
-        total = claimed or sum(1 for _ in container.decode(stream))
-        if total == 0:
-            raise BadInputError(f"{path}: the video has no frames")
-        first = 0 if start is None else max(0, round(start * fps))
-        last = total - 1 if end is None else min(total - 1, round(end * fps))
-        if first > last:
-            raise BadInputError(f"{path}: no frame between {start} s and {end} s")
-        # Midpoints of [first, last + 1) stay inside even when the clip is shorter than num_frames.
-        indices = [min(i, last) for i in sample_indices(num_frames, first, last + 1)]
-        container.seek(0)
-        wanted, found = set(indices), {}
-        for index, frame in enumerate(container.decode(stream)):
-            if index in wanted:
-                found[index] = frame.to_ndarray(format="rgb24")
-            if index >= indices[-1]:
-                break
-    missing = wanted - found.keys()
-    if missing:
-        raise BadInputError(
-            f"{path}: frame {min(missing)} of {total} cannot be decoded: the file is truncated"
-        )
-    metadata = {
-        "fps": fps,
-        "duration": total / fps,
-        "total_num_frames": total,
-        "frames_indices": indices,
-        "width": width,
-        "height": height,
-        "video_backend": "pyav",
-    }
-    return np.stack([found[i] for i in indices]), metadata
+    _check(num_frames, sampling, fps, frame_rate, backend)
+    if any(bound is not None and not math.isfinite(bound) for bound in (start, end)):
+        raise BadInputError(f"{path}: the bounds {start} and {end} are not seconds")
+    paths = [path] if isinstance(path, str | Path) else list(path)
+    name = str(path) if isinstance(path, str | Path) else f"{len(paths)} images"
+    request = Request(
+        [str(_existing(p)) for p in paths],
+        int(num_frames),
+        start if start is None else float(start),
+        end if end is None else float(end),
+        sampling,
+        fps,
+        frame_rate,
+        backend,
+        limits or Limits(),
+    )
+    try:
+        return decode(request)
+    except BadInputError as error:
+        raise BadInputError(f"{name}: {error}") from None
+
+
+def _check(
+    num_frames: int, sampling: str, fps: float | None, frame_rate: float, backend: str
+) -> None:
+    if num_frames < 1:
+        raise UsageError(f"{num_frames} frames: give at least 1")
+    if sampling not in POLICIES:
+        raise UsageError(f"no sampling {sampling!r}: give one of {', '.join(POLICIES)}")
+    if (sampling == "fps") != (fps is not None):
+        raise UsageError('give fps with sampling="fps", and only with it')
+    if not all(math.isfinite(rate) and rate > 0 for rate in (frame_rate, fps or 1)):
+        raise UsageError("frame rates are positive numbers")
+    if backend not in BACKENDS:
+        raise UsageError(f"no backend {backend!r}: give one of {', '.join(BACKENDS)}")
+    if backend == "torchcodec" and find_spec("torchcodec") is None:
+        raise UsageError("torchcodec is not installed: pip install torchcodec, or use pyav")
+
+
+def _existing(path: str | Path) -> Path:
+    if "://" in str(path):
+        raise BadInputError(f"{path}: an address, not a file: download it first")
+    if not (Path(path).is_file() or Path(path).is_dir()):
+        raise BadInputError(f"{path}: no such video file")
+    return Path(path).absolute()
 
 
 def write_video(path: str | Path, frames: NDArray[np.uint8], fps: int) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from prune.errors import BadInputError
-from prune.inputs.video import load_video, sample_indices, write_video
+from prune.inputs.video import load_video, write_video
 from prune.tiny.draw import FPS, render
 from prune.tiny.scenes import sample_scene
 
@@ -39,10 +39,6 @@ def test_bounds_and_short_clips(clip: Path) -> None:
         load_video(clip, 4, start=9.0, end=10.0)
 
 
-def test_sampling_formula() -> None:
-    assert sample_indices(4, 0, 100) == [12, 37, 62, 87]
-
-
 def test_equal_frames_give_equal_bytes(clip: Path, tmp_path: Path) -> None:
     again = tmp_path / "again.mp4"
     write_video(again, render(sample_scene("moving_direction", random.Random(0))), FPS)
@@ -62,8 +58,6 @@ def test_missing_and_damaged_files(clip: Path, tmp_path: Path) -> None:
             load_video(tmp_path / name, 8)
     with pytest.raises(BadInputError, match="no such video file"):
         load_video(tmp_path / "missing.mp4", 8)
-    with pytest.raises(BadInputError, match="no such video file"):
-        load_video(tmp_path, 8)
 
 
 def test_audio_only(tmp_path: Path) -> None:
