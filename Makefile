@@ -5,7 +5,14 @@ STAMP := $(VENV)/.ready
 # Apart from the rest: transformers imports them, slowly and with warnings, wherever they are found.
 QUANTIZE := $(VENV)/quantize
 
-.PHONY: setup demo test test-slow lint docs
+# Environments of their own: the oldest transformers, and the newest with torchvision.
+OLDEST := $(VENV)/oldest
+REAL := .venvs/real
+# A registry may not answer at once.
+RETRY = for pause in 5 20 60 none; do $(1) && break; test $$pause != none && sleep $$pause || exit 1; done
+VERSION_TESTS := tests/runtime tests/families tests/unit/test_apply.py tests/unit/test_trace.py tests/e2e/test_chain.py
+
+.PHONY: setup demo test test-slow test-oldest test-real test-demo-versions lint docs
 
 setup: $(STAMP)
 
@@ -24,6 +31,27 @@ test: $(STAMP)
 
 test-slow: $(STAMP)
 	$(BIN)/pytest -m 'slow and not gpu'
+
+$(OLDEST)/.ready: $(STAMP) tests/oldest.txt
+	$(call RETRY,$(BIN)/pip install --quiet --no-deps --upgrade --target $(OLDEST) -r tests/oldest.txt)
+	touch $@
+
+$(REAL)/.ready: pyproject.toml tests/real/requirements.txt
+	test -d $(REAL) || $(PYTHON) -m venv $(REAL)
+	$(call RETRY,$(REAL)/bin/pip install --quiet -r tests/real/requirements.txt -e .)
+	touch $@
+
+# PerceptionLM's tower is timm's there, which needs torchvision.
+test-oldest: $(OLDEST)/.ready
+	PYTHONPATH=$(OLDEST) OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m 'not slow and not gpu' -k 'not perception_lm' $(VERSION_TESTS)
+
+test-real: $(REAL)/.ready
+	OMP_NUM_THREADS=1 $(REAL)/bin/python -m pytest -n 2 -m 'not slow and not gpu' tests/real $(VERSION_TESTS)
+
+# The demo takes minutes: not part of .ci/run.
+test-demo-versions: $(OLDEST)/.ready $(REAL)/.ready
+	PYTHONPATH=$(OLDEST) OMP_NUM_THREADS=1 $(BIN)/pytest tests/e2e/test_demo.py
+	OMP_NUM_THREADS=1 $(REAL)/bin/python -m pytest tests/e2e/test_demo.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -3,8 +3,9 @@
 import errno
 import os
 import sys
+import warnings
 from importlib import import_module
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -64,7 +65,9 @@ def main() -> None:
 
 def _run() -> int:
     try:
-        return app(standalone_mode=False) or 0
+        with warnings.catch_warnings():
+            warnings.showwarning = _warn
+            return app(standalone_mode=False) or 0
     except PruneError as error:
         return _fail(str(error), error.exit_code)
     except MemoryError:
@@ -82,6 +85,11 @@ def _run() -> int:
             # Empty where help was shown in place of a missing command.
             return _fail(message, UsageError.exit_code) if message else UsageError.exit_code
         raise
+
+
+def _warn(message: Warning | str, *where: Any, **more: Any) -> None:
+    """A warning as one line, without the place in the code that Python puts before it."""
+    err.print(f"warning: {message}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _fail(message: str, code: int) -> int:

@@ -158,15 +158,15 @@ class RowRoles:
             processor: the model's.
             follows: whether the prompt continues a conversation whose beginning is not in it.
         """
-        turns = find_turns(processor, self._text)
-        if turns is None and follows:
-            turns = Turns(0, 0, 0, len(self._text), "")
-        if turns is None:
-            self.known = False
-            self.role = [int(Role.ANSWER)] * len(self._ids)
-            self.frame = [-1] * len(self._ids)
-            return
         if not self._place_written():
+            turns = find_turns(processor, self._text)
+            if turns is None and follows:
+                turns = Turns(0, 0, 0, len(self._text), "")
+            if turns is None:
+                self.known = False
+                self.role = [int(Role.ANSWER)] * len(self._ids)
+                self.frame = [-1] * len(self._ids)
+                return
             self._place_turns(turns, follows)
         self.role[-1], self.frame[-1], self.option[-1] = int(Role.LAST), -1, -1
 

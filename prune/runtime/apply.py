@@ -16,6 +16,7 @@ from prune.runtime.attention import route
 from prune.runtime.launches import counting
 from prune.runtime.prefill import hooked
 from prune.runtime.session import Session, Skip
+from prune.runtime.versions import self_check, untested, warn_untested
 
 
 def attach(
@@ -59,6 +60,9 @@ def attach(
     family.check(model.config)
     plan.check_model(geometry(model))
     text_model = family.text_model_of(model)
+    if untested() is not None:
+        warn_untested()
+        self_check(model, text_model)
     stack = ExitStack()
     launches, end = counting(model, plan.num_layers)
     stack.callback(end)

@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 import torch
 
 from prune import __version__
+from prune.runtime.versions import untested
 
 PACKAGES = ("torch", "transformers", "triton", "av", "torchvision", "lm-eval")
 
@@ -20,6 +21,7 @@ class Environment:
         packages: version by name, None where a package is not installed.
         gpus: names of the devices.
         threads: of the CPU, that torch uses.
+        untested: a line about a transformers that prune was not tested on.
     """
 
     prune: str
@@ -28,6 +30,7 @@ class Environment:
     packages: dict[str, str | None]
     gpus: list[str]
     threads: int
+    untested: str | None
 
 
 def environment() -> Environment:
@@ -40,6 +43,7 @@ def environment() -> Environment:
         {name: _version(name) for name in PACKAGES},
         gpus,
         torch.get_num_threads(),
+        untested(),
     )
 
 

@@ -18,9 +18,7 @@ from tests.real.prompts import CASES, QUESTION, assistant, inputs_of, text, user
 STEPS = 3
 
 STOCK_FAILS = {
-    (name, case)
-    for name in ("smolvlm", "glm4v")
-    for case in ("video and image", "image and video")
+    (name, case) for name in ("smolvlm", "glm4v") for case in ("video and image", "image and video")
 }
 """Transformers' own models take images and frames for each other in a prompt with both."""
 

@@ -13,4 +13,6 @@ def env() -> None:
     out.print(f"prune {found.prune}, Python {found.python}, {found.platform}")
     for name, version in found.packages.items():
         out.print(f"{name} {version or 'not installed'}")
+    if found.untested:
+        out.print(found.untested)
     out.print(f"GPUs: {', '.join(found.gpus) or 'none'}; CPU threads: {found.threads}")
