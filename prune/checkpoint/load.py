@@ -1,4 +1,4 @@
-"""Opening models: `tiny`, `tiny-ov`, a transformers folder, an exported folder or a hub id."""
+"""Loading of models: `tiny`, `tiny-ov`, a transformers or exported folder, or a hub id."""
 
 import os
 from collections.abc import Iterator
@@ -53,7 +53,7 @@ def resolve(name: str | Path) -> Path:
 
 
 def _check(folder: Path) -> None:
-    """Refuse, before any weight is read, what could not be run safely or rightly."""
+    """Refuse, before any weight is read, what cannot be run safely or correctly."""
     config = read_json(folder / "config.json", "a model configuration")
     if not isinstance(config, dict) or "model_type" not in config:
         raise BadInputError(f"{folder}/config.json: not a model configuration: no model_type")
@@ -70,7 +70,7 @@ def _check(folder: Path) -> None:
 
 
 def _check_loaded(folder: Path, loaded: Any) -> None:
-    """Refuse a model of which transformers drew weights at random, with no more than a warning."""
+    """Refuse a model whose missing weights transformers initialised at random."""
     names = {*loaded["missing_keys"], *(name for name, *_ in loaded["mismatched_keys"])}
     if names:
         raise BadInputError(
@@ -109,7 +109,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _device_map() -> Any:
-    """Every GPU there is; under `torchrun`, the process's own; the CPU without one."""
+    """All GPUs; under `torchrun`, the process's own; the CPU without one."""
     if not torch.cuda.is_available():
         return None
     return {"": int(os.environ["LOCAL_RANK"])} if "LOCAL_RANK" in os.environ else "auto"
@@ -117,7 +117,7 @@ def _device_map() -> Any:
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model ready to run, with everything that commands need of it."""
+    """A model ready to run, with its processor, plan and identity."""
 
     model: Any
     processor: Any
@@ -133,6 +133,7 @@ def open_model(
     dense: bool = False,
     mode: Mode = "single_turn",
     quantization_config: Any = None,
+    strict: bool = False,
 ) -> LoadedModel:
     """Load a model and its processor; an exported one runs under its plan unless `dense`.
 
@@ -145,7 +146,7 @@ def open_model(
     """
     folder = resolve(name)
     _check(folder)
-    # To pass None would undo what config.json says of weights that are stored quantised.
+    # Passing None would override what config.json says of weights that are stored quantised.
     given = {} if quantization_config is None else {"quantization_config": quantization_config}
     try:
         with _quiet():
@@ -169,7 +170,7 @@ def open_model(
     identity = geometry(model, str(name), weights_sha256(folder))
     plan = None if dense else stored_plan(folder, identity)
     if plan is not None:
-        attach(model, plan, processor, mode=mode)
+        attach(model, plan, processor, mode=mode, strict=strict)
     return LoadedModel(model, processor, folder, identity, plan)
 
 
@@ -193,6 +194,7 @@ def load(
     dtype: Any = "auto",
     mode: Mode = "single_turn",
     quantization_config: Any = None,
+    strict: bool = False,
 ) -> tuple[Any, Any]:
     """`(model, processor)` of a folder that `prune export` wrote; it runs pruned.
 
@@ -206,11 +208,15 @@ def load(
         mode: "multi_turn" keeps the keys that follow-up questions may read.
         quantization_config: quantises the weights while loading, as in `from_pretrained`, such as
             `TorchAoConfig`. Weights that are stored quantised need none.
+        strict: refuse prompts whose roles cannot be known, in place of running them dense with a
+            warning.
 
     Raises:
         BadInputError: the folder is missing, incomplete or of an unknown family, its weights are
             not those of its configuration, or a package that its quantisation needs is missing.
         RefusedError: its plan is for other weights, or it asks for code of its own.
     """
-    opened = open_model(name, device_map, dtype, mode=mode, quantization_config=quantization_config)
+    opened = open_model(
+        name, device_map, dtype, mode=mode, quantization_config=quantization_config, strict=strict
+    )
     return opened.model, opened.processor
