@@ -65,6 +65,8 @@ def load_video(
     if any(bound is not None and not math.isfinite(bound) for bound in (start, end)):
         raise BadInputError(f"{path}: the bounds {start} and {end} are not seconds")
     paths = [path] if isinstance(path, str | Path) else list(path)
+    if not paths:
+        raise BadInputError("the list of images is empty")
     name = str(path) if isinstance(path, str | Path) else f"{len(paths)} images"
     request = Request(
         [str(_existing(p)) for p in paths],

@@ -28,6 +28,13 @@ def ffmpeg(*arguments: object, data: bytes | None = None) -> None:
     assert done.returncode == 0, done.stderr.decode()
 
 
+def errors(path: Path) -> str:
+    """What FFmpeg reports while it decodes the picture."""
+    command = [_program(), "-nostdin", "-v", "error", "-i", str(path), "-map", "0:V:0"]
+    done = subprocess.run([*command, "-f", "null", "-"], capture_output=True)
+    return done.stderr.decode(errors="replace")
+
+
 def shown(path: Path, stream: str = "0:V:0") -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
     """Seconds at which frames appear `[T]`, and the frames `[T, H, W, 3]`, as FFmpeg shows them."""
     # The sound is read too: the clock starts with what starts first.

@@ -1,27 +1,25 @@
 """Odd clips, frame by frame, against what FFmpeg itself shows at the same seconds."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from prune.inputs.video import load_video
-from tests.video.corpus import CLIPS, make
+from tests.video.corpus import CLIPS
 from tests.video.ffmpeg import shown
+
+Corpus = Callable[[str], Path]
 
 BY_ORDER = {"no-time-stamps.avi", "b-frames.avi", "packed-b-frames.avi"}
 BY_ORDER |= {"raw.h264", "raw.hevc", "raw.m2v"}
 """Clips without a clock: FFmpeg makes up their first second or their rate."""
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("clips")
-
-
 @pytest.mark.parametrize("name", CLIPS)
-def test_every_frame_is_what_ffmpeg_shows(name: str, folder: Path) -> None:
-    path = make(name, folder)
+def test_every_frame_is_what_ffmpeg_shows(name: str, corpus: Corpus) -> None:
+    path = corpus(name)
     times, want = shown(path)
     got, about = load_video(path, len(want))
     assert about["total_num_frames"] == len(want)

@@ -1,11 +1,13 @@
 """The corpus is as odd as it says, and what is odd about it is shown as it should be."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from prune.inputs.video import load_video
-from tests.video.corpus import make
+
+Corpus = Callable[[str], Path]
 
 SHOWN = {
     "rotated-90.mp4": (96, 64),
@@ -19,15 +21,15 @@ SHOWN = {
 
 
 @pytest.mark.parametrize("name", SHOWN)
-def test_size(name: str, tmp_path: Path) -> None:
-    frames, about = load_video(make(name, tmp_path), 2)
+def test_size(name: str, corpus: Corpus) -> None:
+    frames, about = load_video(corpus(name), 2)
     assert frames.shape == (2, *SHOWN[name], 3)
     assert (about["height"], about["width"]) == SHOWN[name]
 
 
-def test_times_of_a_variable_rate(tmp_path: Path) -> None:
+def test_times_of_a_variable_rate(corpus: Corpus) -> None:
     """8 frames in 4 s, then 16 in 0.8 s."""
-    path = make("variable-rate.mp4", tmp_path)
+    path = corpus("variable-rate.mp4")
     _, about = load_video(path, 6)
     times = [index / about["fps"] for index in about["frames_indices"]]
     assert times == pytest.approx([0, 1, 2, 2.5, 3.5, 4.4])
@@ -39,8 +41,8 @@ def test_times_of_a_variable_rate(tmp_path: Path) -> None:
     assert about["total_num_frames"] / about["fps"] == pytest.approx(about["duration"])
 
 
-def test_second_zero_is_where_the_sound_starts(tmp_path: Path) -> None:
-    frames, about = load_video(make("sound-first.mp4", tmp_path), 4, start=0.7, end=1.1)
+def test_second_zero_is_where_the_sound_starts(corpus: Corpus) -> None:
+    frames, about = load_video(corpus("sound-first.mp4"), 4, start=0.7, end=1.1)
     assert [i / about["fps"] for i in about["frames_indices"]] == pytest.approx([0.7, 0.8, 0.9, 1])
-    every, _ = load_video(tmp_path / "sound-first.mp4", 24)
+    every, _ = load_video(corpus("sound-first.mp4"), 24)
     assert (frames == every[:4]).all()

@@ -45,7 +45,8 @@ class VideoClip:
         painter = None
         for frame in frames(self._path, self._index, wanted, self._limits):
             turn = turn_of(frame, self._path)
-            painter = painter or Painter(shown_size(*self._index.size, self._index.aspect, turn))
+            size = shown_size(*self._index.size, self._index.aspect, turn)
+            painter = painter or Painter(size, self._limits)
             yield painter.paint(frame, turn)
 
 
@@ -65,7 +66,8 @@ class ImageClip:
             except BadInputError as error:
                 raise BadInputError(f"{self._paths[i].name}: {error}") from None
             turn = turn_of(frame, self._paths[i])
-            painter = painter or Painter(shown_size(frame.width, frame.height, None, turn))
+            size = shown_size(frame.width, frame.height, None, turn)
+            painter = painter or Painter(size, self._limits)
             yield painter.paint(frame, turn)
 
     def _read(self, path: Path) -> Any:

@@ -1,5 +1,6 @@
 """Opening of media files: known formats only, and only the file itself."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -79,13 +80,9 @@ def opened(path: Path, limits: Limits) -> Iterator[Source]:
         BadInputError: it cannot be read, is no video, or exceeds a limit by its own account.
     """
     try:
+        with path.open("rb") as file:
+            _check(file)
         with path.open("rb", buffering=0) as file:
-            if file.read(16).lstrip().startswith(_PLAYLISTS):
-                raise BadInputError("a playlist or a description of a stream, not a video")
-            file.seek(0)
-            if is_cut_off(file):
-                raise BadInputError("the file is truncated: it ends before its last frame")
-            file.seek(0)
             with _container(file, limits) as container:
                 yield Source(container, _main_stream(container, limits))
     except av.FFmpegError as error:
@@ -96,11 +93,19 @@ def opened(path: Path, limits: Limits) -> Iterator[Source]:
         raise BadInputError(f"cannot read the file: {error.strerror}") from None
 
 
+def _check(file: BinaryIO) -> None:
+    if file.read(16).lstrip().startswith(_PLAYLISTS):
+        raise BadInputError("a playlist or a description of a stream, not a video")
+    file.seek(0)
+    if is_cut_off(file):
+        raise BadInputError("the file is truncated: it ends before its last frame")
+
+
 def _container(file: BinaryIO, limits: Limits) -> Any:
     try:
         return av.open(
             _Anonymous(file),
-            options={"max_pixels": str(limits.pixels)},
+            options={"max_pixels": str(2 * limits.pixels)},
             container_options={"format_whitelist": _FORMATS, "protocol_whitelist": ""},
             metadata_errors="replace",
             buffer_size=2**17,
@@ -124,7 +129,10 @@ def _main_stream(container: Any, limits: Limits) -> Any:
         )
     if width < 1 or height < 1:
         raise BadInputError("the video has no picture size")
-    context.options = {"max_pixels": str(limits.pixels), "err_detect": "crccheck"}
+    # Sizes change in mid-stream. FFmpeg counts padding, so that the exact limit is checked here.
+    context.options = {"max_pixels": str(2 * limits.pixels), "err_detect": "crccheck"}
     # Threads pay from about this size on; below it, starting them takes longer than decoding.
     context.thread_type = "AUTO" if width * height > 320 * 240 else "NONE"
+    # Each thread holds frames of its own.
+    context.thread_count = min(4, os.cpu_count() or 1)
     return stream

@@ -1,4 +1,4 @@
-"""Signs that a decoder met damaged data."""
+"""Signs that data is damaged: flags, errors, and what FFmpeg says in its log alone."""
 
 from contextlib import ExitStack
 from typing import Any
@@ -9,36 +9,49 @@ from prune.errors import BadInputError
 from prune.inputs.decoding.container import Source
 
 _ONLY_LOGGED = {"ffv1", "gif", "mjpeg"}
-"""Decoders that say so in FFmpeg's log alone; the others flag the frame or fail."""
+"""Decoders that report damage in the log alone; the others flag the frame or fail."""
 
 
 class DamageError(BadInputError):
     """A frame cannot be decoded as it was encoded."""
 
 
-class DamageWatch:
-    """Listens to the log of decoders that report damage nowhere else."""
+class ErrorLog:
+    """FFmpeg's errors of this thread, while it is entered; threads of its own must not run."""
 
-    def __init__(self, source: Source) -> None:
-        context = source.stream.codec_context
-        self._flags_cuts = source.flags_cuts
-        self._listens = context.name in _ONLY_LOGGED
-        self._messages: list[Any] = []
-        self._exits = ExitStack()
-        if self._listens:
-            context.thread_type = "NONE"
+    def __init__(self, listens: bool) -> None:
+        self.messages: list[Any] = []
+        self._listens, self._exits = listens, ExitStack()
 
-    def __enter__(self) -> "DamageWatch":
+    def __enter__(self) -> "ErrorLog":
         if self._listens:
             av.logging.set_level(av.logging.ERROR)
             av.logging.set_skip_repeated(False)
             self._exits.callback(av.logging.set_level, None)
             capture: Any = av.logging.Capture()
-            self._messages = self._exits.enter_context(capture)
+            self.messages = self._exits.enter_context(capture)
         return self
 
     def __exit__(self, *exception: object) -> None:
         self._exits.close()
+
+
+class DamageWatch:
+    """Decodes packets, and notices those that are damaged."""
+
+    def __init__(self, source: Source) -> None:
+        context = source.stream.codec_context
+        is_logged = context.name in _ONLY_LOGGED
+        if is_logged:
+            context.thread_type = "NONE"
+        self._flags_cuts, self._log = source.flags_cuts, ErrorLog(is_logged)
+
+    def __enter__(self) -> "DamageWatch":
+        self._log.__enter__()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._log.__exit__(*exception)
 
     def decode(self, packet: Any) -> list[Any]:
         """Frames of a packet.
@@ -54,6 +67,6 @@ class DamageWatch:
             if isinstance(error, MemoryError):
                 raise
             raise DamageError("a frame is damaged and cannot be decoded") from None
-        if self._messages:
+        if self._log.messages:
             raise DamageError("a frame is damaged")
         return frames

@@ -19,7 +19,7 @@ class Limits:
     """
 
     seconds: float = 120.0
-    memory: int = 2 * 2**30
+    memory: int = 4 * 2**30
     pixels: int = 2**26
     frames: int = 1_000_000
     output: int = 2 * 2**30

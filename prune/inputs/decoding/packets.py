@@ -7,7 +7,7 @@ from typing import Any
 
 from prune.errors import BadInputError
 from prune.inputs.decoding.container import Source
-from prune.inputs.decoding.damage import DamageError
+from prune.inputs.decoding.damage import DamageError, ErrorLog
 from prune.inputs.decoding.limits import Limits
 
 CLOCK_JUMP = 10
@@ -48,13 +48,17 @@ def read_packets(source: Source, limits: Limits) -> list[Packet]:
         BadInputError: there are none or too many, or the last one is cut off.
     """
     packets, is_cut = [], False
-    for p in packets_of(source):
-        if not p.size:
-            break
-        packets.append(Packet(p.pts, p.dts, p.duration, p.is_keyframe, p.is_discard))
-        is_cut = p.is_corrupt and source.flags_cuts
-        if len(packets) > limits.frames:
-            raise BadInputError(f"more than {limits.frames} frames: too large to decode")
+    # Its reader leaves out what it cannot read.
+    with ErrorLog(source.format.startswith("matroska")) as log:
+        for p in packets_of(source):
+            if not p.size:
+                break
+            packets.append(Packet(p.pts, p.dts, p.duration, p.is_keyframe, p.is_discard))
+            is_cut = p.is_corrupt and source.flags_cuts
+            if len(packets) > limits.frames:
+                raise BadInputError(f"more than {limits.frames} frames: too large to decode")
+    if log.messages:
+        raise DamageError("the file is damaged: a part of it cannot be read")
     if is_cut:
         raise DamageError("the file is truncated: its last frame is cut off")
     if not packets:

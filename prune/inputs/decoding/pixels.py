@@ -10,6 +10,9 @@ from av.filter import Graph
 from av.sidedata.sidedata import Type
 from numpy.typing import NDArray
 
+from prune.errors import BadInputError
+from prune.inputs.decoding.limits import Limits
+
 Turn = tuple[bool, bool, bool]
 """Whether rows and columns are exchanged, then whether columns and rows are reversed."""
 
@@ -61,7 +64,10 @@ def shown_size(width: int, height: int, aspect: Fraction | None, turn: Turn) -> 
 class Painter:
     """Converts decoded frames to RGB arrays of one size, with FFmpeg's own filters."""
 
-    def __init__(self, size: tuple[int, int]) -> None:
+    def __init__(self, size: tuple[int, int], limits: Limits) -> None:
+        width, height = size
+        if width * height > limits.pixels:
+            raise BadInputError(f"shown as {width}x{height}: too large to decode")
         self.size = size
         self._graph = Graph()
         self._made_for: tuple[object, ...] = ()

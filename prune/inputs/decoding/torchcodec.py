@@ -43,7 +43,7 @@ class TorchcodecClip(VideoClip):
         # It turns frames but does not mirror them, and seeks well in these two formats alone.
         if index.marks is None or is_mirrored or not index.format.startswith(("mov", "matroska")):
             return
-        painter = Painter(shown_size(*index.size, index.aspect, turn))
+        painter = Painter(shown_size(*index.size, index.aspect, turn), self._limits)
         decoder = _decoder(self._path)
         for i in wanted:
             try:

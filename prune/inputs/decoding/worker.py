@@ -2,6 +2,7 @@
 
 A request is a line of JSON. The answer is `H` and a line of JSON with the shape and the metadata,
 then `F` and the bytes of each frame, then `D`; or, at any point, `E` and a line with the reason.
+`M` in its place asks for the process to be replaced: it ran out of memory.
 """
 
 import json
@@ -13,6 +14,7 @@ from importlib import import_module
 from typing import BinaryIO
 
 from prune.errors import PruneError
+from prune.inputs.decoding.damage import DamageError
 from prune.inputs.decoding.reading import Request, read
 
 
@@ -27,16 +29,21 @@ def main() -> None:
     os.dup2(2, 1)
     # Ctrl-C reaches the whole group of processes; the parent decides what ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    start = _address_space()
+    start = _address_space("VmSize")
     for line in sys.stdin.buffer:
         request = Request.from_dict(json.loads(line))
         _limit(request, start)
-        _answer(request, answers)
-        answers.flush()
-        _watch(0)
+        try:
+            _answer(request, answers, start)
+        except MemoryError:
+            reason = f"decoding takes more than {request.limits.memory >> 20} MiB of memory"
+            _fail(answers, reason, b"M")
+        finally:
+            answers.flush()
+            _watch(0)
 
 
-def _answer(request: Request, answers: BinaryIO) -> None:
+def _answer(request: Request, answers: BinaryIO, start: int) -> None:
     try:
         reading = read(request)
         header = {
@@ -50,16 +57,21 @@ def _answer(request: Request, answers: BinaryIO) -> None:
             answers.write(b"F")
             answers.write(picture.data)
         answers.write(b"D")
+    except DamageError as error:
+        # Decoders that get no memory say that the data is invalid.
+        if start and _address_space("VmPeak") - start > 0.7 * request.limits.memory:
+            raise MemoryError from None
+        _fail(answers, str(error))
     except PruneError as error:
         _fail(answers, str(error))
     except MemoryError:
-        _fail(answers, f"decoding takes more than {request.limits.memory >> 20} MiB of memory")
+        raise
     except Exception as error:
         _fail(answers, f"cannot decode this video: {type(error).__name__}")
 
 
-def _fail(answers: BinaryIO, reason: str) -> None:
-    answers.write(b"E" + json.dumps(reason).encode() + b"\n")
+def _fail(answers: BinaryIO, reason: str, tag: bytes = b"E") -> None:
+    answers.write(tag + json.dumps(reason).encode() + b"\n")
 
 
 def _limit(request: Request, start: int) -> None:
@@ -80,10 +92,11 @@ def _watch(seconds: int) -> None:
         signal.alarm(seconds)
 
 
-def _address_space() -> int:
-    """Bytes of address space in use; 0 where the system does not say."""
+def _address_space(field: str) -> int:
+    """Bytes of address space in use, or in use at most so far; 0 where the system does not say."""
     try:
-        with open("/proc/self/statm") as file:
-            return int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+        with open("/proc/self/status") as file:
+            lines = [line for line in file if line.startswith(field)]
     except OSError:
         return 0
+    return int(lines[0].split()[1]) * 1024 if lines else 0
