@@ -17,6 +17,13 @@ def families() -> dict[str, Family]:
     return {family.model_type: family for family in found}
 
 
+def video_families() -> list[str]:
+    """Model types of the families whose videos a plan can prune."""
+    return [
+        name for name, family in families().items() if family.shows_video and not family.refusal
+    ]
+
+
 def family_of_model_type(model_type: str) -> Family:
     """The family of a model; raises `BadInputError` naming the known ones."""
     if model_type not in families():
@@ -38,4 +45,4 @@ def family_of_processor(processor: Any) -> Family:
     raise BadInputError(f"unsupported processor {name}: known processors are {known}")
 
 
-__all__ = ["Family", "families", "family_of_model_type", "family_of_processor"]
+__all__ = ["Family", "families", "family_of_model_type", "family_of_processor", "video_families"]

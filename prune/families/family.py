@@ -49,6 +49,7 @@ class Family:
         closes: regular expression of what it writes right behind the last frame.
         images_alike: whether images use the same placeholder and nothing encloses a video: then a
             run is a frame if it is announced, else an image.
+        shows_video: whether its models take video; one that does not runs dense under any plan.
         video_bounds: tokens before and after a video, where images use the same placeholder.
         extra_tokens: placeholders at the end of a video that encode none of its frames.
         class_tokens: placeholders at the start of every frame that show no place in it.
@@ -66,6 +67,7 @@ class Family:
     starts: str = ""
     closes: str = ""
     images_alike: bool = False
+    shows_video: bool = True
     video_bounds: tuple[str, str] | None = None
     extra_tokens: int = 0
     class_tokens: int = 0

@@ -17,7 +17,7 @@ from prune.evidence.plain import LayerMasks, PlainScorer
 from prune.evidence.regions import grid, superpixels, tubes
 from prune.evidence.reply import find_target
 from prune.evidence.tokens import token_grid, token_regions
-from prune.families import families
+from prune.families import video_families
 from prune.inputs.encode import decode, encode, read
 from prune.inputs.reply import greedy_reply
 from prune.inputs.samples import Sample
@@ -95,7 +95,7 @@ def test_frames_that_see_each_other_are_encoded_together(
     assert len(scorer.units) == 1
 
 
-@pytest.mark.parametrize("name", [n for n, f in families().items() if not f.refusal])
+@pytest.mark.parametrize("name", video_families())
 @pytest.mark.parametrize("pruned", [False, True])
 def test_leaving_tokens_out_is_masking_them_in_every_family(name: str, pruned: bool) -> None:
     tiny: Tiny = tiny_of(name)

@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import BatchFeature
 
 import prune
-from prune.families import families
+from prune.families import families, video_families
 from prune.layout.segments import Role, Segments, segment
 from prune.plan.model_id import geometry
 from prune.plan.plan import Plan
@@ -29,10 +29,10 @@ UNEQUAL: list[Prompt] = [ONE, ("Look. " + BEFORE, 3, AFTER), (BEFORE, 3, " What?
 TWO: Prompt = (BEFORE, 2, " and then ", 2, AFTER)
 NONE: Prompt = ("How many are there? ASSISTANT:",)
 
-runnable = [name for name, family in families().items() if not family.refusal]
+runnable = video_families()
 
 
-@pytest.fixture(params=families())
+@pytest.fixture(params=[name for name, family in families().items() if family.shows_video])
 def tiny(request: pytest.FixtureRequest) -> Tiny:
     return tiny_of(request.param)
 

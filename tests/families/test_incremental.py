@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from prune.families import families
+from prune.families import video_families
 from prune.layout.knockout_tables import tell_options_apart
 from prune.layout.pathways import TRACED, Pathway
 from prune.plan.model_id import geometry
@@ -47,7 +47,7 @@ def knockouts_of(replay: Replay, pathways: tuple[Pathway, ...], style: Style) ->
 
 
 @pytest.mark.parametrize("max_edges", [incremental.MAX_EDGES, 0], ids=["masks", "kernel"])
-@pytest.mark.parametrize("name", [n for n, family in families().items() if not family.refusal])
+@pytest.mark.parametrize("name", video_families())
 def test_incremental_is_plain(name: str, max_edges: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(incremental, "MAX_EDGES", max_edges)
     monkeypatch.setattr(incremental, "MAX_KEYS", 300)  # several batches of windows

@@ -80,7 +80,7 @@ def outline(segments: Segments) -> tuple[list[tuple[int, int]], list[int]]:
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 8])
-@pytest.mark.parametrize("name", families())
+@pytest.mark.parametrize("name", [n for n, f in families().items() if f.shows_video])
 def test_the_processor_s_text_has_the_same_layout(
     name: str, count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from prune.families import families
+from prune.families import video_families
 from prune.inputs.reply import continued
 from prune.layout.segments import Role
 from prune.runtime.attention import seam
@@ -15,7 +15,7 @@ PROMPT = ("USER: ", 3, " Question: Who?\nASSISTANT:")
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("name", [n for n, family in families().items() if not family.refusal])
+@pytest.mark.parametrize("name", video_families())
 def test_every_token_of_a_reply(name: str) -> None:
     tiny = tiny_of(name)
     inputs = tiny.inputs(PROMPT)

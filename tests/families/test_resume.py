@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from prune.errors import RefusedError
-from prune.families import families
+from prune.families import video_families
 from prune.layout.pathways import REMOVABLE, Reach, dense_reach, remove_pathway
 from prune.plan.model_id import geometry
 from prune.plan.moves import slides
@@ -44,7 +44,7 @@ def tried(num_layers: int, count: int) -> list[Reach]:
     return found
 
 
-@pytest.mark.parametrize("name", [n for n, family in families().items() if not family.refusal])
+@pytest.mark.parametrize("name", video_families())
 def test_it_is_the_run_from_the_start(name: str) -> None:
     replay = replay_of(name)
     layers = geometry(replay.model).num_layers

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from prune.checkpoint.load import LoadedModel
 from prune.errors import NumericError
-from prune.families import families
+from prune.families import video_families
 from prune.inputs.encode import letter_ids, read
 from prune.inputs.samples import Sample
 from prune.lens.answer import AnswerByLayer, first_layer, settled_layer
@@ -16,7 +16,7 @@ from prune.runtime.captured import capture
 from tests.families.specimen import tiny_of
 
 PROMPT = ("USER: ", 3, " Question: Who?\nOptions:\n(A) I am\n(B) you\nASSISTANT: (B")
-RUNNABLE = [name for name, family in families().items() if not family.refusal]
+RUNNABLE = video_families()
 
 
 @torch.no_grad()

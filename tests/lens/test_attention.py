@@ -6,7 +6,7 @@ from torch import Tensor
 
 from prune.checkpoint.load import LoadedModel
 from prune.errors import UsageError
-from prune.families import families
+from prune.families import video_families
 from prune.inputs.encode import read
 from prune.inputs.samples import Sample
 from prune.kernels import allowed_edges
@@ -17,7 +17,7 @@ from prune.runtime.attention import seam
 from prune.runtime.captured import Replay, capture
 from tests.families.specimen import Tiny, tiny_of
 
-RUNNABLE = [name for name, family in families().items() if not family.refusal]
+RUNNABLE = video_families()
 PROMPT = ("USER: ", 3, " Question: Who?\nOptions:\n(A) I am\n(B) you\nASSISTANT: (B")
 PATHWAY = find_pathway("cross_frame")
 LAYERS = (1, 2)

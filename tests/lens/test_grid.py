@@ -11,13 +11,13 @@ from transformers import BatchFeature
 from transformers.image_utils import SizeDict
 
 from prune.errors import BadInputError
-from prune.families import families
+from prune.families import video_families
 from prune.layout.segments import segment
 from prune.lens.grid import Grid, grid_of, shown_frame, visible_box
 from prune.runtime.captured import capture
 from tests.families.specimen import Tiny, tiny_of
 
-RUNNABLE = [name for name, family in families().items() if not family.refusal]
+RUNNABLE = video_families()
 FRAMES = 3
 PROMPT = ("USER: ", FRAMES, " Question: Who? ASSISTANT: ")
 ATTENTION_OUTPUT = re.compile(

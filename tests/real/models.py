@@ -195,6 +195,26 @@ def llava_next_video() -> Built:
     return hf.LlavaNextVideoForConditionalGeneration, config, processor
 
 
+def llava() -> Built:
+    tokenizer, side = _llava_tokenizer(), 56
+    config = hf.LlavaConfig(
+        vision_config=_clip(side),
+        text_config=_text(tokenizer, "llama"),
+        image_token_index=_id(tokenizer, "<image>"),
+        tie_word_embeddings=True,
+    )
+    sizes = {"size": {"shortest_edge": side}, "crop_size": {"height": side, "width": side}}
+    processor = hf.LlavaProcessor(
+        hf.CLIPImageProcessor(**sizes),
+        tokenizer,
+        patch_size=14,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+        chat_template=tokenizer.chat_template,
+    )
+    return hf.LlavaForConditionalGeneration, config, processor
+
+
 def video_llava() -> Built:
     tokenizer, side = _llava_tokenizer(), 56
     config = hf.VideoLlavaConfig(
@@ -412,16 +432,20 @@ FAMILIES: dict[str, Callable[[], Built]] = {
 }  # fmt: skip
 
 
+def _built(name: str) -> Built:
+    return llava() if name == "llava" else FAMILIES[name]()
+
+
 @cache
 def processor_of(name: str) -> Any:
     """The real processor of a family."""
-    return FAMILIES[name]()[2]
+    return _built(name)[2]
 
 
 @cache
 def model_of(name: str) -> tuple[Any, Any]:
     """A random float32 model of a family, and its processor."""
-    kind, config, processor = FAMILIES[name]()
+    kind, config, processor = _built(name)
     torch.manual_seed(0)
     model = kind(config).eval()
     generator = torch.Generator().manual_seed(0)

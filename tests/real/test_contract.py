@@ -79,6 +79,17 @@ def test_a_plan_is_enforced_exactly(name: str, case: str) -> None:
         assert ran.dense_prompts == 0 and (0 < ran.computed < ran.states)
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("case", ["image", "text"])
+def test_a_family_of_images_alone_stays_dense(case: str) -> None:
+    model, processor = model_of("llava")
+    inputs = inputs_of(processor, CASES[case])
+    stock, _, _ = generate(model, inputs)
+    with prune.apply(model, sealed(model), processor=processor, strict=True):
+        same, _, _ = generate(model, inputs)
+    assert torch.equal(same, stock)
+
+
 def roles(processor: Any, inputs: Any, row: int = 0) -> list[tuple[str, str]]:
     """The prompt as runs of one role, with the text of each; video and images as their size."""
     found: Segments = segment(processor, inputs, strict=True).row(row)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from prune.checkpoint.load import LoadedModel
 from prune.errors import BadInputError, NumericError, RefusedError
-from prune.families import families
+from prune.families import video_families
 from prune.inputs.samples import Sample, load_samples
 from prune.kernels import segment_attention
 from prune.layout.knockout_tables import knockout_tables
@@ -32,7 +32,7 @@ from tests.families.specimen import tiny_of
 
 PROMPT = ("USER: ", 3, " Question: Who?\nOptions:\n(A) I am\n(B) you\nASSISTANT: (B")
 FEW = tuple(PATHWAYS[name] for name in ("cross_frame", "video_to_options", "last_to_last"))
-RUNNABLE = [name for name, family in families().items() if not family.refusal]
+RUNNABLE = video_families()
 
 
 @dataclass
