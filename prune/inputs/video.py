@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from prune.errors import BadInputError, UsageError
 from prune.inputs.decoding.limits import Limits
 from prune.inputs.decoding.pool import decode
-from prune.inputs.decoding.reading import Request
+from prune.inputs.decoding.request import Request
 from prune.inputs.decoding.sampling import POLICIES
 
 BACKENDS = ("pyav", "torchcodec")

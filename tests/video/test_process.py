@@ -16,7 +16,7 @@ from prune.errors import BadInputError
 from prune.inputs.decoding import pool
 from prune.inputs.decoding.limits import Limits
 from prune.inputs.decoding.process import DecoderProcess
-from prune.inputs.decoding.reading import Request
+from prune.inputs.decoding.request import Request
 from prune.inputs.video import load_video
 
 START = "import os, resource, signal, sys; sys.stdin.buffer.readline(); "

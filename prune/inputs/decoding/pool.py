@@ -4,7 +4,7 @@ import atexit
 from collections import defaultdict
 
 from prune.inputs.decoding.process import Decoded, DecoderProcess
-from prune.inputs.decoding.reading import Request
+from prune.inputs.decoding.request import Request
 
 _idle: defaultdict[str, list[DecoderProcess]] = defaultdict(list)
 

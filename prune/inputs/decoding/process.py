@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prune.errors import BadInputError
-from prune.inputs.decoding.reading import Request
+from prune.inputs.decoding.request import Request
 
 PROGRAM = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "

@@ -1,7 +1,7 @@
 """Reading of one request: its clip's sampled frames and their metadata."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -11,44 +11,9 @@ from numpy.typing import NDArray
 
 from prune.errors import BadInputError
 from prune.inputs.decoding.clip import Clip, ImageClip, VideoClip, image_files
-from prune.inputs.decoding.limits import Limits
+from prune.inputs.decoding.request import Request
 from prune.inputs.decoding.sampling import POLICIES
 from prune.inputs.decoding.timeline import Timeline
-
-
-@dataclass(frozen=True)
-class Request:
-    """One call of `load_video`.
-
-    Attributes:
-        paths: a video, an image or a folder; or several images.
-        num_frames: T.
-        start, end: bounds of the clip in seconds.
-        sampling: the name of a policy.
-        fps: frames per second of the `fps` policy.
-        frame_rate: frames per second of images.
-        backend: "pyav" or "torchcodec".
-        limits: what reading it may cost.
-    """
-
-    paths: list[str]
-    num_frames: int
-    start: float | None
-    end: float | None
-    sampling: str
-    fps: float | None
-    frame_rate: float
-    backend: str
-    limits: Limits
-
-    def to_dict(self) -> dict[str, Any]:
-        """The request as JSON holds it."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> "Request":
-        """The request from what `to_dict` gave."""
-        return cls(**{**data, "limits": Limits(**data["limits"])})
 
 
 @dataclass(frozen=True)

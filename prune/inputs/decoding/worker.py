@@ -15,7 +15,8 @@ from typing import BinaryIO
 
 from prune.errors import PruneError
 from prune.inputs.decoding.damage import DamageError
-from prune.inputs.decoding.reading import Request, read
+from prune.inputs.decoding.reading import read
+from prune.inputs.decoding.request import Request
 
 
 def main() -> None:
