@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -143,15 +144,9 @@ def test_a_script_without_a_main_guard(plain: Path, tmp_path: Path) -> None:
 
 def test_an_interrupted_call_leaves_no_half_answer(plain: Path) -> None:
     process = DecoderProcess(program=START + "signal.pause()")
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    previous = signal.signal(signal.SIGALRM, interrupt)
-    signal.setitimer(signal.ITIMER_REAL, 0.3)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            process.decode(_request(plain, 60))
-    finally:
-        signal.signal(signal.SIGALRM, previous)
+    main = threading.main_thread().ident
+    assert main is not None
+    threading.Timer(0.3, signal.pthread_kill, [main, signal.SIGINT]).start()
+    with pytest.raises(KeyboardInterrupt):
+        process.decode(_request(plain, 60))
     assert not process.is_alive
