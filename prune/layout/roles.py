@@ -190,7 +190,7 @@ class RowRoles:
     def _place_turns(self, turns: Turns, follows: bool) -> None:
         """Roles from the structure of a prompt that someone else wrote."""
         first_video = self._media[self._videos[0]].start if self._videos else len(self._ids)
-        shown = self._text.find(_MEDIUM) if self._videos else len(self._text)
+        shown = self._pieces[self._videos[0]].stop if self._videos else len(self._text)
         # In a turn that is over, what stands around its video is what it was in that turn.
         opened = self._text.rfind(turns.opener, 0, shown) if turns.opener else shown
         around = self._words(opened + len(turns.opener), shown)
