@@ -22,6 +22,9 @@ MODEL_HELP = "A transformers folder, a hub id, [bold]tiny[/bold] or [bold]tiny-o
 Model = Annotated[str, typer.Argument(help=MODEL_HELP)]
 Run = Annotated[Path, typer.Argument(help="Run folder of [bold]prune trace[/bold].")]
 TracedModel = Annotated[str | None, typer.Option(help="The model (default: the traced one).")]
+Cue = Annotated[
+    str, typer.Option(help="What a prompt ends with; the model then says the option's letter.")
+]
 Frames = Annotated[int, typer.Option(min=1, help="Frames sampled from every clip.")]
 Data = Annotated[Path, typer.Option(help="JSONL: id, video, question, options, answer, task.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Only the first N samples.")]

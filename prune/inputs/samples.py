@@ -8,7 +8,7 @@ text of one of the options, or its index from 0.
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -90,8 +90,16 @@ def _parse(line: bytes, folder: Path) -> Sample:
     )
 
 
-def load_samples(path: str | Path) -> list[Sample]:
-    """Read a data set; raises `BadInputError` with the number of the first bad line."""
+def load_samples(path: str | Path, cue: str = ANSWER_CUE) -> list[Sample]:
+    """Read a data set.
+
+    Args:
+        path: JSONL.
+        cue: what the prompts of its samples end with.
+
+    Raises:
+        BadInputError: it cannot be read, or a line is bad; the first such line is named.
+    """
     path = Path(path)
     try:
         lines = path.read_bytes().splitlines()
@@ -102,7 +110,7 @@ def load_samples(path: str | Path) -> list[Sample]:
         if not line.strip():
             continue
         try:
-            sample = _parse(line, path.parent.resolve())
+            sample = replace(_parse(line, path.parent.resolve()), cue=cue)
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(str(part) for part in first["loc"]) or "line"

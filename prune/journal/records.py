@@ -2,6 +2,7 @@
 
 import platform
 from collections.abc import Callable, Sequence
+from hashlib import sha256
 from typing import Any
 
 import torch
@@ -20,12 +21,19 @@ def identity(opened: LoadedModel, samples: Sequence[Sample]) -> dict[str, Any]:
 
 
 def model_identity(opened: LoadedModel) -> dict[str, Any]:
-    """A local model, the precision of its weights and the type of its device."""
+    """A local model, the precision of its weights, its device and how it is asked."""
     return {
         "model": opened.id.model_dump(mode="json"),
         "dtype": str(opened.model.dtype).removeprefix("torch."),
         "device": opened.model.device.type,
+        "chat_template": template_sha256(opened.processor),
     }
+
+
+def template_sha256(processor: Any) -> str:
+    """Hash of the processor's chat template, "" without one."""
+    template = getattr(processor, "chat_template", None) or processor.tokenizer.chat_template
+    return sha256(str(template).encode()).hexdigest() if template else ""
 
 
 def data_identity(samples: Sequence[Sample]) -> dict[str, Any]:
@@ -33,6 +41,7 @@ def data_identity(samples: Sequence[Sample]) -> dict[str, Any]:
     return {
         "data_sha256": fingerprint(samples),
         "samples": [s.id for s in samples],
+        "cue": samples[0].cue if samples else "",
         "versions": versions(),
     }
 

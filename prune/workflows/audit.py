@@ -13,6 +13,7 @@ from prune.evidence.audit import audit_samples, comparisons, means
 from prune.evidence.case import open_case
 from prune.evidence.explain import ExplainSettings, regions_of
 from prune.evidence.metrics.agreement import first_regions
+from prune.inputs.prompts import ANSWER_CUE
 from prune.inputs.samples import Sample, load_samples
 from prune.io.files import write_atomically
 from prune.journal.processes import processes, share_of
@@ -72,6 +73,7 @@ def audit_model(
     regions: str = "frames",
     count: int = 4,
     num_frames: int = 8,
+    cue: str = ANSWER_CUE,
     limits: AuditLimits = DEFAULT_LIMITS,
     argv: str = "",
 ) -> AuditedPlan:
@@ -88,6 +90,7 @@ def audit_model(
         progress: shows the samples audited.
         limit: explain the first N samples; all of them are answered.
         regions, count, num_frames: see `prune.evidence.explain.ExplainSettings`.
+        cue: what a prompt ends with (`prune.inputs.samples.Sample`).
         limits: what may change.
         argv: the command, for the report.
 
@@ -97,7 +100,7 @@ def audit_model(
         UsageError: the regions are unknown, or would differ between the models.
     """
     settings = ExplainSettings(regions=regions, count=count, num_frames=num_frames)
-    samples = load_samples(data)
+    samples = load_samples(data, cue)
     opened = open_model(model, dense=True)
     plan = named_plan(pruned)
     plan.check_model(opened.id)

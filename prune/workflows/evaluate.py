@@ -7,6 +7,7 @@ from pathlib import Path
 from prune.checkpoint.load import open_model, stored_plan
 from prune.evaluate.answers import answer, under
 from prune.evaluate.paired import paired_report
+from prune.inputs.prompts import ANSWER_CUE
 from prune.inputs.samples import Sample
 from prune.journal.progress import Progress, silent
 from prune.layout.pathways import dense_reach
@@ -39,6 +40,7 @@ def evaluate_model(
     against: str | Path | None = None,
     tasks: Sequence[str] | None = None,
     num_frames: int = 8,
+    cue: str = ANSWER_CUE,
     limit: int | None = None,
 ) -> Evaluation:
     """Answer the samples of a data set; an exported folder answers under its plan.
@@ -50,13 +52,14 @@ def evaluate_model(
         against: another model, compared sample by sample.
         tasks: only samples of these tasks.
         num_frames: frames of every clip.
+        cue: what a prompt ends with (`prune.inputs.samples.Sample`).
         limit: only the first N samples of those.
 
     Raises:
         BadInputError: the data cannot be read, or no sample could be used.
         UsageError: the data has no such task.
     """
-    samples = select_samples(data, tasks, limit=limit)
+    samples = select_samples(data, tasks, limit=limit, cue=cue)
     answers, failed = answer_samples(model, samples, num_frames, progress)
     if against is None:
         return Evaluation(answers, None, failed)

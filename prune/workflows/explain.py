@@ -13,6 +13,7 @@ from prune.evidence.explain import ExplainSettings, Explanation
 from prune.evidence.explanations import Open, explain_samples, summary, treatment_of
 from prune.evidence.remote import Endpoint
 from prune.evidence.remote_case import open_remote
+from prune.inputs.prompts import ANSWER_CUE
 from prune.inputs.samples import Sample
 from prune.io.files import safe_name, write_atomically
 from prune.journal.processes import processes, share_of
@@ -60,6 +61,7 @@ def explain_model(
     removal: str = "masked",
     search: str = "doubling",
     num_frames: int = 8,
+    cue: str = ANSWER_CUE,
     endpoint: str = "",
     api_key: str = "",
     sampled: int = 0,
@@ -91,7 +93,7 @@ def explain_model(
     if endpoint and removal == "masked":
         removal = "black"
     settings = ExplainSettings(regions, count, removal, search, target, num_frames, align)
-    samples = select_samples(data, tasks, ids, limit)
+    samples = select_samples(data, tasks, ids, limit, cue)
     if endpoint:
         remote = Endpoint(endpoint, str(model), api_key, sampled)
         identity: dict[str, Any] = {"model": {"endpoint": endpoint, "name": str(model)}}

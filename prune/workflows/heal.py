@@ -13,6 +13,7 @@ from prune.checkpoint.load import LoadedModel, open_model
 from prune.errors import BadInputError, RefusedError, ResourceError, UsageError
 from prune.evaluate.answers import accuracy, answer, typical_prompt, under
 from prune.evaluate.stats import mcnemar, paired_difference
+from prune.inputs.prompts import ANSWER_CUE
 from prune.inputs.samples import Sample, load_samples
 from prune.io.files import staged, write_atomically
 from prune.journal.progress import Progress, silent
@@ -54,6 +55,7 @@ def heal_front(
     progress: Progress = silent,
     *,
     num_frames: int = 8,
+    cue: str = ANSWER_CUE,
     steps: int = HealSettings.steps,
     rate: float = HealSettings.rate,
     rank: int = HealSettings.rank,
@@ -68,6 +70,7 @@ def heal_front(
         out: the new model folder; of several plans, a folder with one model folder for each.
         progress: shows each step.
         num_frames: frames of every clip.
+        cue: what a prompt ends with (`prune.inputs.samples.Sample`).
         steps, rate, rank, seed: see `prune.learn.heal.HealSettings`.
 
     Raises:
@@ -81,7 +84,7 @@ def heal_front(
         raise UsageError("two plans have the same file name: their models would be one folder")
     if out.exists():
         raise RefusedError(f"{out}: exists already: choose another folder")
-    learn, held_out = load_samples(data), load_samples(test)
+    learn, held_out = load_samples(data, cue), load_samples(test, cue)
     loaded = [Plan.load(path) for path in plans]
     out.parent.mkdir(parents=True, exist_ok=True)
     if len(plans) > 1:

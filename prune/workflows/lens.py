@@ -6,6 +6,7 @@ from pathlib import Path
 
 from prune.checkpoint.load import open_model
 from prune.errors import UsageError
+from prune.inputs.prompts import ANSWER_CUE
 from prune.inputs.samples import load_samples
 from prune.journal.processes import processes, share_of
 from prune.journal.progress import Progress, silent
@@ -46,6 +47,7 @@ def lens_model(
     *,
     limit: int | None = None,
     num_frames: int = 8,
+    cue: str = ANSWER_CUE,
     which: str = "correct",
     words: str | Path | None = None,
     norm: bool = True,
@@ -70,6 +72,7 @@ def lens_model(
         progress: shows the samples surveyed and the figures drawn.
         limit: only the first N samples.
         num_frames: frames of every clip.
+        cue: what a prompt ends with (`prune.inputs.samples.Sample`).
         which: `correct`, `wrong` or `all`: the answers in the figures.
         words: what is looked for on video tokens (`prune.lens.vocabulary.load_groups`).
         norm: whether the final norm is applied to the states of video tokens.
@@ -89,7 +92,7 @@ def lens_model(
         NumericError: a state is NaN or infinite in all samples.
         RefusedError: `out` holds another survey.
     """
-    samples = load_samples(data)[:limit]
+    samples = load_samples(data, cue)[:limit]
     chosen = by_id(samples, portraits, data)
     groups = load_groups(words, samples)
     pathway = find_pathway(knockout)

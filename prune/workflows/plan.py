@@ -7,6 +7,7 @@ from pathlib import Path
 from prune.checkpoint.load import LoadedModel, open_model
 from prune.errors import BadInputError
 from prune.evaluate.calibration import calibrate
+from prune.inputs.prompts import ANSWER_CUE
 from prune.inputs.samples import Sample, load_samples
 from prune.journal.progress import Progress, silent
 from prune.layout.pathways import REMOVABLE
@@ -95,9 +96,10 @@ def split_samples(trace: Trace | None, test: Path | None) -> tuple[list[Sample],
     Raises:
         BadInputError: nothing is left to report on, or a sample is in both files.
     """
-    searched = load_samples(trace.data) if trace else []
+    cue = trace.header["cue"] if trace else ANSWER_CUE
+    searched = load_samples(trace.data, cue) if trace else []
     if test is not None:
-        held_out = load_samples(test)
+        held_out = load_samples(test, cue)
         common = {s.id for s in searched} & {s.id for s in held_out}
         if common:
             raise BadInputError(f"{test}: sample {min(common)!r} was also used to find the plan")

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from prune.checkpoint.load import open_model
+from prune.inputs.prompts import ANSWER_CUE
 from prune.inputs.samples import load_samples
 from prune.journal.processes import processes
 from prune.journal.progress import Progress, silent
@@ -28,6 +29,7 @@ def screen_model(
     pathways: Sequence[str] = (),
     limit: int | None = None,
     num_frames: int = 8,
+    cue: str = ANSWER_CUE,
     which: str = "correct",
     window: int | None = None,
     top: int = TOP,
@@ -46,6 +48,7 @@ def screen_model(
         sets, pathways: what is removed, as in `prune.workflows.trace.trace_model`.
         limit: screen the first N samples, all if None.
         num_frames: frames of every clip.
+        cue: what a prompt ends with (`prune.inputs.samples.Sample`).
         which: `correct`, `wrong` or `all`: the answers that are screened.
         window: number of layers removed together, `default_window` if None.
         top: how many of the strongest are run exactly, with as many drawn evenly from the rest.
@@ -57,7 +60,7 @@ def screen_model(
         RefusedError: `run` holds another screen.
     """
     chosen = choose(list(sets), list(pathways))
-    samples = load_samples(data)[:limit]
+    samples = load_samples(data, cue)[:limit]
     found = screen_samples(
         open_model(model, dense=True),
         samples,

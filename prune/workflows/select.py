@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from prune.errors import UsageError
+from prune.inputs.prompts import ANSWER_CUE
 from prune.inputs.samples import Sample, load_samples
 
 
@@ -12,6 +13,7 @@ def select_samples(
     tasks: Sequence[str] | None = None,
     ids: Sequence[str] | None = None,
     limit: int | None = None,
+    cue: str = ANSWER_CUE,
 ) -> list[Sample]:
     """Load a data set and select samples of it.
 
@@ -20,12 +22,13 @@ def select_samples(
         tasks: only samples of these tasks.
         ids: only these samples, in this order.
         limit: only the first ones of those, at most.
+        cue: what a prompt ends with (`prune.inputs.samples.Sample`).
 
     Raises:
         BadInputError: the data set cannot be read.
         UsageError: it has no such task or sample.
     """
-    samples = load_samples(data)
+    samples = load_samples(data, cue)
     if tasks is not None:
         if unknown := set(tasks) - {s.task for s in samples}:
             raise UsageError(f"--tasks: {data} has no task {', '.join(sorted(unknown))}")

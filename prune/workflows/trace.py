@@ -6,6 +6,7 @@ from pathlib import Path
 
 from prune.checkpoint.load import open_model
 from prune.errors import BadInputError, UsageError
+from prune.inputs.prompts import ANSWER_CUE
 from prune.inputs.samples import Sample, load_samples
 from prune.journal.processes import processes, share_of
 from prune.journal.progress import Progress, silent
@@ -46,6 +47,7 @@ def trace_model(
     recipe: str | None = None,
     limit: int | None = None,
     num_frames: int = 8,
+    cue: str = ANSWER_CUE,
     which: str | None = None,
     sets: Sequence[str] = (),
     pathways: Sequence[str] = (),
@@ -72,6 +74,7 @@ def trace_model(
             pathways stand in for what is not given.
         limit: trace the first N samples, all if None.
         num_frames: frames of every clip.
+        cue: what a prompt ends with (`prune.inputs.samples.Sample`).
         which: `correct` (the default), `wrong` or `all`: the answers that are traced.
         sets, pathways: what is cut (`prune.trace.sets.SETS`, `prune.layout.pathways.find_pathway`);
             every traceable pathway if neither is given.
@@ -107,7 +110,7 @@ def trace_model(
     opened = open_model(model, dense=True)
     if followed is not None:
         followed.check_model(opened.id)
-    samples = _samples(data, followed)[:limit]
+    samples = _samples(data, followed, cue)[:limit]
     heads = tuple(range(opened.id.num_kv_heads)) if per_head else (None,)
     depth = opened.id.num_layers
     width = window or default_window(depth)
@@ -134,8 +137,8 @@ def write_summary(trace: Trace) -> None:
     write_table(trace, trace.run)
 
 
-def _samples(data: Path, recipe: Recipe | None) -> list[Sample]:
-    samples = load_samples(data)
+def _samples(data: Path, recipe: Recipe | None, cue: str) -> list[Sample]:
+    samples = load_samples(data, cue)
     if recipe is None:
         return samples
     missing = set(recipe.tasks) - {sample.task for sample in samples}

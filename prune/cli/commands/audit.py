@@ -5,9 +5,10 @@ from typing import Annotated
 
 import typer
 
-from prune.cli.app import Data, Frames, Model, app, command_line, report_failed
+from prune.cli.app import Cue, Data, Frames, Model, app, command_line, report_failed
 from prune.cli.console import out, progress
 from prune.errors import VerificationError
+from prune.inputs.prompts import ANSWER_CUE
 
 
 @app.command()
@@ -30,6 +31,7 @@ def audit(
     regions: Annotated[str, typer.Option(help="frames, grid, superpixels, tubes.")] = "frames",
     count: Annotated[int, typer.Option(min=1, help="Approximate number of regions per frame.")] = 4,
     frames: Frames = 8,
+    cue: Cue = ANSWER_CUE,
     min_correlation: Annotated[
         float, typer.Option(help="Minimum rank correlation of the regions' evidence.")
     ] = 0.5,
@@ -57,7 +59,7 @@ def audit(
     )
     found = audit_model(
         model, pruned, data, target, progress,
-        limit=limit, regions=regions, count=count, num_frames=frames, limits=limits,
+        limit=limit, regions=regions, count=count, num_frames=frames, cue=cue, limits=limits,
         argv=command_line(),
     )  # fmt: skip
     if not processes().is_main_process:

@@ -5,9 +5,10 @@ from typing import Annotated
 
 import typer
 
-from prune.cli.app import Frames, Limit, Model, app, names, report_failed
+from prune.cli.app import Cue, Frames, Limit, Model, app, names, report_failed
 from prune.cli.console import out, progress
 from prune.errors import UsageError
+from prune.inputs.prompts import ANSWER_CUE
 
 
 @app.command("eval", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -23,6 +24,7 @@ def evaluate(
         typer.Option(help="Only these tasks of the data; or lm-eval's, such as tiny or tvbench."),
     ] = None,
     frames: Frames = 8,
+    cue: Cue = ANSWER_CUE,
     limit: Limit = None,
     against: Annotated[
         str | None,
@@ -49,7 +51,14 @@ def evaluate(
     from prune.workflows.evaluate import evaluate_model
 
     found = evaluate_model(
-        model, data, progress, against=against, tasks=names(tasks), num_frames=frames, limit=limit
+        model,
+        data,
+        progress,
+        against=against,
+        tasks=names(tasks),
+        num_frames=frames,
+        cue=cue,
+        limit=limit,
     )
     compared = found.comparison
     out.print(accuracy_table(found.answers) if compared is None else comparison_table(compared))

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from prune.cli.app import Data, Frames, Limit, Model, app, names, report_failed
+from prune.cli.app import Cue, Data, Frames, Limit, Model, app, names, report_failed
 from prune.cli.console import out, progress
+from prune.inputs.prompts import ANSWER_CUE
 from prune.workflows.options import Which
 
 
@@ -41,6 +42,7 @@ def explain(
     ] = "masked",
     search: Annotated[str, typer.Option(help="full, doubling, efficient or lazy.")] = "doubling",
     frames: Frames = 8,
+    cue: Cue = ANSWER_CUE,
     endpoint: Annotated[
         str,
         typer.Option(help="URL of /v1/chat/completions that serves MODEL; key in OPENAI_API_KEY."),
@@ -70,6 +72,7 @@ def explain(
         removal=removal,
         search=search,
         num_frames=frames,
+        cue=cue,
         endpoint=endpoint,
         api_key=os.environ.get("OPENAI_API_KEY", ""),
         sampled=sampled,

@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
-from prune.cli.app import Data, Frames, Model, app
+from prune.cli.app import Cue, Data, Frames, Model, app
 from prune.cli.console import out, progress
+from prune.inputs.prompts import ANSWER_CUE
 
 
 @app.command()
@@ -22,6 +23,7 @@ def heal(
         typer.Option("--out", help="The new model folder; with several plans, a folder of them."),
     ],
     frames: Frames = 8,
+    cue: Cue = ANSWER_CUE,
     steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = 300,
     rate: Annotated[float, typer.Option(min=0, help="Peak learning rate.")] = 1e-3,
     rank: Annotated[
@@ -36,7 +38,7 @@ def heal(
 
     found = heal_front(
         model, plans, data, test, target, progress,
-        num_frames=frames, steps=steps, rate=rate, rank=rank, seed=seed,
+        num_frames=frames, cue=cue, steps=steps, rate=rate, rank=rank, seed=seed,
     )  # fmt: skip
     out.print(healed_table(found.results))
     for folder in found.folders:

@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
-from prune.cli.app import Data, Frames, Limit, Model, app, report_failed
+from prune.cli.app import Cue, Data, Frames, Limit, Model, app, report_failed
 from prune.cli.console import out, progress
+from prune.inputs.prompts import ANSWER_CUE
 from prune.workflows.options import Which
 
 
@@ -19,6 +20,7 @@ def lens(
     ],
     limit: Limit = None,
     frames: Frames = 8,
+    cue: Cue = ANSWER_CUE,
     samples: Annotated[Which, typer.Option(help="Which answers are shown.")] = Which.CORRECT,
     words: Annotated[
         str | None,
@@ -71,6 +73,7 @@ def lens(
         progress,
         limit=limit,
         num_frames=frames,
+        cue=cue,
         which=samples,
         words=words,
         norm=norm,

@@ -5,8 +5,20 @@ from typing import Annotated
 
 import typer
 
-from prune.cli.app import Data, Frames, Limit, Model, Pathways, Sets, Window, app, report_failed
+from prune.cli.app import (
+    Cue,
+    Data,
+    Frames,
+    Limit,
+    Model,
+    Pathways,
+    Sets,
+    Window,
+    app,
+    report_failed,
+)
 from prune.cli.console import out, progress
+from prune.inputs.prompts import ANSWER_CUE
 from prune.workflows.options import Which
 
 
@@ -19,6 +31,7 @@ def screen(
     ],
     limit: Limit = None,
     frames: Frames = 8,
+    cue: Cue = ANSWER_CUE,
     samples: Annotated[Which, typer.Option(help="Which answers to screen.")] = Which.CORRECT,
     named_set: Sets = None,
     pathway: Pathways = None,
@@ -47,6 +60,7 @@ def screen(
         pathways=pathway or (),
         limit=limit,
         num_frames=frames,
+        cue=cue,
         which=samples,
         window=window,
         top=top,

@@ -7,6 +7,7 @@ import typer
 
 from prune.cli.app import (
     MODEL_HELP,
+    Cue,
     Data,
     Frames,
     Limit,
@@ -17,6 +18,7 @@ from prune.cli.app import (
     report_failed,
 )
 from prune.cli.console import out, progress
+from prune.inputs.prompts import ANSWER_CUE
 from prune.workflows.options import Style, Which
 
 
@@ -33,6 +35,7 @@ def trace(
     ] = None,
     limit: Limit = None,
     frames: Frames = 8,
+    cue: Cue = ANSWER_CUE,
     samples: Annotated[
         Which | None, typer.Option(help="Which answers to trace (default: correct).")
     ] = None,
@@ -78,6 +81,7 @@ def trace(
         recipe=recipe,
         limit=limit,
         num_frames=frames,
+        cue=cue,
         which=samples,
         sets=named_set or (),
         pathways=pathway or (),
