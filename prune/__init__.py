@@ -8,6 +8,8 @@ dimension, `R` roles, `G` KV groups of a plan (1 or Hkv), `T` frames. Layers are
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from prune.checkpoint.auto import install
+
 if TYPE_CHECKING:
     from prune.checkpoint.load import load
     from prune.errors import (
@@ -70,3 +72,6 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return [*__all__, "__version__"]
+
+
+install()

@@ -13,13 +13,14 @@ from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 from transformers.utils import logging
 
 from prune.checkpoint.identity import weights_sha256
-from prune.errors import BadInputError
+from prune.errors import BadInputError, RefusedError
 from prune.families import family_of_model_type
 from prune.io.untrusted import check_configs, check_weights, read_json
 from prune.plan.liveness import Mode
 from prune.plan.model_id import ModelId, geometry
 from prune.plan.plan import PLAN_FILE, Plan
 from prune.runtime.apply import attach
+from prune.runtime.attention import ATTENTION_NAME
 from prune.tiny.processor import TinyProcessor
 
 TINY = Path(__file__).parents[1] / "tiny" / "model"
@@ -181,11 +182,46 @@ def stored_plan(folder: Path, model: ModelId) -> Plan | None:
         BadInputError: its file is damaged.
         RefusedError: it is for other weights.
     """
+    config = read_json(folder / "config.json", "a model configuration")
+    named = config.get("attention_pruning")
     if not (folder / PLAN_FILE).is_file():
+        if named:
+            raise BadInputError(
+                f"{folder}: config.json names a plan, and there is no {PLAN_FILE}: get the folder "
+                "again from its source"
+            )
         return None
     plan = Plan.load(folder / PLAN_FILE)
+    if named and named.get("sha256") != plan.sha256:
+        raise RefusedError(
+            f"{folder}: {PLAN_FILE} is not the plan that config.json names: export the model again"
+        )
     plan.check_model(model)
     return plan
+
+
+def attach_stored(model: Any, name: str | Path) -> None:
+    """Put a model that transformers loaded under the plan of its folder.
+
+    A model whose attention is not prune's is left as it is: it was loaded dense by request, with
+    `attn_implementation="sdpa"`, or it is no export.
+
+    Args:
+        model: just loaded.
+        name: its folder or hub id.
+
+    Raises:
+        BadInputError: the folder has no plan, or no processor that can be loaded.
+        RefusedError: its plan is another one than `config.json` names, or for other weights.
+    """
+    text = getattr(model.config, "text_config", model.config)
+    if getattr(text, "_attn_implementation", None) != ATTENTION_NAME:
+        return
+    folder = resolve(name)
+    plan = stored_plan(folder, geometry(model, str(name), weights_sha256(folder)))
+    if plan is None:
+        raise BadInputError(f"{folder}: its attention is prune's, and there is no {PLAN_FILE}")
+    attach(model, plan, _processor(folder))
 
 
 def load(
