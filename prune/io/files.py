@@ -46,6 +46,21 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
+def names_in(folder: Path) -> list[str]:
+    """The files of a folder and its sub-folders as sorted relative names, such as `a/b.json`.
+
+    Whatever is hidden is left out: a clone's `.git`, a download's `.cache`. Links to folders are
+    named and not followed.
+    """
+    found = []
+    for where, folders, files in os.walk(folder):
+        links = [name for name in folders if Path(where, name).is_symlink()]
+        names = [name for name in (*files, *links) if not name.startswith(".")]
+        found += [Path(where, name).relative_to(folder).as_posix() for name in names]
+        folders[:] = [name for name in folders if not name.startswith(".")]
+    return sorted(found)
+
+
 def safe_name(text: str) -> str:
     """A file name for any text, such as a sample's id: letters, digits, dots and dashes."""
     return re.sub(r"[^\w.-]+", "-", text).strip(".-") or "unnamed"
@@ -65,7 +80,7 @@ def staged(target: Path) -> Iterator[Path]:
     try:
         stage.mkdir()
         yield stage
-        for path in [*stage.iterdir(), stage]:
+        for path in [*stage.rglob("*"), stage]:
             sync(path)
         put_in_place(stage, target)
         sync(parent)

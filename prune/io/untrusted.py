@@ -131,11 +131,16 @@ def _check_index(path: Path) -> None:
         _check_inside(path.parent, path.parent / name)
 
 
-def _check_inside(folder: Path, path: Path) -> None:
-    # A snapshot of the hub's cache holds links to the blobs beside it.
+def is_inside(folder: Path, path: Path) -> bool:
+    """Whether a path stays in its model folder, or in the hub's cache, once links are followed."""
     root = folder.resolve()
+    # A snapshot of the hub's cache holds links to the blobs beside it.
     root = root.parents[1] if root.parent.name == "snapshots" else root
-    if not path.resolve().is_relative_to(root):
+    return path.resolve().is_relative_to(root)
+
+
+def _check_inside(folder: Path, path: Path) -> None:
+    if not is_inside(folder, path):
         raise RefusedError(f"{path}: leads out of the model folder")
     if not path.is_file():
         raise BadInputError(f"{path}: no such weight file")

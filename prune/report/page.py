@@ -1,5 +1,6 @@
 """`report.html` and the model card, from a `Result` and its plan."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,16 @@ def html(result: Result, plan: Plan) -> str:
     return ENVIRONMENT.get_template("report.html.j2").render(context)
 
 
-def card(result: Result, plan: Plan) -> str:
-    """The model card, as Markdown."""
-    return ENVIRONMENT.get_template("card.md").render(_numbers(result, plan))
+def card(result: Result, plan: Plan, origin: Mapping[str, str]) -> str:
+    """The model card, as Markdown.
+
+    Args:
+        result: what was measured.
+        plan: the export's.
+        origin: base model and licence, as lines of the card's front matter.
+    """
+    context = {**_numbers(result, plan), "origin": origin}
+    return ENVIRONMENT.get_template("card.md").render(context)
 
 
 def write_report(folder: Path, result: Result, plan: Plan) -> Path:

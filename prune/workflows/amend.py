@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from prune.checkpoint.manifest import MANIFEST, read_manifest, write_manifest
+from prune.checkpoint.origin import origin_of
 from prune.errors import RefusedError, ResourceError
 from prune.io.files import staged, write_atomically
 from prune.plan.plan import PLAN_FILE, Plan
@@ -52,13 +53,18 @@ def amend(
     ours = {MANIFEST, REPORT_FILE, PAGE, CARD, *pages}
     try:
         with staged(folder) as stage:
-            for path in folder.iterdir():
-                if path.name not in ours:
-                    _link(path, stage / path.name)
+            shutil.copytree(
+                folder,
+                stage,
+                symlinks=True,
+                ignore=lambda where, names: ours if Path(where) == folder else (),
+                copy_function=_link,
+                dirs_exist_ok=True,
+            )
             changed = change(result)
             changed.save(stage / REPORT_FILE)
             write_report(stage, changed, plan)
-            (stage / CARD).write_text(card(changed, plan), encoding="utf-8")
+            (stage / CARD).write_text(card(changed, plan, origin_of(folder)), encoding="utf-8")
             for name, text in pages.items():
                 write_atomically(stage / name, text)
             write_manifest(stage, {n: e for n, e in unchanged.items() if n not in ours})
@@ -67,7 +73,7 @@ def amend(
     return folder / PAGE
 
 
-def _link(source: Path, target: Path) -> None:
+def _link(source: str, target: str) -> None:
     try:
         os.link(source, target)
     except OSError:  # a file system without hard links

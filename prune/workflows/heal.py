@@ -27,7 +27,7 @@ from prune.report.figures.style import save_figure
 from prune.results.answer import Answer
 from prune.results.healed import HealResult
 from prune.workflows.read_clips import read_clips
-from prune.workflows.write_export import check_target, model_files
+from prune.workflows.write_export import check_target, copy_files, model_files
 
 
 @dataclass(frozen=True)
@@ -166,9 +166,8 @@ def _write(opened: LoadedModel, plan: Plan, out: Path) -> None:
     """Write a folder like the one that was opened, with the new weights and the plan for them."""
     try:
         with staged(out) as stage:
-            for path in model_files(opened.folder):
-                if ".safetensors" not in path.name:
-                    shutil.copyfile(path, stage / path.name)
+            names = model_files(opened.folder)
+            copy_files(opened.folder, (n for n in names if ".safetensors" not in n), stage)
             opened.model.save_pretrained(stage)
             for path in stage.glob("*.safetensors"):
                 # safetensors lets nobody but the owner read what it writes.

@@ -3,12 +3,15 @@
 import json
 import os
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 from prune.checkpoint.load import LoadedModel
 from prune.checkpoint.manifest import MANIFEST, write_manifest
+from prune.checkpoint.origin import origin_of
 from prune.errors import RefusedError, ResourceError
-from prune.io.files import staged, write_atomically
+from prune.io.files import names_in, staged, write_atomically
+from prune.io.untrusted import is_inside
 from prune.plan.plan import PLAN_FILE, Plan
 from prune.report.audit_page import AUDIT_PAGE
 from prune.report.page import CARD, PAGE, card, write_report
@@ -17,7 +20,8 @@ from prune.results.export_result import Result
 from prune.runtime.attention import ATTENTION_NAME
 
 _OURS = (PLAN_FILE, REPORT_FILE, MANIFEST, PAGE, AUDIT_PAGE, CARD)
-_NEVER = (".py", ".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack")
+_CODE = {".py", ".pyc", ".so"}
+_PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".h5", ".msgpack"}
 MARGIN = 64 * 2**20
 """Bytes for plan, report and manifest."""
 
@@ -35,24 +39,49 @@ def check_target(source: Path, out: Path, force: bool) -> None:
         raise RefusedError(
             f"{out}: exists already: choose another folder, or --force to replace it"
         )
+    model_files(source)
     if out.exists() and not (out / MANIFEST).is_file():
         raise RefusedError(f"{out}: was not written by prune export: it is not replaced")
     if not os.access(out.absolute().parent, os.W_OK):
         raise RefusedError(f"{out.absolute().parent}: no such folder, or it cannot be written")
 
 
-def model_files(source: Path) -> list[Path]:
-    """The files of a model folder that belong to the model: no code, pickles or files of ours."""
-    return [
-        path
-        for path in sorted(source.iterdir())
-        if path.is_file() and path.name not in _OURS and path.suffix not in _NEVER
-    ]
+def model_files(source: Path) -> list[str]:
+    """Relative names of the files that belong to a model, those in sub-folders included.
+
+    Code, pickles, hidden files (caches) and what prune writes itself do not. Links count as the
+    files that they lead to.
+
+    Raises:
+        RefusedError: a link leads out of the folder.
+    """
+    found = [name for name in names_in(source) if name not in _OURS]
+    found = [name for name in found if Path(name).suffix.lower() not in _CODE | _PICKLES]
+    for name in found:
+        if not is_inside(source, source / name):
+            raise RefusedError(
+                f"{source / name}: leads out of the model folder: replace the link by what it "
+                "leads to, or remove it"
+            )
+    return [name for name in found if (source / name).is_file()]
+
+
+def copy_files(source: Path, names: Iterable[str], stage: Path) -> None:
+    """Copy files, given by relative name, from one folder into another."""
+    for name in names:
+        (stage / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source / name, stage / name)
+
+
+def hub_id(opened: LoadedModel) -> str | None:
+    """The hub id that a model was opened by; None if it was a folder or comes with prune."""
+    name = opened.id.name
+    return name if "/" in name and not Path(name).is_dir() else None
 
 
 def _check_space(source: Path, parent: Path) -> None:
     """Raise `ResourceError` before anything is written to a disk that is too full."""
-    needed = sum(path.stat().st_size for path in model_files(source)) + MARGIN
+    needed = sum((source / name).stat().st_size for name in model_files(source)) + MARGIN
     free = shutil.disk_usage(parent).free
     if free < needed:
         raise ResourceError(
@@ -62,8 +91,7 @@ def _check_space(source: Path, parent: Path) -> None:
 
 def _copy_model(source: Path, stage: Path, plan: Plan) -> None:
     """Weights and processor files byte for byte; `config.json` says that a plan belongs to it."""
-    for path in model_files(source):
-        shutil.copyfile(path, stage / path.name)
+    copy_files(source, model_files(source), stage)
     config = json.loads((source / "config.json").read_text(encoding="utf-8"))
     # A name that transformers does not know without prune: it stops there instead of running dense.
     config["attn_implementation"] = {"text_config": ATTENTION_NAME}
@@ -106,7 +134,8 @@ def export(
             plan.save(stage / PLAN_FILE)
             result.save(stage / REPORT_FILE)
             write_report(stage, result, plan)
-            (stage / CARD).write_text(card(result, plan), encoding="utf-8")
+            text = card(result, plan, origin_of(opened.folder, hub_id(opened)))
+            (stage / CARD).write_text(text, encoding="utf-8")
             write_manifest(stage)
     except OSError as error:
         raise ResourceError(f"{out}: cannot write the export: {error.strerror}") from None

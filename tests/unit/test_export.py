@@ -21,6 +21,7 @@ import torch
 import prune
 from prune.checkpoint.load import TINY, LoadedModel, open_model
 from prune.checkpoint.manifest import MANIFEST, verify, write_manifest
+from prune.checkpoint.origin import origin_of
 from prune.errors import (
     BadInputError,
     PruneError,
@@ -36,9 +37,10 @@ from prune.layout.segments import segment
 from prune.plan.budget import Budget
 from prune.plan.plan import PLAN_FILE, Plan
 from prune.results.export_result import Result
+from prune.workflows.amend import amend
 from prune.workflows.export import export_model
 from prune.workflows.measure_plan import costs
-from prune.workflows.write_export import export
+from prune.workflows.write_export import check_target, export
 from tests.unit.test_apply import mixed_plan
 
 
@@ -196,6 +198,116 @@ def test_a_large_shard_is_streamed_and_read_once(
         marks.append(time.process_time())
     once, whole = np.diff(marks)
     assert whole < 2 * once
+
+
+EXTRAS = {
+    "additional_chat_templates/tools.jinja": "{{ messages }}",
+    "assets/deep/vocabulary.txt": "words",
+    "special.jinja": "{{ messages }}",
+    "LICENSE": "Apache License\nVersion 2.0",
+    "NOTICE": "by the authors",
+}
+NEVER = ("modeling.py", "code/run.py", "old/weights.PT", ".git/config", ".cache/a.json", ".env")
+
+
+@pytest.fixture
+def source(tiny: LoadedModel, tmp_path: Path) -> Path:
+    """A model folder with sub-folders, a licence, code, pickles and caches."""
+    folder = tmp_path / "source"
+    shutil.copytree(TINY, folder)
+    for name in (*EXTRAS, *NEVER):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(EXTRAS.get(name, "not for others"))
+    (folder / "README.md").write_text(
+        "---\nbase_model:\n- org/model\nlicense: other\nlicense_name: ours\ntags: [a]\n---\n"
+    )
+    return folder
+
+
+def test_everything_but_code_pickles_and_caches_is_exported(
+    tiny: LoadedModel, exported: Path, source: Path
+) -> None:
+    result, out = Result.load(exported / "prune_report.json"), source.parent / "out"
+    (source / "again.txt").symlink_to("NOTICE")
+    export(replace(tiny, folder=source), mixed_plan(tiny), result, out)
+    for name, text in EXTRAS.items():
+        assert (out / name).read_text() == text
+    assert (out / "again.txt").read_text() == EXTRAS["NOTICE"]
+    assert not any(path.is_symlink() for path in out.rglob("*"))
+    assert not any((out / name).exists() for name in NEVER)
+    assert {*EXTRAS} < json.loads((out / MANIFEST).read_text())["files"].keys()
+    assert verify(out) == sum(path.is_file() for path in out.rglob("*")) - 1
+    amend(out)
+    assert verify(out) == sum(path.is_file() for path in out.rglob("*")) - 1
+    # A clone's or a download's own files do not belong to the export.
+    (out / ".git").mkdir()
+    (out / ".git" / "config").touch()
+    verify(out)
+    amend(out)
+    assert (out / ".git" / "config").exists()
+    (out / "assets" / "deep" / "vocabulary.txt").write_text("swords")
+    (out / "assets" / "more.json").touch()
+    (out / "additional_chat_templates" / "tools.jinja").unlink()
+    with pytest.raises(VerificationError) as error:
+        verify(out)
+    for part in (
+        "assets/deep/vocabulary.txt is damaged",
+        "assets/more.json is unknown",
+        "additional_chat_templates/tools.jinja is missing",
+    ):
+        assert part in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["tokens.json", "assets/more"])
+def test_a_link_out_of_the_model_is_refused_before_a_search(source: Path, name: str) -> None:
+    (source.parent / "secret").mkdir()
+    (source / name).symlink_to(source.parent / "secret")
+    with pytest.raises(RefusedError, match=f"{name}: leads out of the model folder"):
+        check_target(source, source.parent / "out", force=False)
+
+
+@pytest.mark.parametrize("name", ["../a", "/etc/passwd", "a/../../b", "./a", "a//b", "..", "."])
+def test_a_manifest_names_no_file_outside_its_folder(tmp_path: Path, name: str) -> None:
+    entry = {"sha256": "0", "bytes": 0}
+    (tmp_path / MANIFEST).write_text(json.dumps({"schema_version": 1, "files": {name: entry}}))
+    with pytest.raises(BadInputError, match="outside the folder"):
+        verify(tmp_path)
+
+
+def test_the_card_names_base_model_and_licence(
+    tiny: LoadedModel, exported: Path, source: Path
+) -> None:
+    result, out = Result.load(exported / "prune_report.json"), source.parent / "out"
+    export(replace(tiny, folder=source), mixed_plan(tiny), result, out)
+    expected = {"base_model": "org/model", "license": "other", "license_name": "ours"}
+    for _ in range(2):
+        assert origin_of(out) == expected
+        card = (out / "README.md").read_text()
+        assert "Base model: `org/model`." in card and "Licence of the weights: ours." in card
+        amend(out)
+    named = replace(tiny, folder=source, id=tiny.id.model_copy(update={"name": "org/tuned"}))
+    export(named, mixed_plan(tiny), result, out, force=True)
+    assert origin_of(out)["base_model"] == "org/tuned"
+    assert "base_model" not in (exported / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("card", "licence", "origin"),
+    [
+        ("---\nlicense: mit\n---\n", "Apache License", {"license": "mit"}),
+        ("# no front matter", "  Apache License\n", {"license": "apache-2.0"}),
+        ("---\n[a\n---\n", "MIT License", {"license": "mit"}),
+        ("---\n- a\n---\n", "Ours", {"license": "other", "license_link": "LICENSE"}),
+        ("---\nlicense: 'a\n\n  b: c'\nbase_model: [a/b, c/d]\n---\n", None, {}),
+    ],
+)
+def test_an_origin_is_what_the_folder_states(
+    tmp_path: Path, card: str, licence: str | None, origin: dict[str, str]
+) -> None:
+    (tmp_path / "README.md").write_text(card)
+    if licence is not None:
+        (tmp_path / "LICENSE").write_text(licence)
+    assert origin_of(tmp_path) == origin
 
 
 def test_modes_follow_the_umask(exported: Path) -> None:
