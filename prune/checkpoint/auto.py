@@ -1,8 +1,12 @@
-"""The plan of an export in transformers' own loaders: `AutoModel...from_pretrained`, `pipeline`.
+"""The hook by which transformers' own loaders run an export's plan once prune is imported.
 
-`config.json` of an export names an attention that transformers alone does not know, so that it
-stops there. After `import prune` the name is known, and the model is put under its plan as soon as
-transformers has loaded it.
+`AutoModel...from_pretrained`, `pipeline` and `transformers serve` all load models through
+`PreTrainedModel.from_pretrained`. Subclasses of transformers' models would load wrong weights, and
+transformers has no entry points for plug-ins, so that one method is wrapped: what it returns is
+unchanged, unless its configuration names a plan, which is then made active (`bind`).
+
+`import prune` imports neither torch nor transformers. If transformers is not there yet, a finder
+waits for the module of that class and wraps the method right after the module has run.
 """
 
 import sys
@@ -18,15 +22,15 @@ HOME = "transformers.modeling_utils"
 
 
 def install() -> None:
-    """Have transformers' loaders attach plans: now if it is imported, else when it is."""
+    """Wrap the loader now if its module is imported, else as soon as it is."""
     if HOME in sys.modules:
         _wrap(sys.modules[HOME])
-    elif not any(isinstance(finder, _AfterImport) for finder in sys.meta_path):
+    else:
         sys.meta_path.insert(0, _AfterImport())
 
 
 class _AfterImport(MetaPathFinder):
-    """Finds `HOME` like everyone else, and wraps its loader once it has run."""
+    """Finds `HOME` as Python does, and wraps its class once it has run."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -34,7 +38,6 @@ class _AfterImport(MetaPathFinder):
         """See `importlib.abc.MetaPathFinder`."""
         if fullname != HOME:
             return None
-        sys.meta_path.remove(self)
         spec = PathFinder.find_spec(fullname, path, target)
         if spec is None or spec.loader is None:
             return spec
@@ -42,6 +45,7 @@ class _AfterImport(MetaPathFinder):
 
         def run_and_wrap(module: ModuleType) -> None:
             run(module)
+            sys.meta_path.remove(self)
             _wrap(module)
 
         spec.loader.exec_module = run_and_wrap  # type: ignore[method-assign]
@@ -51,17 +55,23 @@ class _AfterImport(MetaPathFinder):
 def _wrap(module: ModuleType) -> None:
     kind = module.PreTrainedModel
     plain = kind.from_pretrained.__func__
-    if getattr(plain, "attaches_plans", False):
-        return
 
     @wraps(plain)
-    def from_pretrained(cls: Any, name: Any, *args: Any, **kwargs: Any) -> Any:
-        # Registers the attention's name, which a configuration may hold.
-        from prune.checkpoint.load import attach_stored
+    def from_pretrained(cls: Any, *args: Any, **kwargs: Any) -> Any:
+        # Registers the attention that a configuration may name.
+        from prune.runtime.attention import ATTENTION_NAME
 
-        loaded = plain(cls, name, *args, **kwargs)
-        attach_stored(loaded[0] if isinstance(loaded, tuple) else loaded, name)
+        # transformers empties the arguments.
+        given = dict(kwargs)
+        loaded = plain(cls, *args, **kwargs)
+        model = loaded[0] if isinstance(loaded, tuple) else loaded
+        text = getattr(model.config, "text_config", model.config)
+        if hasattr(model.config, "attention_pruning") or (
+            getattr(text, "_attn_implementation", None) == ATTENTION_NAME
+        ):
+            from prune.checkpoint.bind import bind
+
+            bind(model, given)
         return loaded
 
-    from_pretrained.attaches_plans = True  # type: ignore[attr-defined]
     kind.from_pretrained = classmethod(from_pretrained)

@@ -13,22 +13,30 @@ from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 from transformers.utils import logging
 
 from prune.checkpoint.identity import weights_sha256
-from prune.errors import BadInputError, RefusedError
+from prune.checkpoint.stored_plan import marks, stored_plan
+from prune.errors import BadInputError
 from prune.families import family_of_model_type
 from prune.io.untrusted import check_configs, check_weights, read_json
 from prune.plan.liveness import Mode
 from prune.plan.model_id import ModelId, geometry
-from prune.plan.plan import PLAN_FILE, Plan
+from prune.plan.plan import Plan
 from prune.runtime.apply import attach
-from prune.runtime.attention import ATTENTION_NAME
 from prune.tiny.processor import TinyProcessor
 
 TINY = Path(__file__).parents[1] / "tiny" / "model"
 EMBEDDED = {"tiny": TINY, "tiny-ov": TINY.with_name("model_ov")}
 
+DENSE = {"text_config": "sdpa"}
+"""The attention of a text model without a plan."""
 
-def resolve(name: str | Path) -> Path:
-    """The folder of a model; raises `BadInputError` when there is none."""
+
+def resolve(name: str | Path, **hub: Any) -> Path:
+    """The folder of a model; raises `BadInputError` when there is none.
+
+    Args:
+        name: folder, hub id, `tiny` or `tiny-ov`.
+        hub: for a hub id, arguments of `huggingface_hub.snapshot_download`, such as `revision`.
+    """
     if str(name) in EMBEDDED:
         folder = EMBEDDED[str(name)]
         if not (folder / "model.safetensors").is_file():
@@ -47,7 +55,8 @@ def resolve(name: str | Path) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(str(name), ignore_patterns=["*.bin", "*.pt", "*.pth"]))
+        pickles = ["*.bin", "*.pt", "*.pth"]
+        return Path(snapshot_download(str(name), ignore_patterns=pickles, **hub))
     except Exception as error:
         reason = str(error).strip().splitlines()[0]
         raise BadInputError(f"{name}: no such folder, and not from the hub: {reason}") from None
@@ -80,7 +89,8 @@ def _check_loaded(folder: Path, loaded: Any) -> None:
         )
 
 
-def _processor(folder: Path) -> Any:
+def open_processor(folder: Path) -> Any:
+    """The processor in a model folder, set to pad on the left; `BadInputError` if there is none."""
     if TinyProcessor.wrote(folder):
         return TinyProcessor.from_pretrained(folder)
     try:
@@ -91,6 +101,13 @@ def _processor(folder: Path) -> Any:
             f"{folder}: its processor needs a package that is missing: {reason} "
             "(most need torchvision: pip install torchvision)"
         ) from None
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise BadInputError(f"{folder}: cannot load its processor: {reason}") from None
+    if not hasattr(processor, "tokenizer"):
+        raise BadInputError(
+            f"{folder}: its processor is missing: get the folder again from its source"
+        )
     processor.tokenizer.padding_side = "left"
     return processor
 
@@ -151,13 +168,13 @@ def open_model(
     given = {} if quantization_config is None else {"quantization_config": quantization_config}
     try:
         with _quiet():
-            processor = _processor(folder)
+            processor = open_processor(folder)
             both: Any = AutoModelForImageTextToText.from_pretrained(
                 folder,
                 device_map=device_map or _device_map(),
                 dtype=dtype,
                 use_safetensors=True,
-                attn_implementation={"text_config": "sdpa"},
+                attn_implementation=DENSE,
                 ignore_mismatched_sizes=True,
                 output_loading_info=True,
                 **given,
@@ -172,56 +189,8 @@ def open_model(
     plan = None if dense else stored_plan(folder, identity)
     if plan is not None:
         attach(model, plan, processor, mode=mode, strict=strict)
+        vars(model.config).update(marks(plan))
     return LoadedModel(model, processor, folder, identity, plan)
-
-
-def stored_plan(folder: Path, model: ModelId) -> Plan | None:
-    """The plan in a model folder, None without one.
-
-    Raises:
-        BadInputError: its file is damaged.
-        RefusedError: it is for other weights.
-    """
-    config = read_json(folder / "config.json", "a model configuration")
-    named = config.get("attention_pruning")
-    if not (folder / PLAN_FILE).is_file():
-        if named:
-            raise BadInputError(
-                f"{folder}: config.json names a plan, and there is no {PLAN_FILE}: get the folder "
-                "again from its source"
-            )
-        return None
-    plan = Plan.load(folder / PLAN_FILE)
-    if named and named.get("sha256") != plan.sha256:
-        raise RefusedError(
-            f"{folder}: {PLAN_FILE} is not the plan that config.json names: export the model again"
-        )
-    plan.check_model(model)
-    return plan
-
-
-def attach_stored(model: Any, name: str | Path) -> None:
-    """Put a model that transformers loaded under the plan of its folder.
-
-    A model whose attention is not prune's is left as it is: it was loaded dense by request, with
-    `attn_implementation="sdpa"`, or it is no export.
-
-    Args:
-        model: just loaded.
-        name: its folder or hub id.
-
-    Raises:
-        BadInputError: the folder has no plan, or no processor that can be loaded.
-        RefusedError: its plan is another one than `config.json` names, or for other weights.
-    """
-    text = getattr(model.config, "text_config", model.config)
-    if getattr(text, "_attn_implementation", None) != ATTENTION_NAME:
-        return
-    folder = resolve(name)
-    plan = stored_plan(folder, geometry(model, str(name), weights_sha256(folder)))
-    if plan is None:
-        raise BadInputError(f"{folder}: its attention is prune's, and there is no {PLAN_FILE}")
-    attach(model, plan, _processor(folder))
 
 
 def load(

@@ -9,7 +9,8 @@ from prune.bench.conditions import conditions
 from prune.bench.latency import latency
 from prune.bench.shapes import shape_of
 from prune.bench.side import DENSE, Side, sides
-from prune.checkpoint.load import open_model, stored_plan
+from prune.checkpoint.load import open_model
+from prune.checkpoint.stored_plan import stored_plan
 from prune.errors import RefusedError, UsageError
 from prune.inputs.encode import read
 from prune.inputs.samples import load_samples

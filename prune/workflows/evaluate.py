@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from prune.checkpoint.load import open_model, stored_plan
+from prune.checkpoint.load import open_model
+from prune.checkpoint.stored_plan import stored_plan
 from prune.evaluate.answers import answer, under
 from prune.evaluate.paired import paired_report
 from prune.inputs.prompts import ANSWER_CUE

@@ -7,7 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from prune.checkpoint.load import open_model, stored_plan
+from prune.checkpoint.load import open_model
+from prune.checkpoint.stored_plan import stored_plan
 from prune.evidence.case import Explainable, open_case
 from prune.evidence.explain import ExplainSettings, Explanation
 from prune.evidence.explanations import Open, explain_samples, summary, treatment_of

@@ -9,6 +9,7 @@ from pathlib import Path
 from prune.checkpoint.load import LoadedModel
 from prune.checkpoint.manifest import MANIFEST, write_manifest
 from prune.checkpoint.origin import origin_of
+from prune.checkpoint.stored_plan import marks
 from prune.errors import RefusedError, ResourceError
 from prune.io.files import names_in, staged, write_atomically
 from prune.io.untrusted import is_inside
@@ -17,7 +18,6 @@ from prune.report.audit_page import AUDIT_PAGE
 from prune.report.page import CARD, PAGE, card, write_report
 from prune.results.export_result import RESULT_FILE as REPORT_FILE
 from prune.results.export_result import Result
-from prune.runtime.attention import ATTENTION_NAME
 
 _OURS = (PLAN_FILE, REPORT_FILE, MANIFEST, PAGE, AUDIT_PAGE, CARD)
 _CODE = {".py", ".pyc", ".so"}
@@ -93,10 +93,7 @@ def _copy_model(source: Path, stage: Path, plan: Plan) -> None:
     """Weights and processor files byte for byte; `config.json` says that a plan belongs to it."""
     copy_files(source, model_files(source), stage)
     config = json.loads((source / "config.json").read_text(encoding="utf-8"))
-    # A name that transformers does not know without prune: it stops there instead of running dense.
-    config["attn_implementation"] = {"text_config": ATTENTION_NAME}
-    config["attention_pruning"] = {"plan": PLAN_FILE, "sha256": plan.sha256}
-    text = json.dumps(config, indent=2, ensure_ascii=False)
+    text = json.dumps(config | marks(plan), indent=2, ensure_ascii=False)
     write_atomically(stage / "config.json", text + "\n")
 
 

@@ -1,25 +1,33 @@
-"""An export in transformers' own loaders: pruned, or stopped, never dense silently."""
+"""An export in transformers' own loaders: pruned, or stopped with one line, never dense unseen."""
 
 import json
-import re
+import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForImageTextToText
+from transformers import (
+    AutoModel,
+    AutoModelForImageTextToText,
+    LlavaNextVideoForConditionalGeneration,
+)
 
 import prune
-from prune.checkpoint.load import LoadedModel
-from prune.errors import BadInputError, RefusedError
+from prune.checkpoint.load import LoadedModel, open_model
+from prune.errors import BadInputError, PruneError, RefusedError
 from prune.inputs.encode import read
 from prune.inputs.samples import Sample
-from prune.plan.plan import PLAN_FILE, Plan
+from prune.plan.plan import PLAN_FILE
 from prune.workflows.write_export import export
 from tests.unit.test_apply import mixed_plan
-from tests.unit.test_export import small_result
+from tests.unit.test_export import NO_PRUNE, small_result
+
+load = AutoModelForImageTextToText.from_pretrained
 
 
 @pytest.fixture(scope="module")
@@ -30,55 +38,198 @@ def exported(
     return export(tiny, plan, small_result(tiny, plan, samples), out)
 
 
+@pytest.fixture
+def copy(exported: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(exported, tmp_path / "copy")
+
+
+def python(code: str, *args: object, **env: str) -> subprocess.CompletedProcess[str]:
+    """A process of its own."""
+    return subprocess.run(
+        [sys.executable, "-c", code, *map(str, args)],
+        capture_output=True,
+        text=True,
+        env=os.environ | env,
+        # The repository has a folder `kernels`, which is not the package of that name.
+        cwd=Path(__file__).parent,
+    )
+
+
+LOADERS: dict[str, Callable[[Path], Any]] = {
+    "auto class": load,
+    "class": LlavaNextVideoForConditionalGeneration.from_pretrained,
+    "keyword": lambda folder: LlavaNextVideoForConditionalGeneration.from_pretrained(
+        pretrained_model_name_or_path=folder
+    ),
+    # `transformers serve` passes the option that it was not given.
+    "no request": lambda folder: load(folder, attn_implementation=None),
+    "other request": lambda folder: load(folder, attn_implementation={"vision_config": "sdpa"}),
+    "with what was missing": lambda folder: load(folder, output_loading_info=True)[0],
+}
+
+
+@pytest.mark.parametrize("loader", LOADERS)
 @torch.no_grad()
-def test_from_pretrained_runs_the_plan(
-    tiny: LoadedModel, exported: Path, samples: list[Sample]
+def test_a_loaded_export_runs_its_plan(
+    tiny: LoadedModel, exported: Path, samples: list[Sample], loader: str
 ) -> None:
-    inputs = read(tiny.processor, samples[:1], 8)
+    inputs = read(tiny.processor, samples[:2], 8)
     ours, _ = prune.load(exported)
-    theirs = AutoModelForImageTextToText.from_pretrained(exported).eval()
+    theirs = LOADERS[loader](exported)
     expected = ours(**inputs).logits[:, -1]
     assert torch.equal(theirs(**inputs).logits[:, -1], expected)
     assert prune.launches(theirs).total == prune.launches(ours).total > 0
-    dense = tiny.model(**inputs).logits[:, -1]
-    assert not torch.allclose(dense, expected, atol=1e-3)
-    # By request, and only so.
-    asked = AutoModelForImageTextToText.from_pretrained(exported, attn_implementation="sdpa").eval()
-    assert torch.allclose(asked(**inputs).logits[:, -1], dense, atol=1e-5)
+    reply = theirs.generate(**inputs, max_new_tokens=2, do_sample=False)
+    assert torch.equal(reply, ours.generate(**inputs, max_new_tokens=2, do_sample=False))
+    assert not torch.allclose(tiny.model(**inputs).logits[:, -1], expected, atol=1e-3)
+    words = tiny.processor.tokenizer("What is it?", return_tensors="pt")
+    assert torch.equal(theirs(**words).logits, tiny.model(**words).logits)
+
+
+@pytest.mark.parametrize("asked", ["sdpa", {"text_config": "sdpa"}])
+@torch.no_grad()
+def test_a_model_is_dense_by_request(
+    tiny: LoadedModel, exported: Path, samples: list[Sample], tmp_path: Path, asked: Any
+) -> None:
+    inputs = read(tiny.processor, samples[:1], 8)
+    dense = load(exported, attn_implementation=asked)
+    expected = tiny.model(**inputs).logits
+    assert torch.equal(dense(**inputs).logits, expected)
+    # What is saved of it names no plan.
+    dense.save_pretrained(tmp_path)
+    assert torch.equal(load(tmp_path)(**inputs).logits, expected)
 
 
 @pytest.mark.parametrize("order", ["prune, transformers", "transformers, prune"])
 def test_the_order_of_imports_does_not_matter(exported: Path, order: str) -> None:
-    code = (
-        f"import {order}\n"
-        f"model = transformers.AutoModelForImageTextToText.from_pretrained({str(exported)!r})\n"
-        "print(prune.launches(model).total)"
+    done = python(
+        f"import importlib.util, sys, {order}\n"
+        "importlib.util.find_spec('transformers.modeling_utils')\n"
+        "model = transformers.AutoModelForImageTextToText.from_pretrained(sys.argv[1])\n"
+        "print(prune.launches(model).total)",
+        exported,
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "0"
+    assert done.stdout == "0\n", done.stderr
 
 
-def test_without_prune_transformers_stops(exported: Path, tmp_path: Path) -> None:
-    code = (
-        "import transformers\n"
-        f"transformers.AutoModelForImageTextToText.from_pretrained({str(exported)!r})"
-    )
-    # In the root of the checkout transformers would take our `kernels` for the hub's.
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path
-    )
-    assert done.returncode and "prune" in done.stderr
+def test_the_hook_imports_neither_torch_nor_transformers() -> None:
+    code = "import sys, prune; print({'torch', 'transformers', 'pydantic'} & set(sys.modules))"
+    assert python(code).stdout == "set()\n"
 
 
-@pytest.mark.parametrize("load", [prune.load, AutoModelForImageTextToText.from_pretrained])
-def test_what_the_configuration_says_is_binding(exported: Path, tmp_path: Path, load) -> None:
-    folder = tmp_path / "copy"
-    shutil.copytree(exported, folder)
-    plan = Plan.load(folder / PLAN_FILE)
-    other = json.loads(plan.to_json()) | {"name": "another"}
-    (folder / PLAN_FILE).write_text(json.dumps(other))
-    with pytest.raises(RefusedError, match=r"not the plan that config\.json names"):
-        load(folder)
+def test_other_models_load_as_ever(tiny: LoadedModel) -> None:
+    folder = str(tiny.folder)
+    model = load(folder)
+    assert model.config._attn_implementation == "sdpa" and "generate" not in vars(model)
+
+
+def _change_plan(folder: Path) -> None:
+    plan = json.loads((folder / PLAN_FILE).read_text()) | {"name": "another"}
+    (folder / PLAN_FILE).write_text(json.dumps(plan))
+
+
+def _change_weights(folder: Path) -> None:
+    data = bytearray((folder / "model.safetensors").read_bytes())
+    data[-1] ^= 1
+    (folder / "model.safetensors").write_bytes(data)
+
+
+def _change_config(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text()) | {"attention_pruning": "yes"}
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+def _remove_attention(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    del config["attn_implementation"]
+    (folder / "config.json").write_text(json.dumps(config))
     (folder / PLAN_FILE).unlink()
-    with pytest.raises(BadInputError, match=f"no {re.escape(PLAN_FILE)}"):
-        load(folder)
+
+
+def _remove_processor(folder: Path) -> None:
+    for name in ("processor_config.json", "tokenizer.json", "tokenizer_config.json"):
+        (folder / name).unlink()
+
+
+CHANGES: dict[str, tuple[Callable[[Path], None], type[PruneError], str]] = {
+    "another plan": (_change_plan, RefusedError, "not the plan that config.json names"),
+    "no plan": (lambda f: (f / PLAN_FILE).unlink(), BadInputError, f"there is no {PLAN_FILE}"),
+    "no plan, no attention": (_remove_attention, BadInputError, f"there is no {PLAN_FILE}"),
+    "other weights": (_change_weights, RefusedError, "weights"),
+    "another block": (_change_config, RefusedError, "not the plan that config.json names"),
+    "no processor": (_remove_processor, BadInputError, "processor"),
+}
+
+
+@pytest.mark.parametrize("loader", [prune.load, load])
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_the_configuration_says_is_binding(
+    copy: Path, change: str, loader: Callable[[Path], Any]
+) -> None:
+    do, kind, message = CHANGES[change]
+    do(copy)
+    with pytest.raises(kind, match=message) as error:
+        loader(copy)
+    assert str(copy) in str(error.value) or change == "other weights"
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("loader", [lambda folder: prune.load(folder)[0], load])
+def test_a_saved_copy_is_never_dense_silently(
+    exported: Path, tmp_path: Path, loader: Callable[[Path], Any]
+) -> None:
+    loader(exported).save_pretrained(tmp_path)
+    with pytest.raises(BadInputError, match=f"there is no {PLAN_FILE}"):
+        load(tmp_path)
+    done = python(
+        f"{NO_PRUNE}\nimport transformers\n"
+        "transformers.AutoModelForImageTextToText.from_pretrained(sys.argv[1])",
+        tmp_path,
+    )
+    assert done.returncode == 1 and '"prune"' in done.stderr.strip().splitlines()[-1]
+    for name in ("tokenizer.json", "tokenizer_config.json", "processor_config.json", PLAN_FILE):
+        shutil.copyfile(exported / name, tmp_path / name)
+    assert prune.launches(load(tmp_path)).total == 0
+
+
+def test_a_part_of_a_model_is_refused(exported: Path) -> None:
+    with pytest.raises(RefusedError, match="only the whole model runs under its plan"):
+        AutoModel.from_pretrained(exported)
+
+
+def test_weights_from_elsewhere_are_refused(tiny: LoadedModel, exported: Path) -> None:
+    weights = tiny.model.state_dict()
+    config = LlavaNextVideoForConditionalGeneration.config_class.from_pretrained(exported)
+    with pytest.raises(RefusedError, match="state_dict"):
+        LlavaNextVideoForConditionalGeneration.from_pretrained(
+            None, config=config, state_dict=weights
+        )
+
+
+def test_a_healed_model_of_an_export_names_no_plan(exported: Path, tmp_path: Path) -> None:
+    open_model(exported, dense=True).model.save_pretrained(tmp_path)
+    assert "attention_pruning" not in json.loads((tmp_path / "config.json").read_text())
+
+
+def test_a_hub_id_runs_the_plan_of_its_revision(exported: Path, tmp_path: Path) -> None:
+    """In the cache that a download leaves: links to blobs, and one snapshot of each revision."""
+    repo, commits = tmp_path / "models--org--pruned", {"main": "a" * 40, "other": "b" * 40}
+    (repo / "refs").mkdir(parents=True)
+    for revision, commit in commits.items():
+        (repo / "refs" / revision).write_text(commit)
+        snapshot, blobs = repo / "snapshots" / commit, repo / "blobs"
+        shutil.copytree(exported, blobs / revision)
+        snapshot.mkdir(parents=True)
+        for path in (blobs / revision).iterdir():
+            (snapshot / path.name).symlink_to(os.path.relpath(path, snapshot))
+    _change_plan(repo / "blobs" / "other")
+    code = (
+        "import sys, prune, transformers\n"
+        "load = transformers.AutoModelForImageTextToText.from_pretrained\n"
+        "print(prune.launches(load('org/pruned')).total)\n"
+        "try:\n    load('org/pruned', revision='other')\n"
+        "except prune.RefusedError as error:\n    print(error)"
+    )
+    done = python(code, HF_HUB_CACHE=str(tmp_path), HF_HUB_OFFLINE="1")
+    first, second = done.stdout.splitlines()
+    assert first == "0" and f"snapshots/{'b' * 40}" in second and "not the plan" in second
