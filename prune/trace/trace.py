@@ -22,7 +22,7 @@ from prune.trace.knockout import Knockouts
 from prune.trace.sample import CHOICE, trace_sample
 from prune.trace.windows import Style, style_windows
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 FOLDER = "trace"
 
 
