@@ -81,7 +81,7 @@ def test_parts_that_were_not_measured_are_left_out(result: Result, plan: Plan) -
         latency=(), launched=None, benched=(), audit=None,
     )  # fmt: skip
     page = html(bare, plan)
-    assert "Its accuracy was not measured" in page and "not measured" in card(bare, plan)
+    assert "Its accuracy was not measured" in page and "not measured" in card(bare, plan, {})
     tags = _Tags(page).tags
     assert {str(a["href"])[1:] for t, a in tags if t == "a"} == {
         "kept", "leaks", "savings", "repeat",
