@@ -49,6 +49,8 @@ def test_the_python_of_a_page_runs(
     for block in blocks:
         if "torchao" in block and find_spec("torchao") is None:
             continue
+        if "pipeline(" in block:  # Needs a real processor: tests/real/test_tools.py runs it.
+            continue
         for word, path in reader.items():
             block = re.sub(rf'"{re.escape(word)}(?=["/])', f'"{path}', block)
         exec(block, names)

@@ -1,5 +1,6 @@
 """transformers' pipelines run an export's plan, with real processors."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from prune.workflows.write_export import export
 from tests.real.models import LAYERS, model_of
 from tests.unit.test_export import small_result
 
+SERVING = (Path(__file__).parents[2] / "docs" / "serving.md").read_text()
 QUESTION = "What moves?"
 NAMES = ["qwen2_5_vl", "internvl"]
 
@@ -82,3 +84,15 @@ def test_a_pipeline_runs_the_plan(
     launches = prune.launches(run.model)
     assert launches.total > 0 and launches.dense_prompts == 0
     assert launches.computed < launches.states
+
+
+def test_the_pipeline_of_the_docs(
+    exports: dict[str, Path], samples: list[Sample], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (block,) = re.findall(r"```python\n([^`]*pipeline\([^`]*)```", SERVING)
+    video, metadata = prune.load_video(samples[0].video, 4)
+    folder = str(exports["qwen2_5_vl"])
+    names: dict[str, Any] = {"prune": prune, "video": video, "metadata": metadata}
+    exec(block.replace('"DIR"', repr(folder)), names)
+    assert prune.launches(names["answer"].model).total > 0
+    assert "Launches" in capsys.readouterr().out
