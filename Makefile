@@ -11,7 +11,7 @@ REAL := .venvs/real
 # A registry may not answer at once.
 RETRY = for pause in 5 20 60 none; do $(1) && break; test $$pause != none && sleep $$pause || exit 1; done
 VERSION_TESTS := tests/runtime tests/families tests/unit/test_apply.py tests/unit/test_trace.py tests/e2e/test_chain.py
-VERSION_TESTS +=
+VERSION_TESTS += tests/unit/test_transformers_tools.py
 
 .PHONY: setup demo test test-slow test-oldest test-real test-demo-versions lint docs
 

@@ -1,12 +1,19 @@
-"""transformers' pipelines run an export's plan, with real processors."""
+"""transformers' pipelines and its server run an export's plan, with real processors."""
 
-import re
+import json
+import socket
+import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import av
+import numpy as np
 import pytest
 import torch
 from transformers import pipeline
+from transformers.cli.serve import Serve
+from transformers.utils.import_utils import is_torchcodec_usable
 
 import prune
 from prune.checkpoint.load import open_model
@@ -17,7 +24,6 @@ from prune.workflows.write_export import export
 from tests.real.models import LAYERS, model_of
 from tests.unit.test_export import small_result
 
-SERVING = (Path(__file__).parents[2] / "docs" / "serving.md").read_text()
 QUESTION = "What moves?"
 NAMES = ["qwen2_5_vl", "internvl"]
 
@@ -86,13 +92,78 @@ def test_a_pipeline_runs_the_plan(
     assert launches.computed < launches.states
 
 
-def test_the_pipeline_of_the_docs(
-    exports: dict[str, Path], samples: list[Sample], capsys: pytest.CaptureFixture[str]
-) -> None:
-    (block,) = re.findall(r"```python\n([^`]*pipeline\([^`]*)```", SERVING)
-    video, metadata = prune.load_video(samples[0].video, 4)
+@pytest.fixture(scope="module")
+def server(exports: dict[str, Path]) -> Iterator[tuple[Serve, str]]:
+    """`transformers serve` on an export, and its address."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
     folder = str(exports["qwen2_5_vl"])
-    names: dict[str, Any] = {"prune": prune, "video": video, "metadata": metadata}
-    exec(block.replace('"DIR"', repr(folder)), names)
-    assert prune.launches(names["answer"].model).total > 0
-    assert "Launches" in capsys.readouterr().out
+    serving = Serve(force_model=folder, device="cpu", port=port, non_blocking=True)
+    while not serving.server.started:
+        assert serving._thread.is_alive()
+    yield serving, f"http://localhost:{port}/v1/chat/completions"
+    serving.kill_server()
+
+
+def ask(url: str, folder: Path, content: list[dict[str, Any]]) -> str:
+    """The server's reply."""
+    body = {
+        "model": str(folder),
+        "messages": [{"role": "user", "content": content}],
+        "max_tokens": 4,
+        "temperature": 0,
+        "chat_template_kwargs": {"num_frames": 4},
+    }
+    request = urllib.request.Request(
+        url, json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=60) as reply:
+        return json.loads(reply.read())["choices"][0]["message"]["content"]
+
+
+def with_sound(video: Path, out: Path) -> Path:
+    """A clip with a silent sound track: the server reads the sound of every clip."""
+    with av.open(str(video)) as source, av.open(str(out), "w") as target:
+        frames = [frame.to_ndarray(format="rgb24") for frame in source.decode(video=0)]
+        pictures = target.add_stream("mpeg4", rate=8)
+        pictures.height, pictures.width = frames[0].shape[:2]
+        sound = target.add_stream("aac", rate=16000, layout="mono")
+        silence = np.zeros((1, len(frames) * 2000), np.float32)
+        heard = av.AudioFrame.from_ndarray(silence, format="fltp", layout="mono")
+        heard.sample_rate = 16000
+        for frame in frames:
+            target.mux(pictures.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        target.mux([*pictures.encode(), *sound.encode(heard), *sound.encode()])
+    return out
+
+
+@pytest.mark.skipif(
+    not is_torchcodec_usable(decode="video"),
+    reason="transformers decodes a server's videos with torchcodec, which needs FFmpeg's libraries",
+)
+def test_the_server_runs_the_plan(
+    server: tuple[Serve, str], exports: dict[str, Path], samples: list[Sample], tmp_path: Path
+) -> None:
+    serving, url = server
+    folder = exports["qwen2_5_vl"]
+    (loaded,) = serving._model_manager.loaded_models.values()
+    before = prune.launches(loaded.model).total
+    clip = with_sound(samples[0].video, tmp_path / "clip.mp4")
+    said = ask(
+        url,
+        folder,
+        [
+            {"type": "video_url", "video_url": {"url": str(clip)}},
+            {"type": "text", "text": QUESTION},
+        ],
+    )
+    assert said == expected(folder, *prune.load_video(clip, 4, backend="torchcodec"))
+    launches = prune.launches(loaded.model)
+    assert launches.total > before and launches.dense_prompts == 0
+
+
+def test_the_server_loads_the_plan(server: tuple[Serve, str], exports: dict[str, Path]) -> None:
+    (loaded,) = server[0]._model_manager.loaded_models.values()
+    assert prune.launches(loaded.model).dense_prompts == 0
+    assert ask(server[1], exports["qwen2_5_vl"], [{"type": "text", "text": QUESTION}])
