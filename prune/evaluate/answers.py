@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from prune.errors import PruneError
-from prune.inputs.encode import Clip, decode, encode, letter_ids
+from prune.inputs.encode import Clip, check_letters, decode, encode, letter_ids
 from prune.inputs.samples import Sample
 from prune.layout.pathways import Reach
 from prune.layout.segments import Segments
@@ -42,7 +42,11 @@ def prepare(
 
     Returns:
         The batches, and for each sample that could not be used its id and the reason.
+
+    Raises:
+        RefusedError: after the cue, a letter is not one new token; no clip was read.
     """
+    check_letters(processor, samples)
     usable: list[tuple[Sample, Clip]] = []
     failed: dict[str, str] = {}
     batches: list[EncodedBatch] = []

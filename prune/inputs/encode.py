@@ -1,6 +1,6 @@
 """Model inputs from samples: prompt text, decoded clips, and the processor's tensors."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -90,6 +90,16 @@ def letter_ids(processor: Any, sample: Sample) -> list[int]:
             )
         known[key] = [ids[0] for ids in found]
     return known[key]
+
+
+def check_letters(processor: Any, samples: Iterable[Sample]) -> None:
+    """Check that the letter of every option can be scored, before a run begins to write.
+
+    Raises:
+        RefusedError: as `letter_ids`.
+    """
+    for sample in {(s.cue, len(s.options)): s for s in samples if s.options}.values():
+        letter_ids(processor, sample)
 
 
 Clip = tuple[NDArray[np.uint8], dict[str, Any]]

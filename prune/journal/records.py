@@ -10,13 +10,19 @@ import transformers
 
 from prune.checkpoint.load import LoadedModel
 from prune.errors import BadInputError, NumericError, PruneError
+from prune.inputs.encode import check_letters
 from prune.inputs.samples import Sample, fingerprint
 
 Record = dict[str, Any]
 
 
 def identity(opened: LoadedModel, samples: Sequence[Sample]) -> dict[str, Any]:
-    """The part of a header that identifies a run of a local model on samples."""
+    """The part of a header that identifies a run of a local model on multiple-choice questions.
+
+    Raises:
+        RefusedError: after the cue, a letter is not one new token, so nothing could be scored.
+    """
+    check_letters(opened.processor, samples)
     return {**model_identity(opened), **data_identity(samples)}
 
 

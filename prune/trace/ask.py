@@ -10,7 +10,16 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from prune.errors import BadInputError, UsageError
-from prune.inputs.encode import chat, continuation, decode, encode, letter_ids, open_prompt, read
+from prune.inputs.encode import (
+    chat,
+    check_letters,
+    continuation,
+    decode,
+    encode,
+    letter_ids,
+    open_prompt,
+    read,
+)
 from prune.inputs.reply import greedy_reply
 from prune.inputs.samples import Sample
 from prune.layout.knockout_tables import tell_options_apart
@@ -44,6 +53,10 @@ class PromptStyle(Protocol):
         """Identifies the style in the header of a trace."""
         ...
 
+    def check(self, processor: Any, samples: Sequence[Sample]) -> None:
+        """Check that samples can be asked so; raises `RefusedError` if the tokenizer forbids it."""
+        ...
+
     def cases(
         self, model: Any, processor: Any, sample: Sample, num_frames: int
     ) -> list[TracedPrompt]:
@@ -59,6 +72,10 @@ class Choice:
     def identity(self) -> dict[str, Any]:
         """See `PromptStyle`."""
         return {"way": "choice"}
+
+    def check(self, processor: Any, samples: Sequence[Sample]) -> None:
+        """See `PromptStyle`."""
+        check_letters(processor, samples)
 
     def cases(
         self, model: Any, processor: Any, sample: Sample, num_frames: int
@@ -84,15 +101,16 @@ class Prefix:
         """See `PromptStyle`."""
         return {"way": "prefix", "prefix": self.text}
 
+    def check(self, processor: Any, samples: Sequence[Sample]) -> None:
+        """See `PromptStyle`."""
+        self._tokens(processor, "")
+
     def cases(
         self, model: Any, processor: Any, sample: Sample, num_frames: int
     ) -> list[TracedPrompt]:
         """See `PromptStyle`; raises `BadInputError` if two options begin with the same token."""
-        end = chat(processor, "?")
-        prefix = continuation(processor.tokenizer, end, self.text)
-        longer = [
-            continuation(processor.tokenizer, end, f"{self.text} {o}") for o in sample.options
-        ]
+        prefix = self._tokens(processor, "")
+        longer = [self._tokens(processor, f" {option}") for option in sample.options]
         options = [_first_new(ids, prefix) for ids in longer]
         if len(set(options)) < len(options) or -1 in options:
             raise BadInputError(
@@ -101,6 +119,9 @@ class Prefix:
             )
         inputs = encode(processor, [sample], [decode(sample, num_frames)], open_prompt)
         return [TracedPrompt(replied(model, processor, inputs, prefix), options)]
+
+    def _tokens(self, processor: Any, more: str) -> list[int]:
+        return continuation(processor.tokenizer, chat(processor, "?"), self.text + more)
 
 
 @dataclass(frozen=True)
@@ -121,6 +142,9 @@ class OwnReply:
     def identity(self) -> dict[str, Any]:
         """See `PromptStyle`."""
         return {"way": "own reply", **self.described, "max_tokens": self.max_tokens}
+
+    def check(self, processor: Any, samples: Sequence[Sample]) -> None:
+        """See `PromptStyle`; the reply is the model's own, so every tokenizer can be asked."""
 
     def cases(
         self, model: Any, processor: Any, sample: Sample, num_frames: int

@@ -13,7 +13,13 @@ from prune.checkpoint.load import LoadedModel
 from prune.errors import BadInputError
 from prune.inputs.samples import Sample
 from prune.journal.journal import read_journal
-from prune.journal.records import check_usable, failed_of, identity, recorded
+from prune.journal.records import (
+    check_usable,
+    data_identity,
+    failed_of,
+    model_identity,
+    recorded,
+)
 from prune.journal.write import write_records
 from prune.layout.pathways import Pathway, find_pathway
 from prune.plan.model_id import ModelId
@@ -151,7 +157,8 @@ def _header(
 ) -> dict[str, Any]:
     return {
         "schema_version": SCHEMA_VERSION,
-        **identity(opened, samples),
+        **model_identity(opened),
+        **data_identity(samples),
         # Relative, so that a run folder that moves with its data still finds it.
         "data": os.path.relpath(data, run),
         "num_frames": num_frames,
@@ -184,10 +191,12 @@ def write_trace(
     and counts nowhere.
 
     Raises:
-        RefusedError: the folder holds a trace of something else.
+        RefusedError: the folder holds a trace of something else, or the tokenizer cannot be asked
+            so: then nothing is written.
         BadInputError: no sample could be used.
         NumericError: the logits of every sample are NaN or infinite.
     """
+    asking.check(opened.processor, samples)
     header = _header(opened, data, run, samples, num_frames, which, knockouts, asking)
 
     def trace_one(sample: Sample) -> dict[str, Any]:

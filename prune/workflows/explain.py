@@ -14,6 +14,7 @@ from prune.evidence.explain import ExplainSettings, Explanation
 from prune.evidence.explanations import Open, explain_samples, summary, treatment_of
 from prune.evidence.remote import Endpoint
 from prune.evidence.remote_case import open_remote
+from prune.inputs.encode import check_letters
 from prune.inputs.prompts import ANSWER_CUE
 from prune.inputs.samples import Sample
 from prune.io.files import safe_name, write_atomically
@@ -100,7 +101,7 @@ def explain_model(
         identity: dict[str, Any] = {"model": {"endpoint": endpoint, "name": str(model)}}
         open_one: Open = partial(_open_remote, remote, settings)
     else:
-        open_one, identity = _local(model, settings)
+        open_one, identity = _local(model, settings, samples)
 
     with progress("Explaining", share_of(len(samples))) as advance:
 
@@ -134,9 +135,12 @@ def _draw(run: Path, case: Explainable, found: Explanation, record: Record) -> N
     write_atomically(path.with_suffix(".json"), json.dumps(record, indent=1) + "\n")
 
 
-def _local(model: str | Path, settings: ExplainSettings) -> tuple[Open, dict[str, Any]]:
+def _local(
+    model: str | Path, settings: ExplainSettings, samples: Sequence[Sample]
+) -> tuple[Open, dict[str, Any]]:
     """Opens samples for a model on this machine, and the identity of that model and its plan."""
     opened = open_model(model, dense=True)
+    check_letters(opened.processor, samples)
     plan = stored_plan(opened.folder, opened.id)
 
     def open_one(sample: Sample) -> Explainable:

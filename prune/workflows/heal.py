@@ -9,10 +9,11 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from prune.checkpoint.identity import weights_sha256
-from prune.checkpoint.load import LoadedModel, open_model
+from prune.checkpoint.load import LoadedModel, open_model, open_processor, resolve
 from prune.errors import BadInputError, RefusedError, ResourceError, UsageError
 from prune.evaluate.answers import accuracy, answer, typical_prompt, under
 from prune.evaluate.stats import mcnemar, paired_difference
+from prune.inputs.encode import check_letters
 from prune.inputs.prompts import ANSWER_CUE
 from prune.inputs.samples import Sample, load_samples
 from prune.io.files import staged, write_atomically
@@ -75,7 +76,7 @@ def heal_front(
 
     Raises:
         UsageError: two plans have the same file name.
-        RefusedError: `out` exists, or a plan is for another model.
+        RefusedError: `out` exists, a plan is for another model, or the letters cannot be scored.
         BadInputError: no sample can be used, or one is in both data sets.
         ResourceError: the disk is full or cannot be written.
     """
@@ -86,6 +87,7 @@ def heal_front(
         raise RefusedError(f"{out}: exists already: choose another folder")
     learn, held_out = load_samples(data, cue), load_samples(test, cue)
     loaded = [Plan.load(path) for path in plans]
+    check_letters(open_processor(resolve(model)), [*learn, *held_out])
     out.parent.mkdir(parents=True, exist_ok=True)
     if len(plans) > 1:
         out.mkdir()
