@@ -2,23 +2,34 @@
 
 A line is `{"id", "video", "question", "options", "answer", "task"}`, and `start`, `end` in seconds
 where the question is about a part of the video. `video` is relative to the file; `answer` is the
-text of one of the options, or its index from 0.
+text of one of the options, its letter, or its index from 0. Lines may have no task, or all have
+one: `all` is the row of all tasks in every table.
 """
 
+import codecs
 import hashlib
 import json
+import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from prune.errors import BadInputError
+from prune.inputs.answer_key import answer_index
 from prune.inputs.prompts import ANSWER_CUE, letter
+from prune.io.bounded import read_bounded
+from prune.io.closed import ClosedModel
 from prune.io.files import write_atomically
+from prune.io.strict_json import parse_json
 
 MAX_LINE = 2**20
+
+ALL_TASKS = "all"
+"""The task of lines that name none, and the row of all tasks in tables."""
 
 
 @dataclass(frozen=True)
@@ -49,52 +60,64 @@ class Sample:
         return [letter(i) for i in range(len(self.options))]
 
 
-class _Line(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
+_Text = Annotated[str, Field(min_length=1)]
 
-    id: Annotated[str, Field(min_length=1, max_length=256)]
-    video: Annotated[str, Field(min_length=1)]
-    question: Annotated[str, Field(min_length=1)]
-    options: Annotated[list[str], Field(min_length=2, max_length=26)]
+
+class _Line(ClosedModel):
+    id: Annotated[_Text, Field(max_length=256)]
+    video: _Text
+    question: _Text
+    options: Annotated[list[_Text], Field(min_length=2, max_length=26)]
     answer: str | Annotated[int, Field(ge=0)]
-    task: str = "all"
-    start: float | None = None
-    end: float | None = None
+    task: _Text = ALL_TASKS
+    start: Annotated[float, Field(ge=0)] | None = None
+    end: Annotated[float, Field(gt=0)] | None = None
 
 
 def _parse(line: bytes, folder: Path) -> Sample:
     if len(line) > MAX_LINE:
         raise ValueError(f"longer than {MAX_LINE} bytes")
-    item = _Line.model_validate_json(line)
-    answer = item.answer
-    if isinstance(answer, str):
-        if item.options.count(answer) != 1:
-            raise ValueError(
-                f"the answer {answer!r} must be exactly one of the options {item.options}"
-            )
-        answer = item.options.index(answer)
-    elif answer >= len(item.options):
-        raise ValueError(f"the answer {answer} is none of {len(item.options)} options")
-    relative = Path(item.video)
-    if relative.is_absolute() or ".." in relative.parts or ":" in item.video:
-        raise ValueError(f"video {item.video!r} must be a path below the data set's folder")
+    value = parse_json(line)
+    if not isinstance(value, dict):
+        raise ValueError("expected an object: one question on each line")
+    item = _Line.model_validate(value)
+    if item.start is not None and item.end is not None and item.start >= item.end:
+        raise ValueError(f"start {item.start} is not before end {item.end}")
     return Sample(
         item.id,
-        folder / relative,
+        _video(item.video, folder),
         item.question,
         tuple(item.options),
-        answer,
+        answer_index(item.answer, item.options),
         item.task,
         item.start,
         item.end,
     )
 
 
+def _video(name: str, folder: Path) -> Path:
+    """The path of a line's video, in whichever Unicode form the disk has its name."""
+    relative = Path(name)
+    if "\0" in name:
+        raise ValueError(f"video {name!r} holds a NUL character")
+    forms = [folder / unicodedata.normalize(form, name) for form in ("NFC", "NFD")]
+    path = next((path for path in (folder / relative, *forms) if path.exists()), folder / relative)
+    if relative.is_absolute() or ".." in relative.parts or (_is_url(name) and not path.exists()):
+        raise ValueError(f"video {name!r} must be a path below the data set's folder")
+    if "\\" in name and not path.exists():
+        raise ValueError(f"video {name!r}: no such file: folders are separated by /")
+    return path
+
+
+def _is_url(name: str) -> bool:
+    return re.match(r"[A-Za-z][\w+.-]*:", name) is not None
+
+
 def load_samples(path: str | Path, cue: str = ANSWER_CUE) -> list[Sample]:
     """Read a data set.
 
     Args:
-        path: JSONL.
+        path: JSONL in UTF-8, with or without a byte order mark.
         cue: what the prompts of its samples end with.
 
     Raises:
@@ -102,26 +125,39 @@ def load_samples(path: str | Path, cue: str = ANSWER_CUE) -> list[Sample]:
     """
     path = Path(path)
     try:
-        lines = path.read_bytes().splitlines()
+        data = read_bounded(path)
     except OSError as error:
         raise BadInputError(f"{path}: cannot read the data set: {error.strerror}") from None
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise BadInputError(f"{path}:1: the text is UTF-16: save it as UTF-8")
     samples: dict[str, Sample] = {}
-    for number, line in enumerate(lines, 1):
+    numbers: dict[str, int] = {}
+    folder = path.parent.resolve()
+    for number, line in enumerate(data.removeprefix(codecs.BOM_UTF8).splitlines(), 1):
         if not line.strip():
             continue
         try:
-            sample = replace(_parse(line, path.parent.resolve()), cue=cue)
+            sample = replace(_parse(line, folder), cue=cue)
         except ValidationError as error:
             first = error.errors()[0]
-            place = ".".join(str(part) for part in first["loc"]) or "line"
+            place = ".".join(str(part) for part in first["loc"])
             raise BadInputError(f"{path}:{number}: {place}: {first['msg']}") from None
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             raise BadInputError(f"{path}:{number}: {error}") from None
         if sample.id in samples:
-            raise BadInputError(f"{path}:{number}: id {sample.id!r} appears twice")
-        samples[sample.id] = sample
+            raise BadInputError(
+                f"{path}:{number}: id {sample.id!r} appears twice, first in line "
+                f"{numbers[sample.id]}"
+            )
+        samples[sample.id], numbers[sample.id] = sample, number
     if not samples:
         raise BadInputError(f"{path}: the data set is empty")
+    untasked = [name for name, sample in samples.items() if sample.task == ALL_TASKS]
+    if 0 < len(untasked) < len(samples):
+        raise BadInputError(
+            f"{path}:{numbers[untasked[0]]}: its task is missing or {ALL_TASKS!r}, which stands "
+            "for all tasks together, and other lines have tasks: name one"
+        )
     return list(samples.values())
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from prune.errors import BadInputError, RefusedError
+from prune.io.bounded import read_bounded
+from prune.io.strict_json import parse_json
 
 MAX_JSON = 4 * 2**20
 MAX_HEADER = 8 * 2**20
@@ -29,16 +31,14 @@ def read_json(path: Path, what: str, max_bytes: int = MAX_JSON) -> Any:
         max_bytes: larger files are not read.
 
     Raises:
-        BadInputError: it cannot be read, is too large, or is not JSON: that is, has duplicate keys,
-            NaN or infinity, or is nested too deeply.
+        BadInputError: it cannot be read, is no regular file or too large, or is not JSON
+            (`prune.io.strict_json`).
     """
     try:
-        if path.stat().st_size > max_bytes:
-            raise BadInputError(f"{path}: larger than {max_bytes} bytes, not {what}")
-        return _parse(path.read_bytes())
+        return parse_json(read_bounded(path, max_bytes))
     except OSError as error:
         raise BadInputError(f"{path}: cannot read {what}: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise BadInputError(f"{path}: not {what}: {error}") from None
 
 
@@ -77,24 +77,6 @@ def check_weights(folder: Path) -> None:
     for path in weights:
         _check_inside(folder, path)
         _check_header(path)
-
-
-def _parse(data: bytes) -> Any:
-    return json.loads(
-        data.decode("utf-8"), object_pairs_hook=_no_duplicates, parse_constant=_no_constant
-    )
-
-
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"duplicate key {max(found, key=keys.count)!r}")
-    return found
-
-
-def _no_constant(text: str) -> float:
-    raise ValueError(f"{text} is not a JSON number")
 
 
 def _check_config(path: Path, config: Any) -> None:
@@ -157,7 +139,7 @@ def _check_header(path: Path) -> None:
             raise BadInputError(f"{path}: not safetensors: a header of {length} bytes")
         raw = file.read(length)
     try:
-        header = _parse(raw)
+        header = parse_json(raw)
         header.pop("__metadata__", None)
         spans = sorted(tuple(map(int, entry["data_offsets"])) for entry in header.values())
         ends = [0, *(end for _, end in spans)]

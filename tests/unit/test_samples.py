@@ -1,11 +1,13 @@
 """Data sets: every bad line is named by its number."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from prune.errors import BadInputError
+from prune.inputs.answer_key import answer_index
 from prune.inputs.samples import fingerprint, load_samples
 from prune.tiny.benchmark import write_benchmark
 from prune.tiny.questions import TASKS
@@ -32,6 +34,22 @@ def _write(path: Path, *lines: object) -> Path:
         ({**SAMPLE, "colour": 1}, "colour"),
         ({k: v for k, v in SAMPLE.items() if k != "question"}, "question"),
         ({**SAMPLE, "start": "soon"}, "start"),
+        ({**SAMPLE, "start": float("nan")}, "NaN is not a JSON number"),
+        (json.dumps({**SAMPLE, "id": "b"})[:-1] + ', "end": 1e999}', "1e999 is beyond the range"),
+        ({**SAMPLE, "start": -1}, "start: Input should be greater than or equal to 0"),
+        ({**SAMPLE, "start": 5, "end": 2}, "start 5.0 is not before end 2.0"),
+        (json.dumps(SAMPLE)[:-1] + ', "id": "b"}', "duplicate key 'id'"),
+        ({**SAMPLE, "id": 7}, "id: Input should be a valid string"),
+        ({**SAMPLE, "question": "\ud800"}, "half of a surrogate pair"),
+        ({**SAMPLE, "video": "a\0.mp4"}, "NUL"),
+        ({**SAMPLE, "video": "clips\\a.mp4"}, "folders are separated by /"),
+        ({**SAMPLE, "answer": "1"}, "its letter (A to B), or its index without quotes"),
+        ({**SAMPLE, "answer": "C"}, "exactly one of the options"),
+        ({**SAMPLE, "answer": "A", "options": ["B. red", "A. blue"]}, "'A' is unclear"),
+        ({**SAMPLE, "options": ["red", ""]}, "options.1"),
+        ([SAMPLE], "one question on each line"),
+        ('{"id":' + "[" * 100_000, "nested too deeply"),
+        ({**SAMPLE, "id": "b", "task": "all"}, "'all', which stands for all tasks"),
         (SAMPLE, "id 'a' appears twice"),
     ],
 )
@@ -40,6 +58,50 @@ def test_bad_lines(tmp_path: Path, line: object, message: str) -> None:
     with pytest.raises(BadInputError) as error:
         load_samples(path)
     assert f"{path}:3:" in str(error.value) and message in str(error.value)
+
+
+def test_text_is_read_as_editors_write_it(tmp_path: Path) -> None:
+    accented = {**SAMPLE, "options": ["cafe\u0301", "the"], "answer": "caf\u00e9"}
+    line = json.dumps(accented, ensure_ascii=False)
+    path = tmp_path / "data.jsonl"
+    for text in (line, "\ufeff" + line + "\r\n\r\n", f"\n{line}"):
+        path.write_bytes(text.encode())
+        (sample,) = load_samples(path)
+        assert sample.options[sample.answer] == "cafe\u0301"
+    for encoding in ("utf-16", "latin-1"):
+        path.write_bytes(
+            json.dumps({**SAMPLE, "task": "\u00e9"}, ensure_ascii=False).encode(encoding)
+        )
+        with pytest.raises(BadInputError, match=r":1: .*UTF-"):
+            load_samples(path)
+
+
+def test_a_video_is_found_in_either_unicode_form(tmp_path: Path) -> None:
+    (tmp_path / "cafe\u0301 12:30.mp4").touch()
+    path = _write(tmp_path / "data.jsonl", {**SAMPLE, "video": "caf\u00e9 12:30.mp4"})
+    assert load_samples(path)[0].video.is_file()
+
+
+@pytest.mark.parametrize(
+    ("answer", "options", "index"),
+    [
+        ("B", ["left", "right"], 1),
+        ("(B)", ["left", "right"], 1),
+        ("B. right", ["left", "right"], 1),
+        (" right", ["left", "right"], 1),
+        ("A", ["B", "A"], 1),
+        ("A", ["A. left", "B. right"], 0),
+        (1, ["left", "left"], 1),
+    ],
+)
+def test_answers(answer: str | int, options: list[str], index: int) -> None:
+    assert answer_index(answer, options) == index
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "data.jsonl")
+    with pytest.raises(BadInputError, match="a pipe, device or socket"):
+        load_samples(tmp_path / "data.jsonl")
 
 
 def test_empty_and_missing(tmp_path: Path) -> None:
