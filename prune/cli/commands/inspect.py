@@ -1,21 +1,48 @@
-"""`prune inspect`: a plan as a grid, with its leaks and savings."""
+"""`prune inspect`: a plan as a grid, with its leaks and savings; or the roles of a prompt."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from prune.cli.app import app
+from prune.cli.app import Cue, Frames, app
 from prune.cli.console import out
+from prune.errors import UsageError
+from prune.inputs.prompts import ANSWER_CUE
 
 
 @app.command()
 def inspect(
     what: Annotated[
         str,
-        typer.Argument(help="A plan file, a preset's name, an exported folder or a run folder."),
+        typer.Argument(
+            help="A plan file, a preset's name, an exported folder or a run folder; with --prompt "
+            "a model."
+        ),
     ],
+    prompt: Annotated[
+        Path | None,
+        typer.Option(help="JSONL of questions, or .json of chat messages: show a prompt's roles."),
+    ] = None,
+    sample: Annotated[
+        str | None, typer.Option(help="With --prompt: id of the question (default: the first).")
+    ] = None,
+    frames: Frames = 8,
+    cue: Cue = ANSWER_CUE,
 ) -> None:
-    """Draw a plan as a grid, with its dead states, leaks, and savings on long prompts."""
+    """Draw a plan as a grid, with its dead states, leaks, and savings on long prompts.
+
+    With --prompt, show one prompt of a model, coloured by the roles of its tokens.
+    """
+    if prompt is None:
+        if sample is not None:
+            raise UsageError("--sample: give --prompt FILE as well")
+        _show_plan(what)
+    else:
+        _show_prompt(what, prompt, sample, frames, cue)
+
+
+def _show_plan(what: str) -> None:
     from prune.cli.tables.plan import leak_lines, liveness_lines, outlook_table, plan_grid
     from prune.workflows.named_plan import named_plan
 
@@ -25,3 +52,15 @@ def inspect(
     out.print("\n".join([*liveness_lines(shown.reach), *leak_lines(shown.reach)]))
     out.print(outlook_table(shown.reach))
     out.print(f"sha256 {shown.sha256}")
+
+
+def _show_prompt(model: str, prompt: Path, sample: str | None, frames: int, cue: str) -> None:
+    from prune.cli.tables.prompt import legend_table, prompt_table
+    from prune.workflows.prompt import roles_of_prompt
+
+    found = roles_of_prompt(model, prompt, sample, num_frames=frames, cue=cue)
+    out.print(prompt_table(found))
+    if found.known:
+        out.print(legend_table(found))
+    if found.dense:
+        out.print(f"A plan leaves this prompt dense: {found.dense}.")
