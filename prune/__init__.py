@@ -14,11 +14,13 @@ if TYPE_CHECKING:
     from prune.checkpoint.load import load
     from prune.errors import (
         BadInputError,
+        DefectError,
         NumericError,
         PruneError,
         RefusedError,
         ResourceError,
         SamplesFailedError,
+        TooManyFailedError,
         UsageError,
         VerificationError,
     )
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "BadInputError",
+    "DefectError",
     "NumericError",
     "Plan",
     "PruneError",
@@ -40,6 +43,7 @@ __all__ = [
     "Role",
     "SamplesFailedError",
     "Segments",
+    "TooManyFailedError",
     "UsageError",
     "VerificationError",
     "apply",

@@ -54,3 +54,15 @@ class VerificationError(PruneError):
     """A file differs from its manifest."""
 
     exit_code = 8
+
+
+class TooManyFailedError(PruneError):
+    """More samples failed than the limit allows; what was measured on the others is kept."""
+
+    exit_code = 9
+
+
+class DefectError(PruneError):
+    """An exception that nobody foresaw: a defect of prune or of a library below it."""
+
+    exit_code = 70

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from prune.errors import SamplesFailedError
+from prune.inputs.max_failed import MAX_FAILED, check_failed
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -25,9 +26,21 @@ TracedModel = Annotated[str | None, typer.Option(help="The model (default: the t
 Cue = Annotated[
     str, typer.Option(help="What a prompt ends with; the model then says the option's letter.")
 ]
+OwnCue = Annotated[
+    str | None,
+    typer.Option("--cue", help="What a prompt ends with (default: as traced, or the recipe's)."),
+]
 Frames = Annotated[int, typer.Option(min=1, help="Frames sampled from every clip.")]
 Data = Annotated[Path, typer.Option(help="JSONL: id, video, question, options, answer, task.")]
-Limit = Annotated[int | None, typer.Option(min=1, help="Only the first N samples.")]
+Limit = Annotated[
+    int | None, typer.Option(min=1, help="Only N samples, spread over tasks and videos.")
+]
+Tasks = Annotated[str | None, typer.Option(help="Only these tasks, with commas between them.")]
+PerTask = Annotated[int | None, typer.Option(min=1, help="Only N samples of each task.")]
+DrawSeed = Annotated[int, typer.Option("--seed", help="Which samples --limit and --per-task draw.")]
+MaxFailed = Annotated[
+    str, typer.Option(help="Failed samples that are too many, as a number or a share: exit code 9.")
+]
 Sets = Annotated[
     list[str] | None,
     typer.Option(
@@ -58,12 +71,22 @@ def names(text: str | None) -> list[str] | None:
     return None if text is None else text.split(",")
 
 
-def report_failed(failed: dict[str, str]) -> None:
+def report_failed(
+    failed: dict[str, str], total: int | None = None, limit: str = MAX_FAILED
+) -> None:
     """End with exit code 5 if samples failed, after everything else was printed.
+
+    Args:
+        failed: the reason by id of each failed sample.
+        total: number of samples, the failed ones included; None sets no limit.
+        limit: see `prune.inputs.max_failed.check_failed`.
 
     Raises:
         SamplesFailedError: samples failed; each of them is named.
+        TooManyFailedError: more failed than the limit allows.
     """
+    if total is not None:
+        check_failed(failed, total, limit)
     if failed:
         lines = "".join(f"\n  {name}: {reason}" for name, reason in failed.items())
         raise SamplesFailedError(f"{len(failed)} samples could not be used:{lines}")

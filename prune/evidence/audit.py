@@ -12,6 +12,7 @@ from prune.evaluate.stats import bootstrap_band
 from prune.evidence.answered import answer_both
 from prune.evidence.comparison import Record, compare
 from prune.evidence.explain import COARSE, ExplainSettings
+from prune.inputs.draw import draw_samples
 from prune.inputs.samples import Sample
 from prune.journal.records import check_usable, identity, recorded
 from prune.journal.write import write_records
@@ -40,12 +41,12 @@ def audit_samples(
         plan: the pruned model's.
         samples: in order; both models answer all of them.
         folder: the audit's.
-        settings: how the first `limit` samples are explained.
-        limit: how many samples' evidence is compared.
+        settings: how samples are explained.
+        limit: how many samples' evidence is compared (`prune.inputs.draw`).
         on_done: called with the number of samples finished.
 
     Returns:
-        One record per sample: its `answers` (`prune.evidence.answered`) and, for the first `limit`,
+        One record per sample: its `answers` (`prune.evidence.answered`) and, for `limit` of them,
         what `compare` measures; or its id, task and `error`.
 
     Raises:
@@ -56,7 +57,7 @@ def audit_samples(
     """
     if settings.regions == COARSE:
         raise UsageError(f"--regions {COARSE}: each model would choose regions of its own")
-    compared = {sample.id for sample in samples[:limit]}
+    compared = {sample.id for sample in draw_samples(samples, limit)}
     header = {
         "schema_version": SCHEMA_VERSION,
         **identity(opened, samples),

@@ -1,9 +1,11 @@
-"""Selection of samples from a data set: by task, by id, and the first N."""
+"""Selection of samples from a data set: by task, by id, and by a seeded draw."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from prune.errors import UsageError
+from prune.inputs.draw import draw_samples
+from prune.inputs.media import DEFAULT_MEDIA, Media
 from prune.inputs.prompts import ANSWER_CUE
 from prune.inputs.samples import Sample, load_samples
 
@@ -14,6 +16,9 @@ def select_samples(
     ids: Sequence[str] | None = None,
     limit: int | None = None,
     cue: str = ANSWER_CUE,
+    per_task: int | None = None,
+    seed: int = 0,
+    media: Media = DEFAULT_MEDIA,
 ) -> list[Sample]:
     """Load a data set and select samples of it.
 
@@ -21,21 +26,27 @@ def select_samples(
         data: JSONL of the samples.
         tasks: only samples of these tasks.
         ids: only these samples, in this order.
-        limit: only the first ones of those, at most.
+        limit, per_task, seed: a draw of those (`prune.inputs.draw.draw_samples`).
         cue: what a prompt ends with (`prune.inputs.samples.Sample`).
+        media: how clips are read of which the data says nothing.
 
     Raises:
         BadInputError: the data set cannot be read.
         UsageError: it has no such task or sample.
     """
-    samples = load_samples(data, cue)
+    samples = load_samples(data, cue, media)
     if tasks is not None:
-        if unknown := set(tasks) - {s.task for s in samples}:
-            raise UsageError(f"--tasks: {data} has no task {', '.join(sorted(unknown))}")
-        samples = [s for s in samples if s.task in tasks]
+        samples = of_tasks(samples, tasks, data)
     if ids:
-        samples = by_id(samples, ids, data)
-    return samples[:limit]
+        return by_id(samples, ids, data)[:limit]
+    return draw_samples(samples, limit, per_task, seed)
+
+
+def of_tasks(samples: Sequence[Sample], tasks: Sequence[str], data: Path) -> list[Sample]:
+    """The samples of these tasks; raises `UsageError` if `data` has no such task."""
+    if unknown := set(tasks) - {s.task for s in samples}:
+        raise UsageError(f"--tasks: {data} has no task {', '.join(sorted(unknown))}")
+    return [s for s in samples if s.task in tasks]
 
 
 def by_id(samples: Sequence[Sample], ids: Sequence[str], data: Path) -> list[Sample]:

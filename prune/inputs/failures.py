@@ -1,0 +1,49 @@
+"""What an exception while one sample is handled means: the sample's failure, or the run's end."""
+
+import errno
+from dataclasses import dataclass
+
+import torch
+
+from prune.errors import DefectError, PruneError, ResourceError
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a sample could not be used.
+
+    Attributes:
+        reason: one line.
+        exit_code: that of the command if all samples fail in this way.
+    """
+
+    reason: str
+    exit_code: int
+
+    @staticmethod
+    def of(error: Exception) -> "Failure":
+        """The failure of the sample that was handled; raises `error` again if it is the run's.
+
+        A disk or a memory that is full, and a GPU whose context is lost, concern every sample.
+        """
+        gpu = (torch.OutOfMemoryError, torch.AcceleratorError)
+        full = isinstance(error, OSError) and error.errno in DISK_FULL
+        if full or isinstance(error, (ResourceError, MemoryError, *gpu)):
+            raise error
+        if isinstance(error, PruneError):
+            return Failure(str(error), error.exit_code)
+        return Failure(describe(error), DefectError.exit_code)
+
+
+def describe(error: BaseException) -> str:
+    """An unexpected exception in one line: its type and text, and where prune met it."""
+    text = " ".join(str(error).split())[:300]
+    place, trace = "", error.__traceback__
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        if "prune" in code.co_filename:
+            place = f" ({code.co_filename.rsplit('/prune/', 1)[-1]}:{trace.tb_lineno})"
+        trace = trace.tb_next
+    return f"{type(error).__name__}: {text}{place}"
