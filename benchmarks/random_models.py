@@ -79,10 +79,15 @@ def build(shape: Shape, tokens: int, device: str, dtype: torch.dtype) -> tuple[A
     return model, processor
 
 
-def prompt(processor: TinyProcessor, frames: int, dtype: torch.dtype) -> dict[str, Tensor]:
-    """`[system][video][question and options][tail][last]`, batch of one."""
+def prompt(
+    processor: TinyProcessor, frames: int, dtype: torch.dtype, more: str = ""
+) -> dict[str, Tensor]:
+    """`[system][video][question and options][tail][last]`, batch of one; `more` ends the
+    question."""
     options = ["It grows and then turns around.", "It shrinks.", "It moves to the left.", "No."]
-    question = choice_text("What does the red circle do after the blue square stops?", options)
+    question = choice_text(
+        "What does the red circle do after the blue square stops" + more + "?", options
+    )
     clip = np.random.default_rng(0).integers(0, 256, (frames, 8, 8, 3), np.uint8)
     text = f"<video>\n USER: {question} ASSISTANT:Best option:("
     inputs = processor(text=text, videos=[clip])

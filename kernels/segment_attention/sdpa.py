@@ -12,6 +12,7 @@ from torch.nn.attention.bias import causal_lower_right
 from prune.kernels.segment_attention.blocks import Block, Part, Span, is_plain_causal, split
 from prune.kernels.segment_attention.flash import backend_for
 from prune.kernels.segment_attention.layout import Layout, ReachTable
+from prune.kernels.segment_attention.one_call import is_small, masked_call
 
 TAIL_ROWS = 256
 """Largest number of rows behind other keys for which a rows x keys mask is built."""
@@ -26,13 +27,17 @@ def sdpa_attention(
     scale: float,
     need_lse: bool,
 ) -> tuple[Tensor, Tensor | None]:
-    """Attention by blocks; arguments as in `segment_attention`, which validates them.
+    """Attention by blocks, or in one masked call where that is faster.
+
+    Arguments are as in `segment_attention`, which validates them.
 
     Differentiable in q, k and v. The output has the memory order `[B, Sq, Hq, D]`.
 
     Returns:
         `[B, Hq, Sq, D]`, and the LSE `[B, Hq, Sq]` if `need_lse`, else None.
     """
+    if not need_lse and is_small(q, k):
+        return masked_call(q, k, v, layout, reach, scale), None
     parts = split(layout, q.shape[2], reach)
     rows, keys = q.shape[2], k.shape[2]
     one_call = rows <= TAIL_ROWS or rows == keys

@@ -1,6 +1,8 @@
 """The schedule of a prefill: which tokens each layer needs, as index tensors for its hooks."""
 
+from collections.abc import Hashable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -12,6 +14,7 @@ from prune.layout.segments import Segments
 from prune.plan.liveness import Mode, State, decode_reads, order_of, states
 from prune.runtime.cache import Ledger
 from prune.runtime.rows import NO_TOKEN, key_roles, rows_of, within
+from prune.runtime.worth import EVERY, Worth
 
 
 @dataclass(frozen=True)
@@ -67,8 +70,11 @@ def schedule(
     stop: int | None = None,
     ledger: Ledger | None = None,
     full_layers: int = 0,
+    worth: Worth = EVERY,
 ) -> Schedule:
     """Schedule a forward pass without dead states.
+
+    Those of whole prompts are cached by content: prompts of one layout share them.
 
     Args:
         reach: int32 `[L, G, R, R]`.
@@ -77,58 +83,144 @@ def schedule(
         start, stop: the tokens to run; less than the prompt for a chunk of it.
         ledger: what the cache holds of the tokens before `start`.
         full_layers: first layers that must keep every token.
+        worth: how many states have to be dead for a layer to skip them. It changes neither the
+            logits that count nor what the cache holds.
     """
     stop = segments.shape[1] if stop is None else stop
-    state = states(reach, mode, order_of(segments))
-    reads = decode_reads(reach, mode)
-    role = segments.role[:, start:stop]
-    everything = torch.arange(stop - start).expand(len(role), -1)
-    steps = []
-    before = everything
-    rows: dict[bytes, Tensor] = {}
-
-    def chosen(layer: int, least: State) -> Tensor:
-        """Columns of the tokens whose state in a layer is at least that."""
-        if layer < full_layers:
-            return everything
-        wanted = state[layer] >= least
-        if wanted.tobytes() not in rows:
-            found = rows_of(_of_roles(role, wanted))
-            if not found.shape[1]:  # a chunk without a needed token: modules cannot run on nothing
-                found = torch.full((len(role), 1), NO_TOKEN)
-            rows[wanted.tobytes()] = everything if found.shape == everything.shape else found
-        return rows[wanted.tobytes()]
-
-    for layer in range(len(reach)):
-        needed, computed = chosen(layer, State.KV_ONLY), chosen(layer, State.COMPUTE)
-        positions = _positions(needed, role, start)
-        if ledger is not None and start:
-            positions = torch.cat([ledger.held(layer, start), positions], 1)
-        key_role, key_frame = key_roles(segments, positions, positions.shape[1])
-        # A chunk's keys are read by the rest of the prompt, so they are dropped at its end.
-        stays = _of_roles(key_role, reads[layer]) if stop == segments.shape[1] else key_role >= 0
-        keep = rows_of(stays)
-        all_stay = keep.shape == positions.shape
-        table = reach[layer].copy()
-        table[:, state[layer] != State.COMPUTE] = NONE
-        steps.append(
-            LayerStep(
-                arrive=None if needed is before else within(needed, before, stop - start),
-                columns=None if needed is everything else needed,
-                compute=None if computed is needed else within(computed, needed, stop - start),
-                layout=prepare(key_role, key_frame),
-                reach=torch.from_numpy(table),
-                keep=None if all_stay else keep,
-                held=positions if all_stay else _pick(positions, keep),
-            )
-        )
-        before = needed
-    last = chosen(len(reach) - 1, State.COMPUTE)
-    return Schedule(
-        tuple(steps),
-        None if before is everything else before,
-        _of_roles(role, state[-1] == State.COMPUTE) if last is not everything else role >= 0,
+    if start:
+        return _Planner(reach, segments, mode, start, stop, ledger, full_layers, worth).schedule()
+    contents = (segments.role, segments.frame)
+    layout = tuple(x.contiguous().numpy().tobytes() for x in contents)
+    return _of_prompt(
+        reach.tobytes(), reach.shape, *layout, segments.shape, mode, stop, full_layers, worth
     )
+
+
+@lru_cache(maxsize=16)
+def _of_prompt(
+    reach: bytes,
+    tables: tuple[int, ...],
+    role: bytes,
+    frame: bytes,
+    shape: tuple[int, int],
+    mode: Mode,
+    stop: int,
+    full_layers: int,
+    worth: Worth,
+) -> Schedule:
+    roles = torch.from_numpy(np.frombuffer(role, np.int8).reshape(shape).copy())
+    frames = torch.from_numpy(np.frombuffer(frame, np.int32).reshape(shape).copy())
+    segments = Segments(roles, frames, torch.full_like(frames, -1))
+    table = np.frombuffer(reach, np.int32).reshape(tables)
+    return _Planner(table, segments, mode, 0, stop, None, full_layers, worth).schedule()
+
+
+class _Planner:
+    """Makes one schedule. What layers share (most do) is computed once."""
+
+    def __init__(
+        self,
+        reach: Reach,
+        segments: Segments,
+        mode: Mode,
+        start: int,
+        stop: int,
+        ledger: Ledger | None,
+        full_layers: int,
+        worth: Worth,
+    ) -> None:
+        self._reach, self._segments, self._worth = reach, segments, worth
+        self._start, self._stop, self._ledger = start, stop, ledger
+        self._full_layers = full_layers
+        self._state = states(reach, mode, order_of(segments))
+        self._reads = decode_reads(reach, mode)
+        self._role = segments.role[:, start:stop]
+        self._everything = torch.arange(stop - start).expand(len(self._role), -1)
+        self._columns: dict[bytes, Tensor] = {}
+        self._keys: dict[Hashable, tuple[Tensor, Tensor, Layout]] = {}
+        self._kept: dict[Hashable, tuple[Tensor | None, Tensor]] = {}
+        self._places: dict[tuple[int, int], Tensor] = {}
+
+    def schedule(self) -> Schedule:
+        steps = []
+        before, num_layers = self._everything, len(self._reach)
+        for layer in range(num_layers):
+            needed = self._chosen(layer, State.KV_ONLY)
+            gone = before.shape[1] - needed.shape[1]
+            if gone * (num_layers - layer) < self._worth.drop:
+                needed = before
+            step = self._step(layer, before, needed)
+            steps.append(step)
+            before = needed
+        computed = self._role >= 0
+        if self._full_layers < num_layers:
+            computed = _of_roles(self._role, self._state[-1] == State.COMPUTE)
+        return Schedule(tuple(steps), None if before is self._everything else before, computed)
+
+    def _step(self, layer: int, before: Tensor, needed: Tensor) -> LayerStep:
+        """A layer that is given the columns `before` and takes `needed` of them."""
+        computed = self._chosen(layer, State.COMPUTE)
+        # In a chunk every layer has keys of its own in front.
+        same = (id(needed), layer if self._start else None)
+        if same not in self._keys:
+            self._keys[same] = self._keys_of(layer, needed)
+        positions, key_role, layout = self._keys[same]
+        held_by = (same, self._reads[layer].tobytes())
+        if held_by not in self._kept:
+            self._kept[held_by] = self._held(layer, positions, key_role)
+        keep, held = self._kept[held_by]
+        compute = None
+        if needed.shape[1] - computed.shape[1] >= max(1, self._worth.narrow):
+            compute = self._within(computed, needed)
+        table = self._reach[layer].copy()
+        # Rows that are run without need may as well read: one table for more layers.
+        if compute is not None or self._worth == EVERY:
+            table[:, self._state[layer] != State.COMPUTE] = NONE
+        return LayerStep(
+            arrive=None if needed is before else self._within(needed, before),
+            columns=None if needed is self._everything else needed,
+            compute=compute,
+            layout=layout,
+            reach=torch.from_numpy(table),
+            keep=keep,
+            held=held,
+        )
+
+    def _chosen(self, layer: int, least: State) -> Tensor:
+        """Columns of the tokens whose state in a layer is at least that."""
+        if layer < self._full_layers:
+            return self._everything
+        wanted = self._state[layer] >= least
+        key = wanted.tobytes()
+        if key not in self._columns:
+            found = rows_of(_of_roles(self._role, wanted))
+            if not found.shape[1]:  # a chunk without a needed token: modules cannot run on nothing
+                found = torch.full((len(self._role), 1), NO_TOKEN)
+            whole = found.shape == self._everything.shape
+            self._columns[key] = self._everything if whole else found
+        return self._columns[key]
+
+    def _keys_of(self, layer: int, needed: Tensor) -> tuple[Tensor, Tensor, Layout]:
+        """Tokens whose keys a layer reads, their roles, and their layout."""
+        positions = _positions(needed, self._role, self._start)
+        if self._ledger is not None and self._start:
+            positions = torch.cat([self._ledger.held(layer, self._start), positions], 1)
+        role, frame = key_roles(self._segments, positions, positions.shape[1])
+        return positions, role, prepare(role, frame)
+
+    def _held(self, layer: int, positions: Tensor, role: Tensor) -> tuple[Tensor | None, Tensor]:
+        """Places of the keys that stay in the cache, None for all, and which tokens those are."""
+        # A chunk's keys are read by the rest of the prompt, so they are dropped at its end.
+        last = self._stop == self._segments.shape[1]
+        keep = rows_of(_of_roles(role, self._reads[layer]) if last else role >= 0)
+        whole = keep.shape == positions.shape
+        return (None, positions) if whole else (keep, _pick(positions, keep))
+
+    def _within(self, rows: Tensor, outer: Tensor) -> Tensor:
+        key = id(rows), id(outer)
+        if key not in self._places:
+            self._places[key] = within(rows, outer, self._stop - self._start)
+        return self._places[key]
 
 
 def _of_roles(role: Tensor, wanted: np.ndarray) -> Tensor:

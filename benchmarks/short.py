@@ -1,0 +1,185 @@
+"""Is a pruned model ever slower than the dense one, at short prompts and small widths?
+
+`python benchmarks/short.py` builds models with random weights from 128 to 1024 wide, asks them
+about clips of 1 to 64 frames of 4 to 144 tokens, dense and pruned in turn in one process, and
+appends a row per case and phase to `benchmarks/results/short_<device>.csv`. `ratio` is the median
+over rounds of dense over pruned. Every round asks a question of another length, as users do, so
+that nothing but the plan itself is known in advance (`--same` asks one again and again).
+
+A prefill counts from the call of the model to its output, reading the prompt's layout included,
+without the vision tower. The figure is process time on one thread, since other processes may share
+the machine. A row is written only if the pruned logits are those of the masked model.
+"""
+
+import argparse
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from end_to_end import TOLERANCE, scaled_plan
+from random_models import Shape, build, prompt
+from rows import append
+from torch import Tensor
+
+import prune
+from prune.bench.conditions import conditions
+from prune.runtime.cache import cache_in
+
+DECODE_STEPS = 8
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model and the clips it is asked about."""
+
+    hidden: int
+    layers: int
+    frames: int
+    tokens: int
+    batch: int
+    dtype: str
+
+
+CASES = [
+    Case(hidden, layers, frames, tokens, batch, dtype)
+    for hidden, layers, clips in (
+        (
+            128,
+            12,
+            ((1, 4), (4, 4), (8, 4), (8, 16), (8, 36), (64, 4), (8, 144), (64, 16), (64, 36)),
+        ),
+        (512, 12, ((1, 4), (8, 4), (8, 16), (8, 36), (8, 144), (64, 16))),
+        (1024, 8, ((1, 4), (8, 16), (8, 36), (8, 144))),
+    )
+    for batch in (1, 8)
+    for dtype in ("float32", "bfloat16")
+    for frames, tokens in clips
+    if frames * tokens * batch * hidden**2 <= 1.3e9
+]
+SMALL = [
+    Case(128, 12, frames, tokens, 1, "float32") for frames, tokens in ((1, 4), (8, 4), (8, 16))
+]
+
+
+class Timed:
+    """Process time of one model's forward passes without the vision tower, in ms."""
+
+    def __init__(self, model: Any) -> None:
+        self.model, self._vision, self._start = model, 0.0, 0.0
+        tower = model.model.vision_tower
+        tower.register_forward_pre_hook(self._begin)
+        tower.register_forward_hook(self._end)
+
+    def _begin(self, *_: Any) -> None:
+        self._start = time.process_time()
+
+    def _end(self, *_: Any) -> None:
+        self._vision += time.process_time() - self._start
+
+    @torch.no_grad()
+    def __call__(self, inputs: dict[str, Tensor], cache: Any = None) -> tuple[float, Any]:
+        """Milliseconds, and the output, of a prefill or a decode step."""
+        self._vision = 0.0
+        given = {} if cache is None else {"past_key_values": cache}
+        start = time.process_time()
+        out = self.model(**inputs, **given, use_cache=True, logits_to_keep=1)
+        return 1000 * (time.process_time() - start - self._vision), out
+
+
+def request(timed: Timed, inputs: dict[str, Tensor]) -> tuple[float, float, Tensor]:
+    """Milliseconds of the prefill and of a decode step, and the first token's logits `[B, V]`."""
+    prefill, out = timed(inputs)
+    cache, logits = cache_in(out), out.logits[:, -1].float()
+    token = {"input_ids": logits.argmax(-1, keepdim=True)}
+    steps = [timed(token, cache)[0] for _ in range(DECODE_STEPS + 1)]
+    return prefill, float(np.median(steps[1:])), logits
+
+
+def batched(inputs: dict[str, Tensor], batch: int) -> dict[str, Tensor]:
+    """The same request so many times."""
+    return {name: x.repeat_interleave(batch, 0) for name, x in inputs.items()}
+
+
+def measure(case: Case, runs: int, same: bool, skip: str) -> list[dict[str, Any]]:
+    """The rows of a case."""
+    dtype = getattr(torch, case.dtype)
+    heads = max(4, case.hidden // 64)
+    shape = Shape(
+        case.layers, case.hidden, 11 * case.hidden // 4, heads, heads, (64, 1, 14), "llava-next-7b"
+    )
+    model, processor = build(shape, case.tokens, "cpu", dtype)
+    plan, timed = scaled_plan(model, shape.preset), Timed(model)
+    found: dict[str, list[tuple[float, float]]] = {"dense": [], "pruned": []}
+    worst, length = 0.0, 0
+    for turn in range(-2, runs):
+        more = "" if same else " and why" * (turn + 2)
+        inputs = batched(prompt(processor, case.frames, dtype, more), case.batch)
+        length = inputs["input_ids"].shape[1]
+        with prune.apply(model, plan, processor=processor, skip="none"):
+            expected = request(timed, inputs)[2] if turn <= 0 else None
+        dense = request(timed, inputs)
+        with prune.apply(model, plan, processor=processor, skip=skip):
+            pruned = request(timed, inputs)
+        if expected is not None:
+            worst = max(worst, float((pruned[2] - expected).abs().max()))
+        if turn >= 0:
+            found["dense"].append(dense[:2])
+            found["pruned"].append(pruned[:2])
+    if not worst <= TOLERANCE[dtype]:
+        raise SystemExit(f"{case}: a logit is off by {worst}: no row is written")
+    common = {
+        **conditions(model, clock="process time", question="same" if same else "another each"),
+        "plan": plan.name,
+        "skip": skip,
+        **{name: getattr(case, name) for name in ("hidden", "layers", "frames", "tokens", "batch")},
+        "length": length,
+        "parity": f"{worst:.1e}",
+    }
+    return [_row(common, phase, found, i) for i, phase in enumerate(("prefill", "decode step"))]
+
+
+def _row(
+    common: dict[str, Any], phase: str, found: dict[str, list[tuple[float, float]]], index: int
+) -> dict[str, Any]:
+    dense, pruned = (np.array([times[index] for times in found[way]]) for way in found)
+    low, ratio, high = np.percentile(dense / pruned, [20, 50, 80])
+    print(
+        f"{common['hidden']:5} {common['frames']:3}x{common['tokens']:<4} b{common['batch']} "
+        f"{common['dtype']:9} {phase:12} {np.median(dense):9.2f} {np.median(pruned):9.2f} ms "
+        f"x{ratio:.3f} ({low:.2f}-{high:.2f})",
+        flush=True,
+    )
+    return {
+        **common,
+        "phase": phase,
+        "dense (ms)": round(float(np.median(dense)), 3),
+        "pruned (ms)": round(float(np.median(pruned)), 3),
+        "ratio": round(float(ratio), 3),
+        "p20": round(float(low), 3),
+        "p80": round(float(high), 3),
+        "runs": len(dense),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--small", action="store_true", help="three cases, to see that it runs")
+    parser.add_argument("--runs", type=int, default=15)
+    parser.add_argument("--same", action="store_true", help="one question again and again")
+    parser.add_argument("--skip", choices=["auto", "all", "none"], default="auto")
+    parser.add_argument("--hidden", type=int, nargs="+", help="only these widths")
+    parser.add_argument("--dry", action="store_true", help="write no rows")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    for case in SMALL if args.small else CASES:
+        if args.hidden and case.hidden not in args.hidden:
+            continue
+        rows = measure(case, args.runs, args.same, args.skip)
+        if not args.dry:
+            append("short", "cpu", rows)
+
+
+if __name__ == "__main__":
+    main()
