@@ -36,7 +36,8 @@ from prune.results.interval import Interval
 from prune.trace.trace import Trace
 from prune.workflows.heal import heal_model
 from prune.workflows.options import Method
-from prune.workflows.plan import find_plan, split_samples
+from prune.workflows.plan import find_plan
+from prune.workflows.split import split_samples
 from prune.workflows.transfer import transfer
 
 WAYS: dict[str, tuple[Budget, Method, bool]] = {

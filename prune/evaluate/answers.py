@@ -2,15 +2,17 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from prune.errors import PruneError
-from prune.inputs.encode import Clip, check_letters, decode, encode, letter_ids
+from prune.inputs.encode import Clip, check_samples, decode, encode, letter_ids, shape_of
+from prune.inputs.failures import Failure
 from prune.inputs.samples import Sample
+from prune.inputs.video_key import video_keys
 from prune.layout.pathways import Reach
 from prune.layout.segments import Segments
 from prune.results.answer import Answer
@@ -24,9 +26,14 @@ BATCH = 32
 
 @dataclass(frozen=True)
 class EncodedBatch:
-    """A batch of samples whose clips are decoded and encoded."""
+    """A batch of samples whose clips are decoded and encoded.
+
+    Attributes:
+        videos: keys of the samples' videos (`prune.inputs.video_key`).
+    """
 
     samples: tuple[Sample, ...]
+    videos: tuple[str, ...]
     replay: Replay
 
 
@@ -44,25 +51,43 @@ def prepare(
         The batches, and for each sample that could not be used its id and the reason.
 
     Raises:
-        RefusedError: after the cue, a letter is not one new token; no clip was read.
+        RefusedError: the samples cannot be encoded (`check_samples`); no clip was read.
     """
-    check_letters(processor, samples)
+    check_samples(processor, samples)
     usable: list[tuple[Sample, Clip]] = []
     failed: dict[str, str] = {}
     batches: list[EncodedBatch] = []
     for index, sample in enumerate(samples, 1):
         try:
             usable.append((sample, decode(sample, num_frames)))
-        except PruneError as error:
-            failed[sample.id] = str(error)
+        except Exception as error:
+            failed[sample.id] = Failure.of(error).reason
         if usable and (len(usable) == batch_size or index == len(samples)):
-            group, clips = zip(*usable, strict=True)
-            batches.append(
-                EncodedBatch(group, capture(model, processor, encode(processor, group, clips)))
-            )
+            for _, alike in groupby(usable, lambda one: shape_of(*one)):
+                batches += _encode(model, processor, list(alike), failed)
             usable.clear()
         on_done(1)
     return batches, failed
+
+
+def _encode(
+    model: Any, processor: Any, usable: list[tuple[Sample, Clip]], failed: dict[str, str]
+) -> list[EncodedBatch]:
+    """One batch, or none if no sample can be encoded; those that cannot are added to `failed`."""
+    group, clips = zip(*usable, strict=True)
+    try:
+        replay = capture(model, processor, encode(processor, group, clips))
+        return [EncodedBatch(group, tuple(video_keys(group)), replay)]
+    except Exception as error:
+        failure = Failure.of(error)
+        if len(usable) == 1:
+            failed[group[0].id] = failure.reason
+            return []
+    # One sample is enough to fail a batch: each is tried alone.
+    alone = [batch for one in usable for batch in _encode(model, processor, [one], failed)]
+    fine = {batch.samples[0].id for batch in alone}
+    rest = [one for one in usable if one[0].id in fine]
+    return _encode(model, processor, rest, failed) if 0 < len(rest) < len(usable) else alone
 
 
 def typical_prompt(batches: Sequence[EncodedBatch]) -> Segments:
@@ -91,7 +116,8 @@ def answer(
     answers = []
     with seam(model):
         for batch in batches:
-            for sample, logits in zip(batch.samples, run(batch).cpu(), strict=True):
+            rows = zip(batch.samples, batch.videos, run(batch).cpu(), strict=True)
+            for sample, video, logits in rows:
                 ids = letter_ids(processor, sample)
                 p = torch.softmax(logits[ids], 0)
                 choice = int(p.argmax())
@@ -103,6 +129,7 @@ def answer(
                         sample.answer,
                         int(logits.argmax()) == ids[sample.answer],
                         tuple(p.tolist()),
+                        video,
                     )
                 )
             on_done(len(batch.samples))

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from prune.checkpoint.load import LoadedModel
 from prune.errors import BadInputError
 from prune.evaluate.answers import BATCH, EncodedBatch, answer, prepare, typical_prompt, under
+from prune.evaluate.clusters import codes_of, spread
 from prune.inputs.samples import Sample
 from prune.layout.pathways import Reach, dense_reach
 from prune.plan.budget import Hopeless, Score
@@ -41,6 +42,7 @@ class Calibration:
     _order: list[int] = field(init=False)
     _unchanged: list[Seen] = field(init=False)
     _tasks: dict[str, float] = field(init=False)
+    _videos: NDArray[np.int64] = field(init=False)
 
     def __post_init__(self) -> None:
         hidden = [batch.replay.kwargs["inputs_embeds"] for batch in self.batches]
@@ -51,11 +53,13 @@ class Calibration:
         tasks = sorted({a.task for answers in self.dense for a in answers})
         self._tasks = {task: float(number) for number, task in enumerate(tasks)}
         self._unchanged = [_seen(answers, answers, self._tasks) for answers in self.dense]
+        videos = [video for batch in self.batches for video in batch.videos]
+        self._videos = codes_of(videos, len(videos))
 
     @property
     def score(self) -> Score:
         """The dense model's."""
-        return _score(self._unchanged, self._unchanged, range(len(self.batches)))
+        return self._score(self._unchanged, range(len(self.batches)))
 
     def problem(self) -> Problem:
         """The problem that a search solves."""
@@ -76,11 +80,27 @@ class Calibration:
             answers = self._answers(index, reach)
             seen[index] = _seen(answers, self.dense[index], self._tasks)
             fall[index] = (self._unchanged[index] - seen[index])[:, 1].mean()
-            score = _score(seen, self._unchanged, self._order[:count])
+            score = self._score(seen, self._order[:count])
             if hopeless(score):
                 break
         self._order.sort(key=lambda index: -fall[index])
         return score
+
+    def _score(self, seen: Sequence[Seen], run: Sequence[int]) -> Score:
+        now, before = np.concatenate(list(seen)), np.concatenate(self._unchanged)
+        accuracy, expected, kl, _ = now.mean(0).tolist()
+        count = sum(len(seen[index]) for index in run)
+        tasks, lost = now[:, 3], (before - now)[:, 1]
+        worst = max(float(lost[tasks == task].mean()) for task in self._tasks.values())
+        return Score(
+            accuracy=100 * accuracy,
+            expected=100 * expected,
+            kl=kl,
+            samples=count,
+            spread=100 * spread(lost, self._videos),
+            worst=100 * worst,
+            videos=int(self._videos.max()) + 1,
+        )
 
     def _answers(self, index: int, reach: Reach) -> list[Answer]:
         model, processor = self.opened.model, self.opened.processor
@@ -115,13 +135,3 @@ def _seen(answers: Sequence[Answer], dense: Sequence[Answer], tasks: dict[str, f
         kl = float((p * np.log(np.maximum(p, 1e-12) / np.maximum(q, 1e-12))).sum())
         rows.append((now.correct, now.p_true, kl, tasks[now.task]))
     return np.array(rows, np.float64)
-
-
-def _score(seen: Sequence[Seen], unchanged: Sequence[Seen], run: Sequence[int]) -> Score:
-    now, before = np.concatenate(list(seen)), np.concatenate(list(unchanged))
-    accuracy, expected, kl, _ = now.mean(0).tolist()
-    spread = float((now - before)[:, 1].std())
-    count = sum(len(seen[index]) for index in run)
-    tasks, lost = now[:, 3], (before - now)[:, 1]
-    worst = max(float(lost[tasks == task].mean()) for task in np.unique(tasks))
-    return Score(100 * accuracy, 100 * expected, kl, count, 100 * spread, 100 * worst)

@@ -24,26 +24,23 @@ def existence(
         None if no question asks about an absent thing.
     """
     rows = [
-        (_is_yes(s, s.answer), _is_yes(s, b.choice), _is_yes(s, a.choice))
+        (_is_yes(s, s.answer), _is_yes(s, b.choice), _is_yes(s, a.choice), b.video)
         for s, b, a in zip(samples, before, after, strict=True)
         if is_existence(s)
     ]
-    absent = [(b, a) for true, b, a in rows if not true]
+    absent = [row[1:] for row in rows if not row[0]]
     if not absent:
         return None
-    first, second = ([row[i] for row in absent] for i in (0, 1))
-
-    def bias(column: int) -> float:
-        return 100 * sum(row[column] - row[0] for row in rows) / len(rows)
-
+    first, second, videos = zip(*absent, strict=True)
     return Existence(
         len(rows),
         len(absent),
-        proportion(first),
-        proportion(second),
-        paired_difference(first, second),
-        bias(1),
-        bias(2),
+        len(set(videos)),
+        proportion(first, videos),
+        proportion(second, videos),
+        paired_difference(first, second, videos),
+        100 * sum(said - true for true, said, _, _ in rows) / len(rows),
+        100 * sum(said - true for true, _, said, _ in rows) / len(rows),
     )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from prune.errors import BadInputError
 from prune.evaluate.flips import flips
 from prune.evaluate.stats import mcnemar, paired_difference, proportion
+from prune.inputs.video_key import BY_PATH
 from prune.results.accuracy import AccuracyReport, TaskRow
 from prune.results.answer import Answer
 
@@ -12,15 +13,19 @@ from prune.results.answer import Answer
 def accuracy_report(
     dense: Sequence[Answer], pruned: Sequence[Answer], random: Sequence[Sequence[Answer]]
 ) -> AccuracyReport:
-    """Compare answers to the same samples, in the same order; `random` holds one list per seed."""
+    """Compare answers to the same samples, in the same order; `random` holds one list per seed.
+
+    Intervals and the test go by video (`prune.evaluate.stats`).
+    """
     tasks = sorted({a.task for a in dense})
     before, after = [a.correct for a in dense], [a.correct for a in pruned]
-    n = len(dense)
+    videos, n = [a.video for a in dense], len(dense)
     return AccuracyReport(
         tasks=tuple(_row(task, dense, pruned, random) for task in tasks),
         overall=_row("all", dense, pruned, random),
         random=tuple(100 * sum(a.correct for a in answers) / n for answers in random),
-        p_value=mcnemar(before, after),
+        p_value=mcnemar(before, after, videos),
+        by_path=sum(video.startswith(BY_PATH) for video in set(videos)),
         free_dense=100 * sum(a.free_correct for a in dense) / n,
         free_pruned=100 * sum(a.free_correct for a in pruned) / n,
         flipped=flips(dense, pruned),
@@ -48,12 +53,14 @@ def _row(
 ) -> TaskRow:
     keep = [i for i, a in enumerate(dense) if task in ("all", a.task)]
     before, after = [dense[i].correct for i in keep], [pruned[i].correct for i in keep]
+    videos = [dense[i].video for i in keep]
     drawn = [100 * sum(answers[i].correct for i in keep) / len(keep) for answers in random]
     return TaskRow(
         task,
         len(keep),
-        proportion(before),
-        proportion(after),
+        len(set(videos)),
+        proportion(before, videos),
+        proportion(after, videos),
         sum(drawn) / len(drawn) if drawn else None,
-        paired_difference(before, after),
+        paired_difference(before, after, videos),
     )

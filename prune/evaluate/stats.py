@@ -1,4 +1,9 @@
-"""Intervals and tests for accuracies and their paired differences, in points."""
+"""Intervals and tests for accuracies and their paired differences, in points.
+
+Questions about one video are not independent. Where samples come with `videos`, a key per sample
+(`prune.inputs.video_key`), intervals and tests go by video. If each sample has a video of its own,
+which None stands for, they are the textbook's.
+"""
 
 from collections.abc import Sequence
 
@@ -6,51 +11,103 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from prune.evaluate.clusters import codes_of, effective_size
 from prune.results.interval import Interval
 
+Z = float(stats.norm.ppf(0.975))
 
-def proportion(right: Sequence[bool]) -> Interval:
-    """Accuracy in percent with Wilson's interval."""
-    result = stats.binomtest(sum(right), len(right)).proportion_ci(method="wilson")
-    return Interval(100 * sum(right) / len(right), 100 * result.low, 100 * result.high)
+
+def proportion(right: Sequence[bool], videos: Sequence[str] | None = None) -> Interval:
+    """Accuracy in percent with Wilson's interval, for the effective number of samples."""
+    values = np.array(right, float)
+    size = effective_size(values, codes_of(videos, len(values)))
+    return _wilson(float(values.mean()), size)
 
 
 def proportion_of(percent: float, n: int) -> Interval:
-    """`proportion` from an accuracy in percent of `n` samples."""
-    right = round(percent * n / 100)
-    return proportion([True] * right + [False] * (n - right))
+    """`proportion` from an accuracy in percent of `n` independent samples."""
+    return _wilson(percent / 100, n)
 
 
-def paired_difference(before: Sequence[bool], after: Sequence[bool]) -> Interval:
+def _wilson(share: float, size: float) -> Interval:
+    middle = (share + Z**2 / (2 * size)) / (1 + Z**2 / size)
+    spread = Z * np.sqrt(share * (1 - share) / size + (Z / (2 * size)) ** 2) / (1 + Z**2 / size)
+    low, high = max(0.0, 100 * (middle - spread)), min(100.0, 100 * (middle + spread))
+    return Interval(100 * share, float(min(low, 100 * share)), float(max(high, 100 * share)))
+
+
+def paired_difference(
+    before: Sequence[bool], after: Sequence[bool], videos: Sequence[str] | None = None
+) -> Interval:
     """Accuracy after minus before on the same samples, in points.
 
-    The interval is Agresti and Min's (Statistics in Medicine 2005): Wald's, with half a sample
-    added to each cell of the 2 x 2 table, which keeps its coverage when few answers change.
+    The interval is Bonett and Price's (Journal of Educational and Behavioral Statistics 2012):
+    Wald's, with one answer more lost and one more won, which keeps its coverage where few answers
+    change. Counts are scaled to the effective number of samples (`prune.evaluate.clusters`).
     """
-    n = len(before)
-    lost = sum(b and not a for b, a in zip(before, after, strict=True))
-    won = sum(a and not b for b, a in zip(before, after, strict=True))
-    size, down, up = n + 2, lost + 0.5, won + 0.5
+    change = np.array(after, float) - np.array(before, float)
+    n = len(change)
+    weight = effective_size(change, codes_of(videos, n)) / n
+    lost, won = int((change < 0).sum()), int((change > 0).sum())
+    size, down, up = weight * n + 2, weight * lost + 1, weight * won + 1
     middle = (up - down) / size
-    spread = stats.norm.ppf(0.975) * np.sqrt((up + down) / size - middle**2) / np.sqrt(size)
+    spread = Z * np.sqrt((up + down) / size - middle**2) / np.sqrt(size)
     value = 100 * (won - lost) / n
-    low, high = 100 * (middle - spread), 100 * (middle + spread)
+    low, high = max(-100.0, 100 * (middle - spread)), min(100.0, 100 * (middle + spread))
     return Interval(value, float(min(low, value)), float(max(high, value)))
 
 
-def mcnemar(before: Sequence[bool], after: Sequence[bool]) -> float:
-    """Exact two-sided McNemar p-value that as many answers are lost as won."""
-    changed = [a for b, a in zip(before, after, strict=True) if a != b]
-    return float(stats.binomtest(sum(changed), len(changed)).pvalue) if changed else 1.0
+def mcnemar(
+    before: Sequence[bool], after: Sequence[bool], videos: Sequence[str] | None = None
+) -> float:
+    """Exact two-sided p-value that as many answers are lost as won.
+
+    It is the permutation test that exchanges the two models' answers to all questions about a
+    video: the sign of each video's sum of changes is as likely to be the other. If each sample has
+    a video of its own, that is McNemar's exact test.
+    """
+    change = np.array(after, float) - np.array(before, float)
+    sums = np.bincount(codes_of(videos, len(change)), weights=change).round().astype(int)
+    found = abs(int(sums.sum()))
+    # The distribution of the sum over all signs, over [-reach, reach], by size of the change.
+    chance = np.ones(1)
+    for size, count in zip(*np.unique(np.abs(sums[sums != 0]), return_counts=True), strict=True):
+        group = np.zeros(2 * size * count + 1)
+        group[:: 2 * size] = stats.binom.pmf(np.arange(count + 1), count, 0.5)
+        chance = np.convolve(chance, group)
+    reach = len(chance) // 2
+    return min(1.0, float(chance[np.abs(np.arange(-reach, reach + 1)) >= found].sum()))
+
+
+FEWEST = 10
+"""Videos without which a bootstrap has no interval: fewer hardly vary over resamples."""
 
 
 def bootstrap_band(
-    values: NDArray[np.float64], seed: int = 0, resamples: int = 1000
+    values: NDArray[np.float64],
+    videos: Sequence[str] | None = None,
+    seed: int = 0,
+    resamples: int = 1000,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Mean over samples of `[N, L]` and its 95% percentile bootstrap band: three `[L]`."""
+    """Mean over samples of `[N, L]` and its 95% bootstrap band, by video: three `[L]`.
+
+    The band is the percentile interval, expanded as a t interval is for a small sample (Hesterberg,
+    The American Statistician 2015). With fewer than `FEWEST` videos there is none (NaN).
+    """
+    mean = values.mean(0)
+    codes = codes_of(videos, len(values))
+    sizes = np.bincount(codes)
+    count = len(sizes)
+    if count < FEWEST:
+        return mean, np.full_like(mean, np.nan), np.full_like(mean, np.nan)
+    sums = np.zeros((count, values.shape[1]))
+    np.add.at(sums, codes, values)
     rng = np.random.default_rng(seed)
-    picks = rng.integers(0, len(values), (resamples, len(values)))
-    # Draw counts per sample: a product with them needs no copy of the values per resample.
-    drawn = np.stack([np.bincount(pick, minlength=len(values)) for pick in picks])
-    low, high = np.percentile(drawn @ values / len(values), [2.5, 97.5], axis=0)
-    return values.mean(0), low, high
+    picks = rng.integers(0, count, (resamples, count))
+    # Draw counts per video: a product with them needs no copy of the values per resample.
+    drawn = np.stack([np.bincount(pick, minlength=count) for pick in picks])
+    tail = stats.norm.cdf(-np.sqrt(count / (count - 1)) * stats.t.ppf(0.975, count - 1))
+    low, high = np.percentile(
+        drawn @ sums / (drawn @ sizes)[:, None], [100 * tail, 100 * (1 - tail)], axis=0
+    )
+    return mean, low, high

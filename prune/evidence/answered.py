@@ -36,13 +36,15 @@ class PairedAnswers:
 
     @property
     def accuracy(self) -> dict[str, Any]:
-        """Accuracy of both over the options, and its paired change, in points with intervals."""
+        """Accuracy of both over the options, and its paired change, with intervals by video."""
         before, after = ([a.correct for a in answers] for answers in (self.dense, self.pruned))
+        videos = [a.video for a in self.dense]
         return {
             "n": {"value": len(before)},
-            "dense": asdict(proportion(before)),
-            "pruned": asdict(proportion(after)),
-            "change": asdict(paired_difference(before, after)),
+            "videos": {"value": len(set(videos))},
+            "dense": asdict(proportion(before, videos)),
+            "pruned": asdict(proportion(after, videos)),
+            "change": asdict(paired_difference(before, after, videos)),
         }
 
 

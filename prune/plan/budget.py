@@ -34,8 +34,10 @@ class Score:
         kl: mean Kullback-Leibler divergence of the answers over the options from the dense
             model's, in nats.
         samples: how many were run; those skipped for a hopeless plan count as unchanged.
-        spread: standard deviation over samples of what each loses in `expected`, in points.
+        spread: standard deviation over samples of what each loses in `expected`, in points; if
+            several are about one video, that of as many independent samples with the same error.
         worst: points of expected accuracy lost by the task that loses most.
+        videos: how many videos all samples are about, None if each has one of its own.
     """
 
     accuracy: float
@@ -44,12 +46,13 @@ class Score:
     samples: int
     spread: float = 0.0
     worst: float = 0.0
+    videos: int | None = None
 
     def lost(self, dense: "Score") -> float:
         """Points of expected accuracy below the dense model, or a share of the worst task's.
 
         Counting answers would be too noisy: one of 200 is half a point. A mean over tasks alone
-        would let a single task bear the whole loss. A standard error is added to the loss, because
+        would let a single task bear the whole loss. A standard error by video is added, because
         a search selects cuts that happen to be harmless on its own samples, and other samples
         should not lose more than was allowed.
         """
@@ -106,8 +109,8 @@ class Budget:
     def samples_needed(self, score: Score) -> int | None:
         """How many samples would distinguish a loss of this budget from chance, at 95%.
 
-        By the normal approximation from what the samples at hand lost each; None where the budget
-        is not one of points.
+        By the normal approximation from what the samples at hand lost each, with as many samples
+        per video; None where the budget is not one of points.
 
         Args:
             score: of the plan that was found.

@@ -1,5 +1,6 @@
 """The result of a search: a plan, and every plan that was tried."""
 
+import math
 from dataclasses import dataclass
 
 from prune.plan.budget import Budget, Score
@@ -70,11 +71,19 @@ class SearchResult:
     def warning(self) -> str | None:
         """Why the budget may not be trusted, or None."""
         needed, given = self.budget.samples_needed(self.score), self.dense.samples
+        videos = self.dense.videos or given
+        if videos == 1 < given:
+            return (
+                f"all {given} calibration samples are about one video, which cannot tell what is "
+                "lost on others"
+            )
         if needed is None or needed <= given:
             return None
+        about = f" about {videos} videos" if videos < given else ""
+        many = f" about {math.ceil(videos * needed / given)} videos" if videos < given else ""
         return (
-            f"{given} calibration samples cannot distinguish the loss that --max-drop "
-            f"{self.budget.value:g} allows from chance; about {needed} would"
+            f"{given} calibration samples{about} cannot distinguish the loss that --max-drop "
+            f"{self.budget.value:g} allows from chance; about {needed}{many} would"
         )
 
     @property

@@ -8,10 +8,15 @@ from prune.results.interval import Interval
 
 @dataclass(frozen=True)
 class TaskRow:
-    """Accuracy on one task (restricted to the options), in percent."""
+    """Accuracy on one task (restricted to the options), in percent.
+
+    Attributes:
+        n, videos: how many questions were asked, and about how many videos.
+    """
 
     task: str
     n: int
+    videos: int
     dense: Interval
     pruned: Interval
     random: float | None
@@ -25,7 +30,8 @@ class AccuracyReport:
     Attributes:
         overall: all tasks together.
         random: accuracy per seed with as many edges removed at random.
-        p_value: of the exact McNemar test.
+        p_value: of the exact McNemar test, by video.
+        by_path: how many videos have no hash, so that they are told apart by their paths.
         free_dense, free_pruned: accuracy over the whole vocabulary, in percent.
         flipped: the samples whose option changed, worst first.
     """
@@ -34,6 +40,7 @@ class AccuracyReport:
     overall: TaskRow
     random: tuple[float, ...]
     p_value: float
+    by_path: int
     free_dense: float
     free_pruned: float
     flipped: tuple[Flip, ...]

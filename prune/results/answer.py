@@ -12,6 +12,7 @@ class Answer:
         true: index of the correct option.
         free_correct: whether the most likely token of the whole vocabulary is the true letter.
         p_options: probability of every option, normalised over the options.
+        video: key of the video that the sample is about (`prune.inputs.video_key`).
     """
 
     id: str
@@ -20,6 +21,7 @@ class Answer:
     true: int
     free_correct: bool
     p_options: tuple[float, ...]
+    video: str
 
     @property
     def correct(self) -> bool:

@@ -12,6 +12,7 @@ class Existence:
     Attributes:
         questions: how many there are.
         absent: how many of them ask for what is not there.
+        videos: how many videos those are about.
         before, after: share of the absent things that are said to be there.
         change: after minus before, paired, in points.
         yes_bias_before, yes_bias_after: share of answers that are yes, less that of questions whose
@@ -20,6 +21,7 @@ class Existence:
 
     questions: int
     absent: int
+    videos: int
     before: Interval
     after: Interval
     change: Interval

@@ -21,7 +21,7 @@ from prune.results.flow_map import Flow
 from prune.results.interval import Interval
 from prune.results.latency import BenchRow, LatencyRow, LaunchCounts, Shape
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 RESULT_FILE = "prune_report.json"
 MAX_BYTES = 64 * 2**20
 """Of a report: some 100 000 flipped answers."""
@@ -54,7 +54,7 @@ class SearchReport:
     """How the plan was found.
 
     Attributes:
-        samples: calibration samples.
+        samples, videos: calibration samples, and how many videos they are about.
         points: what was tried (`prune.plan.front.Point`), the dense model among them.
         harms: what each removed pathway was measured to do.
         forwards, exhaustive: runs over single samples that the search took, and that backward
@@ -64,6 +64,7 @@ class SearchReport:
     """
 
     samples: int
+    videos: int
     points: tuple[Point, ...]
     harms: tuple[Harm, ...]
     forwards: int
@@ -76,6 +77,7 @@ class SearchReport:
         """The report of a finished search."""
         return SearchReport(
             found.dense.samples,
+            found.dense.videos or found.dense.samples,
             front(found),
             found.harms,
             found.forwards,

@@ -11,6 +11,7 @@ class HealResult:
 
     Attributes:
         plan: its name.
+        n, videos: how many questions were asked, and about how many videos.
         flops: of the prefill, counted, as a share of the dense model's.
         dense: the model as it was.
         pruned: under the plan, before.
@@ -22,6 +23,7 @@ class HealResult:
     plan: str
     flops: float
     n: int
+    videos: int
     dense: float
     pruned: float
     healed: float

@@ -75,6 +75,7 @@ def _row(
     accuracies = [accuracy(given) for given in answers]
     best = accuracies.index(max(accuracies))
     theirs, ours = [[a.correct for a in given] for given in (answers[best], pruned)]
+    videos = [given.video for given in pruned]
     baseline = group[best]
     return BaselineRow(
         name=baseline.name,
@@ -83,6 +84,6 @@ def _row(
         edges=baseline.edges / dense.edges,
         flops=baseline.flops / dense.flops,
         accuracies=tuple(accuracies),
-        difference=paired_difference(theirs, ours),
-        p_value=mcnemar(theirs, ours),
+        difference=paired_difference(theirs, ours, videos),
+        p_value=mcnemar(theirs, ours, videos),
     )

@@ -10,10 +10,11 @@ from safetensors import SafetensorError
 
 from prune.checkpoint.identity import weights_sha256
 from prune.checkpoint.load import LoadedModel, open_model, open_processor, resolve
-from prune.errors import BadInputError, RefusedError, ResourceError, UsageError
+from prune.errors import RefusedError, ResourceError, UsageError
 from prune.evaluate.answers import accuracy, answer, typical_prompt, under
 from prune.evaluate.stats import mcnemar, paired_difference
-from prune.inputs.encode import check_letters
+from prune.inputs.encode import check_samples
+from prune.inputs.media import DEFAULT_MEDIA, Media
 from prune.inputs.prompts import ANSWER_CUE
 from prune.inputs.samples import Sample, load_samples
 from prune.io.files import staged, write_atomically
@@ -28,6 +29,7 @@ from prune.report.figures.style import save_figure
 from prune.results.answer import Answer
 from prune.results.healed import HealResult
 from prune.workflows.read_clips import read_clips
+from prune.workflows.split import check_apart
 from prune.workflows.write_export import check_target, copy_files, model_files
 
 
@@ -57,6 +59,7 @@ def heal_front(
     *,
     num_frames: int = 8,
     cue: str = ANSWER_CUE,
+    media: Media = DEFAULT_MEDIA,
     steps: int = HealSettings.steps,
     rate: float = HealSettings.rate,
     rank: int = HealSettings.rank,
@@ -72,12 +75,13 @@ def heal_front(
         progress: shows each step.
         num_frames: frames of every clip.
         cue: what a prompt ends with (`prune.inputs.samples.Sample`).
+        media: how clips are read of which the data says nothing.
         steps, rate, rank, seed: see `prune.learn.heal.HealSettings`.
 
     Raises:
         UsageError: two plans have the same file name.
         RefusedError: `out` exists, a plan is for another model, or the letters cannot be scored.
-        BadInputError: no sample can be used, or one is in both data sets.
+        BadInputError: no sample can be used, or a video is in both data sets.
         ResourceError: the disk is full or cannot be written.
     """
     folders = [out / path.stem if len(plans) > 1 else out for path in plans]
@@ -85,9 +89,9 @@ def heal_front(
         raise UsageError("two plans have the same file name: their models would be one folder")
     if out.exists():
         raise RefusedError(f"{out}: exists already: choose another folder")
-    learn, held_out = load_samples(data, cue), load_samples(test, cue)
+    learn, held_out = (load_samples(file, cue, media) for file in (data, test))
     loaded = [Plan.load(path) for path in plans]
-    check_letters(open_processor(resolve(model)), [*learn, *held_out])
+    check_samples(open_processor(resolve(model)), [*learn, *held_out])
     out.parent.mkdir(parents=True, exist_ok=True)
     if len(plans) > 1:
         out.mkdir()
@@ -128,15 +132,13 @@ def heal_model(
         progress: shows each step.
 
     Raises:
-        BadInputError: no sample can be used, or one is on both sides.
+        BadInputError: no sample can be used, or a video is on both sides.
         RefusedError: `out` must not be written, or the plan is for another model.
         ResourceError: the disk is full or cannot be written.
     """
     check_target(opened.folder, out, force=False)
     plan = plan.with_model(opened.id)
-    common = {s.id for s in calibration} & {s.id for s in held_out}
-    if common:
-        raise BadInputError(f"sample {min(common)!r} is both to learn from and to report on")
+    check_apart(calibration, held_out, "the samples to report on")
     learn, _ = read_clips(opened, calibration, num_frames, progress)
     test, _ = read_clips(opened, held_out, num_frames, progress)
 
@@ -150,17 +152,19 @@ def heal_model(
     healed = ask(plan)
     _write(opened, plan, out)
     before, after = ([a.correct for a in given] for given in (dense, healed))
+    videos = [a.video for a in dense]
     prompt, sizes = typical_prompt(test), Geometry.of(opened.model)
     whole = dense_cost(plan.num_layers, prompt, sizes)
     return HealResult(
         plan=plan.name,
         flops=cost_of(plan.reach, prompt, sizes).flops / whole.flops,
         n=len(before),
+        videos=len(set(videos)),
         dense=accuracy(dense),
         pruned=accuracy(pruned),
         healed=accuracy(healed),
-        difference=paired_difference(before, after),
-        p_value=mcnemar(before, after),
+        difference=paired_difference(before, after, videos),
+        p_value=mcnemar(before, after, videos),
     )
 
 

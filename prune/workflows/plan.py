@@ -7,8 +7,8 @@ from pathlib import Path
 from prune.checkpoint.load import LoadedModel, open_model
 from prune.errors import BadInputError
 from prune.evaluate.calibration import calibrate
-from prune.inputs.prompts import ANSWER_CUE
-from prune.inputs.samples import Sample, load_samples
+from prune.inputs.max_failed import MAX_FAILED, check_failed
+from prune.inputs.samples import Sample
 from prune.journal.progress import Progress, silent
 from prune.layout.pathways import REMOVABLE
 from prune.learn.gates import GateSettings, harm_of, learn_gates
@@ -22,6 +22,7 @@ from prune.report.figures.style import save_figure
 from prune.results.export_result import SearchReport
 from prune.trace.trace import Trace
 from prune.workflows.options import Method
+from prune.workflows.split import split_samples
 
 MAX_RUNS = 150
 """Limit on the passes over the calibration samples that a search takes."""
@@ -54,6 +55,7 @@ def search_plan(
     test: Path | None = None,
     method: Method = Method.TRACE,
     per_head: bool = False,
+    max_failed: str = MAX_FAILED,
 ) -> FoundPlan:
     """Search the cheapest plan within a budget, and write it with a report and a figure.
 
@@ -65,14 +67,16 @@ def search_plan(
         progress: shows the search.
         out: the plan file, `RUN/plan.json` if None.
         model: the traced model's folder, if it is no longer where it was traced.
-        test: JSONL whose samples must not be searched on; see `split_samples`.
+        test: JSONL whose samples must not be searched on; see `prune.workflows.split`.
         method: what ranks the candidates.
         per_head: whether pathways may also be removed in single KV heads.
+        max_failed: samples of the trace that may have failed (`prune.inputs.max_failed`).
 
     Raises:
-        BadInputError: trace or samples cannot be read, or a sample is in both data sets.
+        BadInputError: trace or samples cannot be read, or a video is in both data sets.
     """
     trace = Trace.load(run)
+    check_failed(trace.failed, len(trace.records), max_failed)
     opened = open_model(model or trace.model.name, dense=True)
     calibration, _ = split_samples(trace, test)
     found = find_plan(opened, trace, calibration, progress, budget, method, per_head)
@@ -85,29 +89,6 @@ def search_plan(
     report.save(written.report)
     save_figure(front_figure(report), written.figure)
     return written
-
-
-def split_samples(trace: Trace | None, test: Path | None) -> tuple[list[Sample], list[Sample]]:
-    """Split samples into those to search on and those to report on, which share none.
-
-    With a test file, every sample of the traced data is for the search. Without one, every second
-    sample that was not traced is held out.
-
-    Raises:
-        BadInputError: nothing is left to report on, or a sample is in both files.
-    """
-    cue = trace.header["cue"] if trace else ANSWER_CUE
-    searched = load_samples(trace.data, cue) if trace else []
-    if test is not None:
-        held_out = load_samples(test, cue)
-        common = {s.id for s in searched} & {s.id for s in held_out}
-        if common:
-            raise BadInputError(f"{test}: sample {min(common)!r} was also used to find the plan")
-        return searched, held_out
-    traced = set(trace.header["samples"]) if trace else set()
-    held_out = [s for s in searched if s.id not in traced][::2]
-    taken = {s.id for s in held_out}
-    return [s for s in searched if s.id not in taken], held_out
 
 
 def find_plan(

@@ -16,8 +16,9 @@ from prune.report.figures.transfer import transfer_figure
 from prune.results.answer import Answer
 from prune.results.transfer_matrix import Cell, Transfer
 from prune.trace.trace import Trace
-from prune.workflows.plan import find_plan, split_samples
+from prune.workflows.plan import find_plan
 from prune.workflows.read_clips import read_clips
+from prune.workflows.split import split_samples
 
 ALL = "all"
 
@@ -71,7 +72,7 @@ def transfer_plans(
         budget: of every search.
         progress: shows each search and each condition.
         model: the traced model's folder, if it is no longer where it was traced.
-        test: JSONL of held-out samples; see `prune.workflows.plan.split_samples`.
+        test: JSONL of held-out samples; see `prune.workflows.split`.
         other_frames: frame counts beside the traced one.
 
     Raises:
@@ -128,14 +129,15 @@ def transfer(
             for name, run in runs.items():
                 answers[name] = answer(opened.model, opened.processor, batches, run)
                 advance(1)
-        dense = [a.correct for a in answers.pop("dense")]
+        before = answers.pop("dense")
+        dense, videos = [a.correct for a in before], [a.video for a in before]
         cells += [
             Cell(
                 task,
                 condition.name,
                 len(dense),
                 100 * sum(dense) / len(dense),
-                paired_difference(dense, [a.correct for a in given]),
+                paired_difference(dense, [a.correct for a in given], videos),
             )
             for task, given in answers.items()
         ]

@@ -93,15 +93,15 @@ def test_hallucination_counts_absent_things_alone() -> None:
     other = Sample("y", Path("y"), "Which?", ("left", "right"), 0, "direction")
 
     def answers(*said: str) -> list[Answer]:
-        rows = [Answer("x", "e", ("yes", "no").index(s), 0, True, (0.5, 0.5)) for s in said]
-        return [*rows, Answer("y", "d", 1, 0, True, (0.5, 0.5))]
+        rows = [Answer("x", "e", ("yes", "no").index(s), 0, True, (0.5, 0.5), "v") for s in said]
+        return [*rows, Answer("y", "d", 1, 0, True, (0.5, 0.5), "v")]
 
     found = existence(
         [*samples, other],
         answers("no", "no", "no", "yes", "yes", "no"),
         answers("yes", "yes", "no", "yes", "yes", "yes"),
     )
-    assert found is not None and (found.questions, found.absent) == (6, 4)
+    assert found is not None and (found.questions, found.absent, found.videos) == (6, 4, 1)
     assert (found.before.value, found.after.value, found.change.value) == (25, 75, 50)
     # Two of six are yes in truth; two were said to be before, five after.
     assert found.yes_bias_before == 0 and found.yes_bias_after == pytest.approx(50)

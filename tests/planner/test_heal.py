@@ -139,7 +139,7 @@ def test_several_plans_are_a_front(
 def test_what_cannot_be_healed_is_refused(
     tmp_path: Path, tiny: LoadedModel, samples: list[Sample]
 ) -> None:
-    with pytest.raises(BadInputError, match="both to learn from"):
+    with pytest.raises(BadInputError, match="also one to search or learn on"):
         heal_model(
             tiny, harsh(tiny), samples[:2], samples[1:3], 8, HealSettings(1), tmp_path / "x", silent
         )

@@ -36,7 +36,7 @@ def answers(right: int, of: int) -> list[Answer]:
     """The first of two tasks is answered right first."""
     return [
         Answer(str(i), "ab"[i % 2] + "_task", int(i >= right), 0, False,
-               (0.2, 0.8) if i >= right else (0.9, 0.1))
+               (0.2, 0.8) if i >= right else (0.9, 0.1), str(i // 2))
         for i in range(of)
     ]  # fmt: skip
 
@@ -84,6 +84,7 @@ def result(plan: Plan) -> Result:
                   "change (%)", "window 3", "layer", "correct answers"),
         search=SearchReport(
             50,
+            40,
             (
                 Point("video dead from layer 2 on", 0.5, 0.6, 0.3, 88.0, 87.5, True, True),
                 Point("too <much>", 0.4, 0.5, 0.2, 60.0, 61.0, False, True),

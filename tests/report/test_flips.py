@@ -15,7 +15,7 @@ from prune.results.answer import Answer
 
 def _answer(id: str, choice: int, p: float, true: int = 0) -> Answer:
     other = tuple((1 - p) / 2 for _ in range(3))
-    return Answer(id, "t", choice, true, False, (*other[:choice], p, *other[choice + 1 :]))
+    return Answer(id, "t", choice, true, False, (*other[:choice], p, *other[choice + 1 :]), id)
 
 
 def test_worst_first() -> None:

@@ -10,7 +10,7 @@ from prune.errors import RefusedError
 from prune.inputs.encode import choice_prompt, letter_ids
 from prune.inputs.samples import Sample, load_samples
 from prune.trace.trace import Trace
-from prune.workflows.plan import split_samples
+from prune.workflows.split import split_samples
 
 CUE = " The best option is ("
 

@@ -2,9 +2,18 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
+from prune.evaluate.clusters import codes_of, effective_size
 from prune.evaluate.paired import accuracy_report
-from prune.evaluate.stats import bootstrap_band, mcnemar, paired_difference, proportion
+from prune.evaluate.stats import (
+    FEWEST,
+    bootstrap_band,
+    mcnemar,
+    paired_difference,
+    proportion,
+    proportion_of,
+)
 from prune.results.answer import Answer
 
 
@@ -19,8 +28,8 @@ def test_paired_difference_and_mcnemar() -> None:
     after = [True] * 44 + [False] * 6 + [True] * 2 + [False] * 8
     difference = paired_difference(before, after)
     assert difference.value == pytest.approx(100 * (2 - 6) / 60)
-    middle = (2.5 - 6.5) / 62
-    spread = 1.959964 * np.sqrt((9 / 62 - middle**2) / 62)
+    middle = (3 - 7) / 62
+    spread = 1.959964 * np.sqrt((10 / 62 - middle**2) / 62)
     assert difference.low == pytest.approx(100 * (middle - spread), abs=1e-4)
     assert difference.high == pytest.approx(100 * (middle + spread), abs=1e-4)
     # Exact binomial: 2 * P(X <= 2 | 8, 1/2) = 2 * 37 / 256.
@@ -41,9 +50,69 @@ def test_bootstrap_band_covers_the_mean() -> None:
     assert (bootstrap_band(values)[1] == low).all(), "seeded"
 
 
+def test_one_question_per_video_is_the_textbook() -> None:
+    rng = np.random.default_rng(0)
+    for n in (1, 2, 7, 60, 600):
+        before, after = (rng.random(n) < 0.8).tolist(), (rng.random(n) < 0.7).tolist()
+        videos = [*map(str, range(n))]
+        assert paired_difference(before, after) == paired_difference(before, after, videos)
+        changed = [a for b, a in zip(before, after, strict=True) if a != b]
+        exact = stats.binomtest(sum(changed), len(changed)).pvalue if changed else 1.0
+        assert mcnemar(before, after, videos) == pytest.approx(exact)
+        wilson = stats.binomtest(sum(before), n).proportion_ci(method="wilson")
+        found = proportion(before, videos)
+        assert (found.low, found.high) == pytest.approx((100 * wilson.low, 100 * wilson.high))
+        assert found == proportion_of(found.value, n)
+
+
+def test_the_sign_flip_test_is_scipys() -> None:
+    rng = np.random.default_rng(1)
+    for _ in range(5):
+        videos = [*map(str, rng.integers(0, 9, 40))]
+        before, after = (rng.random(40) < 0.8).tolist(), (rng.random(40) < 0.5).tolist()
+        change = np.array(after, float) - np.array(before, float)
+        sums = np.bincount(codes_of(videos, 40), weights=change)
+        exact = stats.permutation_test(
+            (sums,), np.sum, permutation_type="samples", n_resamples=np.inf
+        )
+        assert mcnemar(before, after, videos) == pytest.approx(exact.pvalue)
+
+
+def test_the_effective_size_lies_between_videos_and_questions() -> None:
+    rng = np.random.default_rng(2)
+    videos = np.repeat(np.arange(30), 20)
+    whole, alone = (rng.random(30) < 0.5)[videos].astype(float), rng.normal(size=600)
+    assert effective_size(whole, videos) == pytest.approx(30, rel=0.05)
+    assert effective_size(alone, videos) > 450
+    assert effective_size(np.zeros(600), videos) == pytest.approx(30)
+    assert effective_size(alone, np.zeros(600, int)) == 1, "one video, however often it is asked"
+    assert effective_size(np.ones(1), np.zeros(1, int)) == 1
+
+
+def test_differences_stay_within_a_hundred_points() -> None:
+    for n in (1, 2, 5):
+        lost = paired_difference([True] * n, [False] * n)
+        assert -100 == lost.low == lost.value < lost.high <= 100
+        won = paired_difference([False] * n, [True] * n)
+        assert (won.low, won.high) == (-lost.high, 100)
+
+
+def test_fewer_than_ten_videos_have_no_band() -> None:
+    values = np.random.default_rng(0).normal(3, 1, (5 * FEWEST, 2))
+    videos = [str(i // 5) for i in range(len(values))]
+    mean, low, high = bootstrap_band(values, videos)
+    assert (low < mean).all() and (mean < high).all()
+    videos[-5:] = videos[:5]
+    mean, low, high = bootstrap_band(values, videos)
+    assert (mean == values.mean(0)).all() and np.isnan([low, high]).all()
+
+
 def _answers(right: str) -> list[Answer]:
     tasks = "aabb"
-    return [Answer(str(i), tasks[i], int(r), 1, r == "1", (0.5, 0.5)) for i, r in enumerate(right)]
+    return [
+        Answer(str(i), tasks[i], int(r), 1, r == "1", (0.5, 0.5), "ab"[i // 2])
+        for i, r in enumerate(right)
+    ]
 
 
 def test_accuracy_report() -> None:

@@ -16,7 +16,7 @@ def accuracy_table(answers: Sequence[Answer]) -> Table:
         table.add_column(column, justify="left" if column == "task" else "right")
     for task in (*sorted({a.task for a in answers}), "all"):
         rows = [a for a in answers if task in ("all", a.task)]
-        share = proportion([a.correct for a in rows])
+        share = proportion([a.correct for a in rows], [a.video for a in rows])
         free = 100 * sum(a.free_correct for a in rows) / len(rows)
         table.add_row(
             task.replace("_", " "), str(len(rows)), f"{share.value:.1f}",

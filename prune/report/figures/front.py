@@ -14,6 +14,7 @@ def front_figure(report: SearchReport) -> Figure:
     """Accuracy on the calibration samples against edges, FLOPs and KV bytes, shares of dense.
 
     The line is the Pareto front of a panel; bars are Wilson's 95% intervals of its points.
+    Each video counts as one answer there: too wide an interval rather than too narrow a one.
     """
     figure = Figure(figsize=(10.5, 3.6), layout="constrained")
     for axes, (cost, label) in zip(figure.subplots(1, 3, sharey=True), PANELS, strict=True):
@@ -42,7 +43,7 @@ def _panel(axes: Axes, report: SearchReport, cost: str) -> None:
     for x, point in sorted(places, key=lambda place: (place[0], -place[1].accuracy)):
         if not line or point.accuracy > line[-1][1]:
             line.append((x, point.accuracy))
-    bands = [proportion_of(accuracy, report.samples) for _, accuracy in line]
+    bands = [proportion_of(accuracy, report.videos) for _, accuracy in line]
     errors = [[b.value - b.low for b in bands], [b.high - b.value for b in bands]]
     axes.errorbar(
         [x for x, _ in line], [y for _, y in line], yerr=errors, color=COLORS[1], linewidth=1.4,

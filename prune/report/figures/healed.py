@@ -12,6 +12,8 @@ from prune.results.healed import HealResult
 def healed_figure(found: Sequence[HealResult]) -> Figure:
     """Accuracy on held-out samples over prefill FLOPs, in percent, with Wilson's 95% intervals.
 
+    Each video counts as one answer there: too wide an interval rather than too narrow a one.
+
     Args:
         found: one per plan, of the same model and samples.
     """
@@ -23,7 +25,7 @@ def healed_figure(found: Sequence[HealResult]) -> Figure:
     style_axes(axes, "The front, before and after healing")
     for name, color in (("pruned", COLORS[1]), ("healed", COLORS[0])):
         values = [first.dense, *(getattr(healed, name) for healed in ordered)]
-        bands = [proportion_of(value, first.n) for value in values]
+        bands = [proportion_of(value, first.videos) for value in values]
         errors = [[b.value - b.low for b in bands], [b.high - b.value for b in bands]]
         axes.errorbar(
             shares, values, yerr=errors, color=color, marker="o", markersize=4, linewidth=1.6,
