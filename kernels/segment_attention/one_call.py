@@ -37,9 +37,9 @@ class Mask:
     unread: Tensor | None
 
 
-def is_small(q: Tensor, k: Tensor) -> bool:
+def is_small(q: Tensor, k: Tensor, v: Tensor) -> bool:
     """Whether one masked call is the fastest: on a CPU, few scores, and no gradient."""
-    if q.is_cuda or torch.is_grad_enabled():
+    if q.is_cuda or (torch.is_grad_enabled() and any(x.requires_grad for x in (q, k, v))):
         return False
     _, heads, rows, dim = q.shape
     keys = k.shape[2]

@@ -36,7 +36,7 @@ def sdpa_attention(
     Returns:
         `[B, Hq, Sq, D]`, and the LSE `[B, Hq, Sq]` if `need_lse`, else None.
     """
-    if not need_lse and is_small(q, k):
+    if not need_lse and is_small(q, k, v):
         return masked_call(q, k, v, layout, reach, scale), None
     parts = split(layout, q.shape[2], reach)
     rows, keys = q.shape[2], k.shape[2]

@@ -17,7 +17,7 @@ from segment_checks import (
 from segment_tolerances import assert_gates
 
 from prune.kernels import NONE, segment_attention
-from prune.kernels.segment_attention import flash
+from prune.kernels.segment_attention import flash, one_call
 from prune.kernels.segment_attention import sdpa as sdpa_module
 
 CASES = [pytest.param(case, id=case.name) for case in named()]
@@ -31,10 +31,52 @@ def test_matches_the_oracle(case: Case, dtype: torch.dtype, impl: str) -> None:
     check_matches_oracle(case, impl, dtype)
 
 
-@pytest.mark.parametrize("impl", ["reference", "sdpa"])
+@pytest.fixture(params=["one call", "blocks"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Both ways of `sdpa`: the cases are small enough for one call."""
+    if request.param == "blocks":
+        monkeypatch.setattr(sdpa_module, "is_small", lambda q, k, v: False)
+    return str(request.param)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("case", CASES)
-def test_removed_keys_do_not_matter(case: Case, impl: str) -> None:
-    check_removed_keys_do_not_matter(case, impl, torch.float32)
+def test_one_call_matches_the_oracle(case: Case, dtype: torch.dtype) -> None:
+    q, k, v = case.tensors(dtype)
+    assert one_call.is_small(q, k, v)
+    allowed = oracle.mask(*case.layout, case.queries)
+    doubles = [x.double() for x in (q, k, v)]
+    exact, lse = oracle.attention(*doubles, allowed, case.scale)
+    out = segment_attention(q, k, v, *case.layout, scale=case.scale, impl="sdpa")
+    assert (out[lse == -torch.inf] == 0).all()
+    if dtype == torch.float64:
+        torch.testing.assert_close(out, exact, atol=1e-12, rtol=0)
+    else:
+        assert_gates(out, exact, oracle.baseline(q, k, v, allowed, case.scale), case.name)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_removed_keys_do_not_matter(case: Case, way: str) -> None:
+    check_removed_keys_do_not_matter(case, "sdpa", torch.float32)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_removed_keys_do_not_matter_to_the_reference(case: Case) -> None:
+    check_removed_keys_do_not_matter(case, "reference", torch.float32)
+
+
+def test_masks_are_found_by_content() -> None:
+    case = Case("cached", *prompt(), table(**FRAME_LOCAL))
+    tensors = case.tensors(torch.float32)
+    role, frame, reach = case.layout
+    one_call._mask.cache_clear()
+    outs = [
+        segment_attention(*tensors, role.clone(), frame.clone(), reach.clone()) for _ in range(2)
+    ]
+    assert one_call._mask.cache_info()[:2] == (1, 1)
+    frame[frame == 1] = 0
+    other = segment_attention(*tensors, role, frame, reach)
+    assert torch.equal(*outs) and not torch.equal(outs[0], other)
 
 
 BATCHES = [case for case in named() if case.role.shape[0] > 1]
@@ -43,7 +85,7 @@ BATCHES = [case for case in named() if case.role.shape[0] > 1]
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in BATCHES])
-def test_is_batch_invariant(case: Case, dtype: torch.dtype, threads: int) -> None:
+def test_is_batch_invariant(case: Case, dtype: torch.dtype, threads: int, way: str) -> None:
     torch.set_num_threads(threads)
     check_batch_and_run_invariance(case, "sdpa", dtype)
 
