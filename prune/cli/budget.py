@@ -1,13 +1,12 @@
 """The budget of a search as options of a command, of which one may be given."""
 
-import inspect
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from functools import wraps
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from prune.cli.grouped import grouped
 
 if TYPE_CHECKING:
     from prune.plan.budget import Budget
@@ -50,11 +49,12 @@ Objective = Annotated[
 
 
 _OPTIONS = {
-    "max_drop": MaxDrop,
-    "max_kl": MaxKl,
-    "density": Density,
-    "prefill_speedup": PrefillSpeedup,
-    "kv_bytes": KvBytes,
+    "max_drop": (MaxDrop, None),
+    "max_kl": (MaxKl, None),
+    "density": (Density, None),
+    "prefill_speedup": (PrefillSpeedup, None),
+    "kv_bytes": (KvBytes, None),
+    "objective": (Objective, Saved.flops),
 }
 
 
@@ -83,26 +83,10 @@ class BudgetOptions:
         return replace(Budget.of(**given), objective=self.objective.value)
 
 
-def takes_budget(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command these options in place of its parameter `asked` (`BudgetOptions`)."""
-    signature = inspect.signature(command)
+def _asked(objective: Saved, **values: float | None) -> BudgetOptions:
+    given = {name: value for name, value in values.items() if value is not None}
+    return BudgetOptions(given, objective)
 
-    def option(name: str, kind: Any, default: Any) -> inspect.Parameter:
-        keyword = inspect.Parameter.KEYWORD_ONLY
-        return inspect.Parameter(name, keyword, default=default, annotation=kind)
 
-    own = [p.replace(kind=p.KEYWORD_ONLY) for p in signature.parameters.values()]
-    place = [p.name for p in own].index("asked")
-    options = [option(name, kind, None) for name, kind in _OPTIONS.items()]
-    options.append(option("objective", Objective, Saved.flops))
-    parameters = [*own[:place], *options, *own[place + 1 :]]
-
-    @wraps(command)
-    def wrapper(**values: Any) -> None:
-        picked = {name: values.pop(name) for name in _OPTIONS}
-        given = {name: value for name, value in picked.items() if value is not None}
-        command(asked=BudgetOptions(given, values.pop("objective")), **values)
-
-    wrapper.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-    wrapper.__annotations__ = {p.name: p.annotation for p in parameters}
-    return wrapper
+takes_budget = grouped("asked", _OPTIONS, _asked)
+"""Give a command these options in place of its parameter `asked` (`BudgetOptions`)."""

@@ -53,6 +53,7 @@ class Family:
         video_bounds: tokens before and after a video, where images use the same placeholder.
         extra_tokens: placeholders at the end of a video that encode none of its frames.
         class_tokens: placeholders at the start of every frame that show no place in it.
+        bounds_pixels: whether the `size` of its video processor are bounds on a clip's pixels.
         deepstack: path in the config of the list that has one entry for each of the first decoder
             layers after which the model adds video features, or "".
         refusal: why plans cannot be enforced in this family, or "".
@@ -71,6 +72,7 @@ class Family:
     video_bounds: tuple[str, str] | None = None
     extra_tokens: int = 0
     class_tokens: int = 0
+    bounds_pixels: bool = False
     deepstack: str = ""
     refusal: str = ""
 

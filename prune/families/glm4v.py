@@ -7,6 +7,7 @@ FAMILY = Family(
     processors=("Glm4vProcessor",),
     placeholder="image_token",
     frame_runs=True,
+    bounds_pixels=True,
     announces=r"<\|begin_of_image\|>",
     closes=r"<\|end_of_image\|>\d+(?:\.\d+)?",
     video_bounds=("<|begin_of_video|>", "<|end_of_video|>"),

@@ -5,4 +5,5 @@ from prune.families.family import Family
 FAMILY = Family(
     model_type="qwen2_vl",
     processors=("Qwen2VLProcessor",),
+    bounds_pixels=True,
 )

@@ -6,6 +6,7 @@ FAMILY = Family(
     model_type="qwen3_vl",
     processors=("Qwen3VLProcessor",),
     frame_runs=True,
+    bounds_pixels=True,
     announces=r"<\d+(?:\.\d+)? seconds>(?:<\|vision_start\|>)?",
     deepstack="vision_config.deepstack_visual_indexes",
 )

@@ -6,5 +6,6 @@ FAMILY = Family(
     model_type="video_llama_3",
     processors=("VideoLlama3Processor",),
     frame_runs=True,
+    bounds_pixels=True,
     announces=r"Time \d+(?:\.\d+)?s:",
 )

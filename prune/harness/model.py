@@ -1,5 +1,6 @@
 """The lm-eval model: an exported folder, which runs under its plan, or a dense one."""
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -15,7 +16,8 @@ from tqdm import tqdm
 
 from prune.checkpoint.load import open_model
 from prune.errors import RefusedError, UsageError
-from prune.inputs.encode import chat, continuation
+from prune.inputs.encode import chat, continuation, pixel_bounds
+from prune.inputs.media import Media
 from prune.inputs.prompts import ANSWER_CUE
 from prune.inputs.video import load_video
 from prune.journal.processes import processes
@@ -28,12 +30,18 @@ class Prompt:
     """A user's text about one clip.
 
     Attributes:
-        text: of the user; an answer cue at its end becomes the start of the reply.
-        video: path, start and end in seconds (or None).
+        text: of the user; the cue at its end becomes the start of the reply.
+        cue: see `prune.inputs.samples.Sample`.
+        video: path, or paths of the images that are its frames.
+        bounds: start and end of the clip in seconds, or None.
+        media: how the clip is read.
     """
 
     text: str
-    video: tuple[str, float | None, float | None]
+    cue: str
+    video: str | tuple[str, ...]
+    bounds: tuple[float | None, float | None]
+    media: Media
 
 
 @register_model("prune")
@@ -41,7 +49,9 @@ class PruneLM(LM):
     """A VideoLLM for lm-eval, pruned if `pretrained` holds a plan.
 
     A request's context is the user's text; the chat template is the model's own. Its clip is
-    the one entry of `{"visual": [{"video": path, "start": s, "end": s}]}`.
+    the one entry of `{"visual": [{"video": path, "start": s, "end": s}]}`, where `video` may be a
+    list of images; with `cue`, what the context ends with, and `media`, JSON of
+    `prune.inputs.media.Media`.
 
     Args:
         pretrained: folder, hub id or `tiny`.
@@ -117,7 +127,7 @@ class PruneLM(LM):
     @torch.no_grad()
     def loglikelihood(self, requests: list[Any]) -> list[tuple[float, bool]]:
         """Log-likelihood of each continuation, and whether the model would generate it greedily."""
-        rows = [(_prompt(r), self._continuation(r.args[0], r.args[1])) for r in requests]
+        rows = [(_prompt(r), self._continuation(_prompt(r), r.args[1])) for r in requests]
         found: dict[int, tuple[float, bool]] = {}
         # The options of a question have one token each and come from one pass.
         groups = [list(g) for _, g in groupby(range(len(rows)), lambda i: rows[i][0])]
@@ -178,24 +188,30 @@ class PruneLM(LM):
         for start in tqdm(batches, desc="loglikelihood", disable=self.rank > 0):
             yield groups[start : start + self.batch_size]
 
-    def _continuation(self, context: str, text: str) -> list[int]:
-        """Tokens of a continuation as they follow its context."""
-        return continuation(self.processor.tokenizer, self._text(context), text)
+    def _continuation(self, prompt: Prompt, text: str) -> list[int]:
+        """Tokens of a continuation as they follow its prompt."""
+        return continuation(self.processor.tokenizer, self._text(prompt), text)
 
-    def _text(self, context: str) -> str:
-        """The prompt of a context, in the chat template, with the cue of a letter behind it."""
-        said = context.removesuffix(ANSWER_CUE)
-        return chat(self.processor, said) + context[len(said) :]
+    def _text(self, prompt: Prompt) -> str:
+        """The text in the chat template, with the cue of a letter behind it."""
+        said = prompt.text.removesuffix(prompt.cue)
+        return chat(self.processor, said) + prompt.text[len(said) :]
 
     def _inputs(self, prompts: Sequence[Prompt]) -> Any:
-        clips = [load_video(p.video[0], self.num_frames, *p.video[1:]) for p in prompts]
+        clips = [
+            load_video(p.video, self.num_frames, *p.bounds, **p.media.arguments) for p in prompts
+        ]
+        bounds = [pixel_bounds(self.processor, prompt.media) for prompt in prompts]
+        if len({len(video) for video, _ in clips}) > 1 or any(b != bounds[0] for b in bounds):
+            raise UsageError("clips of a batch differ in frames or pixels: give --batch_size 1")
         return self.processor(
-            text=[self._text(prompt.text) for prompt in prompts],
+            text=[self._text(prompt) for prompt in prompts],
             videos=[[video] for video, _ in clips],
             video_metadata=[[metadata] for _, metadata in clips],
             do_sample_frames=False,
             padding=True,
             return_tensors="pt",
+            **bounds[0],
         ).to(self.model.device)
 
     def _forced(self, prompts: Sequence[Prompt], forced: Sequence[list[int]]) -> Tensor:
@@ -216,8 +232,14 @@ class PruneLM(LM):
 
 def _prompt(request: Any) -> Prompt:
     (clip,) = request.args[2]["visual"]
-    video = str(Path(clip["video"]))
-    return Prompt(request.args[0], (video, clip.get("start"), clip.get("end")))
+    video = clip["video"]
+    return Prompt(
+        request.args[0],
+        clip.get("cue", ANSWER_CUE),
+        str(video) if isinstance(video, str | Path) else tuple(map(str, video)),
+        (clip.get("start"), clip.get("end")),
+        Media.of(json.loads(clip.get("media", "{}"))),
+    )
 
 
 def _force(forced: Sequence[list[int]], start: int) -> Callable[[Tensor, Tensor], Tensor]:

@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, TypeAdapter, ValidationError
 
 from prune.errors import BadInputError, RefusedError
+from prune.inputs.encode import pixel_bounds
+from prune.inputs.media import DEFAULT_MEDIA, Media
 from prune.inputs.video import load_video
 from prune.io.closed import ClosedModel, first_problem
 from prune.io.untrusted import read_json
@@ -41,13 +43,16 @@ class _Message(ClosedModel):
 _MESSAGES = TypeAdapter(Annotated[list[_Message], Field(min_length=1)])
 
 
-def encode_conversation(processor: Any, path: Path, num_frames: int) -> Any:
+def encode_conversation(
+    processor: Any, path: Path, num_frames: int, media: Media = DEFAULT_MEDIA
+) -> Any:
     """Model inputs for the conversation in a file, in the processor's own chat template.
 
     Args:
         processor: the model's.
         path: JSON, see this module.
         num_frames: frames of every video.
+        media: how videos are read.
 
     Returns:
         The processor's `BatchFeature` for a batch of one.
@@ -61,13 +66,13 @@ def encode_conversation(processor: Any, path: Path, num_frames: int) -> Any:
     except ValidationError as error:
         raise BadInputError(f"{path}: not a conversation: {first_problem(error)}") from None
     parts = [part for message in messages for part in message.content if not isinstance(part, str)]
-    clips = [_clip(path, p.video, num_frames) for p in parts if isinstance(p, _Video)]
-    images = [_clip(path, p.image, 1)[0][0] for p in parts if isinstance(p, _Image)]
+    clips = [_clip(path, p.video, num_frames, media) for p in parts if isinstance(p, _Video)]
+    images = [_clip(path, p.image, 1, DEFAULT_MEDIA)[0][0] for p in parts if isinstance(p, _Image)]
     given: dict[str, Any] = {"images": [images]} if images else {}
     if clips:
         given["videos"] = [[video for video, _ in clips]]
         given["video_metadata"] = [[metadata for _, metadata in clips]]
-        given["do_sample_frames"] = False
+        given |= {"do_sample_frames": False, **pixel_bounds(processor, media)}
     try:
         text = processor.apply_chat_template(
             [_written(message) for message in messages], add_generation_prompt=True, tokenize=False
@@ -92,10 +97,10 @@ def _written(message: _Message) -> dict[str, Any]:
     return {"role": message.role, "content": content}
 
 
-def _clip(path: Path, names: str | list[str], num_frames: int) -> Any:
+def _clip(path: Path, names: str | list[str], num_frames: int, media: Media) -> Any:
     for name in [names] if isinstance(names, str) else names:
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise RefusedError(f"{path}: {name!r} must be a path below the file's folder")
     folder = path.parent.resolve()
     files = folder / names if isinstance(names, str) else [folder / name for name in names]
-    return load_video(files, num_frames)
+    return load_video(files, num_frames, **media.arguments)

@@ -1,6 +1,7 @@
 """Model inputs from samples: prompt text, decoded clips, and the processor's tensors."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -8,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prune.errors import BadInputError, RefusedError
+from prune.families import family_of_processor
+from prune.inputs.media import Media
 from prune.inputs.prompts import Question, choice_question, open_question
 from prune.inputs.samples import Sample
 from prune.inputs.video import load_video
@@ -92,14 +95,41 @@ def letter_ids(processor: Any, sample: Sample) -> list[int]:
     return known[key]
 
 
-def check_letters(processor: Any, samples: Iterable[Sample]) -> None:
-    """Check that the letter of every option can be scored, before a run begins to write.
+def check_samples(processor: Any, samples: Sequence[Sample], letters: bool = True) -> None:
+    """Check that a processor can encode samples, before a run begins to write.
+
+    Args:
+        processor: the model's.
+        samples: of the run.
+        letters: whether the letters of options are scored.
 
     Raises:
-        RefusedError: as `letter_ids`.
+        RefusedError: the processor bounds no pixels, or, as in `letter_ids`, a letter is not one
+            new token.
     """
-    for sample in {(s.cue, len(s.options)): s for s in samples if s.options}.values():
-        letter_ids(processor, sample)
+    for reading in {sample.reading for sample in samples}:
+        pixel_bounds(processor, reading)
+    if letters:
+        for sample in {(s.cue, len(s.options)): s for s in samples if s.options}.values():
+            letter_ids(processor, sample)
+
+
+def pixel_bounds(processor: Any, reading: Media) -> dict[str, Any]:
+    """The argument by which a processor bounds the pixels of a clip; {} where nothing is said."""
+    low, high = reading.min_pixels, reading.max_pixels
+    if low is None and high is None:
+        return {}
+    kind = type(processor).__name__
+    if not family_of_processor(processor).bounds_pixels:
+        raise RefusedError(
+            f"{kind}: takes no min_pixels or max_pixels (--min-pixels, --max-pixels, or in the "
+            "data): its frames have one size"
+        )
+    own = processor.video_processor.size
+    low, high = low or own["shortest_edge"], high or own["longest_edge"]
+    if low > high:
+        raise RefusedError(f"{kind}: min_pixels {low} is over max_pixels {high}: give both")
+    return {"size": {"shortest_edge": low, "longest_edge": high}}
 
 
 Clip = tuple[NDArray[np.uint8], dict[str, Any]]
@@ -108,7 +138,13 @@ Clip = tuple[NDArray[np.uint8], dict[str, Any]]
 
 def decode(sample: Sample, num_frames: int) -> Clip:
     """Decode the sample's clip; raises `BadInputError` if that cannot be done."""
-    return load_video(sample.video, num_frames, sample.start, sample.end)
+    bounds = sample.start, sample.end
+    return load_video(sample.video, num_frames, *bounds, **sample.reading.arguments)
+
+
+def shape_of(sample: Sample, clip: Clip) -> tuple[int, Media]:
+    """What clips must share to be in one batch: their number of frames, and how they are read."""
+    return len(clip[0]), replace(sample.reading, sampling=None, fps=None, frame_rate=None)
 
 
 def encode(
@@ -117,7 +153,7 @@ def encode(
     clips: Sequence[Clip],
     write: Write = choice_prompt,
 ) -> Any:
-    """Model inputs for a batch of prompts, padded on the left.
+    """Model inputs for a batch of prompts, padded on the left; its clips have the same `shape_of`.
 
     Which tokens are question and options is remembered for `prune.layout.segments.segment`.
     """
@@ -130,6 +166,7 @@ def encode(
         padding=True,
         return_tensors="pt",
         return_offsets_mapping=True,
+        **pixel_bounds(processor, samples[0].reading),
     )
     places = inputs.pop("offset_mapping")
     for row, prompt in enumerate(prompts):

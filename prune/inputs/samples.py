@@ -7,7 +7,6 @@ one: `all` is the row of all tasks in every table.
 """
 
 import codecs
-import hashlib
 import json
 import re
 import unicodedata
@@ -20,6 +19,7 @@ from pydantic import Field, ValidationError
 
 from prune.errors import BadInputError
 from prune.inputs.answer_key import answer_index
+from prune.inputs.media import DEFAULT_MEDIA, Media
 from prune.inputs.prompts import ANSWER_CUE, letter
 from prune.io.bounded import read_bounded
 from prune.io.closed import ClosedModel
@@ -27,6 +27,8 @@ from prune.io.files import write_atomically
 from prune.io.strict_json import parse_json
 
 MAX_LINE = 2**20
+MAX_IMAGES = 4096
+"""Images that a line may name as the frames of its video."""
 
 ALL_TASKS = "all"
 """The task of lines that name none, and the row of all tasks in tables."""
@@ -37,15 +39,18 @@ class Sample:
     """One question, and how it is asked.
 
     Attributes:
-        video: an absolute path.
+        video: absolute path of a video, an image or a folder of images; or of several images, which
+            are its frames.
         options: the answer options; none of an open question.
         answer: index of the true option.
         start, end: seconds of the video that the question is about.
         cue: what the prompt ends with; the model's next token is the letter of its answer.
+        media: how a command reads clips.
+        own: what the sample itself says of that, which has precedence.
     """
 
     id: str
-    video: Path
+    video: Path | tuple[Path, ...]
     question: str
     options: tuple[str, ...]
     answer: int
@@ -53,6 +58,18 @@ class Sample:
     start: float | None = None
     end: float | None = None
     cue: str = ANSWER_CUE
+    media: Media = DEFAULT_MEDIA
+    own: Media = DEFAULT_MEDIA
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The video's file or folder, or its images."""
+        return self.video if isinstance(self.video, tuple) else (self.video,)
+
+    @property
+    def reading(self) -> Media:
+        """How the sample's clip is read."""
+        return self.own.over(self.media)
 
     @property
     def letters(self) -> list[str]:
@@ -65,13 +82,18 @@ _Text = Annotated[str, Field(min_length=1)]
 
 class _Line(ClosedModel):
     id: Annotated[_Text, Field(max_length=256)]
-    video: _Text
+    video: _Text | Annotated[list[_Text], Field(min_length=1, max_length=MAX_IMAGES)]
     question: _Text
     options: Annotated[list[_Text], Field(min_length=2, max_length=26)]
     answer: str | Annotated[int, Field(ge=0)]
     task: _Text = ALL_TASKS
     start: Annotated[float, Field(ge=0)] | None = None
     end: Annotated[float, Field(gt=0)] | None = None
+    sampling: str | None = None
+    fps: float | None = None
+    frame_rate: float | None = None
+    min_pixels: int | None = None
+    max_pixels: int | None = None
 
 
 def _parse(line: bytes, folder: Path) -> Sample:
@@ -85,13 +107,16 @@ def _parse(line: bytes, folder: Path) -> Sample:
         raise ValueError(f"start {item.start} is not before end {item.end}")
     return Sample(
         item.id,
-        _video(item.video, folder),
+        _video(item.video, folder)
+        if isinstance(item.video, str)
+        else tuple(_video(name, folder) for name in item.video),
         item.question,
         tuple(item.options),
         answer_index(item.answer, item.options),
         item.task,
         item.start,
         item.end,
+        own=Media(item.sampling, item.fps, item.frame_rate, item.min_pixels, item.max_pixels),
     )
 
 
@@ -113,12 +138,15 @@ def _is_url(name: str) -> bool:
     return re.match(r"[A-Za-z][\w+.-]*:", name) is not None
 
 
-def load_samples(path: str | Path, cue: str = ANSWER_CUE) -> list[Sample]:
+def load_samples(
+    path: str | Path, cue: str = ANSWER_CUE, media: Media = DEFAULT_MEDIA
+) -> list[Sample]:
     """Read a data set.
 
     Args:
         path: JSONL in UTF-8, with or without a byte order mark.
         cue: what the prompts of its samples end with.
+        media: how clips are read of which a line says nothing.
 
     Raises:
         BadInputError: it cannot be read, or a line is bad; the first such line is named.
@@ -137,7 +165,7 @@ def load_samples(path: str | Path, cue: str = ANSWER_CUE) -> list[Sample]:
         if not line.strip():
             continue
         try:
-            sample = replace(_parse(line, folder), cue=cue)
+            sample = replace(_parse(line, folder), cue=cue, media=media)
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(str(part) for part in first["loc"])
@@ -170,12 +198,14 @@ def save_samples(path: Path, samples: Sequence[Sample]) -> None:
     folder = path.parent.resolve()
     lines = []
     for s in samples:
-        if not s.video.is_relative_to(folder):
-            raise BadInputError(f"{path}: {s.video} does not lie below the file's folder")
+        for file in s.files:
+            if not file.is_relative_to(folder):
+                raise BadInputError(f"{path}: {file} does not lie below the file's folder")
+        names = [str(file.relative_to(folder)) for file in s.files]
         unique = s.options.count(s.options[s.answer]) == 1
         line: dict[str, Any] = {
             "id": s.id,
-            "video": str(s.video.relative_to(folder)),
+            "video": names if isinstance(s.video, tuple) else names[0],
             "question": s.question,
             "options": list(s.options),
             "answer": s.options[s.answer] if unique else s.answer,
@@ -183,17 +213,6 @@ def save_samples(path: Path, samples: Sequence[Sample]) -> None:
         }
         bounds = {"start": s.start, "end": s.end}
         line.update({key: value for key, value in bounds.items() if value is not None})
+        line.update(s.own.given)
         lines.append(json.dumps(line, ensure_ascii=False) + "\n")
     write_atomically(path, "".join(lines))
-
-
-def fingerprint(samples: Sequence[Sample]) -> str:
-    """SHA-256 over questions, answers and the bytes of the videos that exist, in order."""
-    digest = hashlib.sha256()
-    for s in samples:
-        digest.update(
-            json.dumps([s.id, s.question, s.options, s.answer, s.task, s.start, s.end]).encode()
-        )
-        if s.video.is_file():
-            digest.update(s.video.read_bytes())
-    return digest.hexdigest()

@@ -3,7 +3,8 @@
 import random
 from pathlib import Path
 
-from prune.inputs.samples import Sample, fingerprint, load_samples, save_samples
+from prune.inputs.fingerprint import fingerprint
+from prune.inputs.samples import Sample, load_samples, save_samples
 from prune.inputs.video import write_video
 from prune.tiny.draw import FPS, render
 from prune.tiny.questions import TASKS, ask

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from prune.errors import BadInputError, UsageError
 from prune.inputs.encode import (
     chat,
-    check_letters,
+    check_samples,
     continuation,
     decode,
     encode,
@@ -75,7 +75,7 @@ class Choice:
 
     def check(self, processor: Any, samples: Sequence[Sample]) -> None:
         """See `PromptStyle`."""
-        check_letters(processor, samples)
+        check_samples(processor, samples)
 
     def cases(
         self, model: Any, processor: Any, sample: Sample, num_frames: int
@@ -103,6 +103,7 @@ class Prefix:
 
     def check(self, processor: Any, samples: Sequence[Sample]) -> None:
         """See `PromptStyle`."""
+        check_samples(processor, samples, letters=False)
         self._tokens(processor, "")
 
     def cases(
@@ -144,7 +145,8 @@ class OwnReply:
         return {"way": "own reply", **self.described, "max_tokens": self.max_tokens}
 
     def check(self, processor: Any, samples: Sequence[Sample]) -> None:
-        """See `PromptStyle`; the reply is the model's own, so every tokenizer can be asked."""
+        """See `PromptStyle`."""
+        check_samples(processor, samples, letters=False)
 
     def cases(
         self, model: Any, processor: Any, sample: Sample, num_frames: int

@@ -13,6 +13,8 @@ from prune.checkpoint.load import open_model
 from prune.checkpoint.stored_plan import stored_plan
 from prune.errors import RefusedError, UsageError
 from prune.inputs.encode import read
+from prune.inputs.media import DEFAULT_MEDIA, Media
+from prune.inputs.prompts import ANSWER_CUE
 from prune.inputs.samples import load_samples
 from prune.io.csv import write_csv
 from prune.journal.progress import Progress, silent
@@ -51,6 +53,8 @@ def bench_export(
     frames: Sequence[int] = (8,),
     batches: Sequence[int] = (1, 4),
     runs: int = 20,
+    cue: str = ANSWER_CUE,
+    media: Media = DEFAULT_MEDIA,
     against: str | Path | None = None,
     table: Path | None = None,
     report: bool = False,
@@ -64,6 +68,8 @@ def bench_export(
         frames: numbers of frames, each measured.
         batches: numbers of requests that run together.
         runs: timed runs of a single request.
+        cue: what its prompt ends with.
+        media: how its clip is read if the data does not say it.
         against: the dense model, if it is not the export without its plan.
         table: CSV file for every measurement.
         report: whether to put the measurements into the export's report.
@@ -74,7 +80,7 @@ def bench_export(
     """
     if report and not is_export(Path(folder)):
         raise UsageError(f"--report: {folder} holds no report of prune export")
-    sample = load_samples(data)[0]
+    sample = load_samples(data, cue, media)[0]
     opened = open_model(folder, dense=True)
     plan = stored_plan(opened.folder, opened.id)
     if plan is None:
@@ -92,7 +98,8 @@ def bench_export(
         with progress(f"Batches of {count} frames", len(batches) * len(compared)) as advance:
             held = capacity(compared, sample, count, batches, advance)
         rows.append(BenchRow(shape_of(plan.reach, prompt, geometry, count), times, held))
-    where = conditions(opened.model, plan=plan.sha256[:12], runs=str(runs))
+    said = {name: str(value) for name, value in sample.reading.given.items()}
+    where = conditions(opened.model, plan=plan.sha256[:12], runs=str(runs), **said)
     if table is not None:
         write_table(table, rows, where)
     page = None

@@ -1,9 +1,12 @@
 """The workflow of `prune eval` without a data set: lm-eval's command line with prune's model."""
 
+import json
 import sys
 from collections.abc import Sequence
 
 from prune.errors import UsageError, install_extra
+from prune.inputs.media import DEFAULT_MEDIA, Media
+from prune.inputs.prompts import ANSWER_CUE
 
 
 def run_harness(
@@ -11,6 +14,8 @@ def run_harness(
     tasks: str,
     num_frames: int = 8,
     limit: int | None = None,
+    cue: str = ANSWER_CUE,
+    media: Media = DEFAULT_MEDIA,
     flags: Sequence[str] = (),
 ) -> None:
     """Run tasks of lm-eval on a model; lm-eval prints the results itself.
@@ -20,6 +25,8 @@ def run_harness(
         tasks: names of tasks, with commas between them.
         num_frames: frames of every clip.
         limit: only the first N questions of each task.
+        cue: what prompts end with, after which the next token is a letter.
+        media: how clips are read of which the data says nothing.
         flags: more of lm-eval's own flags.
 
     Raises:
@@ -34,6 +41,8 @@ def run_harness(
     sys.argv = ["lm-eval", "run", "--model", "prune", "--tasks", tasks]
     sys.argv += ["--include_path", str(TASKS), "--device", "auto"]
     sys.argv += ["--model_args", f"pretrained={model}", f"num_frames={num_frames}"]
+    # A later --metadata of the user's is merged with this one.
+    sys.argv += ["--metadata", json.dumps({"cue": cue, "media": media.given})]
     sys.argv += [] if limit is None else ["--limit", str(limit)]
     sys.argv += flags
     cli_evaluate()

@@ -8,6 +8,7 @@ from prune.checkpoint.load import open_processor, resolve
 from prune.errors import UsageError
 from prune.inputs.conversation import encode_conversation
 from prune.inputs.encode import read
+from prune.inputs.media import DEFAULT_MEDIA, Media
 from prune.inputs.prompts import ANSWER_CUE
 from prune.inputs.samples import load_samples
 from prune.io.untrusted import check_configs
@@ -71,6 +72,7 @@ def roles_of_prompt(
     *,
     num_frames: int = 8,
     cue: str = ANSWER_CUE,
+    media: Media = DEFAULT_MEDIA,
 ) -> RolesOfPrompt:
     """The roles that the tokens of one prompt have; the model's weights are not read.
 
@@ -81,6 +83,7 @@ def roles_of_prompt(
         sample: id of the sample, the first if None.
         num_frames: frames of every clip.
         cue: what the prompt of a sample ends with (`prune.inputs.samples.Sample`).
+        media: how clips are read of which the data says nothing.
 
     Raises:
         BadInputError: a file cannot be read, or the model's family is unknown.
@@ -92,9 +95,9 @@ def roles_of_prompt(
     if prompt.suffix == ".json":
         if sample is not None:
             raise UsageError(f"--sample: {prompt} is one conversation, not a data set")
-        name, inputs = prompt.name, encode_conversation(processor, prompt, num_frames)
+        name, inputs = prompt.name, encode_conversation(processor, prompt, num_frames, media)
     else:
-        samples = load_samples(prompt, cue)
+        samples = load_samples(prompt, cue, media)
         chosen = samples[0] if sample is None else by_id(samples, [sample], prompt)[0]
         name, inputs = chosen.id, read(processor, [chosen], num_frames)
     layout = segment(processor, inputs)

@@ -8,6 +8,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from prune.errors import BadInputError, RefusedError, UsageError
+from prune.inputs.prompts import ANSWER_CUE
 from prune.io.closed import ClosedModel, first_problem
 from prune.plan.model_id import ModelId
 from prune.plan.presets import PRESETS
@@ -41,6 +42,7 @@ class Recipe(ClosedModel):
         benchmark: a name of `prune.datasets`, or `tiny`.
         set: pathways that are knocked out (`prune.trace.sets`).
         window: number of layers knocked out together.
+        cue: what prompts end with.
         note: remarks for the user.
     """
 
@@ -56,6 +58,7 @@ class Recipe(ClosedModel):
     set: str
     window: Annotated[int, Field(ge=1)]
     plan: RecipePlan
+    cue: Annotated[str, Field(min_length=1)] = ANSWER_CUE
     note: str = ""
 
     def check_model(self, model: ModelId) -> None:

@@ -8,6 +8,7 @@ from prune.inputs.media import DEFAULT_MEDIA, Media
 from prune.inputs.prompts import ANSWER_CUE
 from prune.inputs.samples import Sample, load_samples
 from prune.inputs.video_key import video_keys
+from prune.journal.records import check_data
 from prune.trace.trace import Trace
 
 
@@ -30,11 +31,14 @@ def split_samples(
 
     Raises:
         BadInputError: a file cannot be read, or a sample or a video is in both files.
+        RefusedError: questions or clips have changed since they were traced.
     """
     header = trace.header if trace else {}
     cue = cue or header.get("cue", ANSWER_CUE)
     media = media.over(Media.of(header))
     searched = load_samples(trace.data, cue, media) if trace else []
+    if trace is not None:
+        check_data(trace.header, searched, trace.run)
     if test is not None:
         held_out = load_samples(test, cue, media)
         check_apart(searched, held_out, test)

@@ -19,6 +19,7 @@ from lm_eval.tasks import TaskManager
 from prune.checkpoint.load import LoadedModel, open_model
 from prune.errors import BadInputError, RefusedError, UsageError
 from prune.harness import TASKS, PruneLM
+from prune.harness.model import _prompt
 from prune.harness.tasks.documents import clip, load, text
 from prune.inputs.encode import read
 from prune.inputs.samples import Sample
@@ -120,7 +121,7 @@ def test_long_continuations_are_scored_token_by_token(
         for (score, greedy), request, sample in zip(
             found, asked, np.repeat(load_samples(data)[:2], 3), strict=True
         ):
-            ids = lm._continuation(*request.args[:2])
+            ids = lm._continuation(_prompt(request), request.args[1])
             inputs = read(processor, [sample], 8)
             total, likely, cache = 0.0, True, None
             for token in ids:

@@ -8,7 +8,8 @@ import pytest
 
 from prune.errors import BadInputError
 from prune.inputs.answer_key import answer_index
-from prune.inputs.samples import fingerprint, load_samples
+from prune.inputs.fingerprint import fingerprint
+from prune.inputs.samples import load_samples
 from prune.tiny.benchmark import write_benchmark
 from prune.tiny.questions import TASKS
 from prune.tiny.scenes import SPLITS

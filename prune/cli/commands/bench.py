@@ -5,12 +5,16 @@ from typing import Annotated
 
 import typer
 
-from prune.cli.app import Data, app
+from prune.cli.app import Cue, Data, app
 from prune.cli.console import out, progress
+from prune.cli.media import takes_media
 from prune.errors import UsageError
+from prune.inputs.media import DEFAULT_MEDIA, Media
+from prune.inputs.prompts import ANSWER_CUE
 
 
 @app.command()
+@takes_media
 def bench(
     model: Annotated[str, typer.Argument(help="An exported folder.")],
     data: Data,
@@ -22,6 +26,8 @@ def bench(
         str, typer.Option(help="Numbers of requests per batch, such as 1,4.")
     ] = "1,4",
     runs: Annotated[int, typer.Option(min=2, help="Timed runs of one request.")] = 20,
+    cue: Cue = ANSWER_CUE,
+    media: Media = DEFAULT_MEDIA,
     target: Annotated[
         Path | None, typer.Option("--out", help="CSV with every measurement.")
     ] = None,
@@ -40,6 +46,8 @@ def bench(
         frames=_numbers("--frames", frames),
         batches=_numbers("--batches", batches),
         runs=runs,
+        cue=cue,
+        media=media,
         against=against,
         table=target,
         report=report,

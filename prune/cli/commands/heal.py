@@ -7,10 +7,13 @@ import typer
 
 from prune.cli.app import Cue, Data, Frames, Model, app
 from prune.cli.console import out, progress
+from prune.cli.media import takes_media
+from prune.inputs.media import DEFAULT_MEDIA, Media
 from prune.inputs.prompts import ANSWER_CUE
 
 
 @app.command()
+@takes_media
 def heal(
     model: Model,
     plans: Annotated[
@@ -24,6 +27,7 @@ def heal(
     ],
     frames: Frames = 8,
     cue: Cue = ANSWER_CUE,
+    media: Media = DEFAULT_MEDIA,
     steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = 300,
     rate: Annotated[float, typer.Option(min=0, help="Peak learning rate.")] = 1e-3,
     rank: Annotated[
@@ -38,7 +42,7 @@ def heal(
 
     found = heal_front(
         model, plans, data, test, target, progress,
-        num_frames=frames, cue=cue, steps=steps, rate=rate, rank=rank, seed=seed,
+        num_frames=frames, cue=cue, media=media, steps=steps, rate=rate, rank=rank, seed=seed,
     )  # fmt: skip
     out.print(healed_table(found.results))
     for folder in found.folders:

@@ -7,11 +7,14 @@ import typer
 
 from prune.cli.app import Cue, Frames, app
 from prune.cli.console import out
+from prune.cli.media import takes_media
 from prune.errors import UsageError
+from prune.inputs.media import DEFAULT_MEDIA, Media
 from prune.inputs.prompts import ANSWER_CUE
 
 
 @app.command()
+@takes_media
 def inspect(
     what: Annotated[
         str,
@@ -29,6 +32,7 @@ def inspect(
     ] = None,
     frames: Frames = 8,
     cue: Cue = ANSWER_CUE,
+    media: Media = DEFAULT_MEDIA,
 ) -> None:
     """Draw a plan as a grid, with its dead states, leaks, and savings on long prompts.
 
@@ -39,7 +43,7 @@ def inspect(
             raise UsageError("--sample: give --prompt FILE as well")
         _show_plan(what)
     else:
-        _show_prompt(what, prompt, sample, frames, cue)
+        _show_prompt(what, prompt, sample, frames, cue, media)
 
 
 def _show_plan(what: str) -> None:
@@ -54,11 +58,13 @@ def _show_plan(what: str) -> None:
     out.print(f"sha256 {shown.sha256}")
 
 
-def _show_prompt(model: str, prompt: Path, sample: str | None, frames: int, cue: str) -> None:
+def _show_prompt(
+    model: str, prompt: Path, sample: str | None, frames: int, cue: str, media: Media
+) -> None:
     from prune.cli.tables.prompt import legend_table, prompt_table
     from prune.workflows.prompt import roles_of_prompt
 
-    found = roles_of_prompt(model, prompt, sample, num_frames=frames, cue=cue)
+    found = roles_of_prompt(model, prompt, sample, num_frames=frames, cue=cue, media=media)
     out.print(prompt_table(found))
     if found.known:
         out.print(legend_table(found))

@@ -1,0 +1,41 @@
+"""How clips are read, as options of a command."""
+
+from typing import Annotated, Any
+
+import typer
+
+from prune.cli.grouped import grouped
+from prune.errors import UsageError
+from prune.inputs.media import Media
+
+_OPTIONS = {
+    "sampling": Annotated[
+        str | None,
+        typer.Option(help="Frames taken: uniform (default), map-the-flow, or fps with --fps."),
+    ],
+    "fps": Annotated[
+        float | None,
+        typer.Option(help="Frames taken per second, --frames at most (implies --sampling fps)."),
+    ],
+    "frame_rate": Annotated[
+        float | None,
+        typer.Option(help="Frames per second of folders and lists of images (default: 25)."),
+    ],
+    "min_pixels": Annotated[
+        int | None, typer.Option(help="Least pixels of the processor's size (Qwen, GLM-4V).")
+    ],
+    "max_pixels": Annotated[
+        int | None, typer.Option(help="Most pixels of the processor's size (Qwen, GLM-4V).")
+    ],
+}
+
+
+def _media(**values: Any) -> Media:
+    try:
+        return Media(**values)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+takes_media = grouped("media", {name: (kind, None) for name, kind in _OPTIONS.items()}, _media)
+"""Give a command these options in place of its parameter `media`; what its data says wins."""
