@@ -1,10 +1,10 @@
-"""Removal of dead states from a prefill between decoder layers, by module hooks.
+"""Removal of dead states from a prefill between decoder layers.
 
 A layer takes only the tokens whose K and V it needs. Where some of those are not needed afterwards,
 their queries, output projections and MLP are left out, and the next layer does not take them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from threading import local
 from typing import Any
@@ -30,17 +30,26 @@ QUERY_SIDE = ("self_attn.q_proj", "self_attn.o_proj", "mlp")
 class Prefill:
     """Runs one forward pass of a text model by a schedule; its `Enforcer` as well.
 
-    The model's layers must be hooked (`hooked`): the hooks find the pass among a layer's arguments.
+    The model's layers must be ready for it (`hooked`): they find the pass among their arguments.
 
     Attributes:
         schedule: of this pass.
         seen: tokens in the cache after it.
         impl: which attention kernel.
         first: the first layer that runs; the states of all tokens enter it.
+        note: is told the layer and the states of the tokens that it takes.
     """
 
-    def __init__(self, schedule: Schedule, seen: int, impl: Impl = "auto", first: int = 0):
+    def __init__(
+        self,
+        schedule: Schedule,
+        seen: int,
+        impl: Impl = "auto",
+        first: int = 0,
+        note: Callable[[int, Tensor], None] | None = None,
+    ):
         self.schedule, self.seen, self.impl, self.first = schedule, seen, impl, first
+        self.note = note
         self._rotary: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
@@ -50,21 +59,25 @@ class Prefill:
             query, key, value, step.layout, None, step.reach, scale, impl=self.impl
         )
 
+    @torch.compiler.disable
     def enter(
         self, layer: int, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """A layer's arguments for the tokens that it needs."""
         step = self.schedule.steps[layer]
-        if step.columns is None:
-            return args, kwargs
         arrive = step.columns if layer == self.first else step.arrive
         hidden = args[0] if arrive is None else take(args[0], arrive)
+        if self.note is not None:
+            self.note(layer, hidden)
+        if step.columns is None:
+            return args, kwargs
         cos, sin = kwargs["position_embeddings"]
         changed = {**kwargs, "position_embeddings": self._rotated(cos, sin, step.columns)}
         if isinstance(positions := kwargs.get("position_ids"), Tensor):
             changed["position_ids"] = take(positions, step.columns, -1)
         return (hidden, *args[1:]), changed
 
+    @torch.compiler.disable
     def leave(self, layer: int, kwargs: dict[str, Any], output: Any) -> Any:
         """Drop the keys that nothing to come may read; after the last layer, widen its output."""
         if (cache := cache_in(kwargs)) is not None:
@@ -86,33 +99,80 @@ class Prefill:
 
 
 class _Narrowed(local):
-    """Which tokens the layer that runs in this thread computes, and how many it was given."""
+    """Which tokens the layer that runs in this thread computes."""
 
     rows: Tensor | None = None
-    size = 0
 
 
 _now = _Narrowed()
 
 
-def hooked(text_model: Any) -> ExitStack:
-    """Hook a text model's layers for `Prefill` passes; closing the returned stack unhooks them.
+class _Forward:
+    """In place of a module's `forward`, which it calls.
 
-    The hooks hold no state of a pass, so several threads may run passes of their own.
+    Hooks would cost a decode step several times as much. An object, unlike a closure, is copied
+    with its module.
+    """
+
+    def __init__(self, module: Any):
+        self.module, self.own = module, "forward" in vars(module)
+        self.forward = module.forward
+        module.forward = self
+
+    def restore(self) -> None:
+        """Give the module its `forward` back."""
+        if self.own:
+            self.module.forward = self.forward
+        else:
+            del self.module.forward
+
+
+class _LayerForward(_Forward):
+    """A decoder layer's: takes the tokens that the pass needs, and drops keys afterwards."""
+
+    def __init__(self, module: Any, index: int):
+        super().__init__(module)
+        self.index = index
+
+    # What lies in between is compiled under torch.compile; the pass reads layouts on the host.
+    @torch.compiler.disable(recursive=False)
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        found = _pass_in(kwargs, self.index)
+        if found is None:
+            return self.forward(*args, **kwargs)
+        args, kwargs = found.enter(self.index, args, kwargs)
+        _now.rows = found.schedule.steps[self.index].compute
+        try:
+            output = self.forward(*args, **kwargs)
+        finally:
+            _now.rows = None
+        return found.leave(self.index, kwargs, output)
+
+
+class _RowsForward(_Forward):
+    """That of a module on a layer's query side: runs on the tokens that the layer computes."""
+
+    @torch.compiler.disable(recursive=False)
+    def __call__(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
+        rows = _now.rows
+        if rows is None:
+            return self.forward(x, *args, **kwargs)
+        return _spread(self.forward(_take(x, rows), *args, **kwargs), rows, x.shape[1])
+
+
+_take, _spread = torch.compiler.disable(take), torch.compiler.disable(spread)
+
+
+def hooked(text_model: Any) -> ExitStack:
+    """Ready a text model's layers for `Prefill` passes; closing the returned stack undoes it.
+
+    The layers hold no state of a pass, so several threads may run passes of their own.
     """
     stack = ExitStack()
     for index, layer in enumerate(text_model.layers):
-        handles = [
-            layer.register_forward_pre_hook(_before(index), with_kwargs=True),
-            layer.register_forward_hook(_after(index), with_kwargs=True, always_call=True),
-        ]
+        stack.callback(_LayerForward(layer, index).restore)
         for module in _query_side(layer):
-            handles += [
-                module.register_forward_pre_hook(torch.compiler.disable(_narrow_now)),
-                module.register_forward_hook(torch.compiler.disable(_widen_now)),
-            ]
-        for handle in handles:
-            stack.callback(handle.remove)
+            stack.callback(_RowsForward(module).restore)
     return stack
 
 
@@ -121,36 +181,6 @@ def _pass_in(kwargs: dict[str, Any], layer: int) -> Prefill | None:
     enforcer = kwargs.get("prune")
     enforcer = getattr(enforcer, "enforcer", enforcer)
     return enforcer if isinstance(enforcer, Prefill) and layer >= enforcer.first else None
-
-
-def _before(index: int) -> Any:
-    def before(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        found = _pass_in(kwargs, index)
-        _now.rows = None if found is None else found.schedule.steps[index].compute
-        return None if found is None else found.enter(index, args, kwargs)
-
-    return torch.compiler.disable(before)
-
-
-def _after(index: int) -> Any:
-    def after(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
-        _now.rows = None
-        found = _pass_in(kwargs, index)
-        # After an exception there is no output.
-        return output if found is None or output is None else found.leave(index, kwargs, output)
-
-    return torch.compiler.disable(after)
-
-
-def _narrow_now(module: Any, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
-    if _now.rows is None:
-        return None
-    _now.size = args[0].shape[1]
-    return (take(args[0], _now.rows), *args[1:])
-
-
-def _widen_now(module: Any, args: tuple[Any, ...], output: Tensor) -> Tensor | None:
-    return None if _now.rows is None else spread(output, _now.rows, _now.size)
 
 
 def _query_side(layer: Any) -> list[Any]:

@@ -110,17 +110,18 @@ class ResumableRun:
     def _run(self, found: Schedule, first: int, entering: dict[int, Tensor]) -> Tensor:
         """Run layers `first` and later, and note what enters those that are kept."""
         text_model, length = self.replay.text_model, self.replay.segments.shape[1]
-        prefill = Prefill(found, length, first=first)
+
+        def note(layer: int, states: Tensor) -> None:
+            if layer > first and layer in self.layers:
+                columns = found.steps[layer].columns
+                entering[layer] = states if columns is None else spread(states, columns, length)
+
+        prefill = Prefill(found, length, first=first, note=note)
         counted = CountingEnforcer(prefill, Launches([0] * len(found.steps)))
         with ExitStack() as stack:
             if first:
                 stack.enter_context(_begun(text_model.layers, first, entering[first]))
             stack.enter_context(hooked(text_model))
-            for layer in self.layers:
-                if layer > first:
-                    hook = _noted(layer, found.steps[layer].columns, length, entering)
-                    handle = text_model.layers[layer].register_forward_pre_hook(hook)
-                    stack.callback(handle.remove)
             logits = self.replay.last_logits(counted)
         counted.check(first)
         return logits
@@ -150,12 +151,3 @@ def _begun(layers: Any, first: int, entering: Tensor) -> Iterator[None]:
 
 def _pass_on(hidden_states: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     return hidden_states
-
-
-def _noted(layer: int, columns: Tensor | None, length: int, entering: dict[int, Tensor]) -> Any:
-    """A hook that writes down what enters a layer, with all tokens in their places."""
-
-    def note(module: Any, args: tuple[Any, ...]) -> None:
-        entering[layer] = args[0] if columns is None else spread(args[0], columns, length)
-
-    return note

@@ -98,7 +98,7 @@ def test_dead_states_are_not_computed(random_tiny: Tiny, plan: Plan) -> None:
     segments = segment(random_tiny.processor, inputs)
     rows: list[int] = []
     handles = [
-        layer.mlp.register_forward_hook(lambda m, args, out: rows.append(args[0].shape[1]))
+        layer.mlp.down_proj.register_forward_hook(lambda m, args, out: rows.append(out.shape[1]))
         for layer in layers_of(random_tiny)
     ]
     with prune.apply(random_tiny.model, plan, processor=random_tiny.processor):
