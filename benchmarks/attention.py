@@ -9,6 +9,7 @@ is the median over rounds of `dense / variant`, with its p20 and p80.
 """
 
 import argparse
+import os
 import platform
 import statistics
 import subprocess
@@ -49,11 +50,11 @@ class Setting:
 
     def inputs(self, length: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
         """Random q, k and v."""
-        generator = torch.Generator().manual_seed(0)
+        generator = torch.Generator(device).manual_seed(0)
         queries = TEXT_ROWS if self.layer == "text rows" else length
         shapes = [(self.heads[0], queries), *[(self.heads[1], length)] * 2]
         return tuple(  # type: ignore[return-value]
-            torch.randn(1, h, s, self.head_dim, generator=generator).to(device, self.dtype)
+            torch.randn(1, h, s, self.head_dim, generator=generator, device=device).to(self.dtype)
             for h, s in shapes
         )
 
@@ -140,18 +141,23 @@ def machine(device: torch.device) -> dict[str, str | int]:
         triton_version = triton.__version__
     except ImportError:
         triton_version = "none"
-    git = subprocess.run(
+    git = os.environ.get("PRUNE_COMMIT") or subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
-    )
+    ).stdout.strip()
     name = torch.cuda.get_device_name() if device.type == "cuda" else _cpu_name()
     return {
-        "git": git.stdout.strip() or "none",
+        "git": git or "none",
         "device": name,
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "triton": triton_version,
         "python": platform.python_version(),
     }
+
+
+def label(environment: dict[str, str | int], device: torch.device) -> str:
+    """The device in the names of result files."""
+    return str(environment["device"]) if device.type == "cuda" else "cpu"
 
 
 def _cpu_name() -> str:
@@ -211,9 +217,11 @@ def set_up_us(frames: int, tokens: int) -> tuple[float, float]:
     The 10th percentile of 41 calls, since other work on the machine only ever adds to it.
     """
     from prune.kernels.segment_attention import blocks, worklist
+    from prune.kernels.segment_attention.configs import config_for
     from prune.kernels.segment_attention.layout import read_reach
 
     segments = prompt(frames, tokens)
+    config = config_for(torch.bfloat16, 128, segments.shape[1], 1)
     layout = prepare(segments.role, segments.frame)
     table = read_reach(torch.from_numpy(LAYERS["frame local"][0]))
     times: tuple[list[float], list[float]] = ([], [])
@@ -223,7 +231,7 @@ def set_up_us(frames: int, tokens: int) -> tuple[float, float]:
         start = time.perf_counter()
         blocks.split(layout, layout.shape[1], table)
         middle = time.perf_counter()
-        worklist.work_list(layout, layout.shape[1], table, 64, 64)
+        worklist.work_list(layout, layout.shape[1], table, config, 32)
         times[0].append((middle - start) * 1e6)
         times[1].append((time.perf_counter() - middle) * 1e6)
     fastest = [statistics.quantiles(series, n=10)[0] for series in times]
@@ -237,10 +245,16 @@ def settings(arguments: argparse.Namespace, cuda: bool) -> Iterator[Setting]:
     )
     for dtype in arguments.dtypes or (["bfloat16"] if cuda else ["float32"]):
         for frames, tokens in shapes:
-            for heads in [(32, 32), (28, 4)] if cuda else [(8, 8)]:
+            for heads in arguments.heads or (["32/32", "28/4"] if cuda else ["8/8"]):
+                query_heads, kv_heads = map(int, heads.split("/"))
                 for layer in arguments.layers or LAYERS:
                     yield Setting(
-                        layer, frames, tokens, heads, 128 if cuda else 64, getattr(torch, dtype)
+                        layer,
+                        frames,
+                        tokens,
+                        (query_heads, kv_heads),
+                        128 if cuda else 64,
+                        getattr(torch, dtype),
                     )
 
 
@@ -249,11 +263,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--shapes", nargs="*", default=[], help="frames x tokens, such as 64x144")
+    parser.add_argument("--heads", nargs="*", default=[], help="query and KV heads, such as 28/4")
     parser.add_argument("--layers", nargs="*", choices=LAYERS)
     parser.add_argument("--dtypes", nargs="*", help="such as float32 bfloat16")
     parser.add_argument("--rounds", type=int, default=21)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--flex", action="store_true", help="compiled FlexAttention on a CPU too")
+    parser.add_argument("--flex", action="store_true", help="compiled FlexAttention too")
     parser.add_argument(
         "--clock",
         choices=CLOCKS,
@@ -277,7 +292,7 @@ def main() -> None:
             setting,
             device,
             arguments.rounds,
-            arguments.flex or cuda,
+            arguments.flex,
             "cuda" if cuda else arguments.clock,
         ):
             row = {**environment, **row}
@@ -287,7 +302,7 @@ def main() -> None:
                 f" [{row['ratio_p20']}, {row['ratio_p80']}]  {row['peak_mib']} MiB",
                 flush=True,
             )
-            append("attention", str(environment["device"]) if cuda else "cpu", [row])
+            append("attention", label(environment, device), [row])
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
 """Result rows: one CSV a script and device."""
 
 import csv
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(os.environ.get("PRUNE_RESULTS") or Path(__file__).parent / "results")
 
 
 def append(question: str, device: str, rows: Sequence[Mapping[str, object]]) -> None:

@@ -1,13 +1,14 @@
 """The public operation: input validation, then the chosen implementation."""
 
 import math
-from typing import Literal, overload
+from functools import lru_cache
+from typing import Literal, NamedTuple, overload
 
 import torch
 from torch import Tensor
 
 from prune.kernels.segment_attention.dispatch import Impl, choose
-from prune.kernels.segment_attention.layout import Layout, prepare, read_reach
+from prune.kernels.segment_attention.layout import Layout, ReachTable, prepare, read_reach
 from prune.kernels.segment_attention.reference import reference_attention
 from prune.kernels.segment_attention.sdpa import sdpa_attention
 
@@ -21,7 +22,7 @@ def segment_attention(
     v: Tensor,
     role: Tensor | Layout,
     frame: Tensor | None,
-    reach: Tensor,
+    reach: Tensor | ReachTable,
     scale: float | None = ...,
     impl: Impl = ...,
     return_lse: Literal[False] = ...,
@@ -33,7 +34,7 @@ def segment_attention(
     v: Tensor,
     role: Tensor | Layout,
     frame: Tensor | None,
-    reach: Tensor,
+    reach: Tensor | ReachTable,
     scale: float | None = ...,
     impl: Impl = ...,
     *,
@@ -45,7 +46,7 @@ def segment_attention(
     v: Tensor,
     role: Tensor | Layout,
     frame: Tensor | None,
-    reach: Tensor,
+    reach: Tensor | ReachTable,
     scale: float | None = None,
     impl: Impl = "auto",
     return_lse: bool = False,
@@ -66,7 +67,8 @@ def segment_attention(
         frame: int32 `[B, Sk]`, -1 = no frame.
         reach: int32 `[G, R, R]`, `G` = 1 or `Hkv`: `reach[g, query role, key role]` is the largest
             frame distance over which the edge exists. -1 none, 0 the same frame only, `ALL`
-            everything. On a GPU keep it on the CPU: reading it from the device waits for it.
+            everything. On a GPU keep it on the CPU: reading it from the device waits for it. Or a
+            `ReachTable` from `read_reach`, which spares reading it at every call.
         scale: factor of `q k`; `D ** -0.5` if None.
         impl: `reference` (dense), `sdpa` (a few ordinary SDPA calls, any device), `triton`
             (forward only), or `auto`, the fastest that can run here.
@@ -99,7 +101,7 @@ def segment_attention(
         )
     if isinstance(reach, Tensor) and reach.device not in (q.device, torch.device("cpu")):
         raise ValueError(f"reach: expected device {q.device} or cpu, got {reach.device}")
-    table = read_reach(reach)
+    table = reach if isinstance(reach, ReachTable) else read_reach(reach)
     if table.values.shape[0] not in (1, k.shape[1]):
         raise ValueError(
             f"reach: expected G = 1 or Hkv = {k.shape[1]}, got {table.values.shape[0]}"
@@ -113,13 +115,14 @@ def segment_attention(
     elif not math.isfinite(scale):
         raise ValueError(f"scale: expected a finite number, got {scale}")
 
-    chosen = choose(impl, q, k, v, layout, table)
+    chosen = choose(impl, q, k, v, layout, table, scale)
     lse: Tensor | None
     if not q.numel():
         out, lse = torch.empty_like(q), q.new_empty(q.shape[:3], dtype=_lse_dtype(q))
     elif chosen == "reference":
         roles, frames = torch.tensor(layout.role), torch.tensor(layout.frame)
-        out, lse = reference_attention(q, k, v, roles, frames, reach, scale)
+        tensor = torch.tensor(table.values).int()
+        out, lse = reference_attention(q, k, v, roles, frames, tensor, scale)
     elif chosen == "sdpa":
         out, lse = sdpa_attention(q, k, v, layout, table, scale, return_lse)
     else:
@@ -140,15 +143,31 @@ def _check_tensors(q: Tensor, k: Tensor, v: Tensor) -> None:
     for name, tensor in (("q", q), ("k", k), ("v", v)):
         if not isinstance(tensor, Tensor):
             raise ValueError(f"{name}: expected a tensor, got {type(tensor).__name__}")
-        if tensor.ndim != 4:
+    _check(*(_Description(x.shape, x.stride(), x.dtype, x.device) for x in (q, k, v)))
+
+
+class _Description(NamedTuple):
+    """What is checked of a tensor."""
+
+    shape: torch.Size
+    stride: tuple[int, ...]
+    dtype: torch.dtype
+    device: torch.device
+
+
+# The layers of a pass, and the passes, call with the same shapes.
+@lru_cache(maxsize=256)
+def _check(q: _Description, k: _Description, v: _Description) -> None:
+    for name, tensor in (("q", q), ("k", k), ("v", v)):
+        if len(tensor.shape) != 4:
             raise ValueError(f"{name}: expected shape [B, H, S, D], got {tuple(tensor.shape)}")
         if tensor.dtype not in DTYPES:
             raise ValueError(f"{name}: expected a floating dtype, got {tensor.dtype}")
         if tensor.shape[-1] == 0:
             raise ValueError(f"{name}: expected D >= 1, got shape {tuple(tensor.shape)}")
-        if tensor.shape[-1] > 1 and tensor.stride(-1) != 1:
+        if tensor.shape[-1] > 1 and tensor.stride[-1] != 1:
             raise ValueError(
-                f"{name}: expected a contiguous last dimension, got stride {tensor.stride(-1)}"
+                f"{name}: expected a contiguous last dimension, got stride {tensor.stride[-1]}"
             )
     for name, tensor in (("k", k), ("v", v)):
         if tensor.dtype != q.dtype:

@@ -1,7 +1,7 @@
-"""Tile shapes, fixed per dtype, head dimension and phase; nothing is tuned at run time.
+"""Tile shapes, fixed per dtype, head dimension and phase.
 
-They were chosen by compiling ahead of time for sm_80 and sm_90 (no spills, two programs per
-multiprocessor, 64 rows so that a warp group issues `wgmma`), not by timing on a GPU.
+They were timed on an H200 (`benchmarks/gpu.py`, stage `tiles`) and compile without spills, but for
+the tall tile, for sm_80, sm_90 and sm_100.
 """
 
 from dataclasses import dataclass
@@ -12,56 +12,85 @@ import torch
 HEAD_DIMS = (64, 72, 80, 96, 128, 256)
 """The head dimensions that are compiled and tested."""
 
+CACHED_BYTES = 24 * 2**20
+"""Keys and values that are under way at once: half of the L2 cache of an H100."""
+
 MIN_ROWS = 16
 """The smallest operand of a tensor core."""
 
 
 @dataclass(frozen=True)
-class Config:
-    """One compiled variant.
+class Tile:
+    """The shape of a program.
 
     Attributes:
-        block_q: query positions of a tile.
-        pack: query heads of a tile; 1 in prefill.
-        block_n: keys of a tile.
-        table_n: keys of a tile whose mask is looked up, which needs registers for the table.
-        block_d: head dimension, padded to a power of two.
-        num_warps: warps of a program.
-        num_stages: key tiles in flight.
-        precision: of float32 products; half precision always accumulates in float32.
+        block_q: query positions.
+        block_n: keys of a step.
+        num_warps: warps.
+        num_stages: steps in flight.
     """
 
     block_q: int
-    pack: int
     block_n: int
-    table_n: int
-    block_d: int
     num_warps: int
     num_stages: int
+
+    @property
+    def area(self) -> int:
+        """Query positions times keys of a step."""
+        return self.block_q * self.block_n
+
+
+@dataclass(frozen=True)
+class Config:
+    """The compiled variants of a call.
+
+    Attributes:
+        tile: of most rows.
+        tall: of long rows: many that read far more keys than a tile has; None if there is no other.
+        pack: query heads of a tile; 1 in prefill.
+        table_n: keys of a looked-up step, which needs registers for the table.
+        block_d: head dimension, padded to a power of two.
+        min_chunk: keys below which a tile is not cut.
+        cached_tokens: tokens of one KV head whose keys and values stay in a GPU's cache.
+        precision: of float32 products; half precision always accumulates in float32.
+    """
+
+    tile: Tile
+    tall: Tile | None
+    pack: int
+    table_n: int
+    block_d: int
+    min_chunk: int
+    cached_tokens: int
     precision: str = "ieee"
+
+    @property
+    def part_rows(self) -> int:
+        """Query positions of a partial result."""
+        return max(self.tile.block_q, self.tall.block_q if self.tall else 0)
 
 
 @cache
 def config_for(dtype: torch.dtype, head_dim: int, num_queries: int, heads_per_kv: int) -> Config:
-    """The variant for a call: decode if its rows, for all heads of a KV head, fit one tile."""
+    """The variants for a call: decode if its rows, for all heads of a KV head, fit one tile."""
     block_d = max(16, _power_of_2(head_dim))
+    cached = CACHED_BYTES // (2 * head_dim * dtype.itemsize)
     pack, block_q = _power_of_2(heads_per_kv), _power_of_2(num_queries)
     if dtype == torch.float32:
         # IEEE products have no tensor core, and their operands fill the registers: ptxas spills
         # when the heads of a KV head are packed as well.
-        return Config(16, 1, 16, 16, block_d, num_warps=8, num_stages=1)
-    if block_d > 128:
-        rows, block_n, table_n, num_warps, num_stages = 64, 32, 16, 8, 2
-    else:
-        rows, block_n, table_n, num_warps, num_stages = 64, 64, 32, 4, 2
-    if pack * block_q > rows:
-        pack, block_q = 1, rows
-    else:
-        block_q = max(block_q, MIN_ROWS // pack)
-        if pack * block_q <= 32 or block_d <= 128:
-            # One small tile of queries: the keys are the work, so more of them are in flight.
-            block_n, table_n, num_warps, num_stages = 32, 32, 4, 3
-    return Config(block_q, pack, block_n, table_n, block_d, num_warps, num_stages)
+        return Config(Tile(16, 16, 8, 1), None, 1, 16, block_d, 128, cached)
+    if pack * block_q > 64:
+        if block_d > 128:
+            return Config(Tile(64, 32, 8, 2), None, 1, 16, block_d, 1024, cached)
+        tall = Tile(128, 128, 8, 2) if block_d == 128 else None
+        return Config(Tile(64, 64, 4, 3), tall, 1, 32, block_d, 1024, cached)
+    block_q = max(block_q, MIN_ROWS // pack)
+    if pack * block_q > 32 and block_d > 128:
+        return Config(Tile(block_q, 32, 8, 2), None, pack, 16, block_d, 256, cached)
+    # One small tile of queries: the keys are the work, so more of them are in flight.
+    return Config(Tile(block_q, 32, 4, 3), None, pack, 32, block_d, 256, cached)
 
 
 def _power_of_2(x: int) -> int:

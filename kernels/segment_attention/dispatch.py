@@ -1,5 +1,7 @@
-"""Choice of the implementation: the requested one, or the fastest one measured."""
+"""Choice of the implementation: the requested one, or the faster one on this device."""
 
+import os
+from functools import cache
 from importlib.util import find_spec
 from typing import Literal
 
@@ -12,38 +14,115 @@ from prune.kernels.segment_attention.layout import Layout, ReachTable
 Impl = Literal["auto", "reference", "sdpa", "triton"]
 IMPLS = ("auto", "reference", "sdpa", "triton")
 
-TRITON_BELOW_DENSITY: dict[str, float] = {}
-"""Device name (`torch.cuda.get_device_name`): the density of a layer below which `triton` was
-measured faster than `sdpa`, by `benchmarks/attention.py`. On a device that is not listed, `auto`
-never picks `triton`."""
-
 MAX_HEAD_DIM = 256
 
+MOST_CHOSEN = 4096
 
-def choose(impl: Impl, q: Tensor, k: Tensor, v: Tensor, layout: Layout, reach: ReachTable) -> Impl:
+_chosen: dict[tuple[Layout, ReachTable, torch.Size, torch.Size, torch.dtype, torch.device], Impl]
+_chosen = {}
+"""What `auto` takes for the calls that it has met: at most `MOST_CHOSEN` of them."""
+
+RULE_DENSITY = 0.5
+"""Without a measurement, `triton` is taken below this share of the causal edges: its tiles cover up
+to twice the edges that they keep, and reach about two thirds of a dense kernel's rate."""
+
+
+def choose(
+    impl: Impl,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    layout: Layout,
+    reach: ReachTable,
+    scale: float,
+) -> Impl:
     """The implementation to run, never `auto`.
 
-    Plain causal layers go to `sdpa`, which is then one ordinary causal SDPA call.
+    `auto` is what the environment variable `PRUNE_ATTENTION` names, if it is set. Otherwise plain
+    causal layers, and everything that `triton` does not support, go to `sdpa`, and on a GPU the
+    faster one is measured at first use (`calibration.py`). With `PRUNE_CALIBRATION=off`, and for a
+    class of calls that is met first while a CUDA graph is captured, a rule decides: half precision,
+    compute capability 8.0 or newer, less than half of the causal edges.
 
     Raises:
-        ValueError: `impl` is unknown.
+        ValueError: `impl` or an environment variable has an unknown value.
         NotImplementedError: `triton` was asked for and does not support these inputs.
         RuntimeError: `triton` was asked for and cannot run on this machine.
     """
     if impl not in IMPLS:
         raise ValueError(f"impl: expected {', '.join(IMPLS)}, got {impl!r}")
+    if impl == "auto":
+        impl = _from_environment()
     if impl == "triton":
         _require_triton(q, k, v)
     if impl != "auto":
         return impl
-    if not q.is_cuda or _unsupported(q, k, v) or not find_spec("triton"):
+    if not q.is_cuda or not q.numel() or _unsupported(q, k, v) or not _has_triton():
         return "sdpa"
-    limit = TRITON_BELOW_DENSITY.get(torch.cuda.get_device_name(q.device), 0.0)
+    call = layout, reach, q.shape, k.shape, q.dtype, q.device
+    known = _chosen.get(call)
+    if known is None:
+        known, final = _faster(q, k, v, layout, reach, scale)
+        if final:
+            if len(_chosen) >= MOST_CHOSEN:
+                _chosen.clear()
+            _chosen[call] = known
+    return known
+
+
+def _faster(
+    q: Tensor, k: Tensor, v: Tensor, layout: Layout, reach: ReachTable, scale: float
+) -> tuple[Impl, bool]:
+    """The faster implementation on a GPU, and whether that is known and not just the rule's."""
     parts = split(layout, q.shape[2], reach)
-    plain = is_plain_causal(parts, q.shape[2], k.shape[2])
-    if plain or density(parts, layout, q.shape[2]) >= limit:
-        return "sdpa"
-    return "triton"
+    if is_plain_causal(parts, q.shape[2], layout.shape[1]):
+        return "sdpa", True
+    from prune.kernels.segment_attention.calibration import calibration, class_of, measured_choice
+
+    kept = density(parts, layout, q.shape[2])
+    name = class_of(q, k, kept)
+    found = calibration(q.device.index).choices.get(name)
+    if found is None and calibrates() and not torch.cuda.is_current_stream_capturing():
+        found = measured_choice(name, q, k, v, layout, reach, scale)
+    if found is not None:
+        return found.impl, True
+    return rule(q.dtype, torch.cuda.get_device_capability(q.device), kept), False
+
+
+def rule(dtype: torch.dtype, capability: tuple[int, int], density: float) -> Impl:
+    """The choice without a measurement.
+
+    Args:
+        capability: compute capability of the GPU.
+        density: share of the causal edges that is kept.
+    """
+    fits = dtype.itemsize == 2 and capability >= (8, 0)
+    return "triton" if fits and density < RULE_DENSITY else "sdpa"
+
+
+def calibrates() -> bool:
+    """Whether `auto` may measure: `PRUNE_CALIBRATION` is `on`, as without it, or `off`.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    value = os.environ.get("PRUNE_CALIBRATION", "on")
+    if value not in ("on", "off"):
+        raise ValueError(f"PRUNE_CALIBRATION: expected on or off, got {value!r}")
+    return value == "on"
+
+
+def _from_environment() -> Impl:
+    value = os.environ.get("PRUNE_ATTENTION", "auto")
+    for impl in IMPLS:
+        if value == impl:
+            return impl  # type: ignore[return-value]
+    raise ValueError(f"PRUNE_ATTENTION: expected {', '.join(IMPLS)}, got {value!r}")
+
+
+@cache
+def _has_triton() -> bool:
+    return find_spec("triton") is not None
 
 
 def _unsupported(q: Tensor, k: Tensor, v: Tensor) -> str | None:
@@ -60,10 +139,14 @@ def _require_triton(q: Tensor, k: Tensor, v: Tensor) -> None:
     reason = _unsupported(q, k, v)
     if reason:
         raise NotImplementedError(f"impl='triton' does not support {reason}")
-    if not find_spec("triton"):
+    if not _has_triton():
         raise RuntimeError("impl='triton' needs the triton package, which is not installed")
     from prune.kernels.segment_attention.triton import INTERPRETED
 
     if INTERPRETED == q.is_cuda:
         expected = "tensors on the CPU, with TRITON_INTERPRET=1" if INTERPRETED else "a CUDA device"
         raise RuntimeError(f"impl='triton' needs {expected}; q is on {q.device}")
+    if INTERPRETED and q.dtype == torch.bfloat16:
+        raise NotImplementedError(
+            "impl='triton' does not support bfloat16 in Triton's interpreter: it rounds otherwise"
+        )

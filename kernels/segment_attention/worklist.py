@@ -1,15 +1,15 @@
-"""The work list of the Triton kernel, built on the host from runs of tokens.
+"""The work list of the Triton kernel, built on the host from sections of rows.
 
-A tile is up to `block_q` query rows that start at a group of runs (`blocks.groups`), so the frame
-size need not divide anything. What a tile reads falls into three classes:
+A tile is some rows of a section (`sections.py`); long sections have tall tiles. It walks its keys
+in steps of three kinds, in this order:
 
-- *full*: spans that all its rows read in full; no mask is evaluated;
-- *own*: the keys of its own group, from the group's start up to the tile; only the causal diagonal
-  is masked;
-- *table*: several short groups share one tile, and for spans that some of their rows read, the mask
-  is evaluated from role, frame and reach.
+- *whole*: keys that all its rows read; no mask is evaluated;
+- *masked*: what is left of a shared span, and the keys of its own section where a row's stretch
+  begins or ends;
+- *looked up*: in mixed sections, keys that some rows read; the mask is evaluated from role, frame
+  and reach.
 
-Everything else is *skipped*: it is in no span, and nothing of it is loaded.
+Everything else is in no step, and nothing of it is loaded.
 """
 
 from dataclasses import dataclass
@@ -17,23 +17,30 @@ from functools import lru_cache
 
 import numpy as np
 
-from prune.kernels.segment_attention.blocks import groups
+from prune.kernels.segment_attention.configs import Config
 from prune.kernels.segment_attention.layout import Layout, ReachTable, Runs
+from prune.kernels.segment_attention.sections import Sections, sections
 
-ITEM_FIELDS = 12
-"""Columns of `WorkList.items`: batch, KV group, first row, rows, key window begin and end, full
-spans begin and end, table spans begin and end, own keys begin, slot (-1 = write the result)."""
+FIELDS = (
+    "batch", "group", "begins", "row", "rows", "wholes", "num_wholes", "whole", "whole_end",
+    "rests", "num_rests", "own", "own_low", "own_whole", "masked", "masked_end", "looked_up",
+    "looked_up_end", "slot", "unused",
+)  # fmt: skip
+"""Columns of the items of a `WorkList`; `segment_kernel` says how it reads them."""
+
+COLUMN = {name: i for i, name in enumerate(FIELDS)}
 
 MERGE_FIELDS = 6
 """Columns of `WorkList.merges`: batch, KV group, first row, rows, slots begin and end."""
 
-TARGET_ITEMS = 64
-"""A tile with more than 1/64 of a sequence's work is cut along its keys, so that a few text rows
-over all keys do not outlast everything else. Depends on the layout alone: the way a row is cut, and
-with it every bit of the result, is the same in any batch."""
+TALL_ROWS, TALL_KEYS = 1024, 2048
+"""Rows of a section, and keys that they read on average, from which on its tiles are tall. A few
+text rows over all keys were faster in small tiles, of which more run at once."""
 
-MIN_CHUNK = 8
-"""Least key tiles of a cut: below, merging costs more than it spreads."""
+PROGRAMS = 512
+"""A tile with more than 2/512 of what all heads do for a sequence is cut along its keys, so that a
+few text rows over all keys do not outlast everything else. Depends on the layout and the number of
+heads alone: the way a row is cut, and with it every bit of the result, is the same in any batch."""
 
 
 @dataclass(frozen=True)
@@ -41,32 +48,52 @@ class WorkList:
     """What the kernel's programs do; rows are query positions, keys are token positions.
 
     Attributes:
-        items: int32 `[N, 12]`, the longest first.
-        spans: int32 `[M, 2]`, begin and end of key spans, shared by the tiles of a group.
+        tall, plain, mixed: int32 `[N, 20]` each, the items of tall tiles, of others, and of those
+            with looked-up steps, in the order of launch.
+        wholes: int32 `[T]`, where the whole steps of shared spans start.
+        spans: int32 `[M, 2]`, begin and end of the rests of shared spans and of looked-up steps.
+        begins: int32 `[P, Sq]`, where the stretch of every row starts.
         merges: int32 `[K, 6]`, the tiles whose partial results have to be merged.
         slots: number of partial results.
     """
 
-    items: np.ndarray
+    tall: np.ndarray
+    plain: np.ndarray
+    mixed: np.ndarray
+    wholes: np.ndarray
     spans: np.ndarray
+    begins: np.ndarray
     merges: np.ndarray
     slots: int
 
 
 @lru_cache(maxsize=512)
 def work_list(
-    layout: Layout, num_queries: int, reach: ReachTable, block_q: int, block_n: int
+    layout: Layout, num_queries: int, reach: ReachTable, config: Config, num_heads: int
 ) -> WorkList:
-    """The work of all batch rows and KV groups for tiles of `block_q` rows by `block_n` keys."""
+    """The work of all batch rows and KV groups.
+
+    Args:
+        layout: of the batch.
+        num_queries: the last positions.
+        reach: of one group or of each KV head.
+        config: the sizes of a tile.
+        num_heads: tiles of a row, one per query head, or per KV head where those are packed.
+    """
     first = layout.shape[1] - num_queries
-    items, spans, merges, costs = [], [], [], []
-    span_count = slot_count = 0
+    items, tall, wholes, spans, begins, merges, costs = [], [], [], [], [], [], []
+    num_wholes = num_spans = num_slots = 0
     for batch_rows, runs in layout.rows:
         for heads, table in reach.distinct():
-            part = _tiles(runs.cut(first), table, first, block_q, block_n)
-            part.items[:, 6:10] += span_count
+            part = _tiles(runs.cut(first), table, first, config, num_heads)
+            part.items[:, COLUMN["begins"]] = len(begins)
+            part.items[:, COLUMN["wholes"]] += num_wholes
+            part.items[:, [COLUMN[x] for x in ("rests", "looked_up", "looked_up_end")]] += num_spans
+            wholes.append(part.wholes)
             spans.append(part.spans)
-            span_count += len(part.spans)
+            begins.append(part.begin)
+            num_wholes += len(part.wholes)
+            num_spans += len(part.spans)
             kv_groups = (
                 [0]
                 if heads[0].start is None
@@ -76,121 +103,210 @@ def work_list(
                 for g in kv_groups:
                     items.append(part.items.copy())
                     items[-1][:, :2] = b, g
+                    items[-1][part.items[:, COLUMN["slot"]] >= 0, COLUMN["slot"]] += num_slots
                     merges.append(part.merges.copy())
                     merges[-1][:, :2] = b, g
-                    items[-1][part.items[:, 11] >= 0, 11] += slot_count
-                    merges[-1][:, 4:] += slot_count
-                    slot_count += part.slots
+                    merges[-1][:, 4:] += num_slots
+                    num_slots += part.slots
                     costs.append(part.costs)
-    order = np.argsort(-np.concatenate(costs), kind="stable")
+                    tall.append(part.tall)
+    every = np.concatenate(items)
+    order = _launch_order(every, np.concatenate(costs), layout.shape, config)
+    every, is_tall = every[order], np.concatenate(tall)[order]
+    is_mixed = every[:, COLUMN["looked_up"]] < every[:, COLUMN["looked_up_end"]]
     return WorkList(
-        np.concatenate(items)[order], np.concatenate(spans), np.concatenate(merges), slot_count
+        every[is_tall],
+        every[~is_tall & ~is_mixed],
+        every[is_mixed],
+        np.concatenate(wholes),
+        np.concatenate(spans),
+        np.stack(begins),
+        np.concatenate(merges),
+        num_slots,
     )
+
+
+def _launch_order(
+    items: np.ndarray, costs: np.ndarray, shape: tuple[int, int], config: Config
+) -> np.ndarray:
+    """Longest first, but never more keys and values under way than a GPU's cache holds."""
+    if shape[0] * shape[1] <= config.cached_tokens:
+        return np.argsort(-costs, kind="stable")
+    place = items[:, COLUMN["row"]] // config.cached_tokens
+    return np.lexsort((-costs, place, items[:, 1], items[:, 0]))
 
 
 @dataclass(frozen=True)
 class _Tiles:
-    """A work list of one sequence and reach table, with the cost of each item in key tiles."""
+    """A work list of one sequence and reach table, with the cost of each item in `Tile.area`."""
 
     items: np.ndarray
+    tall: np.ndarray
+    wholes: np.ndarray
     spans: np.ndarray
+    begin: np.ndarray
     merges: np.ndarray
     costs: np.ndarray
     slots: int
 
 
-def _tiles(runs: Runs, reach: np.ndarray, first: int, block_q: int, block_n: int) -> _Tiles:
-    allowed = runs.allowed(reach)
-    packs = _pack(groups(allowed, int(np.searchsorted(runs.start, first))), runs, block_q)
-    i, j, single, causal = (np.array(column) for column in zip(*packs, strict=True))
-    start, end = runs.start[i], runs.end[j - 1]
+def _tiles(runs: Runs, reach: np.ndarray, first: int, config: Config, num_heads: int) -> _Tiles:
+    found = sections(runs, reach, first, config.tile.block_q)
+    begin = found.begin.copy()
+    owner, shared = runs.spans(found.shared)
+    length = shared[:, 1] - shared[:, 0]
+    tall = _are_tall(found, np.bincount(owner, length, len(found.start)), first, config)
+    tile, tall_tile = config.tile, config.tall or config.tile
+    block_q = np.where(tall, tall_tile.block_q, tile.block_q)
+    block_n = np.where(tall, tall_tile.block_n, tile.block_n)
+    adjoining = _join_rest(found, owner, shared, begin, first, block_n)
 
-    index = np.arange(len(runs.start))
-    lower = allowed & np.tri(len(index), dtype=bool)
-    full, table = lower[i] & (index < i[:, None]), np.zeros((len(packs), len(index)), bool)
-    if not single.all():
-        # The packs are consecutive, so each reduction covers the runs of one pack.
-        full &= np.logical_and.reduceat(lower, i, axis=0)
-        table = np.logical_or.reduceat(lower, i, axis=0) & ~full & ~single[:, None]
-    full_owner, full_spans = runs.spans(full)
-    table_owner, table_spans = runs.spans(table)
-    spans = np.concatenate((full_spans, table_spans)).astype(np.int32)
+    step = block_n[owner]
+    count = length // step
+    wholes = np.repeat(shared[:, 0], count) + _ramp(count) * np.repeat(step, count)
+    rest = np.stack((shared[:, 0] + count * step, shared[:, 1]), axis=1)
+    kept = (rest[:, 0] < rest[:, 1]) & ~adjoining
+    looked_owner, looked = runs.spans(found.looked_up)
+    steps = -(-(looked[:, 1] - looked[:, 0]) // config.table_n)
+    low = np.repeat(looked[:, 0], steps) + _ramp(steps) * config.table_n
+    high = np.minimum(low + config.table_n, np.repeat(looked[:, 1], steps))
+    looked_at = kept.sum() + _offsets(np.repeat(looked_owner, steps), len(found.start))
+    wholes_at = _offsets(np.repeat(owner, count), len(found.start))
+    rests_at = _offsets(owner[kept], len(found.start))
 
-    def offsets(owner: np.ndarray) -> np.ndarray:
-        return np.searchsorted(owner, np.arange(len(packs) + 1))
+    per_section = -(-(found.end - found.start) // block_q)
+    section = np.repeat(np.arange(len(per_section)), per_section)
+    block_q, block_n = block_q[section], block_n[section]
+    row = found.start[section] + _ramp(per_section) * block_q
+    row_end = np.minimum(row + block_q, found.end[section])
+    own, last_begin = begin[row - first], begin[row_end - 1 - first]
+    own_low = -(-(last_begin - own) // block_n)
+    own_whole = np.maximum((row - own) // block_n - own_low, 0)
+    own_steps = np.where(found.reads_itself[section], -(-(row_end - own) // block_n), 0)
+    own_whole = np.minimum(own_whole, own_steps)
 
-    full_at, table_at = offsets(full_owner), offsets(table_owner) + len(full_spans)
-    key_tiles = -(-(spans[:, 1] - spans[:, 0]) // block_n)
-    before = np.concatenate(([0], np.cumsum(key_tiles)))
-    shared = before[full_at[1:]] - before[full_at[:-1]]
-    shared += before[table_at[1:]] - before[table_at[:-1]]
-
-    per_pack = -(-(end - start) // block_q)
-    pack = np.repeat(np.arange(len(packs)), per_pack)
-    nth = np.arange(len(pack)) - np.repeat(np.cumsum(per_pack) - per_pack, per_pack)
-    row = start[pack] + nth * block_q
-    row_end = np.minimum(row + block_q, end[pack])
-    reads_itself = single[pack] & causal[pack]
-    own = np.where(reads_itself, start[pack], row_end)
-    costs = shared[pack] + -(-(row_end - own) // block_n)
-
-    items = np.zeros((len(pack), ITEM_FIELDS), np.int32)
-    items[:, 2], items[:, 3] = row - first, row_end - row
-    items[:, 5] = row_end
-    items[:, 6], items[:, 7] = full_at[pack], full_at[pack + 1]
-    items[:, 8], items[:, 9] = table_at[pack], table_at[pack + 1]
-    items[:, 10], items[:, 11] = own, -1
-    return _cut(items, spans, costs, block_n)
-
-
-def _pack(
-    found: list[tuple[int, int, bool]], runs: Runs, block_q: int
-) -> list[tuple[int, int, bool, bool]]:
-    """Put short neighbouring groups together: `(i, j, is one group, causal)`."""
-    start, end = runs.start.tolist(), runs.end.tolist()
-    packs: list[tuple[int, int, bool, bool]] = []
-    for i, j, causal in found:
-        if packs:
-            a, b, _, _ = packs[-1]
-            if 2 * (end[b - 1] - start[a]) < block_q and end[j - 1] - start[a] <= block_q:
-                packs[-1] = (a, j, False, False)
-                continue
-        packs.append((i, j, True, causal))
-    return packs
-
-
-def _cut(items: np.ndarray, spans: np.ndarray, costs: np.ndarray, block_n: int) -> _Tiles:
-    """Cut the tiles that read too many keys into windows of keys with partial results."""
-    chunk = max(MIN_CHUNK, -(-int(costs.sum()) // TARGET_ITEMS))
-    heavy = np.flatnonzero(costs > chunk)
-    if not heavy.size:
-        merges = np.zeros((0, MERGE_FIELDS), np.int32)
-        return _Tiles(items, spans, merges, costs, 0)
-    light = np.ones(len(items), bool)
-    light[heavy] = False
-    all_items, all_costs = [items[light]], [costs[light]]
-    rows: list[list[int]] = []
-    slots = 0
-    for tile in items[heavy]:
-        windows = np.arange(0, tile[5], chunk * block_n)
-        limits = np.minimum(windows + chunk * block_n, tile[5])
-        own = np.array([[tile[10], tile[5]]])
-        read = np.concatenate((spans[tile[6] : tile[7]], spans[tile[8] : tile[9]], own))
-        begin = np.maximum(read[:, :1], windows[None, :])
-        overlap = np.maximum(np.minimum(read[:, 1:], limits[None, :]) - begin, 0)
-        cost = (-(-overlap // block_n)).sum(axis=0)
-        used = np.flatnonzero(cost)
-        part = np.repeat(tile[None], len(used), axis=0)
-        part[:, 4], part[:, 5] = windows[used], limits[used]
-        part[:, 11] = slots + np.arange(len(used))
-        rows.append([0, 0, tile[2], tile[3], slots, slots + len(used)])
-        slots += len(used)
-        all_items.append(part)
-        all_costs.append(cost[used])
+    items = np.zeros((len(section), len(FIELDS)), np.int32)
+    num_rests = rests_at[section + 1] - rests_at[section]
+    num_wholes = wholes_at[section + 1] - wholes_at[section]
+    columns = {
+        "row": row - first,
+        "rows": row_end - row,
+        "wholes": wholes_at[section],
+        "num_wholes": num_wholes,
+        "whole_end": num_wholes + own_whole,
+        "rests": rests_at[section],
+        "num_rests": num_rests,
+        "own": own,
+        "own_low": own_low,
+        "own_whole": own_whole,
+        "masked_end": num_rests + own_steps - own_whole,
+        "looked_up": looked_at[section],
+        "looked_up_end": looked_at[section + 1],
+        "slot": -1,
+    }
+    for name, values in columns.items():
+        items[:, COLUMN[name]] = values
+    spans = np.concatenate((rest[kept], np.stack((low, high), axis=1)))
+    items, of_item, costs, merges = _cut(items, block_q * block_n, config, num_heads)
     return _Tiles(
-        np.concatenate(all_items),
-        spans,
-        np.array(rows, np.int32),
-        np.concatenate(all_costs),
-        slots,
+        items,
+        tall[section[of_item]],
+        wholes.astype(np.int32),
+        spans.astype(np.int32),
+        begin.astype(np.int32),
+        merges,
+        costs,
+        int(merges[-1, 5]) if len(merges) else 0,
+    )
+
+
+def _are_tall(found: Sections, shared: np.ndarray, first: int, config: Config) -> np.ndarray:
+    """Which sections have tall tiles: many rows that read many keys."""
+    if config.tall is None:
+        return np.zeros(len(found.start), bool)
+    position = first + np.arange(len(found.begin))
+    rows = found.end - found.start
+    own = np.add.reduceat(position + 1 - found.begin, found.start - first) / rows
+    keys = shared + np.where(found.reads_itself, own, 0)
+    is_tall: np.ndarray = ~found.mixed & (rows >= TALL_ROWS) & (keys >= TALL_KEYS)
+    return is_tall
+
+
+def _join_rest(
+    found: Sections,
+    owner: np.ndarray,
+    shared: np.ndarray,
+    begin: np.ndarray,
+    first: int,
+    block_n: np.ndarray,
+) -> np.ndarray:
+    """Let the rest of a shared span that ends where a section starts be part of its own keys.
+
+    Only where every row reads the section from its start: then one masked step serves both. Changes
+    `begin`; returns which spans' rests it took.
+    """
+    taken = np.zeros(len(owner), bool)
+    constant = begin[found.end - 1 - first] == found.start
+    candidates = constant[owner] & found.reads_itself[owner] & (shared[:, 1] == found.start[owner])
+    for n in np.flatnonzero(candidates):
+        s = owner[n]
+        rest = (shared[n, 1] - shared[n, 0]) % block_n[s]
+        taken[n] = True
+        begin[found.start[s] - first : found.end[s] - first] = found.start[s] - rest
+    return taken
+
+
+def _ramp(counts: np.ndarray) -> np.ndarray:
+    """0 to n - 1 for every count n, one after the other."""
+    ends: np.ndarray = np.cumsum(counts)
+    ramp: np.ndarray = np.arange(ends[-1] if len(ends) else 0)
+    return ramp - np.repeat(ends - counts, counts)
+
+
+def _offsets(owner: np.ndarray, count: int) -> np.ndarray:
+    """Where the entries of each of `count` owners begin, and at last their number."""
+    return np.searchsorted(owner, np.arange(count + 1))
+
+
+def _cut(
+    items: np.ndarray, area: np.ndarray, config: Config, num_heads: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Cut the tiles with too many steps into stretches of steps with partial results.
+
+    Returns:
+        The items, which tile each belongs to, their costs, and the merges.
+    """
+    kinds = [("whole", "whole_end"), ("masked", "masked_end"), ("looked_up", "looked_up_end")]
+    pairs = [(COLUMN[a], COLUMN[b]) for a, b in kinds]
+    counts = np.stack([items[:, b] - items[:, a] for a, b in pairs], axis=1)
+    steps = counts.sum(axis=1)
+    costs = steps * area
+    least = config.min_chunk * config.tile.block_q
+    chunk = max(least, int(costs.sum()) * num_heads // PROGRAMS)
+    heavy = np.flatnonzero(costs > 2 * chunk)
+    light = np.flatnonzero(costs <= 2 * chunk)
+    parts, owners, part_costs = [items[light]], [light], [costs[light]]
+    merges: list[list[int]] = []
+    slots = 0
+    for n in heavy:
+        pieces = -(-int(costs[n]) // chunk)
+        bounds = np.arange(pieces + 1) * steps[n] // pieces
+        part = np.repeat(items[n][None], pieces, axis=0)
+        before = 0
+        for (a, b), count in zip(pairs, counts[n], strict=True):
+            inside = np.clip(bounds - before, 0, count) + items[n, a]
+            part[:, a], part[:, b] = inside[:-1], inside[1:]
+            before += count
+        part[:, COLUMN["slot"]] = slots + np.arange(pieces)
+        row, rows = items[n, COLUMN["row"]], items[n, COLUMN["rows"]]
+        merges.append([0, 0, row, rows, slots, slots + pieces])
+        slots += pieces
+        parts.append(part)
+        owners.append(np.full(pieces, n))
+        part_costs.append(np.diff(bounds) * area[n])
+    return (
+        np.concatenate(parts),
+        np.concatenate(owners),
+        np.concatenate(part_costs),
+        np.array(merges, np.int32).reshape(-1, MERGE_FIELDS),
     )

@@ -13,6 +13,7 @@ from transformers.cache_utils import DynamicCache, DynamicLayer
 from prune.errors import RefusedError
 from prune.layout.segments import Segments
 from prune.runtime.attention import Enforcer
+from prune.runtime.rows import take_keys
 
 _LEDGER = "prune_ledger"
 
@@ -141,15 +142,7 @@ def hold_only(cache: Any, layer: int, keep: Tensor | None, seen: int) -> None:
     full = cache.layers[layer]
     keys, values = full.keys, full.values
     if keep is not None:
-        keys, values = _select(keys, keep), _select(values, keep)
+        keys, values = take_keys(keys, keep), take_keys(values, keep)
     dropped = seen - keys.shape[-2]
     if dropped or isinstance(full, PrunedLayer):
         cache.layers[layer] = PrunedLayer(keys, values, dropped)
-
-
-def _select(x: Tensor, keep: Tensor) -> Tensor:
-    """`x` `[B, H, n, D]` at places `keep` `[B, m]`, in memory of its own."""
-    keep = keep.clamp(min=0)
-    if (keep == keep[:1]).all():
-        return x.index_select(2, keep[0].to(x.device))
-    return x.take_along_dim(keep[:, None, :, None].to(x.device), 2)

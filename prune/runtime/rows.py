@@ -4,8 +4,11 @@ Prompts of a batch keep different numbers of tokens. Each row's columns stand in
 so that `last` stays the last; shorter rows are filled on the left with `NO_TOKEN`.
 """
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
+from torch.utils.weak import WeakIdKeyDictionary
 
 from prune.layout.segments import Role, Segments
 
@@ -27,31 +30,72 @@ def within(rows: Tensor, outer: Tensor, size: int) -> Tensor:
     return place.gather(1, rows.clamp(min=0)).where(rows >= 0, NO_TOKEN)
 
 
+@dataclass(frozen=True)
+class _Placed:
+    """The columns of some tokens on one device.
+
+    Attributes:
+        alike: int64 `[n]`, where all rows of the batch have the same ones; else None.
+        each: int64 `[B, n]`, `NO_TOKEN` where there is no token; else None.
+    """
+
+    alike: Tensor | None
+    each: Tensor | None
+
+
+_placed: WeakIdKeyDictionary = WeakIdKeyDictionary()
+"""Of every index tensor, its copies: a layer's are used by several modules, and by all prompts of
+one layout, and every copy to a GPU would make the host wait for it."""
+
+
+def _on(device: torch.device, rows: Tensor) -> _Placed:
+    copies: dict[torch.device, _Placed] = _placed.setdefault(rows, {})
+    found = copies.get(device)
+    if found is None:
+        alike = bool((rows == rows[:1]).all()) and bool((rows[:1] >= 0).all())
+        found = copies[device] = (
+            _Placed(rows[0].to(device), None) if alike else _Placed(None, rows.to(device))
+        )
+    return found
+
+
 def take(x: Tensor, rows: Tensor, axis: int = 1) -> Tensor:
     """The tokens `rows` `[B, n]` of `x`, whose tokens lie along `axis`, right after the batch.
 
     The batch of `x` may be 1; axes before it are kept, as in position embeddings `[3, B, S, D]`.
-    Where there is no token stands a copy of the first, which nothing reads.
+    Where there is no token stands a copy of the first, which nothing reads. `rows` is on the CPU
+    and is not changed afterwards.
     """
     axis %= x.ndim
-    rows = rows.clamp(min=0)
-    if (rows == rows[:1]).all():
-        return x.index_select(axis, rows[0].to(x.device))
-    rows = rows.to(x.device)
+    placed = _on(x.device, rows)
+    if placed.alike is not None:
+        return x.index_select(axis, placed.alike)
+    assert placed.each is not None
     x = x.movedim((axis - 1, axis), (0, 1))
     x = x.expand(len(rows), *x.shape[1:])
-    return x[torch.arange(len(rows), device=x.device)[:, None], rows].movedim(
-        (0, 1), (axis - 1, axis)
-    )
+    batch = torch.arange(len(rows), device=x.device)[:, None]
+    return x[batch, placed.each.clamp(min=0)].movedim((0, 1), (axis - 1, axis))
+
+
+def take_keys(x: Tensor, rows: Tensor) -> Tensor:
+    """The keys or values `[B, H, n, D]` of the tokens `rows` `[B, m]`, in memory of their own."""
+    placed = _on(x.device, rows)
+    if placed.alike is not None:
+        return x.index_select(2, placed.alike)
+    assert placed.each is not None
+    return x.take_along_dim(placed.each.clamp(min=0)[:, None, :, None], 2)
 
 
 def spread(x: Tensor, rows: Tensor, size: int) -> Tensor:
     """The reverse of `take`: `x` `[B, n, ...]` in its columns of zeros `[B, size, ...]`."""
-    rows = rows.to(x.device)
+    placed = _on(x.device, rows)
+    if placed.alike is not None:
+        return x.new_zeros(x.shape[0], size, *x.shape[2:]).index_copy_(1, placed.alike, x)
+    assert placed.each is not None
     out = x.new_zeros(x.shape[0], size + 1, *x.shape[2:])
     batch = torch.arange(len(x), device=x.device)[:, None]
     # One more column than asked for takes what is no token.
-    out[batch, rows.where(rows >= 0, size)] = x
+    out[batch, placed.each.where(placed.each >= 0, size)] = x
     return out[:, :size]
 
 

@@ -20,7 +20,8 @@ from triton.compiler import ASTSource
 
 from prune.kernels.segment_attention import triton as kernels
 from prune.kernels.segment_attention.configs import HEAD_DIMS, config_for
-from prune.kernels.segment_attention.worklist import ITEM_FIELDS, MERGE_FIELDS
+from prune.kernels.segment_attention.launch import OPTIONS
+from prune.kernels.segment_attention.worklist import FIELDS, MERGE_FIELDS
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
@@ -35,7 +36,9 @@ def variants(everything: bool) -> Iterator[dict[str, Any]]:
                 common = (dtype == "bf16" and head_dim in (64, 72, 128, 256)) or head_dim == 128
                 if everything or (common and dtype != "fp16" and phase != "decode rows"):
                     config = config_for(DTYPES[dtype], head_dim, num_queries, heads_per_kv)
-                    yield {"phase": phase, "dtype": dtype, "head_dim": head_dim, "config": config}
+                    common_part = {"phase": phase, "dtype": dtype, "head_dim": head_dim}
+                    for mixed in (False, True):
+                        yield {**common_part, "mixed": mixed, "config": config}
 
 
 def compile_variant(variant: dict[str, Any], target: int, kernel: str) -> dict[str, Any]:
@@ -52,7 +55,8 @@ def compile_variant(variant: dict[str, Any], target: int, kernel: str) -> dict[s
             "PACK": config.pack,
             "BLOCK_N": config.block_n,
             "TABLE_N": config.table_n,
-            "FIELDS": ITEM_FIELDS,
+            "MIXED": variant["mixed"],
+            "FIELDS": len(FIELDS),
             "PRECISION": config.precision,
             "STAGES": config.num_stages,
         }
@@ -75,10 +79,10 @@ def compile_variant(variant: dict[str, Any], target: int, kernel: str) -> dict[s
     compiled = triton.compile(
         source,
         target=GPUTarget("cuda", target, 32),
-        options={"num_warps": config.num_warps if kernel == "segment" else 4},
+        options={"num_warps": config.num_warps if kernel == "segment" else 4, **OPTIONS},
     )
     return {
-        **{key: variant[key] for key in ("phase", "dtype", "head_dim")},
+        **{key: variant[key] for key in ("phase", "dtype", "head_dim", "mixed")},
         "kernel": kernel,
         "rows": config.block_q * config.pack,
         "target": target,
@@ -130,7 +134,8 @@ def main(arguments: list[str]) -> None:
     for target in (int(x) for x in arguments if x.isdigit()):
         for variant in variants(everything):
             print(json.dumps(compile_variant(variant, target, "segment")), flush=True)
-            if variant["phase"] == "prefill" and variant["head_dim"] in (72, 128):
+            merged = variant["phase"] == "prefill" and not variant["mixed"]
+            if merged and variant["head_dim"] in (72, 128):
                 print(json.dumps(compile_variant(variant, target, "merge")), flush=True)
 
 

@@ -174,6 +174,7 @@ def large() -> list[Case]:
             heads=(6, 2),
             num_queries=2,
         ),
+        Case("windows across tiles", *prompt(7, 22, 5, 9), table(video_video=2), heads=(1, 1)),
         Case(
             "large batch of two lengths",
             *stacked(prompt(2, 65, 3), prompt(1, 40, 2)),
