@@ -1,6 +1,7 @@
 """Offsets of tokens in the text that they stand for."""
 
 from typing import Any
+from weakref import WeakKeyDictionary
 
 STRIDE, OVERLAP = 16, 8
 """Tokens that are decoded together, and those decoded again in front of them.
@@ -26,19 +27,51 @@ def token_starts(tokenizer: Any, ids: list[int]) -> tuple[str, list[int]]:
     text, starts = "", []
     # Tokenizers of the SentencePiece kind drop a space when a token stands alone, so lengths are
     # those of ever longer pieces that begin at the same token.
-    first = at = 0
+    first = 0
     known = ""
-    for index in range(len(ids)):
-        starts.append(len(text))
-        piece = decode(first, index + 1)
-        whole = piece.rstrip("\ufffd")
-        if len(whole) >= len(known):
-            text += whole[len(known) :]
+    for at in range(0, len(ids), STRIDE):
+        stop = min(at + STRIDE, len(ids))
+        whole = decode(first, stop)
+        pieces = _pieces(tokenizer, ids[at:stop])
+        if not at and pieces:
+            pieces[0] = pieces[0][len(pieces[0]) - len(whole) + sum(map(len, pieces[1:])) :]
+        if pieces and known + "".join(pieces) == whole:
+            for piece in pieces:
+                starts.append(len(text))
+                text += piece
             known = whole
-        if index + 1 - at >= STRIDE and whole == piece:
-            again = decode(index + 1 - OVERLAP, index + 1)
+        else:
+            for index in range(at, stop):
+                starts.append(len(text))
+                piece = decode(first, index + 1).rstrip("\ufffd")
+                if len(piece) >= len(known):
+                    text += piece[len(known) :]
+                    known = piece
+        if known == whole:
+            again = decode(max(0, stop - OVERLAP), stop)
             # Bytes of a character that was cut would change what the bytes behind them decode to.
             if "\ufffd" not in again:
-                first, at, known = index + 1 - OVERLAP, index + 1, again
+                first, known = max(0, stop - OVERLAP), again
     last = decode(first, len(ids))
     return text + last[len(known) :], starts
+
+
+_KNOWN: WeakKeyDictionary[Any, dict[int, str]] = WeakKeyDictionary()
+"""What single tokens add to a text, by tokenizer."""
+
+
+def _pieces(tokenizer: Any, ids: list[int]) -> list[str]:
+    """What each token adds to a text; empty if one of them is a part of a character."""
+    known = _KNOWN.setdefault(tokenizer, {})
+    for token in ids:
+        if token not in known:
+            # Behind itself, since a token that stands alone may lose its space.
+            once, twice = (
+                tokenizer.decode(
+                    [token] * times, skip_special_tokens=False, clean_up_tokenization_spaces=False
+                )
+                for times in (1, 2)
+            )
+            known[token] = twice[len(once) :]
+    pieces = [known[token] for token in ids]
+    return [] if any("\ufffd" in piece for piece in pieces) else pieces
