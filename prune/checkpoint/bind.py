@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from prune.checkpoint.identity import weights_sha256
+from prune.checkpoint.identity import parts_of, weights_sha256
 from prune.checkpoint.load import DENSE, open_processor, resolve
 from prune.checkpoint.stored_plan import KEY, marks, stored_plan
 from prune.errors import BadInputError, RefusedError
@@ -40,7 +40,7 @@ def bind(model: Any, given: dict[str, Any]) -> None:
         raise RefusedError(f"{name}: state_dict: its plan is for the weights in its folder")
     hub = {key: given[key] for key in _HUB if given.get(key) is not None}
     folder = resolve(name, **hub) / (given.get("subfolder") or "")
-    plan = stored_plan(folder, geometry(model, str(name), weights_sha256(folder)))
+    plan = stored_plan(folder, geometry(model, str(name), weights_sha256(folder), parts_of(folder)))
     if plan is None:
         raise BadInputError(f"{folder}: config.json names no plan, nor is there a {PLAN_FILE}")
     processor = open_processor(folder)

@@ -5,16 +5,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 from transformers.utils import logging
 
-from prune.checkpoint.identity import weights_sha256
+from prune.checkpoint.identity import parts_of, weights_sha256
 from prune.checkpoint.stored_plan import marks, stored_plan
-from prune.errors import BadInputError
+from prune.errors import BadInputError, NumericError
 from prune.families import family_of_model_type
 from prune.io.untrusted import check_configs, check_weights, read_json
 from prune.plan.liveness import Mode
@@ -25,6 +27,8 @@ from prune.tiny.processor import TinyProcessor
 
 TINY = Path(__file__).parents[1] / "tiny" / "model"
 EMBEDDED = {"tiny": TINY, "tiny-ov": TINY.with_name("model_ov")}
+
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 DENSE = {"text_config": "sdpa"}
 """The attention of a text model without a plan."""
@@ -62,21 +66,23 @@ def resolve(name: str | Path, **hub: Any) -> Path:
         raise BadInputError(f"{name}: no such folder, and not from the hub: {reason}") from None
 
 
-def _check(folder: Path) -> None:
-    """Refuse, before any weight is read, what cannot be run safely or correctly."""
+def _check(folder: Path) -> Any:
+    """The configuration; what cannot run safely or correctly is refused, and no weight is read."""
     config = read_json(folder / "config.json", "a model configuration")
     if not isinstance(config, dict) or "model_type" not in config:
         raise BadInputError(f"{folder}/config.json: not a model configuration: no model_type")
     family = family_of_model_type(config["model_type"])
     check_configs(folder)
     try:
-        family.check(AutoConfig.from_pretrained(folder))
+        parsed = AutoConfig.from_pretrained(folder)
+        family.check(parsed)
     except (StrictDataclassError, ValueError) as error:
         reason = str(error).strip().splitlines()[0].rstrip(":")
         raise BadInputError(
             f"{folder}/config.json: not a configuration of {family.model_type}: {reason}"
         ) from None
     check_weights(folder)
+    return parsed
 
 
 def _check_loaded(folder: Path, loaded: Any) -> None:
@@ -87,6 +93,17 @@ def _check_loaded(folder: Path, loaded: Any) -> None:
             f"{folder}: its weights lack {len(names)} tensors of this configuration, or hold them "
             f"in another shape, such as {min(names)}: get the folder again from its source"
         )
+
+
+def _check_finite(folder: Path, model: Any) -> None:
+    """Refuse weights that are NaN or infinite; they would show in every answer, or in some."""
+    for name, weight in model.named_parameters():
+        if weight.dtype in _FLOATS and weight.device.type != "meta" and weight.numel():
+            if not all(torch.isfinite(end) for end in torch.aminmax(weight.detach())):
+                raise NumericError(
+                    f"{folder}: the weights {name!r} are NaN or infinite: get the folder again "
+                    "from its source"
+                )
 
 
 def open_processor(folder: Path) -> Any:
@@ -160,10 +177,17 @@ def open_model(
     Raises:
         BadInputError: the folder is missing, incomplete or of an unknown family, its weights are
             not those of its configuration, or a package that its quantisation needs is missing.
-        RefusedError: its plan is for other weights, or it asks for code of its own.
+        RefusedError: its plan is for other weights or parts, or it asks for code of its own; no
+            weight was read.
+        NumericError: a weight is NaN or infinite.
     """
     folder = resolve(name)
-    _check(folder)
+    config = _check(folder)
+    # Weights that a plan is not for are never read.
+    identity = geometry(
+        SimpleNamespace(config=config), str(name), weights_sha256(folder), parts_of(folder)
+    )
+    plan = None if dense else stored_plan(folder, identity)
     # Passing None would override what config.json says of weights that are stored quantised.
     given = {} if quantization_config is None else {"quantization_config": quantization_config}
     try:
@@ -179,14 +203,13 @@ def open_model(
                 output_loading_info=True,
                 **given,
             )
-    except (ImportError, OSError, ValueError) as error:
+    except (ImportError, OSError, ValueError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
         raise BadInputError(f"{folder}: cannot load the model: {reason}") from None
     model, loaded = both
     _check_loaded(folder, loaded)
+    _check_finite(folder, model)
     model.eval()
-    identity = geometry(model, str(name), weights_sha256(folder))
-    plan = None if dense else stored_plan(folder, identity)
     if plan is not None:
         attach(model, plan, processor, mode=mode, strict=strict)
         vars(model.config).update(marks(plan))
@@ -219,7 +242,9 @@ def load(
     Raises:
         BadInputError: the folder is missing, incomplete or of an unknown family, its weights are
             not those of its configuration, or a package that its quantisation needs is missing.
-        RefusedError: its plan is for other weights, or it asks for code of its own.
+        RefusedError: its plan is for other weights or parts, or it asks for code of its own; no
+            weight was read.
+        NumericError: a weight is NaN or infinite.
     """
     opened = open_model(
         name, device_map, dtype, mode=mode, quantization_config=quantization_config, strict=strict

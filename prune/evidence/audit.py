@@ -4,11 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
-
 from prune.checkpoint.load import LoadedModel
 from prune.errors import BadInputError, UsageError
-from prune.evaluate.stats import bootstrap_band
+from prune.evaluate.stats import mean_of
 from prune.evidence.answered import answer_both
 from prune.evidence.comparison import Record, compare
 from prune.evidence.explain import COARSE, ExplainSettings
@@ -18,8 +16,9 @@ from prune.journal.records import check_usable, identity, recorded
 from prune.journal.write import write_records
 from prune.plan.plan import Plan
 from prune.results.audit_findings import MEASURES
+from prune.results.interval import Mean
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 FOLDER = "audit"
 
 
@@ -93,16 +92,15 @@ def comparisons(records: Sequence[Record]) -> list[Record]:
     return found
 
 
-def means(records: Sequence[Record]) -> dict[str, dict[str, float]]:
-    """Mean of each measure over the samples that have it, with its 95% bootstrap interval."""
+def means(records: Sequence[Record]) -> dict[str, Mean]:
+    """Mean of each measure over the samples that have it, with its 95% interval by video."""
     found = {}
     changes = {f"modality of {kind}s" for r in records for kind in r["modality_change"]}
     for name in (*MEASURES, *sorted(changes)):
-        values = [_value(r, name) for r in records]
-        known = np.array([v for v in values if v is not None], float)
-        if len(known):
-            mean, low, high = (float(x[0]) for x in bootstrap_band(known[:, None]))
-            found[name] = {"mean": mean, "low": low, "high": high, "n": len(known)}
+        values = [(value, r["video"]) for r in records if (value := _value(r, name)) is not None]
+        if values:
+            known, videos = zip(*values, strict=True)
+            found[name] = mean_of(known, videos)
     return found
 
 

@@ -5,7 +5,7 @@ import os
 import stat
 from pathlib import Path
 
-GIB = 2**30
+MIB, GIB = 2**20, 2**30
 
 
 def read_bounded(path: Path, max_bytes: int = GIB) -> bytes:
@@ -23,8 +23,8 @@ def read_bounded(path: Path, max_bytes: int = GIB) -> bytes:
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         if not stat.S_ISREG(about.st_mode):
             raise OSError(errno.EINVAL, "a pipe, device or socket, not a file", str(path))
-        # Files under /proc have no size, and one may grow while it is read.
-        data = file.read(max_bytes + 1)
+        # Files under /proc say that they are empty.
+        data = file.read(min(max_bytes, max(about.st_size, MIB)) + 1)
         if len(data) > max_bytes:
             raise OSError(errno.EFBIG, f"larger than {max_bytes} bytes", str(path))
         return data

@@ -4,6 +4,7 @@ A hostile or damaged model folder is refused from a few headers, whatever the si
 """
 
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,21 @@ MAX_JSON = 4 * 2**20
 MAX_HEADER = 8 * 2**20
 """Bytes of a safetensors header; 100 MB are legal, and cost 11 s and 1.5 GiB to parse."""
 
+MAX_TEMPLATE = 2**20
+
+_READ = {".json", ".jinja", ".model", ".tiktoken", ".txt"}
+"""Endings of files that libraries read from a model folder, weights aside."""
+
 ADAPTER = "adapter_config.json"
+
+_BITS = {
+    **dict.fromkeys(("F64", "I64", "U64", "C64"), 64),
+    **dict.fromkeys(("F32", "I32", "U32"), 32),
+    **dict.fromkeys(("F16", "BF16", "I16", "U16"), 16),
+    **dict.fromkeys(("BOOL", "I8", "U8", "F8_E4M3", "F8_E5M2", "F8_E8M0"), 8),
+    **{"F6_E2M3": 6, "F6_E3M2": 6, "F4": 4},
+}
+"""Bits of an element of each dtype of safetensors."""
 
 CODE_KEYS = {"auto_map", "trust_remote_code", "custom_pipelines", "custom_generate", "model_file"}
 """Config keys by which libraries find code to run."""
@@ -61,6 +76,12 @@ def check_configs(folder: Path) -> None:
             f"{folder / ADAPTER}: names a model of its own: open the model without the adapter, "
             "then load it on top with model.load_adapter(FOLDER)"
         )
+    for path in sorted(folder.iterdir()):
+        if path.suffix in _READ and not path.name.startswith("."):
+            _check_inside(folder, path)
+    for path in sorted(folder.glob("chat_template*")):
+        if path.stat().st_size > MAX_TEMPLATE:
+            raise BadInputError(f"{path}: larger than {MAX_TEMPLATE} bytes, not a chat template")
     for path in sorted(folder.glob("*config.json")):
         _check_config(path, read_json(path, "a configuration"))
 
@@ -125,7 +146,7 @@ def _check_inside(folder: Path, path: Path) -> None:
     if not is_inside(folder, path):
         raise RefusedError(f"{path}: leads out of the model folder")
     if not path.is_file():
-        raise BadInputError(f"{path}: no such weight file")
+        raise BadInputError(f"{path}: no such file, or not a regular one")
 
 
 def _check_header(path: Path) -> None:
@@ -140,11 +161,27 @@ def _check_header(path: Path) -> None:
         raw = file.read(length)
     try:
         header = parse_json(raw)
-        header.pop("__metadata__", None)
-        spans = sorted(tuple(map(int, entry["data_offsets"])) for entry in header.values())
+        _check_metadata(header.pop("__metadata__", {}))
+        spans = sorted(_span(name, entry) for name, entry in header.items())
         ends = [0, *(end for _, end in spans)]
         begins = [*(begin for begin, _ in spans), size - 8 - length]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BadInputError(f"{path}: not safetensors: {error}") from None
     if ends != begins:
         raise BadInputError(f"{path}: not safetensors: its tensors do not fill the file")
+
+
+def _check_metadata(metadata: Any) -> None:
+    if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
+        raise ValueError("its metadata are not texts")
+
+
+def _span(name: str, entry: Any) -> tuple[int, int]:
+    """Where a tensor begins and ends; `ValueError` if that is not the size of its shape."""
+    begin, end = entry["data_offsets"]
+    shape, bits = entry["shape"], _BITS.get(entry["dtype"])
+    if any(type(n) is not int or n < 0 for n in (begin, end, *shape)) or bits is None:
+        raise ValueError(f"the dtype, shape or offsets of {name[:80]!r} are not valid")
+    if (end - begin) * 8 != math.prod(shape) * bits:
+        raise ValueError(f"the shape of {name[:80]!r} does not fill its bytes")
+    return begin, end

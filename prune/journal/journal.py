@@ -12,9 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from prune.errors import BadInputError, RefusedError, ResourceError
+from prune.io.bounded import read_bounded
 from prune.io.files import write_atomically
+from prune.io.strict_json import parse_json
 
 HEADER, JOURNAL = "header.json", "journal.jsonl"
+MAX_BYTES = 64 * 2**30
+"""Larger journals are not read."""
 
 
 def _line(record: dict[str, Any]) -> bytes:
@@ -30,6 +34,18 @@ def _parse(line: bytes) -> dict[str, Any] | None:
     return record
 
 
+def differing(one: dict[str, Any], other: dict[str, Any], prefix: str = "") -> list[str]:
+    """The fields in which two headers differ, sorted; those of objects inside by dotted name."""
+    fields = []
+    for key in sorted({**one, **other}):
+        here, there = one.get(key), other.get(key)
+        if isinstance(here, dict) and isinstance(there, dict):
+            fields += differing(here, there, f"{prefix}{key}.")
+        elif here != there:
+            fields.append(prefix + key)
+    return fields
+
+
 def read_journal(folder: Path, what: str) -> tuple[dict[str, Any], list[dict[str, Any]], int]:
     """Read a journal up to its last whole line.
 
@@ -41,14 +57,19 @@ def read_journal(folder: Path, what: str) -> tuple[dict[str, Any], list[dict[str
         The header, the records, and the length in bytes of the part that is whole.
 
     Raises:
-        BadInputError: there is no journal, or a line before the last is damaged.
+        BadInputError: there is no journal, a line before the last is damaged, or a sample is
+            recorded twice.
     """
     try:
-        header = json.loads((folder / HEADER).read_text(encoding="utf-8"))
-        data = (folder / JOURNAL).read_bytes() if (folder / JOURNAL).exists() else b""
+        header = parse_json(read_bounded(folder / HEADER))
+        there = (folder / JOURNAL).exists()
+        data = read_bounded(folder / JOURNAL, MAX_BYTES) if there else b""
     except (OSError, ValueError) as error:
         raise BadInputError(f"{folder}: holds no {what}: {error}") from None
+    if not isinstance(header, dict):
+        raise BadInputError(f"{folder / HEADER}: not the header of a {what}")
     records, whole = [], 0
+    first: dict[str, int] = {}
     lines = data.splitlines(keepends=True)
     for number, line in enumerate(lines, 1):
         record = _parse(line)
@@ -59,6 +80,13 @@ def read_journal(folder: Path, what: str) -> tuple[dict[str, Any], list[dict[str
                     "run the command again with a new --out"
                 )
             break
+        name = str(record.get("id", number))
+        if name in first:
+            raise BadInputError(
+                f"{folder / JOURNAL}:{number}: sample {name!r} is in line {first[name]} too: two "
+                "processes wrote here; run the command again with a new --out"
+            )
+        first[name] = number
         records.append(record)
         whole += len(line)
     return header, records, whole
@@ -83,10 +111,9 @@ class Journal:
         if (folder / HEADER).exists():
             there, self.records, whole = read_journal(folder, what)
             if there != header:
-                fields = [k for k in {**there, **header} if there.get(k) != header.get(k)]
+                fields = differing(there, header)
                 raise RefusedError(
-                    f"{folder} holds another {what}: {', '.join(sorted(fields))} "
-                    "differ; choose a new --out"
+                    f"{folder} holds another {what}: {', '.join(fields)} differ; choose a new --out"
                 )
             if path.exists():
                 os.truncate(path, whole)

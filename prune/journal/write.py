@@ -8,11 +8,13 @@ a kill is found again, also by another number of processes.
 
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from prune.inputs.samples import Sample
 from prune.journal.journal import JOURNAL, Journal, read_journal
+from prune.journal.lock import RunLock
 from prune.journal.processes import processes
 from prune.journal.records import Record
 
@@ -39,9 +41,21 @@ def write_records(
         The records of all samples, in order.
 
     Raises:
-        RefusedError: the folder holds a journal with another header.
+        RefusedError: the folder holds a journal with another header, or another run writes it.
         ResourceError: the disk is full or cannot be written.
     """
+    with RunLock(folder) if processes().is_main_process else nullcontext():
+        return _write(folder, what, header, samples, record_one, on_done)
+
+
+def _write(
+    folder: Path,
+    what: str,
+    header: dict[str, Any],
+    samples: Sequence[Sample],
+    record_one: Callable[[Sample], Record],
+    on_done: Callable[[int], None],
+) -> list[Record]:
     state = processes()
     index, count = state.process_index, state.num_processes
     if count == 1:

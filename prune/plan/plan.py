@@ -131,8 +131,22 @@ class Plan:
         if mine.sha256 and model.sha256 and mine.sha256 != model.sha256:
             raise RefusedError(
                 f"plan {self.name!r} was made for weights {mine.sha256[:12]}, "
-                f"{model.name} has {model.sha256[:12]}: trace this model, or delete "
-                "model.sha256 from the plan to apply it anyway"
+                f"{model.name} has {model.sha256[:12]}: trace this model, or give the one that the "
+                "plan was made for"
+            )
+        here = model.parts or {}
+        # What a model generates with does not change which edges it needs. A part that is missing
+        # is for the loader to miss.
+        other = [
+            part
+            for part, digest in (mine.parts or {}).items()
+            if part != "generation_config" and here.get(part, digest) != digest
+        ]
+        if other:
+            raise RefusedError(
+                f"plan {self.name!r} was made for the same weights with another {other[0]} than "
+                f"{model.name} has: trace this model, or put back the files that the plan was made "
+                "with"
             )
 
     def with_model(self, model: ModelId) -> "Plan":

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from prune.checkpoint.load import open_model
+from prune.checkpoint.load import LoadedModel, open_model
 from prune.checkpoint.stored_plan import stored_plan
-from prune.evaluate.answers import answer, under
+from prune.errors import NumericError
+from prune.evaluate.answers import EncodedBatch, RunBatch, answer, prepare, under
 from prune.evaluate.paired import paired_report
+from prune.inputs.media import DEFAULT_MEDIA, Media
 from prune.inputs.prompts import ANSWER_CUE
 from prune.inputs.samples import Sample
 from prune.journal.progress import Progress, silent
@@ -42,7 +44,10 @@ def evaluate_model(
     tasks: Sequence[str] | None = None,
     num_frames: int = 8,
     cue: str = ANSWER_CUE,
+    media: Media = DEFAULT_MEDIA,
     limit: int | None = None,
+    per_task: int | None = None,
+    seed: int = 0,
 ) -> Evaluation:
     """Answer the samples of a data set; an exported folder answers under its plan.
 
@@ -54,13 +59,14 @@ def evaluate_model(
         tasks: only samples of these tasks.
         num_frames: frames of every clip.
         cue: what a prompt ends with (`prune.inputs.samples.Sample`).
-        limit: only the first N samples of those.
+        media: how clips are read of which the data says nothing.
+        limit, per_task, seed: a draw of those (`prune.inputs.draw.draw_samples`).
 
     Raises:
         BadInputError: the data cannot be read, or no sample could be used.
         UsageError: the data has no such task.
     """
-    samples = select_samples(data, tasks, limit=limit, cue=cue)
+    samples = select_samples(data, tasks, None, limit, cue, per_task, seed, media)
     answers, failed = answer_samples(model, samples, num_frames, progress)
     if against is None:
         return Evaluation(answers, None, failed)
@@ -83,6 +89,31 @@ def answer_samples(
     plan = stored_plan(opened.folder, opened.id)
     reach = plan.reach if plan else dense_reach(opened.id.num_layers)
     batches, failed = read_clips(opened, samples, num_frames, progress)
+    answers: list[Answer] = []
     with progress("Answering", len(samples)) as advance:
-        answers = answer(opened.model, opened.processor, batches, under(reach), advance)
+        for batch in batches:
+            try:
+                answers += answer(opened.model, opened.processor, [batch], under(reach), advance)
+            except NumericError:
+                answers += _one_by_one(opened, batch, under(reach), num_frames, failed)
+    if not answers:
+        raise NumericError(f"no sample could be used: {next(iter(failed.values()))}")
     return answers, failed
+
+
+def _one_by_one(
+    opened: LoadedModel,
+    batch: EncodedBatch,
+    run: RunBatch,
+    num_frames: int,
+    failed: dict[str, str],
+) -> list[Answer]:
+    """Answers to a batch that has a sample with NaN logits; such samples are added to `failed`."""
+    answers = []
+    for sample in batch.samples:
+        alone, _ = prepare(opened.model, opened.processor, [sample], num_frames, 1)
+        try:
+            answers += answer(opened.model, opened.processor, alone, run)
+        except NumericError as error:
+            failed[sample.id] = str(error)
+    return answers

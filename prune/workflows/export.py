@@ -1,16 +1,23 @@
 """The workflow of `prune export`: a plan, measured and saved with the model that runs under it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from prune.checkpoint.load import open_model
-from prune.errors import BadInputError, RefusedError, UsageError
+from prune.errors import BadInputError, UsageError
+from prune.inputs.draw import draw_samples
+from prune.inputs.max_failed import MAX_FAILED, check_failed
+from prune.inputs.media import DEFAULT_MEDIA, Media
 from prune.journal.progress import Progress, silent
+from prune.journal.records import check_traced
 from prune.plan.budget import Budget
 from prune.plan.plan import Plan
 from prune.results.export_result import Result
 from prune.trace.trace import Trace
 from prune.workflows.measure_plan import measure_plan
-from prune.workflows.plan import find_plan, split_samples
+from prune.workflows.plan import find_plan
+from prune.workflows.select import of_tasks
+from prune.workflows.split import split_samples
 from prune.workflows.write_export import check_target, export
 
 
@@ -24,6 +31,13 @@ def export_model(
     plan: Plan | None = None,
     budget: Budget | None = None,
     num_frames: int | None = None,
+    cue: str | None = None,
+    media: Media = DEFAULT_MEDIA,
+    limit: int | None = None,
+    per_task: int | None = None,
+    tasks: Sequence[str] | None = None,
+    seed: int = 0,
+    max_failed: str = MAX_FAILED,
     force: bool = False,
     argv: str = "",
 ) -> Result:
@@ -34,10 +48,14 @@ def export_model(
         out: the new model folder.
         progress: shows each step.
         run: the run folder of a trace; a search needs it, and reports show its flow map.
-        test: JSONL of held-out samples; see `prune.workflows.plan.split_samples`.
+        test: JSONL of held-out samples; see `prune.workflows.split`.
         plan: exported instead of a searched one.
         budget: of the search.
         num_frames: frames of every clip; as in the trace, or 8, if None.
+        cue, media: how samples are asked and read; as in the trace where nothing is said.
+        tasks: report on samples of these tasks alone.
+        limit, per_task, seed: a draw of those (`prune.inputs.draw.draw_samples`).
+        max_failed: samples that may fail (`prune.inputs.max_failed.check_failed`).
         force: replace an earlier export.
         argv: the command, for the report.
 
@@ -46,6 +64,7 @@ def export_model(
 
     Raises:
         UsageError: there is neither a plan nor what a search needs, or nothing to report on.
+        TooManyFailedError: more samples failed than `max_failed` allows; nothing is written.
         RefusedError: `out` must not be written, or plan or trace are of another model.
         BadInputError: there are no held-out samples, or a file cannot be read.
         ResourceError: the disk is full or cannot be written.
@@ -60,12 +79,13 @@ def export_model(
     opened = open_model(model, dense=True)
     # First of all, so that nobody waits for a search whose result cannot be written.
     check_target(opened.folder, out, force)
-    if trace is not None and trace.model.sha256 != opened.id.sha256:
-        raise RefusedError(
-            f"{trace.run}: traced {trace.model.name} ({str(trace.model.sha256)[:12]}), "
-            f"not {opened.id.name} ({str(opened.id.sha256)[:12]})"
-        )
-    calibration, held_out = split_samples(trace, test)
+    if trace is not None:
+        check_failed(trace.failed, len(trace.records), max_failed)
+        check_traced(trace.header, opened, trace.run)
+    calibration, held_out = split_samples(trace, test, cue, media)
+    if tasks is not None:
+        held_out = of_tasks(held_out, tasks, test or out)
+    held_out = draw_samples(held_out, limit, per_task, seed)
     if not held_out:
         raise BadInputError(
             "no held-out questions to report on: give --test FILE, or trace with a --limit"
@@ -78,5 +98,6 @@ def export_model(
     assert plan is not None, "checked above"
     plan = plan.with_model(opened.id)
     result = measure_plan(opened, plan, held_out, frames, progress, trace, found, argv)
+    check_failed(result.failed, len(held_out), max_failed)
     export(opened, plan, result, out, force)
     return result

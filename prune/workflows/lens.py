@@ -6,8 +6,8 @@ from pathlib import Path
 
 from prune.checkpoint.load import open_model
 from prune.errors import UsageError
+from prune.inputs.media import DEFAULT_MEDIA, Media
 from prune.inputs.prompts import ANSWER_CUE
-from prune.inputs.samples import load_samples
 from prune.journal.processes import processes, share_of
 from prune.journal.progress import Progress, silent
 from prune.layout.pathways import find_pathway
@@ -17,7 +17,7 @@ from prune.lens.states import Matrix
 from prune.lens.survey import Survey, SurveySettings, survey
 from prune.lens.vocabulary import Vocabulary, load_groups
 from prune.workflows.draw_lens import SURVEY_FIGURES, draw_portrait, draw_survey
-from prune.workflows.select import by_id
+from prune.workflows.select import by_id, select_samples
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,7 @@ def lens_model(
     limit: int | None = None,
     num_frames: int = 8,
     cue: str = ANSWER_CUE,
+    media: Media = DEFAULT_MEDIA,
     which: str = "correct",
     words: str | Path | None = None,
     norm: bool = True,
@@ -70,9 +71,10 @@ def lens_model(
         data: JSONL of the samples.
         out: folder of figures and tables; a survey in it that was stopped resumes.
         progress: shows the samples surveyed and the figures drawn.
-        limit: only the first N samples.
+        limit: only N samples (`prune.inputs.draw`).
         num_frames: frames of every clip.
         cue: what a prompt ends with (`prune.inputs.samples.Sample`).
+        media: how clips are read of which the data says nothing.
         which: `correct`, `wrong` or `all`: the answers in the figures.
         words: what is looked for on video tokens (`prune.lens.vocabulary.load_groups`).
         norm: whether the final norm is applied to the states of video tokens.
@@ -92,7 +94,7 @@ def lens_model(
         NumericError: a state is NaN or infinite in all samples.
         RefusedError: `out` holds another survey.
     """
-    samples = load_samples(data, cue)[:limit]
+    samples = select_samples(data, limit=limit, cue=cue, media=media)
     chosen = by_id(samples, portraits, data)
     groups = load_groups(words, samples)
     pathway = find_pathway(knockout)

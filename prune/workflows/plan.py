@@ -10,6 +10,7 @@ from prune.evaluate.calibration import calibrate
 from prune.inputs.max_failed import MAX_FAILED, check_failed
 from prune.inputs.samples import Sample
 from prune.journal.progress import Progress, silent
+from prune.journal.records import check_traced
 from prune.layout.pathways import REMOVABLE
 from prune.learn.gates import GateSettings, harm_of, learn_gates
 from prune.plan.budget import Budget
@@ -78,6 +79,7 @@ def search_plan(
     trace = Trace.load(run)
     check_failed(trace.failed, len(trace.records), max_failed)
     opened = open_model(model or trace.model.name, dense=True)
+    check_traced(trace.header, opened, run)
     calibration, _ = split_samples(trace, test)
     found = find_plan(opened, trace, calibration, progress, budget, method, per_head)
     path = out or run / RUN_PLAN_FILE

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from prune.checkpoint.load import open_model
+from prune.inputs.media import DEFAULT_MEDIA, Media
 from prune.inputs.prompts import ANSWER_CUE
-from prune.inputs.samples import load_samples
 from prune.journal.processes import processes
 from prune.journal.progress import Progress, silent
 from prune.layout.pathways import find_pathway
@@ -15,6 +15,7 @@ from prune.trace.screen_samples import TOP, screen_samples
 from prune.trace.screen_table import write_screen
 from prune.trace.screening import Screening
 from prune.trace.sets import choose
+from prune.workflows.select import select_samples
 
 __all__ = ["Screening", "screen_model"]
 
@@ -30,6 +31,7 @@ def screen_model(
     limit: int | None = None,
     num_frames: int = 8,
     cue: str = ANSWER_CUE,
+    media: Media = DEFAULT_MEDIA,
     which: str = "correct",
     window: int | None = None,
     top: int = TOP,
@@ -46,9 +48,10 @@ def screen_model(
         run: the run folder; a screen in it that was stopped resumes.
         progress: shows the samples of both steps.
         sets, pathways: what is removed, as in `prune.workflows.trace.trace_model`.
-        limit: screen the first N samples, all if None.
+        limit: screen N samples (`prune.inputs.draw`), all if None.
         num_frames: frames of every clip.
         cue: what a prompt ends with (`prune.inputs.samples.Sample`).
+        media: how clips are read of which the data says nothing.
         which: `correct`, `wrong` or `all`: the answers that are screened.
         window: number of layers removed together, `default_window` if None.
         top: how many of the strongest are run exactly, with as many drawn evenly from the rest.
@@ -60,7 +63,7 @@ def screen_model(
         RefusedError: `run` holds another screen.
     """
     chosen = choose(list(sets), list(pathways))
-    samples = load_samples(data, cue)[:limit]
+    samples = select_samples(data, limit=limit, cue=cue, media=media)
     found = screen_samples(
         open_model(model, dense=True),
         samples,

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from prune.checkpoint.load import open_model
 from prune.errors import BadInputError, UsageError
+from prune.inputs.draw import draw_samples
+from prune.inputs.media import DEFAULT_MEDIA, Media
 from prune.inputs.prompts import ANSWER_CUE
 from prune.inputs.samples import Sample, load_samples
 from prune.journal.processes import processes, share_of
@@ -21,6 +23,7 @@ from prune.trace.table import write_table
 from prune.trace.trace import Trace, write_trace
 from prune.trace.windows import Style, default_window
 from prune.workflows.recipe import Recipe, read_recipe
+from prune.workflows.select import of_tasks
 
 
 @dataclass(frozen=True)
@@ -46,8 +49,12 @@ def trace_model(
     *,
     recipe: str | None = None,
     limit: int | None = None,
+    per_task: int | None = None,
+    tasks: Sequence[str] | None = None,
+    seed: int = 0,
     num_frames: int = 8,
-    cue: str = ANSWER_CUE,
+    cue: str | None = None,
+    media: Media = DEFAULT_MEDIA,
     which: str | None = None,
     sets: Sequence[str] = (),
     pathways: Sequence[str] = (),
@@ -72,9 +79,12 @@ def trace_model(
         progress: shows the samples traced.
         recipe: name or file of a recipe: its frames and tasks hold, its model, window, samples and
             pathways stand in for what is not given.
-        limit: trace the first N samples, all if None.
+        tasks: only samples of these tasks.
+        limit, per_task, seed: a draw of those (`prune.inputs.draw.draw_samples`).
         num_frames: frames of every clip.
-        cue: what a prompt ends with (`prune.inputs.samples.Sample`).
+        cue: what a prompt ends with (`prune.inputs.samples.Sample`); the recipe's if None, or
+            `ANSWER_CUE`.
+        media: how clips are read of which the data says nothing.
         which: `correct` (the default), `wrong` or `all`: the answers that are traced.
         sets, pathways: what is cut (`prune.trace.sets.SETS`, `prune.layout.pathways.find_pathway`);
             every traceable pathway if neither is given.
@@ -110,7 +120,11 @@ def trace_model(
     opened = open_model(model, dense=True)
     if followed is not None:
         followed.check_model(opened.id)
-    samples = _samples(data, followed, cue)[:limit]
+    cue = cue or (followed.cue if followed else ANSWER_CUE)
+    samples = _samples(data, followed, cue, media)
+    if tasks is not None:
+        samples = of_tasks(samples, tasks, data)
+    samples = draw_samples(samples, limit, per_task, seed)
     heads = tuple(range(opened.id.num_kv_heads)) if per_head else (None,)
     depth = opened.id.num_layers
     width = window or default_window(depth)
@@ -137,8 +151,8 @@ def write_summary(trace: Trace) -> None:
     write_table(trace, trace.run)
 
 
-def _samples(data: Path, recipe: Recipe | None, cue: str) -> list[Sample]:
-    samples = load_samples(data, cue)
+def _samples(data: Path, recipe: Recipe | None, cue: str, media: Media) -> list[Sample]:
+    samples = load_samples(data, cue, media)
     if recipe is None:
         return samples
     missing = set(recipe.tasks) - {sample.task for sample in samples}

@@ -49,7 +49,7 @@ def test_missing_model(prune_command, clips: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        ([SAMPLE, "{broken"], "data.jsonl:2: line: Invalid JSON"),
+        ([SAMPLE, "{broken"], "data.jsonl:2: Invalid JSON"),
         ([{**SAMPLE, "answer": "green"}], "data.jsonl:1: the answer 'green' must be exactly one"),
         ([], "the data set is empty"),
         ([SAMPLE], "clips/a.mp4: no such video file"),

@@ -122,7 +122,7 @@ def test_another_setting_is_refused_and_named(
     header = tmp_path / "trace" / "header.json"
     for field, other in (("dtype", "bfloat16"), ("schema_version", 1), ("model", {"name": "b"})):
         header.write_text(json.dumps({**json.loads(before["header.json"]), field: other}))
-        with pytest.raises(RefusedError, match=f"another trace: {field} differ"):
+        with pytest.raises(RefusedError, match=f"another trace: .*{field}"):
             _trace(tiny, samples[:1], clips, tmp_path)
 
 

@@ -5,13 +5,28 @@ from typing import Annotated
 
 import typer
 
-from prune.cli.app import Cue, Frames, Limit, Model, app, names, report_failed
+from prune.cli.app import (
+    Cue,
+    DrawSeed,
+    Frames,
+    Limit,
+    MaxFailed,
+    Model,
+    PerTask,
+    app,
+    names,
+    report_failed,
+)
 from prune.cli.console import out, progress
+from prune.cli.media import takes_media
 from prune.errors import UsageError
+from prune.inputs.max_failed import MAX_FAILED
+from prune.inputs.media import DEFAULT_MEDIA, Media
 from prune.inputs.prompts import ANSWER_CUE
 
 
 @app.command("eval", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+@takes_media
 def evaluate(
     context: typer.Context,
     model: Model,
@@ -25,11 +40,15 @@ def evaluate(
     ] = None,
     frames: Frames = 8,
     cue: Cue = ANSWER_CUE,
+    media: Media = DEFAULT_MEDIA,
     limit: Limit = None,
+    per_task: PerTask = None,
+    seed: DrawSeed = 0,
     against: Annotated[
         str | None,
         typer.Option(help="With --data: another model, compared sample by sample."),
     ] = None,
+    max_failed: MaxFailed = MAX_FAILED,
 ) -> None:
     """Answer questions; an exported folder answers under its plan.
 
@@ -43,7 +62,7 @@ def evaluate(
             raise UsageError("give --data FILE, or --tasks of lm-eval such as tiny or tvbench")
         from prune.workflows.harness import run_harness
 
-        run_harness(model, tasks, frames, limit, context.args)
+        run_harness(model, tasks, frames, limit, cue, media, context.args)
         return
     if context.args:
         raise UsageError(f"no such option with --data: {context.args[0]}")
@@ -58,8 +77,11 @@ def evaluate(
         tasks=names(tasks),
         num_frames=frames,
         cue=cue,
+        media=media,
         limit=limit,
+        per_task=per_task,
+        seed=seed,
     )
     compared = found.comparison
     out.print(accuracy_table(found.answers) if compared is None else comparison_table(compared))
-    report_failed(found.failed)
+    report_failed(found.failed, len(found.answers) + len(found.failed), max_failed)

@@ -6,13 +6,17 @@ from typing import Annotated
 
 import typer
 
-from prune.cli.app import Cue, Data, Frames, Limit, Model, app, names, report_failed
+from prune.cli.app import Cue, Data, Frames, Limit, MaxFailed, Model, app, names, report_failed
 from prune.cli.console import out, progress
+from prune.cli.media import takes_media
+from prune.inputs.max_failed import MAX_FAILED
+from prune.inputs.media import DEFAULT_MEDIA, Media
 from prune.inputs.prompts import ANSWER_CUE
 from prune.workflows.options import Which
 
 
 @app.command()
+@takes_media
 def explain(
     model: Model,
     data: Data,
@@ -43,6 +47,7 @@ def explain(
     search: Annotated[str, typer.Option(help="full, doubling, efficient or lazy.")] = "doubling",
     frames: Frames = 8,
     cue: Cue = ANSWER_CUE,
+    media: Media = DEFAULT_MEDIA,
     endpoint: Annotated[
         str,
         typer.Option(help="URL of /v1/chat/completions that serves MODEL; key in OPENAI_API_KEY."),
@@ -50,6 +55,7 @@ def explain(
     sampled: Annotated[
         int, typer.Option(min=0, help="Continuations to sample if it returns no logprobs.")
     ] = 0,
+    max_failed: MaxFailed = MAX_FAILED,
 ) -> None:
     """Find the frames and regions that an answer rests on, and draw them."""
     from prune.cli.tables.evidence import scores_table, summary_lines, treatment_line
@@ -73,6 +79,7 @@ def explain(
         search=search,
         num_frames=frames,
         cue=cue,
+        media=media,
         endpoint=endpoint,
         api_key=os.environ.get("OPENAI_API_KEY", ""),
         sampled=sampled,
@@ -85,4 +92,4 @@ def explain(
     if found.treatment is not None:
         out.print(f"Treatment  {treatment_line(found.treatment)}")
     out.print(f"Figures  {run}/*.png, such as {found.figures[0].name}\nNumbers  {run}/summary.json")
-    report_failed(found.summary["failed"])
+    report_failed(found.summary["failed"], found.summary["samples"], max_failed)

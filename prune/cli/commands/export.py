@@ -5,14 +5,30 @@ from typing import Annotated
 
 import typer
 
-from prune.cli.app import Model, app, command_line, report_failed
+from prune.cli.app import (
+    DrawSeed,
+    Limit,
+    MaxFailed,
+    Model,
+    OwnCue,
+    PerTask,
+    Tasks,
+    app,
+    command_line,
+    names,
+    report_failed,
+)
 from prune.cli.budget import BudgetOptions, takes_budget
 from prune.cli.console import progress
+from prune.cli.media import takes_media
 from prune.errors import UsageError
+from prune.inputs.max_failed import MAX_FAILED
+from prune.inputs.media import DEFAULT_MEDIA, Media
 
 
 @app.command()
 @takes_budget
+@takes_media
 def export(
     model: Model,
     target: Annotated[Path, typer.Option("--out", help="The new model folder.")],
@@ -34,6 +50,13 @@ def export(
     frames: Annotated[
         int | None, typer.Option(min=1, help="Frames of every clip (default: as traced, or 8).")
     ] = None,
+    cue: OwnCue = None,
+    media: Media = DEFAULT_MEDIA,
+    limit: Limit = None,
+    per_task: PerTask = None,
+    tasks: Tasks = None,
+    seed: DrawSeed = 0,
+    max_failed: MaxFailed = MAX_FAILED,
     force: Annotated[bool, typer.Option("--force", help="Replace an earlier export.")] = False,
 ) -> None:
     """Pick a plan, measure it on held-out questions, and save the model that runs under it."""
@@ -57,6 +80,13 @@ def export(
         plan=plan,
         budget=asked.budget if plan is None else None,
         num_frames=frames,
+        cue=cue,
+        media=media,
+        limit=limit,
+        per_task=per_task,
+        tasks=names(tasks),
+        seed=seed,
+        max_failed=max_failed,
         force=force,
         argv=command_line(),
     )

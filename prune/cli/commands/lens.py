@@ -5,13 +5,17 @@ from typing import Annotated
 
 import typer
 
-from prune.cli.app import Cue, Data, Frames, Limit, Model, app, report_failed
+from prune.cli.app import Cue, Data, Frames, Limit, MaxFailed, Model, app, report_failed
 from prune.cli.console import out, progress
+from prune.cli.media import takes_media
+from prune.inputs.max_failed import MAX_FAILED
+from prune.inputs.media import DEFAULT_MEDIA, Media
 from prune.inputs.prompts import ANSWER_CUE
 from prune.workflows.options import Which
 
 
 @app.command()
+@takes_media
 def lens(
     model: Model,
     data: Data,
@@ -21,6 +25,7 @@ def lens(
     limit: Limit = None,
     frames: Frames = 8,
     cue: Cue = ANSWER_CUE,
+    media: Media = DEFAULT_MEDIA,
     samples: Annotated[Which, typer.Option(help="Which answers are shown.")] = Which.CORRECT,
     words: Annotated[
         str | None,
@@ -61,6 +66,7 @@ def lens(
         str | None, typer.Option(help="Layers in which it is removed, such as 6-15 (default: all).")
     ] = None,
     heads: Annotated[str, typer.Option(help="mean, max, or the number of a head.")] = "mean",
+    max_failed: MaxFailed = MAX_FAILED,
 ) -> None:
     """Read the model's states as words and answers, layer by layer, and draw its attention."""
     from prune.journal.processes import processes
@@ -74,6 +80,7 @@ def lens(
         limit=limit,
         num_frames=frames,
         cue=cue,
+        media=media,
         which=samples,
         words=words,
         norm=norm,
@@ -98,4 +105,4 @@ def lens(
         out.print(f"Sample   {folder}")
     if found.silent_words:
         out.print(f"No token distinguishes these words: {', '.join(found.silent_words)}")
-    report_failed(found.survey.failed)
+    report_failed(found.survey.failed, len(found.survey.records), max_failed)

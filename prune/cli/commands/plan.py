@@ -5,9 +5,10 @@ from typing import Annotated
 
 import typer
 
-from prune.cli.app import Run, TracedModel, app
+from prune.cli.app import MaxFailed, Run, TracedModel, app
 from prune.cli.budget import BudgetOptions, takes_budget
 from prune.cli.console import err, out, progress
+from prune.inputs.max_failed import MAX_FAILED
 from prune.workflows.options import Method
 
 
@@ -34,6 +35,7 @@ def plan(
         bool,
         typer.Option("--per-head", help="Also remove pathways in single KV heads."),
     ] = False,
+    max_failed: MaxFailed = MAX_FAILED,
 ) -> None:
     """Search the cheapest plan within a budget; Ctrl-C ends it with the best plan so far."""
     from prune.cli.tables.plan import found_table, liveness_lines, plan_grid
@@ -48,6 +50,7 @@ def plan(
         test=test,
         method=method,
         per_head=per_head,
+        max_failed=max_failed,
     )
     search = found.search
     out.print(plan_grid(search.plan.reach))

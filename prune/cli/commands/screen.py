@@ -10,6 +10,7 @@ from prune.cli.app import (
     Data,
     Frames,
     Limit,
+    MaxFailed,
     Model,
     Pathways,
     Sets,
@@ -18,11 +19,15 @@ from prune.cli.app import (
     report_failed,
 )
 from prune.cli.console import out, progress
+from prune.cli.media import takes_media
+from prune.inputs.max_failed import MAX_FAILED
+from prune.inputs.media import DEFAULT_MEDIA, Media
 from prune.inputs.prompts import ANSWER_CUE
 from prune.workflows.options import Which
 
 
 @app.command()
+@takes_media
 def screen(
     model: Model,
     data: Data,
@@ -32,6 +37,7 @@ def screen(
     limit: Limit = None,
     frames: Frames = 8,
     cue: Cue = ANSWER_CUE,
+    media: Media = DEFAULT_MEDIA,
     samples: Annotated[Which, typer.Option(help="Which answers to screen.")] = Which.CORRECT,
     named_set: Sets = None,
     pathway: Pathways = None,
@@ -42,6 +48,7 @@ def screen(
     verify_all: Annotated[
         bool, typer.Option("--verify-all", help="Knock out everything, to measure the ranking.")
     ] = False,
+    max_failed: MaxFailed = MAX_FAILED,
 ) -> None:
     """Rank pathways, layers and KV heads by gradients, and knock out the strongest exactly.
 
@@ -61,6 +68,7 @@ def screen(
         limit=limit,
         num_frames=frames,
         cue=cue,
+        media=media,
         which=samples,
         window=window,
         top=top,
@@ -75,4 +83,4 @@ def screen(
         f"{missed_line(found)}"
     )
     out.print(f"Figure  {run / 'screen.png'}\nTables  {run / 'screen.csv'}, {run / 'heads.csv'}")
-    report_failed(found.failed)
+    report_failed(found.failed, counts["samples"], max_failed)

@@ -7,22 +7,30 @@ import typer
 
 from prune.cli.app import (
     MODEL_HELP,
-    Cue,
     Data,
+    DrawSeed,
     Frames,
     Limit,
+    MaxFailed,
+    OwnCue,
     Pathways,
+    PerTask,
     Sets,
+    Tasks,
     Window,
     app,
+    names,
     report_failed,
 )
 from prune.cli.console import out, progress
-from prune.inputs.prompts import ANSWER_CUE
+from prune.cli.media import takes_media
+from prune.inputs.max_failed import MAX_FAILED
+from prune.inputs.media import DEFAULT_MEDIA, Media
 from prune.workflows.options import Style, Which
 
 
 @app.command()
+@takes_media
 def trace(
     data: Data,
     run: Annotated[
@@ -34,8 +42,12 @@ def trace(
         typer.Option(help="Model, frames, tasks, pathways and window of a recipe, or of a .yaml."),
     ] = None,
     limit: Limit = None,
+    per_task: PerTask = None,
+    tasks: Tasks = None,
+    seed: DrawSeed = 0,
     frames: Frames = 8,
-    cue: Cue = ANSWER_CUE,
+    cue: OwnCue = None,
+    media: Media = DEFAULT_MEDIA,
     samples: Annotated[
         Which | None, typer.Option(help="Which answers to trace (default: correct).")
     ] = None,
@@ -67,6 +79,7 @@ def trace(
         bool,
         typer.Option("--exact-reference", help="Run each knockout from the start, which is slow."),
     ] = False,
+    max_failed: MaxFailed = MAX_FAILED,
 ) -> None:
     """Find the pathways: knock out attention edges and watch the answer's probability."""
     from prune.cli.tables.flow import flow_table
@@ -80,8 +93,12 @@ def trace(
         progress,
         recipe=recipe,
         limit=limit,
+        per_task=per_task,
+        tasks=names(tasks),
+        seed=seed,
         num_frames=frames,
         cue=cue,
+        media=media,
         which=samples,
         sets=named_set or (),
         pathways=pathway or (),
@@ -105,4 +122,4 @@ def trace(
     if ways and ways[0] != "video → last":
         out.print(f"Leaks   {len(ways)} paths around these pathways, such as {ways[0]}")
     out.print(f"Figure  {run / 'flow.png'}\nTable   {run / 'flow.csv'}")
-    report_failed(traced.trace.failed)
+    report_failed(traced.trace.failed, counts["samples"], max_failed)
