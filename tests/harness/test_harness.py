@@ -15,14 +15,16 @@ import torch
 from lm_eval import simple_evaluate
 from lm_eval.api.registry import get_model
 from lm_eval.tasks import TaskManager
+from PIL import Image
 
 from prune.checkpoint.load import LoadedModel, open_model
 from prune.errors import BadInputError, RefusedError, UsageError
 from prune.harness import TASKS, PruneLM
 from prune.harness.model import _prompt
 from prune.harness.tasks.documents import clip, load, text
-from prune.inputs.encode import read
-from prune.inputs.samples import Sample
+from prune.inputs.encode import decode, read
+from prune.inputs.media import Media
+from prune.inputs.samples import Sample, load_samples
 from prune.results.answer import Answer
 from prune.runtime.apply import apply
 from prune.tiny.benchmark import write_benchmark
@@ -54,8 +56,6 @@ def lm(pruned: Path) -> PruneLM:
 
 
 def ours(model: str, data: Path) -> list[Answer]:
-
-    from prune.inputs.samples import load_samples
 
     answers, failed = answer_samples(model, load_samples(data), 8)
     assert not failed
@@ -99,11 +99,11 @@ def test_generation_says_the_most_likely_letter(lm: PruneLM, pruned: Path, data:
     assert found["exact_match,letter"] == free
 
 
-def requests(data: Path, *continuations: str) -> list[Any]:
+def requests(data: Path, *continuations: str, count: int = 2) -> list[Any]:
     documents = load("tiny", data=str(data))["test"]
     return [
         SimpleNamespace(args=(text(document), continuation, {"visual": clip(document)}))
-        for document in [documents[0], documents[1]]
+        for document in (documents[number] for number in range(count))
         for continuation in continuations
     ]
 
@@ -112,8 +112,6 @@ def requests(data: Path, *continuations: str) -> list[Any]:
 def test_long_continuations_are_scored_token_by_token(
     lm: PruneLM, tiny: LoadedModel, data: Path
 ) -> None:
-    from prune.inputs.samples import load_samples
-
     asked = requests(data, "A", "A) red", "B")
     found = lm.loglikelihood(asked)
     model, processor = tiny.model, tiny.processor
@@ -166,6 +164,55 @@ def test_what_cannot_be_done_is_refused(lm: PruneLM, data: Path) -> None:
         load("tvbench")
     with pytest.raises(BadInputError, match="no question of task 'x'"):
         load("tiny", "x", data=str(data))
+
+
+CUE = "The answer is ("
+
+
+def test_the_cue_and_the_media_are_those_of_prune_eval(
+    lm: PruneLM, pruned: Path, data: Path
+) -> None:
+    media = Media(fps=2.0)
+    samples = load_samples(data, CUE, media)
+    answers, failed = answer_samples(str(pruned), samples, 8)
+    assert not failed
+    metadata = {"data": str(data), "cue": CUE, "media": media.given}
+    manager = TaskManager(include_path=str(TASKS), include_defaults=False, metadata=metadata)
+    found = simple_evaluate(lm, tasks=["tiny"], task_manager=manager, bootstrap_iters=0)
+    by_id = {a.id: a for a in answers}
+    for rows in found["samples"].values():
+        for row in rows:
+            scores = torch.tensor([response[0][0] for response in row["resps"]])
+            wanted = torch.tensor(by_id[row["doc"]["id"]].p_options)
+            assert torch.allclose(scores.softmax(0), wanted, atol=1e-4)
+            assert row["arguments"][0][0].endswith(CUE)
+
+
+def test_frames_may_be_a_list_of_images(lm: PruneLM, data: Path) -> None:
+    first = load_samples(data)[0]
+    frames, _ = decode(first, 4)
+    line = json.loads(data.read_text().splitlines()[0])
+    line["video"] = [f"frame-{number}.png" for number in range(len(frames))]
+    for name, frame in zip(line["video"], frames, strict=True):
+        Image.fromarray(frame).save(data.parent / name)
+    listed = data.parent / "listed.jsonl"
+    listed.write_text(json.dumps(line) + "\n")
+    (request,) = requests(listed, "A", count=1)
+    inputs = read(lm.processor, load_samples(listed), 8)
+    assert torch.equal(lm._inputs([_prompt(request)])["input_ids"], inputs["input_ids"])
+
+
+def test_the_command_passes_the_cue_on(pruned: Path, data: Path, tmp_path: Path) -> None:
+    flags = ["--metadata", json.dumps({"data": str(data)}), "--log_samples", "--limit", "1"]
+    done = subprocess.run(
+        [BIN / "prune", "eval", pruned, "--tasks", "tiny", "--cue", CUE, "--fps", "2", *flags,
+         "--output_path", str(tmp_path)],
+        capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    for path in tmp_path.rglob("samples_*.jsonl"):
+        (row,) = map(json.loads, path.read_text().splitlines())
+        assert row["doc"]["cue"] == CUE and json.loads(row["doc"]["media"]) == {"fps": 2.0}
 
 
 def test_the_command_gives_the_same_numbers_on_two_processes(

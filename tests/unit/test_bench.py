@@ -16,7 +16,8 @@ from prune.bench.side import sides
 from prune.checkpoint.load import LoadedModel
 from prune.errors import RefusedError
 from prune.inputs.encode import read
-from prune.inputs.samples import Sample
+from prune.inputs.media import Media
+from prune.inputs.samples import Sample, load_samples
 from prune.layout.segments import segment
 from prune.plan.cost import Geometry, cost_of, dense_cost
 from prune.plan.plan import Plan
@@ -69,9 +70,13 @@ def test_an_export_is_measured_at_every_number_of_frames(
     data = clips / "test.jsonl"
     found = bench_export(
         folder, data, frames=[4, 8], batches=[1, 2], runs=2, against="tiny",
-        table=tmp_path / "bench.csv",
+        table=tmp_path / "bench.csv", cue="The answer, one of A to D: (",
+        media=Media("map-the-flow"),
     )  # fmt: skip
     counted = [at.shape for at in found.rows]
+    assert found.conditions["sampling"] == "map-the-flow"
+    plain = segment(tiny.processor, read(tiny.processor, load_samples(data)[:1], 4)).shape[1]
+    assert counted[0].tokens > plain, "its cue is longer"
     assert [at.frames for at in counted] == [4, 8] and counted[0].tokens < counted[1].tokens
     assert all(at.prefill_ratio > 1 and at.kv_ratio > 1 for at in counted)
     with open(tmp_path / "bench.csv") as file:

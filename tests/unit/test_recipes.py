@@ -88,6 +88,7 @@ def test_what_is_no_recipe_is_refused(tmp_path: Path, text: str) -> None:
 def test_a_trace_follows_its_recipe(clips: Path, tmp_path: Path) -> None:
     text = (Path(__file__).parents[2] / "recipes/tiny.yaml").read_text()
     recipe = yaml.safe_load(text) | {"set": "cross-frame", "tasks": ["object_count"], "window": 2}
+    recipe |= {"cue": "Answer: (", "samples": "all"}
     path = tmp_path / "mine.yaml"
     path.write_text(yaml.safe_dump(recipe))
     follow = ["--recipe", str(path), "--data", str(clips / "test.jsonl"), "--limit", "2"]
@@ -96,6 +97,10 @@ def test_a_trace_follows_its_recipe(clips: Path, tmp_path: Path) -> None:
     trace = Trace.load(tmp_path / "run")
     assert trace.header["pathways"] == ["cross_frame"] and trace.header["window"] == 2
     assert {record["task"] for record in trace.records} == {"object_count"}
+    assert trace.header["cue"] == "Answer: ("
+    cue = ["--cue", "Its letter: (", "--out", str(tmp_path / "asked")]
+    assert CliRunner().invoke(app, ["trace", *follow, *cue]).exit_code == 0
+    assert Trace.load(tmp_path / "asked").header["cue"] == "Its letter: ("
     recipe["tasks"] = ["missing"]
     path.write_text(yaml.safe_dump(recipe))
     done = CliRunner().invoke(app, ["trace", *follow, "--out", str(tmp_path / "other")])
