@@ -5,9 +5,21 @@ from prune.kernels.segment_attention import (
     NONE,
     Impl,
     Layout,
+    ReachTable,
     allowed_edges,
     prepare,
+    read_reach,
     segment_attention,
 )
 
-__all__ = ["ALL", "NONE", "Impl", "Layout", "allowed_edges", "prepare", "segment_attention"]
+__all__ = [
+    "ALL",
+    "NONE",
+    "Impl",
+    "Layout",
+    "ReachTable",
+    "allowed_edges",
+    "prepare",
+    "read_reach",
+    "segment_attention",
+]

@@ -2,7 +2,24 @@
 
 from prune.kernels.segment_attention.api import segment_attention
 from prune.kernels.segment_attention.dispatch import Impl
-from prune.kernels.segment_attention.layout import ALL, NONE, Layout, prepare
+from prune.kernels.segment_attention.layout import (
+    ALL,
+    NONE,
+    Layout,
+    ReachTable,
+    prepare,
+    read_reach,
+)
 from prune.kernels.segment_attention.reference import allowed_edges
 
-__all__ = ["ALL", "NONE", "Impl", "Layout", "allowed_edges", "prepare", "segment_attention"]
+__all__ = [
+    "ALL",
+    "NONE",
+    "Impl",
+    "Layout",
+    "ReachTable",
+    "allowed_edges",
+    "prepare",
+    "read_reach",
+    "segment_attention",
+]

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from prune.kernels import Impl, Layout, prepare, segment_attention
+from prune.kernels import Impl, Layout, ReachTable, prepare, read_reach, segment_attention
 from prune.layout.pathways import Reach
 from prune.layout.segments import Role, Segments
 from prune.runtime.rows import key_roles
@@ -45,11 +45,11 @@ class PlanEnforcer:
     reach: Reach
     segments: Segments
     impl: Impl = "auto"
-    _tables: list[Tensor] = field(init=False)
+    _tables: list[ReachTable] = field(init=False)
     _layouts: dict[int, Layout] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._tables = [torch.from_numpy(table) for table in self.reach]
+        self._tables = [read_reach(torch.from_numpy(table)) for table in self.reach]
 
     def _layout(self, length: int) -> Layout:
         """Of the first `length` keys; the same for every layer of a pass."""

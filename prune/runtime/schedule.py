@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from prune.kernels import Layout, prepare
+from prune.kernels import Layout, ReachTable, prepare, read_reach
 from prune.layout.pathways import NONE, Reach
 from prune.layout.segments import Segments
 from prune.plan.liveness import Mode, State, decode_reads, order_of, states
@@ -27,7 +27,7 @@ class LayerStep:
         compute: `[B, c]`, places among them that get queries and the MLP; the others only get K and
             V.
         layout: roles and frames of the keys.
-        reach: int32 `[G, R, R]`, nothing for queries whose state is not needed.
+        reach: of the KV groups, nothing for queries whose state is not needed.
         keep: `[B, m]`, places among the keys that stay in the cache.
         held: `[B, m]`, which tokens those are, counted from the start of the prompt.
     """
@@ -36,7 +36,7 @@ class LayerStep:
     columns: Tensor | None
     compute: Tensor | None
     layout: Layout
-    reach: Tensor
+    reach: ReachTable
     keep: Tensor | None
     held: Tensor
 
@@ -146,7 +146,7 @@ class _Planner:
         before, num_layers = self._everything, len(self._reach)
         for layer in range(num_layers):
             needed = self._chosen(layer, State.KV_ONLY)
-            gone = before.shape[1] - needed.shape[1]
+            gone = (before.shape[1] - needed.shape[1]) * len(needed)
             if gone * (num_layers - layer) < self._worth.drop:
                 needed = before
             step = self._step(layer, before, needed)
@@ -170,7 +170,8 @@ class _Planner:
             self._kept[held_by] = self._held(layer, positions, key_role)
         keep, held = self._kept[held_by]
         compute = None
-        if needed.shape[1] - computed.shape[1] >= max(1, self._worth.narrow):
+        idle = (needed.shape[1] - computed.shape[1]) * len(needed)
+        if idle >= max(1, self._worth.narrow):
             compute = self._within(computed, needed)
         table = self._reach[layer].copy()
         # Rows that are run without need may as well read: one table for more layers.
@@ -181,7 +182,7 @@ class _Planner:
             columns=None if needed is self._everything else needed,
             compute=compute,
             layout=layout,
-            reach=torch.from_numpy(table),
+            reach=read_reach(torch.from_numpy(table)),
             keep=keep,
             held=held,
         )
