@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from prune.evaluate.clusters import codes_of, effective_size
-from prune.results.interval import Interval
+from prune.results.interval import FEWEST, Interval, Mean
 
 Z = float(stats.norm.ppf(0.975))
 
@@ -79,10 +79,6 @@ def mcnemar(
     return min(1.0, float(chance[np.abs(np.arange(-reach, reach + 1)) >= found].sum()))
 
 
-FEWEST = 10
-"""Videos without which a bootstrap has no interval: fewer hardly vary over resamples."""
-
-
 def bootstrap_band(
     values: NDArray[np.float64],
     videos: Sequence[str] | None = None,
@@ -111,3 +107,11 @@ def bootstrap_band(
         drawn @ sums / (drawn @ sizes)[:, None], [100 * tail, 100 * (1 - tail)], axis=0
     )
     return mean, low, high
+
+
+def mean_of(values: Sequence[float], videos: Sequence[str] | None = None) -> Mean:
+    """Mean over samples with its bootstrap interval, if there are enough videos for one."""
+    count = len(np.unique(codes_of(videos, len(values))))
+    mean, low, high = (float(x[0]) for x in bootstrap_band(np.array(values)[:, None], videos))
+    ends = (low, high) if count >= FEWEST else (None, None)
+    return Mean(mean, *ends, len(values), count)

@@ -5,10 +5,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from prune.errors import BadInputError, RefusedError, UsageError
-from prune.evaluate.stats import bootstrap_band
+from prune.evaluate.stats import mean_of
 from prune.evidence.case import Explainable
 from prune.evidence.explain import ExplainSettings, Explanation, OnStep, explain, record_of
 from prune.evidence.metrics.collateral import TreatedAnswer, treatment
@@ -18,7 +16,7 @@ from prune.journal.records import Record, check_usable, data_identity, failed_of
 from prune.journal.write import write_records
 from prune.results.treatment import Treatment
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 FOLDER = "evidence"
 
 Draw = Callable[[Explainable, Explanation, Record], None]
@@ -91,7 +89,7 @@ def explain_samples(
 
 
 def summary(records: Sequence[Record]) -> dict[str, Any]:
-    """Means over the explained samples with 95% bootstrap intervals, by task and over all.
+    """Means over the explained samples with 95% intervals by video, by task and over all.
 
     AMCR and CSR@10% count every sample to be corrected, including those that never were.
 
@@ -134,9 +132,9 @@ def _by_task(explained: Sequence[Record]) -> dict[str, Any]:
         rows = [r for r in explained if task in ("all", r["task"])]
         table[task] = {"n": len(rows)}
         for name in rows[0]["scores"]:
-            values = [r["scores"][name] for r in rows if r["scores"][name] is not None]
-            if values:
-                band = bootstrap_band(np.array(values)[:, None])
-                mean, low, high = (round(float(x[0]), 6) for x in band)
-                table[task][name] = {"mean": mean, "low": low, "high": high, "n": len(values)}
+            known = [r for r in rows if r["scores"][name] is not None]
+            if known:
+                values, videos = [r["scores"][name] for r in known], [r["video"] for r in known]
+                numbers = asdict(mean_of(values, videos)).items()
+                table[task][name] = {k: v if v is None else round(v, 6) for k, v in numbers}
     return table

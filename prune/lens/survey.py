@@ -20,7 +20,7 @@ from prune.lens.vocabulary import Groups, Vocabulary
 from prune.runtime.attention import seam
 from prune.runtime.captured import capture
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 FOLDER = "journal"
 READINGS = {"normed": True, "raw": False}
 """Readings of the answer, by whether the final norm is applied before the last layer."""

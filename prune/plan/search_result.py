@@ -79,11 +79,13 @@ class SearchResult:
             )
         if needed is None or needed <= given:
             return None
-        about = f" about {videos} videos" if videos < given else ""
-        many = f" about {math.ceil(videos * needed / given)} videos" if videos < given else ""
+        about, enough = "", f"about {needed}"
+        if videos < given:
+            about = f" about {videos} videos"
+            enough = f"some {needed} about {math.ceil(videos * needed / given)} videos"
         return (
             f"{given} calibration samples{about} cannot distinguish the loss that --max-drop "
-            f"{self.budget.value:g} allows from chance; about {needed}{many} would"
+            f"{self.budget.value:g} allows from chance; {enough} would"
         )
 
     @property

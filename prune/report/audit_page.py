@@ -29,7 +29,7 @@ def audit_html(audit: Mapping[str, Any], labels: Mapping[str, str], worst: Figur
 def audit_summary(audit: Mapping[str, Any]) -> Audit:
     """The part of an audit that the report of the pruned model shows."""
     return Audit(
-        audit["passed"],
+        audit["outcome"],
         tuple(Finding(**finding) for finding in audit["findings"]),
         len(audit["samples"]),
         audit["accuracy"]["n"]["value"],

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from prune.results.accuracy import TaskRow
 from prune.results.export_result import Result
 from prune.results.interval import Interval
 from prune.results.latency import LatencyRow, by_quantity
@@ -23,6 +24,12 @@ def plus(value: float, digits: int = 1) -> str:
 def spoken(interval: Interval) -> str:
     """For example `+0.6 [+0.1, +1.1]`."""
     return f"{plus(interval.value)} [{plus(interval.low)}, {plus(interval.high)}]"
+
+
+def asked_of(row: TaskRow) -> str:
+    """The questions of a row, and the videos that they are about unless each has its own."""
+    about = f" about {row.videos} video{'s' if row.videos > 1 else ''}"
+    return f"{row.n} questions{about if row.videos < row.n else ''}"
 
 
 def si(value: float, unit: str) -> str:

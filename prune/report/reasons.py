@@ -4,9 +4,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from prune.report.numbers import limit_of, shares, speedups, spoken
+from prune.report.numbers import asked_of, limit_of, shares, speedups, spoken
 from prune.results.accuracy import AccuracyReport
-from prune.results.export_result import Result
+from prune.results.audit_findings import Outcome
+from prune.results.export_result import Audit, Result
 from prune.results.interval import Interval
 from prune.results.latency import LatencyRow
 
@@ -34,29 +35,35 @@ def reasons(result: Result) -> Iterator[Reason]:
     if result.search is not None and result.search.warning is not None:
         yield Reason("Calibration", f"{result.search.warning}.", "open")
     if result.audit is not None:
-        broken = [f.name for f in result.audit.findings if not f.kept]
-        yield Reason(
-            "Evidence",
-            f"the audit of {result.audit.explained} answers broke: {', '.join(broken)}."
-            if broken
-            else f"the audit of {result.audit.explained} answers kept every limit.",
-            "bad" if broken else "good",
-        )
+        yield _evidence(result.audit)
+
+
+def _evidence(audit: Audit) -> Reason:
+    which = ", ".join(f.name for f in audit.findings if f.outcome == audit.outcome)
+    told: dict[Outcome, tuple[str, Tone]] = {
+        "kept": ("kept every limit", "good"),
+        "broken": (f"broke: {which}", "bad"),
+        "open": (f"has too few videos to say: {which}", "open"),
+    }
+    text, tone = told[audit.outcome]
+    return Reason("Evidence", f"the audit of {audit.explained} answers {text}.", tone)
 
 
 def _accuracy_points(result: Result, accuracy: AccuracyReport) -> Iterator[Reason]:
     overall, limit = accuracy.overall, limit_of(result)
     bound = 0.0 if limit is None else limit
+    by_path = f", {accuracy.by_path} of them told apart by path alone" if accuracy.by_path else ""
     yield Reason(
         "Accuracy",
         f"{overall.dense.value:.1f} → {overall.pruned.value:.1f}%, {spoken(overall.difference)} "
-        f"points on {overall.n} questions unseen by trace and search.",
+        f"points on {overall.n} questions about {overall.videos} "
+        f"video{'s' if overall.videos > 1 else ''} unseen by trace and search{by_path}.",
         _tone(overall.difference, -bound),
     )
     if len(accuracy.tasks) > 1:
         worst = min(accuracy.tasks, key=lambda row: row.difference.value)
         count, task = len(accuracy.tasks), worst.task.replace("_", " ")
-        said = f"{task}, {spoken(worst.difference)} points on {worst.n} questions"
+        said = f"{task}, {spoken(worst.difference)} points on {asked_of(worst)}"
         yield Reason(
             "Worst task",
             f"{said}; the worst of {count} tasks tends to look worse than it is."

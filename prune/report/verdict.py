@@ -3,11 +3,10 @@
 import math
 from dataclasses import dataclass
 
-from prune.report.numbers import limit_of, shares, slowdown
+from prune.report.numbers import asked_of, limit_of, shares, slowdown
 from prune.report.reasons import Reason, Tone, reasons, saves_nothing
-from prune.results.accuracy import AccuracyReport
+from prune.results.accuracy import AccuracyReport, TaskRow
 from prune.results.export_result import Result
-from prune.results.interval import Interval
 
 ALIKE = 0.05
 """Share of the dense model's FLOPs by which a rival may cost more."""
@@ -40,7 +39,7 @@ def verdict(result: Result) -> Verdict:
     doubts = []
     if slower := slowdown(result):
         doubts.append(f"On the machine that measured it, it is slower: {slower}.")
-    if result.audit is not None and not result.audit.passed:
+    if result.audit is not None and result.audit.outcome == "broken":
         doubts.append("It does not rely on the dense model's evidence.")
     if doubts and tone == "good":
         tone, headline = "open", "It depends"
@@ -56,7 +55,7 @@ def _rival(result: Result) -> str | None:
 
 def _judged(accuracy: AccuracyReport, limit: float | None) -> tuple[Tone, str, str]:
     """The verdict of the paired difference, against the limit or against zero."""
-    change, n = accuracy.overall.difference, accuracy.overall.n
+    change, asked = accuracy.overall.difference, asked_of(accuracy.overall)
     worst = f"{max(0.0, -change.low):.1f} points"
     if limit is None:
         if change.low > 0:
@@ -64,7 +63,7 @@ def _judged(accuracy: AccuracyReport, limit: float | None) -> tuple[Tone, str, s
         told = (
             f"It costs between {-change.high:.1f} and {worst} of accuracy"
             if change.high < 0
-            else f"No loss could be shown, but {n} questions cannot rule out one of {worst}"
+            else f"No loss could be shown, but {asked} cannot rule out one of {worst}"
         )
         return "open", f"Only if {worst} may be lost", f"{told}; no limit was set."
     allowed = f"the limit (--max-drop {limit:g})"
@@ -74,20 +73,28 @@ def _judged(accuracy: AccuracyReport, limit: float | None) -> tuple[Tone, str, s
         return "good", "Yes", f"It loses less than {allowed} over the whole interval."
     if change.value < -limit:
         return "open", "Probably not", (
-            f"The measured loss is over {allowed}; {n} questions cannot rule out a smaller one."
+            f"The measured loss is over {allowed}; {asked} cannot rule out a smaller one."
         )  # fmt: skip
-    needed = _needed(change, limit, n)
-    more = f"; about {needed:,} would decide" if needed else ""
     return "open", "Perhaps", (
-        f"The measured loss is within {allowed}, but {n} questions cannot rule out {worst}{more}."
+        f"The measured loss is within {allowed}, but {asked} cannot rule out {worst}"
+        f"{_needed(accuracy.overall, limit)}."
     )  # fmt: skip
 
 
-def _needed(change: Interval, limit: float, n: int) -> int | None:
-    """Number of questions with which the interval would clear the limit."""
+def _needed(row: TaskRow, limit: float) -> str:
+    """Number of questions, and of videos, with which the interval would clear the limit."""
+    change = row.difference
     room = change.value + limit
     if room <= 0:
-        return None
-    needed = n * ((change.value - change.low) / room) ** 2
-    digits: int = 10 ** max(0, math.floor(math.log10(needed)) - 1)
-    return math.ceil(needed / digits) * digits
+        return ""
+    times = ((change.value - change.low) / room) ** 2
+    questions, videos = (f"{_rounded(count * times):,}" for count in (row.n, row.videos))
+    shared = row.videos < row.n
+    needed = f"some {questions} about {videos} videos" if shared else f"about {questions}"
+    return f"; {needed} would decide"
+
+
+def _rounded(count: float) -> int:
+    """Up, to two digits."""
+    digits: int = 10 ** max(0, math.floor(math.log10(count)) - 1)
+    return math.ceil(count / digits) * digits

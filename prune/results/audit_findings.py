@@ -1,8 +1,12 @@
-"""Findings of an audit: its means against the limits that a user sets."""
+"""Findings of an audit: intervals of its means against the limits that a user sets."""
 
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from prune.results.existence import Existence
+from prune.results.interval import FEWEST, Mean
 
 MEASURES = {
     "rank_correlation": "rank correlation of the regions' evidence",
@@ -33,48 +37,97 @@ class AuditLimits:
     max_hallucination_rise: float = 5.0
 
 
+Outcome = Literal["kept", "broken", "open"]
+"""Of a limit: the whole interval is within it, or beyond it, or there are too few videos to say."""
+
+
 @dataclass(frozen=True)
 class Finding:
-    """One limit and what was measured against it."""
+    """One limit and what was measured against it.
+
+    Attributes:
+        low, high: ends of the 95% interval of the value; None with fewer than `FEWEST` videos.
+        videos: how many videos it was measured on.
+        needed: about how many would decide, if these do not and that can be said.
+    """
 
     name: str
     value: float
+    low: float | None
+    high: float | None
+    videos: int
     limit: float
-    kept: bool
+    outcome: Outcome
+    needed: int | None
 
     def __str__(self) -> str:
         """For people."""
-        return f"{self.name} {self.value:.3f} (limit {self.limit:g})"
+        ends = "" if self.low is None else f" [{self.low:.3f}, {self.high:.3f}]"
+        found = f"{self.name} {self.value:.3f}{ends} (limit {self.limit:g}"
+        more = f", about {self.needed} would decide" if self.needed else ""
+        return f"{found}; {self.videos} videos{more})" if self.outcome == "open" else f"{found})"
 
 
 def verdict(
-    means: dict[str, dict[str, float]], existence: Existence | None, limits: AuditLimits
+    means: Mapping[str, Mean], existence: Existence | None, limits: AuditLimits
 ) -> list[Finding]:
-    """Every limit that could be measured; the audit passes where all are kept."""
-
-    def mean(name: str) -> float | None:
-        return means[name]["mean"] if name in means else None
-
-    fall = mean("insertion_change")
+    """Every limit that could be measured, against the interval of what was measured."""
     rows = [
-        ("rank correlation", mean("rank_correlation"), limits.min_correlation, True),
-        ("IoU@20%", mean("iou_20"), limits.min_iou, True),
+        ("rank correlation", means.get("rank_correlation"), limits.min_correlation, True),
+        ("IoU@20%", means.get("iou_20"), limits.min_iou, True),
         (
             "drop of insertion AUC",
-            None if fall is None else -fall,
+            _turned(means.get("insertion_change")),
             limits.max_insertion_drop,
             False,
         ),
-        ("other evidence", mean("other_evidence"), limits.max_other_evidence, False),
+        ("other evidence", means.get("other_evidence"), limits.max_other_evidence, False),
         (
             "rise of hallucination (points)",
-            existence.change.value if existence else None,
+            _rise(existence),
             limits.max_hallucination_rise,
             False,
         ),
     ]
     return [
-        Finding(name, value, limit, value >= limit if at_least else value <= limit)
-        for name, value, limit, at_least in rows
-        if value is not None
+        _finding(name, mean, limit, at_least)
+        for name, mean, limit, at_least in rows
+        if mean is not None
     ]
+
+
+def outcome_of(findings: Sequence[Finding]) -> Outcome:
+    """Broken if any limit is, kept if all are, else open."""
+    outcomes = {finding.outcome for finding in findings}
+    return "broken" if "broken" in outcomes else "kept" if outcomes == {"kept"} else "open"
+
+
+def _finding(name: str, mean: Mean, limit: float, at_least: bool) -> Finding:
+    value, low, high = mean.mean, mean.low, mean.high
+    outcome: Outcome = "open"
+    needed: int | None = FEWEST
+    if low is not None and high is not None:
+        within, beyond = (low >= limit, high < limit) if at_least else (high <= limit, low > limit)
+        outcome = "kept" if within else "broken" if beyond else "open"
+        reach = value - low if (value > limit) else high - value
+        room = abs(value - limit)
+        # An interval narrows with the root of the number of videos.
+        needed = math.ceil(round(mean.videos * (reach / room) ** 2, 6)) if room else None
+    return Finding(
+        name, value, low, high, mean.videos, limit, outcome, needed if outcome == "open" else None
+    )
+
+
+def _turned(mean: Mean | None) -> Mean | None:
+    """The mean of the values with the other sign."""
+    if mean is None or mean.low is None or mean.high is None:
+        return mean and replace(mean, mean=0.0 - mean.mean)
+    return replace(mean, mean=0.0 - mean.mean, low=0.0 - mean.high, high=0.0 - mean.low)
+
+
+def _rise(existence: Existence | None) -> Mean | None:
+    if existence is None:
+        return None
+    change, enough = existence.change, existence.videos >= FEWEST
+    ends = (change.low, change.high) if enough else (None, None)
+    return Mean(change.value, *ends, existence.absent, existence.videos)

@@ -15,7 +15,7 @@ from prune.plan.budget import Budget
 from prune.plan.front import Point, front
 from prune.plan.search_result import Harm, SearchResult
 from prune.results.accuracy import AccuracyReport
-from prune.results.audit_findings import Finding
+from prune.results.audit_findings import Finding, Outcome
 from prune.results.flips import FlipDetail
 from prune.results.flow_map import Flow
 from prune.results.interval import Interval
@@ -107,13 +107,13 @@ class Audit:
     """The outcome of `prune audit`, whose page stands beside the report.
 
     Attributes:
-        passed: whether every limit was kept.
+        outcome: of all limits together.
         findings: each limit, and what was measured against it.
         explained, answered: samples whose evidence and whose answers were compared.
         command: what was typed.
     """
 
-    passed: bool
+    outcome: Outcome
     findings: tuple[Finding, ...]
     explained: int
     answered: int

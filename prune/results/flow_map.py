@@ -12,6 +12,7 @@ class Curve:
     """Mean over cases at every knockout of a sweep, and its 95% band.
 
     Attributes:
+        low, high: empty if there are too few videos for a band.
         n: number of cases.
     """
 

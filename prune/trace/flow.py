@@ -109,24 +109,26 @@ def _panels(
 
 def _by_task(metric: Metric, pathway: Pathway, groups: dict[str, list[Case]]) -> list[Curve]:
     return [
-        _curve(task.replace("_", " "), [metric.of(case, pathway) for case in cases])
+        _curve(task.replace("_", " "), [metric.of(case, pathway) for case in cases], cases)
         for task, cases in groups.items()
     ]
 
 
 def _by_pathway(metric: Metric, pathways: list[Pathway], cases: list[Case]) -> list[Curve]:
-    return [_curve(p.title, [metric.of(case, p) for case in cases]) for p in pathways]
+    return [_curve(p.title, [metric.of(case, p) for case in cases], cases) for p in pathways]
 
 
 def _heads(metric: Metric, pathway: Pathway, cases: list[Case], heads: list[int]) -> list[Curve]:
     values = [metric.of(case, pathway) for case in cases]
     return [
-        _curve(f"KV head {head + 1}", [value[:, column] for value in values])
+        _curve(f"KV head {head + 1}", [value[:, column] for value in values], cases)
         for column, head in enumerate(heads)
     ]
 
 
-def _curve(label: str, values: Sequence[Values]) -> Curve:
-    bands = bootstrap_band(np.array(values))
-    mean, low, high = (tuple(np.round(band, 4).tolist()) for band in bands)
+def _curve(label: str, values: Sequence[Values], cases: Sequence[Case]) -> Curve:
+    bands = bootstrap_band(np.array(values), [case["video"] for case in cases])
+    mean, low, high = (
+        () if np.isnan(band).any() else tuple(np.round(band, 4).tolist()) for band in bands
+    )
     return Curve(label, mean, low, high, len(values))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from prune.evaluate.stats import bootstrap_band
 from prune.io.files import write_atomically
@@ -76,18 +77,23 @@ def _curves(trace: Trace, task: str, anchor: Any, cases: list[Case]) -> list[dic
         if not metric.has_options or "true" in cases[0]
     ]
     wanted += [("interaction", INTERACTION, pathway) for pathway in paired(trace)]
-    # One bootstrap for all of them: the same samples are drawn for each.
+    # One bootstrap for all of them: the same videos are drawn for each.
     values = np.array([[metric.of(case, p) for _, metric, p in wanted] for case in cases])
-    bands = bootstrap_band(values.reshape(len(cases), -1))
+    bands = bootstrap_band(values.reshape(len(cases), -1), [case["video"] for case in cases])
     shape = (len(wanted), len(trace.windows()), len(trace.header["heads"]))
     mean, low, high = (np.round(band, 6).reshape(shape) for band in bands)
     return [
         {
             "pathway": pathway.name, "task": task, "anchor": anchor,
             "head": "" if head is None else head + 1, "metric": name, "n": len(cases),
-            "mean": mean[i, :, k].tolist(), "low": low[i, :, k].tolist(),
-            "high": high[i, :, k].tolist(),
+            "mean": mean[i, :, k].tolist(), "low": _known(low[i, :, k]),
+            "high": _known(high[i, :, k]),
         }
         for i, (name, _, pathway) in enumerate(wanted)
         for k, head in enumerate(trace.header["heads"])
     ]  # fmt: skip
+
+
+def _known(ends: NDArray[np.float64]) -> list[float | None]:
+    """Ends of bands; None where there are too few videos for one."""
+    return [None if np.isnan(end) else float(end) for end in ends]

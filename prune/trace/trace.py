@@ -28,7 +28,7 @@ from prune.trace.knockout import Knockouts
 from prune.trace.sample import CHOICE, trace_sample
 from prune.trace.windows import Style, style_windows
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 FOLDER = "trace"
 
 
@@ -66,12 +66,12 @@ class Trace:
 
     @property
     def traced(self) -> list[dict[str, Any]]:
-        """Cases whose knockouts were run, with the `id` and `task` of their sample.
+        """Cases whose knockouts were run, with the `id`, `task` and `video` of their sample.
 
         `number` is the place of the case in its sample, from 1: the n-th anchor.
         """
         return [
-            {"id": record["id"], "task": record["task"], "number": number, **case}
+            {**{key: record[key] for key in ("id", "task", "video")}, "number": number, **case}
             for record in self.records
             for number, case in enumerate(record.get("cases", ()), 1)
             if "knockouts" in case

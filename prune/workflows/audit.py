@@ -13,6 +13,7 @@ from prune.evidence.audit import audit_samples, comparisons, means
 from prune.evidence.case import open_case
 from prune.evidence.explain import ExplainSettings, regions_of
 from prune.evidence.metrics.agreement import first_regions
+from prune.inputs.media import DEFAULT_MEDIA, Media
 from prune.inputs.prompts import ANSWER_CUE
 from prune.inputs.samples import Sample, load_samples
 from prune.io.files import write_atomically
@@ -22,8 +23,16 @@ from prune.journal.records import Record, failed_of
 from prune.report.audit_page import AUDIT_PAGE, audit_html, audit_summary
 from prune.report.figures.audit import Pairing, audit_figure
 from prune.report.figures.style import save_figure
-from prune.results.audit_findings import MEASURES, AuditLimits, Finding, verdict
+from prune.results.audit_findings import (
+    MEASURES,
+    AuditLimits,
+    Finding,
+    Outcome,
+    outcome_of,
+    verdict,
+)
 from prune.results.existence import Existence
+from prune.results.interval import Mean
 from prune.workflows.amend import amend, is_export
 from prune.workflows.named_plan import named_plan
 
@@ -38,16 +47,16 @@ class AuditedPlan:
     """What an audit found.
 
     Attributes:
-        means: mean of each measure over samples, with its interval.
+        means: mean of each measure over samples, with its interval by video.
         accuracy: of both models, and its paired change.
         existence: hallucination of both models, if the data asks what exists.
-        findings: every mean against its limit.
+        findings: every interval against its limit.
         failed: the reason by id for each sample that could not be used.
         page, numbers: the audit as HTML and as JSON.
         amended: the report of the pruned model, if that is an exported folder.
     """
 
-    means: dict[str, dict[str, float]]
+    means: dict[str, Mean]
     accuracy: dict[str, dict[str, float]]
     existence: Existence | None
     findings: list[Finding]
@@ -57,9 +66,9 @@ class AuditedPlan:
     amended: Path | None
 
     @property
-    def broken(self) -> list[Finding]:
-        """The findings beyond their limits; the audit passes where there is none."""
-        return [finding for finding in self.findings if not finding.kept]
+    def outcome(self) -> Outcome:
+        """Whether the pruned model relies on the same evidence; open with too few videos to say."""
+        return outcome_of(self.findings)
 
 
 def audit_model(
@@ -74,6 +83,7 @@ def audit_model(
     count: int = 4,
     num_frames: int = 8,
     cue: str = ANSWER_CUE,
+    media: Media = DEFAULT_MEDIA,
     limits: AuditLimits = DEFAULT_LIMITS,
     argv: str = "",
 ) -> AuditedPlan:
@@ -88,9 +98,10 @@ def audit_model(
         data: JSONL of the samples.
         out: folder of the results; an audit in it that was stopped resumes.
         progress: shows the samples audited.
-        limit: explain the first N samples; all of them are answered.
+        limit: explain N samples (`prune.inputs.draw`); all of them are answered.
         regions, count, num_frames: see `prune.evidence.explain.ExplainSettings`.
         cue: what a prompt ends with (`prune.inputs.samples.Sample`).
+        media: how clips are read of which the data says nothing.
         limits: what may change.
         argv: the command, for the report.
 
@@ -100,7 +111,7 @@ def audit_model(
         UsageError: the regions are unknown, or would differ between the models.
     """
     settings = ExplainSettings(regions=regions, count=count, num_frames=num_frames)
-    samples = load_samples(data, cue)
+    samples = load_samples(data, cue, media)
     opened = open_model(model, dense=True)
     plan = named_plan(pruned)
     plan.check_model(opened.id)
@@ -120,11 +131,11 @@ def audit_model(
         "model": opened.id.model_dump(mode="json"),
         "plan": plan.sha256,
         "command": argv,
-        "passed": not found.broken,
+        "outcome": found.outcome,
         "findings": [asdict(f) for f in findings],
         "limits": asdict(limits),
         "settings": asdict(settings),
-        "means": measured,
+        "means": {name: asdict(mean) for name, mean in measured.items()},
         "accuracy": found.accuracy,
         "existence": asdict(seen) if seen else None,
         "failed": found.failed,

@@ -40,17 +40,18 @@ def draw_survey(out: Path, seen: Survey, which: str, bin_size: int, min_hits: in
     words = word_counts(records, seen.header["groups"], num_layers)
     write_tables(out, seen, which, words)
     what = _what(seen, which)
-    panels = {}
+    panels, videos = {}, [record["video"] for record in records]
     for reading, title in TITLES.items():
         true, false = answer_probabilities(records, reading)
-        panels[title] = {"true option": true, "false options (mean)": false}
+        panels[title] = {"true option": (true, videos), "false options (mean)": (false, videos)}
     tasks = sorted({record["task"] for record in records})
+    by_task = {task: [r for r in records if r["task"] == task] for task in tasks}
     panels["True option by task, final norm"] = {
-        task.replace("_", " "): answer_probabilities(
-            [record for record in records if record["task"] == task], "normed"
-        )[0]
-        for task in tasks
-    }
+        task.replace("_", " "): (
+            answer_probabilities(rows, "normed")[0], [record["video"] for record in rows]
+        )
+        for task, rows in by_task.items()
+    }  # fmt: skip
     save_both(answer_figure(panels, what), out / "answers")
 
     first, settled = exit_layers(records, "normed")

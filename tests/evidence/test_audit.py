@@ -18,7 +18,8 @@ from prune.journal.journal import JOURNAL
 from prune.layout.pathways import PATHWAYS, dense_reach, remove_pathway
 from prune.plan.plan import Plan
 from prune.results.answer import Answer
-from prune.results.audit_findings import AuditLimits, verdict
+from prune.results.audit_findings import MEASURES, AuditLimits, outcome_of, verdict
+from prune.results.interval import FEWEST, Mean
 
 CHEAP = ExplainSettings(regions="frames")
 
@@ -54,33 +55,50 @@ def test_a_blind_model_rests_on_nothing(tiny: LoadedModel, samples: list[Sample]
     assert record["modality_change"]["letter"] == pytest.approx(
         -record["dense"]["modality"]["code"][0], abs=1e-5
     )
-    found = verdict(means([record]), None, AuditLimits())
-    assert not all(f.kept for f in found)
+    blinded = [{**record, "video": str(number)} for number in range(12)]
+    assert outcome_of(verdict(means(blinded), None, AuditLimits())) == "broken"
 
 
 def test_a_cut_of_the_evidence_is_told_from_one_that_spares_it(
     tiny: LoadedModel, samples: list[Sample], tmp_path: Path
 ) -> None:
-    broken = {}
-    for name, pathways in (("spared", ["last_to_last"]), ("cut", BLIND[:2])):
+    outcomes = {}
+    for name, pathways in (("spared", ["last_to_last"]), ("cut", BLIND)):
         records = audit_samples(
-            tiny, cut(tiny, *pathways), samples[:4], tmp_path / name, CHEAP, limit=4
+            tiny, cut(tiny, *pathways), samples[:FEWEST], tmp_path / name, CHEAP, limit=FEWEST
         )
         found = verdict(means(comparisons(records)), None, AuditLimits())
-        broken[name] = {f.name for f in found if not f.kept}
-    assert not broken["spared"] and "drop of insertion AUC" in broken["cut"]
+        outcomes[name] = {f.name: f.outcome for f in found}
+    assert set(outcomes["spared"].values()) == {"kept"}
+    assert outcomes["cut"]["drop of insertion AUC"] == "broken"
 
 
-def test_verdict_holds_every_mean_to_its_limit() -> None:
+def test_the_whole_interval_decides_on_a_limit() -> None:
     found = {
-        "rank_correlation": {"mean": 0.5},
-        "iou_20": {"mean": 0.3},
-        "insertion_change": {"mean": -0.2},
+        "rank_correlation": Mean(0.5, 0.4, 0.55, 24, 24),
+        "iou_20": Mean(0.5, 0.3, 0.7, 24, 24),
+        "insertion_change": Mean(-0.2, -0.35, -0.05, 24, 24),
+        "other_evidence": Mean(0.0, None, None, 40, 9),
     }
-    rows = {f.name: f for f in verdict(found, None, AuditLimits(min_correlation=0.6, min_iou=0.3))}
-    assert [f.kept for f in rows.values()] == [False, True, False]
-    assert str(rows["rank correlation"]) == "rank correlation 0.500 (limit 0.6)"
-    assert rows["drop of insertion AUC"].value == pytest.approx(0.2)
+    limits = AuditLimits(min_correlation=0.6, min_iou=0.3, max_insertion_drop=0.1)
+    rows = {f.name: f for f in verdict(found, None, limits)}
+    assert [f.outcome for f in rows.values()] == ["broken", "kept", "open", "open"]
+    assert str(rows["rank correlation"]) == "rank correlation 0.500 [0.400, 0.550] (limit 0.6)"
+    drop = rows["drop of insertion AUC"]
+    assert (drop.value, drop.low, drop.high) == (0.2, 0.05, 0.35)
+    # The lower end is 0.15 from the mean, the limit 0.1: (1.5)^2 times the videos would decide.
+    assert drop.needed == 54 and "24 videos, about 54 would decide" in str(drop)
+    assert rows["other evidence"].needed == FEWEST
+    assert outcome_of([*rows.values()]) == "broken"
+    assert outcome_of([f for f in rows.values() if f.outcome != "broken"]) == "open"
+    assert outcome_of([rows["IoU@20%"]]) == "kept" and outcome_of([]) == "open"
+
+
+def test_questions_about_few_videos_are_few() -> None:
+    record = {"modality_change": {}, **dict.fromkeys(MEASURES, 1.0)}
+    rows = [{**record, "video": str(i % 2)} for i in range(100)]
+    found = verdict(means(rows), None, AuditLimits())
+    assert {f.outcome for f in found} == {"open"} and {f.videos for f in found} == {2}
 
 
 def _sample(answer: str) -> Sample:
@@ -161,11 +179,11 @@ def test_the_command_ends_in_a_verdict(
     lines = (clips / "test.jsonl").read_text().splitlines()
     data.write_text("\n".join([lines[1], next(x for x in lines if '"answer": "no"' in x)]))
 
-    def run(name: str, plan: Plan) -> tuple[int, str, dict]:
+    def run(name: str, plan: Plan, limit: int = 1) -> tuple[int, str, dict]:
         plan.save(tmp_path / f"{name}.json")
         code, out, err = prune_command(
             "audit", "tiny", tmp_path / f"{name}.json", "--data", data,
-            "--limit", 1, "--out", tmp_path / name,
+            "--limit", limit, "--out", tmp_path / name,
         )  # fmt: skip
         report = json.loads((tmp_path / name / "audit.json").read_text())
         assert (tmp_path / name / "audit.png").stat().st_size > 10_000
@@ -175,9 +193,14 @@ def test_the_command_ends_in_a_verdict(
         return code, out + err, report
 
     code, text, report = run("same", cut(tiny))
-    assert code == 0 and "rests on the dense model's evidence" in text and report["passed"]
+    assert code == 8 and "too few to say" in text and report["outcome"] == "open"
+    assert "Too few to say" in (tmp_path / "same" / "audit.html").read_text()
     assert report["existence"]["change"]["value"] == 0 and len(report["samples"]) == 1
     assert report["accuracy"]["n"]["value"] == 2
-    code, text, report = run("blind", cut(tiny, *BLIND))
+    data.write_text("\n".join(x for x in lines if '"task": "object_existence"' not in x))
+    code, text, report = run("enough", cut(tiny), FEWEST)
+    assert code == 0 and "rests on the dense model's evidence" in text
+    assert report["outcome"] == "kept" and report["existence"] is None
+    code, text, report = run("blind", cut(tiny, *BLIND), FEWEST)
     assert code == 8 and "does not rest on the dense model's evidence" in text
-    assert not report["passed"] and "Traceback" not in text
+    assert report["outcome"] == "broken" and "Traceback" not in text

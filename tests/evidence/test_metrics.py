@@ -98,8 +98,10 @@ def test_a_treatment_mends_and_breaks() -> None:
     area = np.linspace(0, 1, 5)
     soon, later, never = [1, 1, 1, 1, 0], [0, 1, 1, 0, 0], [0, 0, 0, 0, 0]
     answers = [
-        collateral.TreatedAnswer(area, np.array(chosen), true)
-        for chosen, true in ((soon, 1), (never, 1), (later, 0), (never, 0), (never, 0))
+        collateral.TreatedAnswer(area, np.array(chosen), true, video)
+        for video, chosen, true in zip(
+            "abcde", (soon, never, later, never, never), (1, 1, 0, 0, 0), strict=True
+        )
     ]
     found = collateral.treatment(answers, gone=(0.0, 0.2, 0.25, 0.5))
     assert (found.wrong, found.right) == (2, 3)

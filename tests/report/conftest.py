@@ -116,5 +116,8 @@ def result(plan: Plan) -> Result:
         failed={HOSTILE: "no such file"},
         benched=(BenchRow(shapes[1], latency(60.0, 25.0), capacity),),
         benched_on={"device": "some GPU"},
-        audit=Audit(False, (Finding("IoU@20%", 0.25, 0.4, False),), 24, 60, "prune audit a b"),
+        audit=Audit(
+            "broken", (Finding("IoU@20%", 0.25, 0.15, 0.35, 24, 0.4, "broken", None),), 24, 60,
+            "prune audit a b",
+        ),
     )  # fmt: skip

@@ -102,14 +102,19 @@ def audited() -> str:
     figure = audit_figure([Pairing(HOSTILE, frames, labels, [0, 1], [5])])
     change = {"value": -1.0, "low": -3.0, "high": 1.0}
     audit = {
-        "model": {"name": "/a/folder/" + 60 * "m"}, "plan": "0" * 64, "passed": False,
+        "model": {"name": "/a/folder/" + 60 * "m"}, "plan": "0" * 64, "outcome": "open",
         "command": "prune audit a b",
-        "findings": [{"name": "IoU@20%", "value": 0.2, "limit": 0.4, "kept": False}],
+        "findings": [
+            {"name": "IoU@20%", "value": 0.2, "low": 0.1, "high": 0.3, "videos": 24, "limit": 0.4,
+             "outcome": "broken", "needed": None},
+            {"name": "other evidence", "value": 0.2, "low": None, "high": None, "videos": 9,
+             "limit": 0.5, "outcome": "open", "needed": 10},
+        ],
         "settings": {"regions": "frames"}, "samples": [{}], "failed": {HOSTILE: "gone"},
-        "means": {"iou_20": {"mean": 0.2, "low": 0.1, "high": 0.3, "n": 24}},
-        "accuracy": {"n": {"value": 60}, "change": change},
-        "existence": {"absent": 9, "questions": 20, "change": change, "yes_bias_before": 1.0,
-                      "yes_bias_after": -2.0},
+        "means": {"iou_20": {"mean": 0.2, "low": 0.1, "high": 0.3, "n": 24, "videos": 24}},
+        "accuracy": {"n": {"value": 60}, "videos": {"value": 60}, "change": change},
+        "existence": {"absent": 9, "videos": 9, "questions": 20, "change": change,
+                      "yes_bias_before": 1.0, "yes_bias_after": -2.0},
     }  # fmt: skip
     return audit_html(audit, {"iou_20": "IoU of the fifth that matters most"}, figure)
 

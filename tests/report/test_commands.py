@@ -42,13 +42,18 @@ def test_audit(exported: Path, clips: Path, tmp_path: Path, prune_command: Comma
     data = clips / "few.jsonl"
     save_samples(data, load_samples(clips / "test.jsonl")[:2])
     words = ("--data", data, "--limit", "1", "--out", tmp_path / "audit")
-    # A limit that nothing keeps: the report says so, and the command ends with exit code 8.
-    code, said, _ = prune_command("audit", "tiny", exported, *words, "--min-iou", "1.1")
+    # One video is too few: the report says so, and the command ends with exit code 8.
+    code, said, error = prune_command("audit", "tiny", exported, *words)
     assert code == 8 and str(exported / "report.html") in said.replace("\n", "")
+    assert "too few to say" in error
     found = Result.load(exported / RESULT_FILE).audit
-    assert found is not None and not found.passed and (found.explained, found.answered) == (1, 2)
+    assert (
+        found is not None
+        and found.outcome == "open"
+        and (found.explained, found.answered) == (1, 2)
+    )
     assert found.command.startswith("prune audit tiny")
     assert (exported / "audit.html").read_text() == (tmp_path / "audit/audit.html").read_text()
     page = (exported / "report.html").read_text()
-    assert "It does not rely on the same evidence" in page and 'href="audit.html"' in page
+    assert "Too few videos to say" in page and 'href="audit.html"' in page
     verify(exported)

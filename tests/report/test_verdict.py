@@ -7,6 +7,7 @@ import pytest
 from prune.plan.budget import Budget
 from prune.report.numbers import plus, slowdown, speedups, spoken
 from prune.report.verdict import verdict
+from prune.results.audit_findings import Finding
 from prune.results.export_result import Result
 from prune.results.interval import Interval
 from prune.results.latency import LatencyRow
@@ -46,7 +47,28 @@ def test_the_whole_interval_decides(
 def test_it_says_how_many_questions_would_tell(result: Result) -> None:
     found = verdict(_with(result, Interval(-0.5, -1.5, 0.5), 1.0))
     # Half as wide an interval would clear the limit: four times the 200 questions.
-    assert "200 questions cannot rule out 1.5 points; about 800 would decide" in found.because
+    said = "200 questions about 100 videos cannot rule out 1.5 points; some 800 about 400 videos"
+    assert f"{said} would decide" in found.because
+
+
+def test_a_video_of_its_own_for_each_question_goes_without_saying(result: Result) -> None:
+    shared = _with(result, Interval(-0.5, -1.5, 0.5), 1.0)
+    assert shared.accuracy is not None
+    overall = replace(shared.accuracy.overall, videos=200)
+    alone = replace(shared, accuracy=replace(shared.accuracy, overall=overall))
+    said = "200 questions cannot rule out 1.5 points; about 800 would decide"
+    assert said in verdict(alone).because
+
+
+def test_the_first_screen_says_what_was_counted(result: Result) -> None:
+    assert result.accuracy is not None
+    named = replace(result, accuracy=replace(result.accuracy, by_path=3))
+    for one, told in (
+        (result, "200 questions about 100 videos unseen by trace and search."),
+        (named, "100 videos unseen by trace and search, 3 of them told apart by path alone."),
+    ):
+        points = {p.about: p for p in verdict(one).points}
+        assert told in points["Accuracy"].text
 
 
 def test_a_rival_that_is_better_for_the_same_cost_decides(result: Result) -> None:
@@ -85,9 +107,20 @@ def test_a_gain_within_the_noise_is_none(result: Result) -> None:
 
 def test_a_broken_audit_is_named(result: Result) -> None:
     found = verdict(result)
-    assert result.audit is not None and not result.audit.passed
+    assert result.audit is not None and result.audit.outcome == "broken"
     assert found.tone == "open" and "does not rely on the dense model" in found.because
     assert any(p.about == "Evidence" and "IoU@20%" in p.text for p in found.points)
+
+
+def test_an_audit_of_too_few_videos_says_so_and_decides_nothing(result: Result) -> None:
+    assert result.audit is not None
+    few = Finding("IoU@20%", 0.25, None, None, 2, 0.4, "open", 10)
+    audit = replace(result.audit, outcome="open", findings=(few,))
+    good = replace(_with(result, Interval(-0.5, -0.9, 0.2), 1.0), audit=audit)
+    found = verdict(good)
+    points = {p.about: p for p in found.points}
+    assert points["Evidence"].tone == "open" and "too few videos" in points["Evidence"].text
+    assert found.headline == "Yes"
 
 
 def test_every_doubt_is_a_point(result: Result) -> None:

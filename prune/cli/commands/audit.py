@@ -7,11 +7,14 @@ import typer
 
 from prune.cli.app import Cue, Data, Frames, Model, app, command_line, report_failed
 from prune.cli.console import out, progress
+from prune.cli.media import takes_media
 from prune.errors import VerificationError
+from prune.inputs.media import DEFAULT_MEDIA, Media
 from prune.inputs.prompts import ANSWER_CUE
 
 
 @app.command()
+@takes_media
 def audit(
     model: Model,
     pruned: Annotated[
@@ -26,12 +29,16 @@ def audit(
         ),
     ],
     limit: Annotated[
-        int, typer.Option(min=1, help="Explain the first N samples; all of them are answered.")
+        int,
+        typer.Option(
+            min=1, help="Explain N samples, spread over tasks and videos; all are answered."
+        ),
     ] = 24,
     regions: Annotated[str, typer.Option(help="frames, grid, superpixels, tubes.")] = "frames",
     count: Annotated[int, typer.Option(min=1, help="Approximate number of regions per frame.")] = 4,
     frames: Frames = 8,
     cue: Cue = ANSWER_CUE,
+    media: Media = DEFAULT_MEDIA,
     min_correlation: Annotated[
         float, typer.Option(help="Minimum rank correlation of the regions' evidence.")
     ] = 0.5,
@@ -48,7 +55,10 @@ def audit(
         float, typer.Option(help="Maximum rise of hallucination, in points.")
     ] = 5.0,
 ) -> None:
-    """Compare the evidence of a dense and a pruned model; exit code 8 if it is not the same."""
+    """Compare the evidence of a dense and a pruned model; exit code 0 only if it is the same.
+
+    The exit code is 8 if it is not, and if there are too few videos to say.
+    """
     from prune.cli.tables.evidence import audit_table
     from prune.journal.processes import processes
     from prune.results.audit_findings import AuditLimits
@@ -59,7 +69,8 @@ def audit(
     )
     found = audit_model(
         model, pruned, data, target, progress,
-        limit=limit, regions=regions, count=count, num_frames=frames, cue=cue, limits=limits,
+        limit=limit, regions=regions, count=count, num_frames=frames, cue=cue, media=media,
+        limits=limits,
         argv=command_line(),
     )  # fmt: skip
     if not processes().is_main_process:
@@ -68,8 +79,13 @@ def audit(
     out.print(f"Page     {found.page}\nNumbers  {found.numbers}")
     if found.amended is not None:
         out.print(f"Report   {found.amended}")
-    if found.broken:
-        broken = "; ".join(map(str, found.broken))
-        raise VerificationError(f"{pruned} does not rest on the dense model's evidence: {broken}")
+    against = "; ".join(str(f) for f in found.findings if f.outcome == found.outcome)
+    if found.outcome == "broken":
+        raise VerificationError(f"{pruned} does not rest on the dense model's evidence: {against}")
+    if found.outcome == "open":
+        raise VerificationError(
+            f"too few to say whether {pruned} rests on the dense model's evidence: {against}: give "
+            "more videos, or raise --limit"
+        )
     out.print("The pruned model rests on the dense model's evidence.")
     report_failed(found.failed)

@@ -6,22 +6,22 @@ from rich.table import Table
 
 from prune.results.audit_findings import MEASURES
 from prune.results.existence import Existence
+from prune.results.interval import Mean
 from prune.results.treatment import WITHIN, Treatment
 
 
 def scores_table(found: dict[str, Any]) -> Table:
-    """Scores by task: mean and its 95% interval over all samples."""
+    """Scores by task: mean and its 95% interval, if there are enough videos for one."""
     names = ("insertion_auc", "deletion_auc", "highest_confidence")
     table = Table(box=None, padding=(0, 2, 0, 0))
     for column in ("task", "n", *(name.replace("_", " ") for name in names)):
         table.add_column(column, justify="left" if column == "task" else "right")
     for task, row in found["scores"].items():
-        cells = [f"{row[n]['mean']:.3f}" for n in names]
-        if row["n"] > 1:  # One sample has no interval.
-            cells = [
-                f"{cell} \\[{row[n]['low']:.3f}, {row[n]['high']:.3f}]"
-                for cell, n in zip(cells, names, strict=True)
-            ]
+        cells = [
+            f"{row[n]['mean']:.3f}"
+            + ("" if row[n]["low"] is None else f" [{row[n]['low']:.3f}, {row[n]['high']:.3f}]")
+            for n in names
+        ]
         table.add_row(task.replace("_", " "), str(row["n"]), *cells)
     return table
 
@@ -57,34 +57,37 @@ def treatment_line(found: Treatment) -> str:
 
 
 def audit_table(
-    found: dict[str, dict[str, float]],
+    found: dict[str, Mean],
     accuracy: dict[str, dict[str, float]],
     seen: Existence | None,
 ) -> Table:
-    """Every mean with its 95% interval."""
+    """Every mean with its 95% interval by video, if there are enough videos for one."""
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for column in ("", "n", "mean", "95%"):
+    for column in ("", "n", "videos", "mean", "95%"):
         table.add_column(column, justify="right" if column else "left")
     for name, row in found.items():
         label = MEASURES.get(name, f"change of {name}")
         table.add_row(
             label,
-            str(row["n"]),
-            f"{row['mean']:+.3f}",
-            f"\\[{row['low']:+.3f}, {row['high']:+.3f}]",
+            str(row.n),
+            str(row.videos),
+            f"{row.mean:+.3f}",
+            "too few videos" if row.low is None else f"[{row.low:+.3f}, {row.high:+.3f}]",
         )
     change = accuracy["change"]
     table.add_row(
-        "change of accuracy (points)", str(int(accuracy["n"]["value"])), f"{change['value']:+.1f}",
-        f"\\[{change['low']:+.1f}, {change['high']:+.1f}]",
+        "change of accuracy (points)", str(int(accuracy["n"]["value"])),
+        str(int(accuracy["videos"]["value"])), f"{change['value']:+.1f}",
+        f"[{change['low']:+.1f}, {change['high']:+.1f}]",
     )  # fmt: skip
     if seen:
         table.add_row(
-            "change of hallucination (points)", str(seen.absent), f"{seen.change.value:+.1f}",
-            f"\\[{seen.change.low:+.1f}, {seen.change.high:+.1f}]",
+            "change of hallucination (points)", str(seen.absent), str(seen.videos),
+            f"{seen.change.value:+.1f}",
+            f"[{seen.change.low:+.1f}, {seen.change.high:+.1f}]",
         )  # fmt: skip
         table.add_row(
-            "yes-bias, dense and pruned (points)", str(seen.questions),
+            "yes-bias, dense and pruned (points)", str(seen.questions), "",
             f"{seen.yes_bias_before:+.1f}", f"{seen.yes_bias_after:+.1f}",
         )  # fmt: skip
     return table

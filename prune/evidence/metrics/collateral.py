@@ -28,11 +28,13 @@ class TreatedAnswer:
             regions that support the answer come last.
         chosen: the option that is answered then, `[R + 1]`.
         true: the correct option.
+        video: key of the video that was asked about.
     """
 
     area: NDArray[np.float64]
     chosen: NDArray[np.int64]
     true: int
+    video: str
 
     @property
     def right(self) -> bool:
@@ -49,13 +51,14 @@ class TreatedAnswer:
         """From the record of an explanation by the other option (`--target other`)."""
         curves = record["curves"]
         chosen = np.array(curves["insertion_options"]).argmax(1)
-        return cls(np.array(curves["area"]), chosen, record["options"].index(record["answer"]))
+        true = record["options"].index(record["answer"])
+        return cls(np.array(curves["area"]), chosen, true, record["video"])
 
 
 def treatment(answers: Sequence[TreatedAnswer], gone: Sequence[float] = GONE) -> Treatment:
     """Treat every answer alike, and count."""
     after = {a: [t.right_without(a) for t in answers] for a in gone}
-    before = [t.right for t in answers]
+    before, videos = [t.right for t in answers], [t.video for t in answers]
 
     def share(of: bool, counted: bool) -> tuple[Interval, ...]:
         """Of the answers that were right (or wrong), those that are (or are not) right then."""
@@ -63,7 +66,8 @@ def treatment(answers: Sequence[TreatedAnswer], gone: Sequence[float] = GONE) ->
             return ()
         kept = [[now is counted for now, was in zip(after[a], before, strict=True) if was is of]
                 for a in gone]  # fmt: skip
-        return tuple(proportion(rows) for rows in kept)
+        about = [video for video, was in zip(videos, before, strict=True) if was is of]
+        return tuple(proportion(rows, about) for rows in kept)
 
     return Treatment(
         before.count(False),
@@ -71,5 +75,5 @@ def treatment(answers: Sequence[TreatedAnswer], gone: Sequence[float] = GONE) ->
         tuple(gone),
         mended=share(of=False, counted=True),
         broken=share(of=True, counted=False),
-        accuracy=tuple(proportion(after[a]) for a in gone),
+        accuracy=tuple(proportion(after[a], videos) for a in gone),
     )

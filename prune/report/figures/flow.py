@@ -15,6 +15,7 @@ from prune.report.figures.once import once_figure
 from prune.report.figures.panels import panel_grid
 from prune.report.figures.style import INK, MUTED, distinct, save_both, style_axes
 from prune.results.flow_map import Curve, Flow
+from prune.results.interval import FEWEST
 
 LINES: tuple[Literal["-", "--", ":", "-."], ...] = ("-", "--", ":", "-.")
 """Of the first, second, ... model."""
@@ -56,7 +57,7 @@ def _caption(model: str, flow: Flow) -> str:
     return (
         f"{model}: attention knockout, {flow.sweep}; traced: {anchors}{counts['traced']} of "
         f"{counts['samples']} samples ({flow.which}; {right}{counts['failed']} failed); "
-        "bands: 95% bootstrap"
+        f"bands: 95% bootstrap by video, from {FEWEST} videos on"
     )
 
 
@@ -97,4 +98,5 @@ def _draw(axes: Axes, curves: list[Curve], colors: dict[str, str], line: str) ->
     for curve in curves:
         layers, color = np.arange(1, len(curve.mean) + 1), colors[curve.label]
         axes.plot(layers, curve.mean, color=color, linewidth=1.8, linestyle=line)
-        axes.fill_between(layers, curve.low, curve.high, color=color, alpha=0.12, linewidth=0)
+        if curve.low:
+            axes.fill_between(layers, curve.low, curve.high, color=color, alpha=0.12, linewidth=0)

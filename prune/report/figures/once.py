@@ -11,17 +11,16 @@ from prune.results.flow_map import Flow
 
 
 def once_figure(flow: Flow) -> Figure:
-    """One bar per task with its interval, one panel per pathway."""
+    """One bar per task with its interval, if it has one; one panel per pathway."""
     tasks = len(flow.panels[0].curves)
     figure, grid = panel_grid(len(flow.panels), 4.6, 1.3 + 0.3 * tasks, sharex=True, sharey=True)
     for axes, panel in zip(grid, flow.panels, strict=True):
         style_axes(axes, fill(panel.title, 34))
-        mean, low, high = (
-            np.array([getattr(curve, part)[0] for curve in panel.curves])
-            for part in ("mean", "low", "high")
-        )
+        mean = [curve.mean[0] for curve in panel.curves]
         axes.barh(np.arange(tasks), mean, color=COLORS[0], height=0.6)
-        axes.hlines(np.arange(tasks), low, high, color=INK, linewidth=1.2)
+        for row, curve in enumerate(panel.curves):
+            if curve.low:
+                axes.hlines(row, curve.low[0], curve.high[0], color=INK, linewidth=1.2)
         axes.axvline(0, color=MUTED, linewidth=0.8)
         labels = [f"{curve.label} (n={curve.n})" for curve in panel.curves]
         axes.set_yticks(np.arange(tasks), labels, fontsize=8.5)
