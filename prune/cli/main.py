@@ -2,17 +2,22 @@
 
 import errno
 import os
+import shlex
+import signal
 import sys
+import threading
+import traceback
 import warnings
 from importlib import import_module
+from types import FrameType
 from typing import Annotated, Any
 
 import typer
 
 from prune import __version__
-from prune.cli.app import app
+from prune.cli.app import app, command_line
 from prune.cli.console import err, out
-from prune.errors import BadInputError, PruneError, ResourceError, UsageError
+from prune.errors import BadInputError, DefectError, PruneError, ResourceError, UsageError
 
 COMMANDS = (
     "demo",
@@ -38,6 +43,9 @@ COMMANDS = (
 )
 """The modules of `prune.cli.commands`, in the order of `prune --help`."""
 
+INTERRUPTED = 130
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 for _name in COMMANDS:
     import_module(f"prune.cli.commands.{_name}")
 
@@ -54,44 +62,85 @@ def _root(
         raise typer.Exit
 
 
+RESUME = {"audit", "demo", "explain", "heal", "lens", "screen", "trace"}
+"""Commands that find what they finished before."""
+
+_received: list[int] = []
+"""The signals that ended the command."""
+
+
 def main() -> None:
     """Entry point: errors end in one line and their exit code, or a traceback with `--debug`."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     if "--debug" in sys.argv:
         app()
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _terminate)
     sys.exit(_run())
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    """End as after Ctrl-C: files are whole, and a search keeps its best plan."""
+    _received.append(number)
+    raise KeyboardInterrupt
 
 
 def _run() -> int:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _warn
-            return app(standalone_mode=False) or 0
+            code = app(standalone_mode=False) or 0
+        # Typer's code for a keyboard interrupt, which it catches.
+        return _interrupted() if code == INTERRUPTED else code
     except PruneError as error:
         return _fail(str(error), error.exit_code)
     except MemoryError:
         return _fail("out of memory: use fewer frames", ResourceError.exit_code)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            return _fail(f"{error.filename}: {error.strerror}", ResourceError.exit_code)
-        return _fail(f"{error.filename}: {error.strerror}", BadInputError.exit_code)
+        code = ResourceError.exit_code if error.errno in DISK_FULL else BadInputError.exit_code
+        where = f"{error.filename}: " if error.filename else ""
+        return _fail(f"{where}{error.strerror or error}", code)
     except (KeyboardInterrupt, typer.Abort):
-        return _fail("interrupted; finished work is kept, run the command again to resume", 130)
+        return _interrupted()
     except Exception as error:
         # Usage errors are click's, which typer brings under a name of its own.
         if hasattr(error, "format_message"):
             message = error.format_message()
             # Empty where help was shown in place of a missing command.
             return _fail(message, UsageError.exit_code) if message else UsageError.exit_code
-        raise
+        if type(error).__name__ == "OutOfMemoryError":
+            reason = str(error).splitlines()[0]
+            return _fail(f"out of memory: use fewer frames: {reason}", ResourceError.exit_code)
+        return _fail(
+            f"{_place(error)}: {type(error).__name__}: {' '.join(str(error).split())[:300]}: "
+            f"a defect of prune: report it with what '{_with_debug()}' prints",
+            DefectError.exit_code,
+        )
+
+
+def _interrupted() -> int:
+    resumes = len(sys.argv) > 1 and sys.argv[1] in RESUME
+    what = "finished work is kept, run the same command again to resume" if resumes else "stopped"
+    _fail(f"interrupted; {what}: {command_line()}", INTERRUPTED)
+    return 128 + _received[-1] if _received else INTERRUPTED
+
+
+def _place(error: Exception) -> str:
+    """The line of prune in which an exception was raised, or passed last."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if "/prune/" in f.filename]
+    return f"{frames[-1].filename.rsplit('/prune/', 1)[-1]}:{frames[-1].lineno}" if frames else "?"
+
+
+def _with_debug() -> str:
+    return shlex.join(["prune", "--debug", *sys.argv[1:]])
 
 
 def _warn(message: Warning | str, *where: Any, **more: Any) -> None:
     """A warning as one line, without the place in the code that Python puts before it."""
-    err.print(f"warning: {message}", markup=False, highlight=False, soft_wrap=True)
+    err.print(f"warning: {message}", highlight=False, soft_wrap=True)
 
 
 def _fail(message: str, code: int) -> int:
-    err.print(f"error: {message}", markup=False, highlight=False, soft_wrap=True)
+    err.print(f"error: {message}", highlight=False, soft_wrap=True)
     return code

@@ -5,7 +5,7 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -61,9 +61,16 @@ def names_in(folder: Path) -> list[str]:
     return sorted(found)
 
 
-def safe_name(text: str) -> str:
-    """A file name for any text, such as a sample's id: letters, digits, dots and dashes."""
-    return re.sub(r"[^\w.-]+", "-", text).strip(".-") or "unnamed"
+def safe_name(text: str, reserved: Collection[str] = ()) -> str:
+    """A file name for any text, such as a sample's id: letters, digits, dots and dashes.
+
+    Texts that differ have names that differ, and none of them is `reserved`: a hash tells apart
+    what the name does not.
+    """
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip(".-")[:120]
+    if name == text and name not in reserved:
+        return name
+    return f"{name or 'unnamed'}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 @contextmanager

@@ -11,10 +11,11 @@ from prune.checkpoint.load import open_model
 from prune.checkpoint.stored_plan import stored_plan
 from prune.evidence.case import Explainable, open_case
 from prune.evidence.explain import ExplainSettings, Explanation
-from prune.evidence.explanations import Open, explain_samples, summary, treatment_of
+from prune.evidence.explanations import FOLDER, Open, explain_samples, summary, treatment_of
 from prune.evidence.remote import Endpoint
 from prune.evidence.remote_case import open_remote
-from prune.inputs.encode import check_letters
+from prune.inputs.encode import check_samples
+from prune.inputs.media import DEFAULT_MEDIA, Media
 from prune.inputs.prompts import ANSWER_CUE
 from prune.inputs.samples import Sample
 from prune.io.files import safe_name, write_atomically
@@ -64,6 +65,7 @@ def explain_model(
     search: str = "doubling",
     num_frames: int = 8,
     cue: str = ANSWER_CUE,
+    media: Media = DEFAULT_MEDIA,
     endpoint: str = "",
     api_key: str = "",
     sampled: int = 0,
@@ -83,6 +85,8 @@ def explain_model(
         target, regions, count, removal, search, num_frames: see
             `prune.evidence.explain.ExplainSettings`.
         align: make the regions follow the model's token grid.
+        cue: what a prompt ends with (`prune.inputs.samples.Sample`).
+        media: how clips are read of which the data says nothing.
         endpoint: URL of `/v1/chat/completions`, of a server that knows the model by its name.
         api_key: sent to the endpoint.
         sampled: continuations to sample where the endpoint returns no log-probabilities.
@@ -95,7 +99,7 @@ def explain_model(
     if endpoint and removal == "masked":
         removal = "black"
     settings = ExplainSettings(regions, count, removal, search, target, num_frames, align)
-    samples = select_samples(data, tasks, ids, limit, cue)
+    samples = select_samples(data, tasks, ids, limit, cue, media=media)
     if endpoint:
         remote = Endpoint(endpoint, str(model), api_key, sampled)
         identity: dict[str, Any] = {"model": {"endpoint": endpoint, "name": str(model)}}
@@ -125,7 +129,7 @@ def explain_model(
 
 def figure_path(run: Path, sample_id: str) -> Path:
     """Where the figure of a sample is."""
-    return run / f"{safe_name(sample_id)}.png"
+    return run / f"{safe_name(sample_id, (FOLDER, 'summary', 'treatment'))}.png"
 
 
 def _draw(run: Path, case: Explainable, found: Explanation, record: Record) -> None:
@@ -140,7 +144,7 @@ def _local(
 ) -> tuple[Open, dict[str, Any]]:
     """Opens samples for a model on this machine, and the identity of that model and its plan."""
     opened = open_model(model, dense=True)
-    check_letters(opened.processor, samples)
+    check_samples(opened.processor, samples)
     plan = stored_plan(opened.folder, opened.id)
 
     def open_one(sample: Sample) -> Explainable:

@@ -13,6 +13,7 @@ from prune.evidence.explanations import FOLDER, explain_samples, summary, treatm
 from prune.inputs.samples import Sample
 from prune.journal.journal import JOURNAL
 from prune.report.figures.evidence import evidence_figure
+from prune.workflows.explain import figure_path
 from tests.evidence.server import Tiny, serving
 
 CHEAP = ExplainSettings(regions="frames")
@@ -132,12 +133,14 @@ def test_the_command(prune_command, clips: Path, tmp_path: Path) -> None:
     one = "test/moving_direction/0000"
     code, out, err = prune_command(*chosen, "--sample", one, "--out", run)
     assert code == 0 and "moving direction" in out, err
-    assert (run / "test-moving_direction-0000.png").stat().st_size > 10_000
-    record = json.loads((run / "test-moving_direction-0000.json").read_text())
+    assert (figure_path(run, "test/moving_direction/0000")).stat().st_size > 10_000
+    record = json.loads(
+        (figure_path(run, "test/moving_direction/0000").with_suffix(".json")).read_text()
+    )
     assert record["id"] == one
     assert json.loads((run / "summary.json").read_text())["explained"] == 1
     code, _, err = prune_command(*chosen, "--sample", one, "--removal", "mean", "--out", run)
-    assert code == 4 and "another explanation: settings differ" in err
+    assert code == 4 and "another explanation: settings.removal differ" in err
     code, _, err = prune_command(*chosen, "--sample", "nobody", "--out", tmp_path / "x")
     assert code == 2 and "no sample nobody" in err
     code, _, err = prune_command(*chosen[:-1], "stars", "--out", tmp_path / "x")
@@ -170,7 +173,11 @@ def test_a_model_behind_an_endpoint(
     near = ("explain", "tiny", *chosen, "--regions", "frames", "--removal", "black")
     assert prune_command(*near, "--out", tmp_path / "near")[0] == 0
     one, other = (
-        json.loads((tmp_path / side / "test-scene_transition-0000.json").read_text())
+        json.loads(
+            (
+                figure_path(tmp_path / side, "test/scene_transition/0000").with_suffix(".json")
+            ).read_text()
+        )
         for side in ("far", "near")
     )
     assert one["order"] == other["order"] and one["chosen"] == other["chosen"]

@@ -51,7 +51,7 @@ def _show_plan(what: str) -> None:
     from prune.workflows.named_plan import named_plan
 
     shown = named_plan(what)
-    out.print(f"[bold]{shown.name}[/bold]  for {shown.model.name}, {shown.num_layers} layers")
+    out.print(f"{shown.name}  for {shown.model.name}, {shown.num_layers} layers")
     out.print(plan_grid(shown.reach))
     out.print("\n".join([*liveness_lines(shown.reach), *leak_lines(shown.reach)]))
     out.print(outlook_table(shown.reach))

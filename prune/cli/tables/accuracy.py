@@ -38,6 +38,6 @@ def comparison_table(report: AccuracyReport) -> Table:
         table.add_row(
             row.task.replace("_", " "), str(row.n), f"{row.dense.value:.1f}",
             f"{row.pruned.value:.1f}",
-            f"{change.value:+.1f} \\[{change.low:+.1f}, {change.high:+.1f}]",
+            f"{change.value:+.1f} [{change.low:+.1f}, {change.high:+.1f}]",
         )  # fmt: skip
     return table

@@ -22,7 +22,7 @@ def _latency_table(at: BenchRow, title: str) -> Table:
     for column in ("ms", "dense SDPA", "pruned", "speed-up", "by FLOPs"):
         table.add_column(column, justify="left" if column == "ms" else "right")
     for what, pair in by_quantity(at.latency).items():
-        cells = [f"{r.median:.2f} \\[{r.p20:.2f}, {r.p80:.2f}]" for r in pair.values()]
+        cells = [f"{r.median:.2f} [{r.p20:.2f}, {r.p80:.2f}]" for r in pair.values()]
         ratio = f"{pair['dense'].median / pair['pruned'].median:.2f}x"
         counted = f"{at.shape.prefill_ratio:.2f}x" if what == "LLM prefill" else ""
         table.add_row(what, *cells, ratio, counted)

@@ -19,7 +19,7 @@ def healed_table(found: Sequence[HealResult]) -> Table:
         by = row.difference
         table.add_row(
             row.plan, f"{100 * row.flops:.0f}%", f"{row.dense:.1f}", f"{row.pruned:.1f}",
-            f"{row.healed:.1f}", f"{by.value:+.1f} \\[{by.low:+.1f}, {by.high:+.1f}]",
+            f"{row.healed:.1f}", f"{by.value:+.1f} [{by.low:+.1f}, {by.high:+.1f}]",
             f"{row.p_value:.2g}",
         )  # fmt: skip
     return table

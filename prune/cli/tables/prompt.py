@@ -3,6 +3,7 @@
 from rich.table import Table
 from rich.text import Text
 
+from prune.cli.console import inert
 from prune.layout.role import Role
 from prune.workflows.prompt import PromptPart, RolesOfPrompt
 
@@ -33,7 +34,7 @@ def prompt_table(prompt: RolesOfPrompt) -> Table:
     table.add_column("text", overflow="fold")
     for part in prompt.parts:
         style = "" if part.role is None else _ROLES[part.role][0]
-        table.add_row(Text(_name(part), style), str(part.tokens), Text(_inert(part.text), style))
+        table.add_row(Text(_name(part), style), str(part.tokens), Text(inert(part.text), style))
     return table
 
 
@@ -54,8 +55,3 @@ def _name(part: PromptPart) -> str:
         return "unknown"
     index = part.frame if part.frame >= 0 else part.option
     return part.role.name.lower() + (f" {index + 1}" if index >= 0 else "")
-
-
-def _inert(text: str) -> str:
-    """The text with every character that is not visible written as an escape."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -49,7 +49,7 @@ def baseline_table(result: Result) -> Table:
             row.name,
             f"{100 * row.flops:.0f}%",
             f"{sum(row.accuracies) / len(row.accuracies):.1f}",
-            f"{by.value:+.1f} \\[{by.low:+.1f}, {by.high:+.1f}]",
+            f"{by.value:+.1f} [{by.low:+.1f}, {by.high:+.1f}]",
             f"{row.p_value:.2g}",
         )
     return table

@@ -16,7 +16,7 @@ def transfer_table(found: Transfer) -> Table:
     for cell in found.cells:
         name = f"{cell.used_on.replace('_', ' ')} ({cell.dense:.1f}%, n={cell.n})"
         by = cell.difference
-        rows.setdefault(name, []).append(f"{by.value:+.1f} \\[{by.low:+.1f}, {by.high:+.1f}]")
+        rows.setdefault(name, []).append(f"{by.value:+.1f} [{by.low:+.1f}, {by.high:+.1f}]")
     for name, cells in rows.items():
         table.add_row(name, *cells)
     table.add_row("FLOPs", *(f"{100 * share:.0f}%" for share in found.flops.values()))
