@@ -33,18 +33,18 @@ def draw_samples(
         random.shuffle(numbers)
     left = {task: min(len(n), per_task or len(n)) for task, n in waiting.items()}
     total = min(sum(left.values()), limit or len(samples))
-    asked: Counter[Path] = Counter()
-    asked_in: dict[str, Counter[Path]] = {task: Counter() for task in waiting}
+    asked: Counter[tuple[Path, ...]] = Counter()
+    asked_in: dict[str, Counter[tuple[Path, ...]]] = {task: Counter() for task in waiting}
     drawn: list[int] = []
     while len(drawn) < total:
         for task in [task for task, count in left.items() if count][: total - len(drawn)]:
             here = asked_in[task]
             index = min(
-                waiting[task], key=lambda i: (here[samples[i].video], asked[samples[i].video])
+                waiting[task], key=lambda i: (here[samples[i].files], asked[samples[i].files])
             )
             waiting[task].remove(index)
             left[task] -= 1
-            here[samples[index].video] += 1
-            asked[samples[index].video] += 1
+            here[samples[index].files] += 1
+            asked[samples[index].files] += 1
             drawn.append(index)
     return [samples[index] for index in sorted(drawn)]

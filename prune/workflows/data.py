@@ -35,7 +35,8 @@ def convert_dataset(name: str, folder: Path, out: Path | None = None) -> Convert
         BadInputError: the copy cannot be read, or lies outside of the file's folder.
     """
     samples = read_dataset(name, folder)
-    missing = {s.id: f"{s.video}: no such video file" for s in samples if not s.video.is_file()}
+    lost = {s.id: [path for path in s.files if not path.is_file()] for s in samples}
+    missing = {name: f"{paths[0]}: no such video file" for name, paths in lost.items() if paths}
     there = [sample for sample in samples if sample.id not in missing]
     path = out or folder / f"{name}.jsonl"
     save_samples(path, there)
