@@ -45,23 +45,23 @@ STAGES = {
     "layers": Stage(
         "attention.py --shapes 64x144 8x144 --heads 32/32 --rounds 11",
         f"{SMALL_LAYERS} --shapes 2x36 --heads 2/2",
-        75,
+        45,
     ),
     "model": Stage(
         "end_to_end.py --shape llava-next-7b --dtype bfloat16 --tokens 144 --frames 64 8 128",
         "end_to_end.py --frames 2 --runs 1 --batch 1 --device cpu",
-        120,
+        150,
     ),
     "long": Stage(
         "attention.py --shapes 256x144 128x144 --heads 32/32 --rounds 7"
         " --layers 'frame local' causal map 'window 4' 'text rows'",
         f"{SMALL_LAYERS} --shapes 3x36 --heads 2/2",
-        60,
+        45,
     ),
     "gqa": Stage(
         "attention.py --shapes 64x144 --heads 28/4 --rounds 11",
         f"{SMALL_LAYERS} --shapes 2x36 --heads 4/2",
-        45,
+        30,
     ),
     "frame sizes": Stage(
         "attention.py --shapes 64x36 64x81 64x196 --heads 32/32 --rounds 11 --layers 'frame local'",
@@ -69,6 +69,11 @@ STAGES = {
         30,
     ),
     "decode": Stage("kernel_decode.py", "kernel_decode.py --small", 30, True),
+    "trace": Stage(
+        "trace.py --shape llava-next-7b --dtype bfloat16 --tokens 144 --frames 8",
+        "trace.py --frames 2 --batch 4 --device cpu",
+        90,
+    ),
     "flex": Stage(
         "attention.py --shapes 64x144 --heads 32/32 --rounds 11 --flex"
         " --layers 'frame local' 'window 4'",
@@ -76,11 +81,6 @@ STAGES = {
         60,
     ),
     "tiles": Stage("kernel_tiles.py", "kernel_tiles.py --small", 60, True),
-    "trace": Stage(
-        "trace.py --shape llava-next-7b --dtype bfloat16 --tokens 144 --frames 8",
-        "trace.py --frames 2 --batch 4 --device cpu",
-        90,
-    ),
     "evidence": Stage(
         "evidence.py speed --model mid", "evidence.py speed --model tiny --count 4", 60
     ),
