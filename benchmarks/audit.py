@@ -20,14 +20,15 @@ from prune.bench.conditions import conditions
 from prune.checkpoint.load import open_model
 from prune.evaluate.answers import prepare, typical_prompt
 from prune.evaluate.existence import existence
-from prune.evaluate.stats import bootstrap_band
+from prune.evaluate.stats import mean_of
 from prune.evidence.answered import PairedAnswers
 from prune.evidence.audit import audit_samples, comparisons, means
 from prune.evidence.explain import ExplainSettings
 from prune.inputs.samples import load_samples
 from prune.layout.pathways import PATHWAYS, Reach, dense_reach, inherit_rows, remove_pathway
 from prune.plan.plan import Plan
-from prune.results.audit_findings import MEASURES, AuditLimits, verdict
+from prune.results.audit_findings import MEASURES, AuditLimits, outcome_of, verdict
+from prune.results.interval import Mean
 from prune.tiny.benchmark import write_benchmark
 
 SETTINGS = ExplainSettings(regions="frames")
@@ -59,8 +60,13 @@ def behind(found: Sequence[dict[str, Any]], searched: Sequence[dict[str, Any]], 
         for one, other in zip(searched, found, strict=True)
         if one[name] is not None and other[name] is not None
     ]
-    mean, low, high = (float(x[0]) for x in bootstrap_band(np.array(rows)[:, None]))
-    return f"{mean:.3f} [{low:.3f}, {high:.3f}]"
+    return shown(mean_of(rows))
+
+
+def shown(mean: Mean) -> str:
+    """A mean with its interval, if it has one."""
+    ends = "" if mean.low is None else f" [{mean.low:.3f}, {mean.high:.3f}]"
+    return f"{mean.mean:.3f}{ends}"
 
 
 def main() -> None:
@@ -96,7 +102,9 @@ def main() -> None:
         first = first or compared
         found = means(compared)
         seen = existence(answered.samples, answered.dense, answered.pruned)
-        broken = [str(f) for f in verdict(found, seen, AuditLimits()) if not f.kept]
+        findings = verdict(found, seen, AuditLimits())
+        outcome = outcome_of(findings)
+        why = [str(f) for f in findings if f.outcome == outcome]
         change = answered.accuracy["change"]
         row = {
             **conditions(opened.model),
@@ -106,7 +114,7 @@ def main() -> None:
         }
         for measure in MEASURES:
             m = found.get(measure)
-            row[measure] = f"{m['mean']:.3f} [{m['low']:.3f}, {m['high']:.3f}]" if m else ""
+            row[measure] = shown(m) if m else ""
         row |= {
             f"{measure}_behind": behind(compared, first, measure)
             for measure in ("rank_correlation", "iou_20", "insertion_change")
@@ -115,7 +123,7 @@ def main() -> None:
             "answered": len(answered.samples),
             "accuracy_change": f"{change['value']:.1f} [{change['low']:.1f}, {change['high']:.1f}]",
             "hallucination_change": f"{seen.change.value:.1f}" if seen else "",
-            "verdict": "; ".join(broken) or "same evidence",
+            "verdict": "same evidence" if outcome == "kept" else f"{outcome}: {'; '.join(why)}",
         }
         append("audit", "cpu", [row])
         print(*(f"{k}={v}" for k, v in list(row.items())[6:]), flush=True)

@@ -113,5 +113,5 @@ def mean_of(values: Sequence[float], videos: Sequence[str] | None = None) -> Mea
     """Mean over samples with its bootstrap interval, if there are enough videos for one."""
     count = len(np.unique(codes_of(videos, len(values))))
     mean, low, high = (float(x[0]) for x in bootstrap_band(np.array(values)[:, None], videos))
-    ends = (low, high) if count >= FEWEST else (None, None)
-    return Mean(mean, *ends, len(values), count)
+    enough = count >= FEWEST
+    return Mean(mean, low if enough else None, high if enough else None, len(values), count)

@@ -128,6 +128,6 @@ def _turned(mean: Mean | None) -> Mean | None:
 def _rise(existence: Existence | None) -> Mean | None:
     if existence is None:
         return None
-    change, enough = existence.change, existence.videos >= FEWEST
-    ends = (change.low, change.high) if enough else (None, None)
-    return Mean(change.value, *ends, existence.absent, existence.videos)
+    change = existence.change
+    found = Mean(change.value, change.low, change.high, existence.absent, existence.videos)
+    return found if existence.videos >= FEWEST else replace(found, low=None, high=None)

@@ -1,5 +1,7 @@
 """What a search sees: scores of all samples, early stops, fronts and savings."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import sem
@@ -57,6 +59,31 @@ def test_scores_are_those_of_the_answers(tiny: LoadedModel, calibration: Calibra
     assert score.kl == pytest.approx(np.mean(kl), rel=1e-3)
     assert score.samples == 12
     assert calibration.score.kl == 0 and calibration.score.spread == 0
+
+
+def test_questions_about_one_video_count_as_one(tiny: LoadedModel, samples: list[Sample]) -> None:
+    again = [replace(s, id=f"{s.id} again") for s in samples[:6]]
+    shared, alone = calibrate(tiny, [*samples[:6], *again], 8), calibrate(tiny, samples[:6], 8)
+    twice, once = (each.measure(blind(), lambda score: False) for each in (shared, alone))
+    assert (twice.samples, twice.videos, once.videos) == (12, 6, 6)
+    # Two copies of each answer hold no more than one: the error is that of six, with 5 of 6 degrees
+    # of freedom rather than 11 of 12.
+    error, single = twice.spread / 12**0.5, once.spread / 6**0.5
+    assert error == pytest.approx(single * (6 / 5 * 11 / 12) ** 0.5)
+    found = search(shared.problem(), candidates({}), Budget("max_drop", 1e-3), max_runs=1)
+    needed = Budget("max_drop", 1e-3).samples_needed(twice)
+    warned = replace(found, score=twice).warning
+    assert warned is not None and warned.startswith("12 calibration samples about 6 videos cannot")
+    assert needed is not None and f"some {needed} about {-(-needed // 2)} videos would" in warned
+
+
+def test_one_video_is_never_enough(tiny: LoadedModel, samples: list[Sample]) -> None:
+    several = calibrate(tiny, [replace(samples[0], id=str(i)) for i in range(3)], 8)
+    found = search(several.problem(), candidates({}), Budget("max_drop", 50), max_runs=1)
+    assert found.warning is not None and "about one video" in found.warning
+    score = several.measure(blind(), lambda score: False)
+    lost = several.score.expected - score.expected
+    assert score.lost(several.score) == pytest.approx(max(2 * lost, 0.0), abs=1e-3)
 
 
 def test_a_hopeless_plan_is_given_up_and_the_rest_counts_as_unchanged(
