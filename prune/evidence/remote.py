@@ -8,12 +8,8 @@ or its share among sampled continuations where it returns none.
 
 import base64
 import io
-import json
-import urllib.error
-import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import exp
 from typing import Any
 
 import numpy as np
@@ -21,13 +17,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from prune.errors import BadInputError
+from prune.evidence.client import WAITS, post
+from prune.evidence.completion import Choice, read_choices
 from prune.evidence.regions import Regions
 
 TOP = 20
 """Most alternatives that OpenAI-style endpoints return."""
-
-TIMEOUT = 120
-"""Seconds to wait for an answer."""
 
 
 @dataclass(frozen=True)
@@ -40,18 +35,23 @@ class Endpoint:
         key: sent as a bearer token, unless empty.
         samples: continuations to sample at temperature 1 where the endpoint has no
             log-probabilities; 0 asks for log-probabilities.
+        waits: seconds before each repetition of a request that may succeed later.
     """
 
     url: str
     model: str
     key: str = ""
     samples: int = 0
+    waits: tuple[float, ...] = WAITS
 
-    def ask(self, frames: NDArray[np.uint8], question: str, reply: str, **more: Any) -> Any:
+    def ask(
+        self, frames: NDArray[np.uint8], question: str, reply: str, **more: Any
+    ) -> list[Choice]:
         """The endpoint's choices for frames `[T, H, W, 3]`, a question and a reply to continue.
 
         Raises:
-            BadInputError: it cannot be reached, or does not answer in OpenAI's format.
+            BadInputError: it refuses this request, or does not answer in OpenAI's format.
+            ResourceError: it cannot be reached or is busy, or refuses the key.
         """
         content = [{"type": "image_url", "image_url": {"url": _png(f)}} for f in frames]
         content.append({"type": "text", "text": question})
@@ -60,16 +60,8 @@ class Endpoint:
             messages.append({"role": "assistant", "content": reply})
             # How vLLM and SGLang continue a partial reply; other servers ignore these fields.
             more |= {"add_generation_prompt": False, "continue_final_message": True}
-        body = json.dumps({"model": self.model, "messages": messages, **more}).encode()
-        headers = {"Content-Type": "application/json"}
-        if self.key:
-            headers["Authorization"] = f"Bearer {self.key}"
-        request = urllib.request.Request(self.url, body, headers)
-        try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
-                return json.loads(answer.read())["choices"]
-        except (urllib.error.URLError, OSError, ValueError, KeyError) as error:
-            raise BadInputError(f"{self.url}: no usable answer: {error}") from None
+        body = {"model": self.model, "messages": messages, **more}
+        return read_choices(post(self.url, body, self.key, self.waits), self.url)
 
     def reply(self, frames: NDArray[np.uint8], question: str, max_tokens: int = 128) -> list[str]:
         """The model's greedy reply, token by token.
@@ -79,16 +71,15 @@ class Endpoint:
         """
         if self.samples:
             return self._reply_by_steps(frames, question, max_tokens)
-        (choice,) = self.ask(
+        choice = self.ask(
             frames, question, "", max_tokens=max_tokens, temperature=0, logprobs=True
-        )
-        try:
-            return [token["token"] for token in choice["logprobs"]["content"]]
-        except (KeyError, TypeError):
+        )[0]
+        if not choice.tokens:
             raise BadInputError(
                 f"{self.url}: answers without the tokens of its reply (logprobs): let it sample "
                 "continuations instead (--sampled N)"
-            ) from None
+            )
+        return [token.token for token in choice.tokens[:max_tokens]]
 
     def _reply_by_steps(
         self, frames: NDArray[np.uint8], question: str, max_tokens: int
@@ -96,8 +87,8 @@ class Endpoint:
         """A reply without log-probabilities: where a token ends shows when one is asked for."""
         tokens: list[str] = []
         while len(tokens) < max_tokens:
-            (choice,) = self.ask(frames, question, "".join(tokens), max_tokens=1, temperature=0)
-            text = choice["message"]["content"]
+            reply = "".join(tokens)
+            text = self.ask(frames, question, reply, max_tokens=1, temperature=0)[0].text
             if not text:
                 break
             tokens.append(text)
@@ -158,19 +149,17 @@ class RemoteScorer:
             choices = self.endpoint.ask(
                 frames, self.question, reply, max_tokens=1, temperature=1, n=samples
             )
-            return [(choice["message"]["content"], 1 / len(choices)) for choice in choices]
-        (choice,) = self.endpoint.ask(
+            return [(choice.text, 1 / len(choices)) for choice in choices]
+        choice = self.endpoint.ask(
             frames, self.question, reply, max_tokens=1, temperature=0, logprobs=True,
             top_logprobs=TOP,
-        )  # fmt: skip
-        try:
-            (first,) = choice["logprobs"]["content"]
-            return [(t["token"], exp(t["logprob"])) for t in first["top_logprobs"]]
-        except (KeyError, TypeError, ValueError):
+        )[0]  # fmt: skip
+        if not choice.tokens or not choice.tokens[0].top_logprobs:
             raise BadInputError(
                 f"{self.endpoint.url}: answers without log-probabilities: let it sample "
                 "continuations instead (--sampled N)"
-            ) from None
+            )
+        return [(t.token, t.probability) for t in choice.tokens[0].top_logprobs]
 
 
 def _share(words: list[tuple[str, float]], token: str) -> float:

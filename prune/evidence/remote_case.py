@@ -75,7 +75,8 @@ def open_remote(endpoint: Endpoint, sample: Sample, num_frames: int, target: str
         target: what is explained (`prune.evidence.reply.find_target`).
 
     Raises:
-        BadInputError: the clip cannot be decoded, or the endpoint does not answer.
+        BadInputError: the clip cannot be decoded, or the endpoint's answer cannot be used.
+        ResourceError: the endpoint cannot be reached or is busy.
         UsageError: the reply has no such target.
     """
     frames, _ = decode(sample, num_frames)

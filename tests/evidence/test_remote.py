@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from prune.checkpoint.load import LoadedModel
-from prune.errors import BadInputError
+from prune.errors import BadInputError, ResourceError
 from prune.evidence.case import Case
 from prune.evidence.objective import Objective
 from prune.evidence.regions import whole_frames
@@ -67,6 +67,6 @@ def test_a_case_without_log_probabilities(case: Case, tiny: LoadedModel) -> None
 
 
 def test_an_endpoint_that_is_not_there(case: Case) -> None:
-    endpoint = Endpoint("http://127.0.0.1:9/v1/chat/completions", "tiny")
-    with pytest.raises(BadInputError, match="no usable answer"):
+    endpoint = Endpoint("http://127.0.0.1:9/v1/chat/completions", "tiny", waits=(0.01,))
+    with pytest.raises(ResourceError, match="no usable answer in 2 requests: ConnectError"):
         endpoint.reply(case.frames, "Question?")
