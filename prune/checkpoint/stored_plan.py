@@ -24,23 +24,52 @@ def marks(plan: Plan) -> dict[str, Any]:
     }
 
 
+def read_marks(folder: Path) -> Any:
+    """What `config.json` says of a plan; None if it names none.
+
+    Raises:
+        BadInputError: it names a plan that is not there.
+        RefusedError: it names another attention beside the plan. Whoever edits the file so would
+            else get the dense model, and not know it.
+    """
+    config = read_json(folder / "config.json", "a model configuration")
+    if KEY not in config:
+        return None
+    if not (folder / PLAN_FILE).is_file():
+        raise BadInputError(
+            f"{folder}: config.json names a plan, but there is no {PLAN_FILE}: get the folder "
+            "again from its source, or export the model again"
+        )
+    whole, text = (_attention(part) for part in (config, config.get("text_config") or {}))
+    if whole != ATTENTION_NAME or text not in (None, ATTENTION_NAME):
+        other = text if whole == ATTENTION_NAME else whole
+        raise RefusedError(
+            f"{folder}/config.json: names a plan, and {other or 'no'} attention beside it: put "
+            f'back "attn_implementation": {{"text_config": "{ATTENTION_NAME}"}}, or remove '
+            f'"{KEY}" as well for the dense model'
+        )
+    return config[KEY]
+
+
+def _attention(config: Any) -> Any:
+    """The attention that a configuration states for its text model; None if it states none."""
+    named = config.get("attn_implementation", config.get("_attn_implementation"))
+    return named.get("text_config", named.get("")) if isinstance(named, dict) else named
+
+
 def stored_plan(folder: Path, model: ModelId) -> Plan | None:
     """The plan in a model folder; None if there is none and `config.json` names none.
 
     Raises:
         BadInputError: its file is damaged, or missing though `config.json` names it.
-        RefusedError: it is not the one that `config.json` names, or is for other weights.
+        RefusedError: it is not the one that `config.json` names, or is for other weights; or that
+            file names another attention beside it.
     """
-    config = read_json(folder / "config.json", "a model configuration")
+    named = read_marks(folder)
     if not (folder / PLAN_FILE).is_file():
-        if KEY in config:
-            raise BadInputError(
-                f"{folder}: config.json names a plan, but there is no {PLAN_FILE}: get the folder "
-                "again from its source, or export the model again"
-            )
         return None
     plan = Plan.load(folder / PLAN_FILE)
-    if KEY in config and config[KEY] != marks(plan)[KEY]:
+    if named not in (None, marks(plan)[KEY]):
         raise RefusedError(
             f"{folder}: {PLAN_FILE} is not the plan that config.json names: get the folder again "
             "from its source, or export the model again"

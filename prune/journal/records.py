@@ -1,5 +1,6 @@
 """The records of journals: a result or an error per sample, and the identity of the run."""
 
+import json
 import platform
 from collections.abc import Callable, Sequence
 from hashlib import sha256
@@ -90,7 +91,11 @@ def check_data(header: Record, samples: Sequence[Sample], where: Path) -> None:
 def template_sha256(processor: Any) -> str:
     """Hash of the processor's chat template, "" without one."""
     template = getattr(processor, "chat_template", None) or processor.tokenizer.chat_template
-    return sha256(str(template).encode()).hexdigest() if template else ""
+    if not template:
+        return ""
+    # Several templates are a dictionary, whose order means nothing.
+    text = template if isinstance(template, str) else json.dumps(template, sort_keys=True)
+    return sha256(text.encode()).hexdigest()
 
 
 def data_identity(samples: Sequence[Sample]) -> dict[str, Any]:

@@ -12,6 +12,18 @@ _FLAGS = {
 }
 
 
+def refuse_continuous_batching(*args: Any, **kwargs: Any) -> None:
+    """In place of a model's `init_continuous_batching`.
+
+    Raises:
+        RefusedError: always; its paged cache holds the same keys in every layer.
+    """
+    raise RefusedError(
+        "continuous batching: its paged cache has no room for keys that differ between layers: "
+        "call generate, which takes batches of prompts of unequal length"
+    )
+
+
 def check_forward(model: Any, kwargs: dict[str, Any]) -> None:
     """Refuse arguments of `forward` whose results would not mean what they say.
 

@@ -76,7 +76,7 @@ def test_a_cache_of_another_plan_or_mode(random_tiny: Tiny) -> None:
 
 def test_unknown_words(random_tiny: Tiny) -> None:
     model, plan = random_tiny.model, narrow_plan(random_tiny.model)
-    with pytest.raises(UsageError, match="skip: expected all or none, got 'some'"):
+    with pytest.raises(UsageError, match="skip: expected auto, all or none, got 'some'"):
         with prune.apply(model, plan, processor=random_tiny.processor, skip="some"):  # type: ignore[arg-type]
             pass
     with pytest.raises(UsageError, match="mode: expected single_turn or multi_turn"):
@@ -103,3 +103,14 @@ def test_a_compiled_model_runs_the_plan(random_tiny: Tiny) -> None:
         found = compiled(**inputs).logits[:, -1]
     torch._dynamo.reset()
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_continuous_batching_is_refused_in_one_line(random_tiny: Tiny) -> None:
+    model, plan = random_tiny.model, narrow_plan(random_tiny.model)
+    with prune.apply(model, plan, processor=random_tiny.processor):
+        for ask in (lambda: model.generate_batch([[1, 5]]), model.init_continuous_batching):
+            with pytest.raises(RefusedError, match=r"^continuous batching: ") as refused:
+                ask()
+            assert "\n" not in str(refused.value)
+        assert model.config.text_config._attn_implementation != "sdpa"
+    assert "init_continuous_batching" not in vars(model)

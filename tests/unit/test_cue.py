@@ -3,12 +3,16 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from prune.checkpoint.load import LoadedModel
-from prune.errors import RefusedError
+from prune.errors import BadInputError, RefusedError
 from prune.inputs.encode import choice_prompt, letter_ids
 from prune.inputs.samples import Sample, load_samples
+from prune.journal.records import template_sha256
 from prune.trace.trace import Trace
 from prune.workflows.split import split_samples
 
@@ -47,3 +51,28 @@ def test_another_cue_or_template_does_not_resume(
 
 def test_samples_are_loaded_with_the_cue(clips: Path) -> None:
     assert {s.cue for s in load_samples(clips / "test.jsonl", CUE)} == {CUE}
+
+
+def test_the_order_of_several_templates_means_nothing(tiny: LoadedModel) -> None:
+    def of(template: object) -> str:
+        return template_sha256(SimpleNamespace(chat_template=template, tokenizer=None))
+
+    assert of({"default": "a", "tool_use": "b"}) == of({"tool_use": "b", "default": "a"})
+    assert len({of({"default": "a"}), of({"default": "b"}), of("a")}) == 3
+
+
+@pytest.mark.parametrize("command", ["plan", "transfer", "flow"])
+def test_a_trace_from_before_the_cue_says_trace_again(
+    clips: Path, tmp_path: Path, prune_command: Any, command: str
+) -> None:
+    run = tmp_path / "run"
+    data = ("--data", clips / "calibration.jsonl", "--limit", 2, "--samples", "all")
+    assert prune_command("trace", "tiny", *data, "--pathway", "video->last", "--out", run)[0] == 0
+    path = run / "trace" / "header.json"
+    header = json.loads(path.read_text())
+    del header["cue"], header["chat_template"]
+    path.write_text(json.dumps(header | {"schema_version": 3}))
+    out = ("--out", tmp_path / "flow.png") if command == "flow" else ()
+    code, _, error = prune_command(command, run, *out)
+    assert code == BadInputError.exit_code and error.count("\n") == 1
+    assert "a trace of schema 3" in error and "trace again" in error

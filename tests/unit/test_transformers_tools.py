@@ -19,6 +19,7 @@ from transformers import (
 
 import prune
 from prune.checkpoint.load import LoadedModel, open_model
+from prune.checkpoint.stored_plan import stored_plan
 from prune.errors import BadInputError, PruneError, RefusedError
 from prune.inputs.encode import read
 from prune.inputs.samples import Sample
@@ -121,6 +122,44 @@ def test_other_models_load_as_ever(tiny: LoadedModel) -> None:
     folder = str(tiny.folder)
     model = load(folder)
     assert model.config._attn_implementation == "sdpa" and "generate" not in vars(model)
+
+
+EDITS: dict[str, dict[str, Any]] = {
+    "sdpa": {"attn_implementation": "sdpa"},
+    "eager": {"attn_implementation": {"text_config": "eager"}},
+    "of all": {"attn_implementation": {"": "sdpa"}},
+    "none": {"attn_implementation": None},
+    "old name": {"attn_implementation": None, "_attn_implementation": "sdpa"},
+    "inside": {"text_config": {"attn_implementation": "eager"}},
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+@pytest.mark.parametrize("loader", [*LOADERS, "prune", "dense by request", "exported again"])
+def test_an_edited_attention_is_refused(copy: Path, tmp_path: Path, edit: str, loader: str) -> None:
+    path = copy / "config.json"
+    config = json.loads(path.read_text())
+    for key, value in EDITS[edit].items():
+        config[key] = config[key] | value if key == "text_config" else value
+    path.write_text(json.dumps({k: v for k, v in config.items() if v is not None}))
+    loaders: dict[str, Callable[[Path], Any]] = LOADERS | {
+        "prune": prune.load,
+        "dense by request": lambda folder: load(folder, attn_implementation="sdpa"),
+        "exported again": lambda folder: stored_plan(folder, open_model(folder, dense=True).id),
+    }
+    with pytest.raises(
+        RefusedError, match=r"config.json: names a plan, and (\w+) attention"
+    ) as error:
+        loaders[loader](copy)
+    assert "\n" not in str(error.value) and "attention_pruning" in str(error.value)
+
+
+def test_a_model_without_a_plan_may_name_any_attention(copy: Path) -> None:
+    path = copy / "config.json"
+    config = json.loads(path.read_text()) | {"attn_implementation": "eager"}
+    del config["attention_pruning"]
+    path.write_text(json.dumps(config))
+    assert "generate" not in vars(load(copy))
 
 
 def _change_plan(folder: Path) -> None:
