@@ -105,7 +105,7 @@ def _read(url: str, response: httpx.Response) -> bytes:
     if response.headers.get("Content-Encoding", "identity") != "identity":
         raise BadInputError(f"{url}: no usable answer: compressed, which was not asked for")
     end, data = time.monotonic() + SECONDS, bytearray()
-    for part in response.iter_raw(2**16):
+    for part in response.iter_raw():
         data += part
         if len(data) > MAX_BYTES:
             raise BadInputError(f"{url}: no usable answer: longer than {MAX_BYTES} bytes")
