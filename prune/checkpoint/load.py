@@ -19,6 +19,7 @@ from prune.checkpoint.stored_plan import marks, stored_plan
 from prune.errors import BadInputError, NumericError
 from prune.families import family_of_model_type
 from prune.io.untrusted import check_configs, check_weights, read_json
+from prune.kernels import Impl
 from prune.plan.liveness import Mode
 from prune.plan.model_id import ModelId, geometry
 from prune.plan.plan import Plan
@@ -169,6 +170,7 @@ def open_model(
     mode: Mode = "single_turn",
     quantization_config: Any = None,
     strict: bool = False,
+    impl: Impl = "auto",
 ) -> LoadedModel:
     """Load a model and its processor; an exported one runs under its plan unless `dense`.
 
@@ -211,7 +213,7 @@ def open_model(
     _check_finite(folder, model)
     model.eval()
     if plan is not None:
-        attach(model, plan, processor, mode=mode, strict=strict)
+        attach(model, plan, processor, impl, mode=mode, strict=strict)
         vars(model.config).update(marks(plan))
     return LoadedModel(model, processor, folder, identity, plan)
 
@@ -223,6 +225,7 @@ def load(
     mode: Mode = "single_turn",
     quantization_config: Any = None,
     strict: bool = False,
+    impl: Impl = "auto",
 ) -> tuple[Any, Any]:
     """`(model, processor)` of a folder that `prune export` wrote; it runs pruned.
 
@@ -238,6 +241,7 @@ def load(
             `TorchAoConfig`. Weights that are stored quantised need none.
         strict: refuse prompts whose roles cannot be known, in place of running them dense with a
             warning.
+        impl: which attention kernel, as in `prune.apply`, for prefills and decode steps.
 
     Raises:
         BadInputError: the folder is missing, incomplete or of an unknown family, its weights are
@@ -247,6 +251,12 @@ def load(
         NumericError: a weight is NaN or infinite.
     """
     opened = open_model(
-        name, device_map, dtype, mode=mode, quantization_config=quantization_config, strict=strict
+        name,
+        device_map,
+        dtype,
+        mode=mode,
+        quantization_config=quantization_config,
+        strict=strict,
+        impl=impl,
     )
     return opened.model, opened.processor

@@ -1,15 +1,14 @@
 """Launch counts under a plan: pruned attention calls, and states computed by prefills."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from torch import Tensor
 
 from prune.errors import RefusedError
 from prune.runtime.attention import Enforcer
+from prune.runtime.worth import Worth
 
 _lock = Lock()
 
@@ -20,15 +19,19 @@ class Launches:
 
     Attributes:
         calls: pruned attention calls of every layer, `[L]`, of prefills and decode steps.
-        computed: states (tokens times layers) that prefills computed.
+        computed: states (tokens times layers) that prefills computed. Under `skip="auto"` these
+            may be more than the live ones.
         states: what the dense model computes for the same prompts; padding counts in both.
         dense_prompts: prompts with a video that ran dense, since their roles are not known.
+        worth: what `skip="auto"` found worth skipping on this device; None before its first
+            prefill, and under another `skip`.
     """
 
     calls: list[int]
     computed: int = 0
     states: int = 0
     dense_prompts: int = 0
+    worth: Worth | None = None
 
     def add_states(self, computed: int, states: int) -> None:
         """Count the states of one prefill."""
@@ -47,7 +50,8 @@ class Launches:
         return sum(self.calls)
 
 
-_ACTIVE: WeakKeyDictionary[Any, Launches] = WeakKeyDictionary()
+SESSION = "_prune_session"
+"""Attribute of a model under a plan that holds its `prune.runtime.session.Session`."""
 
 
 def launches(model: Any) -> Launches:
@@ -62,26 +66,14 @@ def launches(model: Any) -> Launches:
         RefusedError: no plan is active on this model.
     """
     model = model.get_base_model() if hasattr(model, "get_base_model") else model
-    if model not in _ACTIVE:
+    session = vars(model).get(SESSION)
+    if session is None:
         raise RefusedError(
             "no plan is active on this model: ask inside prune.apply, or for the model that "
             "prune.load returned"
         )
-    return _ACTIVE[model]
-
-
-def counting(model: Any, num_layers: int) -> tuple[Launches, Callable[[], None]]:
-    """Start counting for a model; also returns the function that stops it."""
-    before = _ACTIVE.get(model)
-    found = _ACTIVE[model] = Launches([0] * num_layers)
-
-    def end() -> None:
-        if before is None:
-            _ACTIVE.pop(model, None)
-        else:
-            _ACTIVE[model] = before
-
-    return found, end
+    found: Launches = session.launches
+    return found
 
 
 @dataclass

@@ -1,8 +1,9 @@
 """An active plan on a model: the layout of every forward pass, and its enforcer."""
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass
-from functools import wraps
+from functools import update_wrapper
 from threading import local
 from typing import Any, Literal
 
@@ -23,17 +24,28 @@ from prune.runtime.prefill import Prefill
 from prune.runtime.refuse import check_forward
 from prune.runtime.schedule import schedule
 from prune.runtime.turns import follow_up
+from prune.runtime.worth import EVERY, Worth, measurable, worth_on
 
-Skip = Literal["all", "none"]
-"""Whether dead work is skipped, or computed anyway as in the masked dense reference."""
+Skip = Literal["auto", "all", "none"]
+"""Whether dead states are skipped where that is faster, always, or computed anyway and all keys
+kept, as in the masked dense reference. "auto" and "all" give equal outputs and caches."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Prompt:
-    """The prompt of a `generate`: its tokens and their layout."""
+    """The prompt of a `generate`.
+
+    Attributes:
+        ids: its tokens, int64 `[B, S]`.
+        segments: their layout.
+        cache: what the caller gave, which holds the beginning of the conversation; or None.
+        chunked: whether the model is given one part of it after the other.
+    """
 
     ids: Tensor
     segments: Segments
+    cache: Any = None
+    chunked: bool = False
 
     def of(self, ids: Tensor | None, batch: int) -> Segments | None:
         """The layout for rows of this prompt, each repeated for beams; None for other tokens."""
@@ -84,41 +96,67 @@ class Session:
         impl: Impl,
         skip: Skip,
         mode: Mode,
-        launches: Launches,
         dense: Dense,
         strict: bool,
     ) -> None:
         self.plan, self.processor, self.impl = plan, processor, impl
-        self.skip, self.mode, self.launches = skip, mode, launches
-        self.dense, self.strict = dense, strict
+        self.skip, self.mode, self.dense, self.strict = skip, mode, dense, strict
         self.owner = f"{plan.sha256} {skip} {mode}"
         family = family_of_model_type(model.config.model_type)
         self.full_layers = family.full_layers(model.config)
+        self.launches = Launches([0] * plan.num_layers)
+        self._mlp = getattr(family.text_model_of(model).layers[0], "mlp", None)
+        self._states = model.config.text_config.hidden_size, model.dtype
         self._call = _Call()
 
-    def around_generate(self, generate: Any) -> Any:
-        """Wrap `generate`, which encodes the video first and calls the model without its pixels."""
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Session":
+        """The session of a copied model: the same plan, with counts of its own."""
+        twin = memo[id(self)] = object.__new__(Session)
+        vars(twin).update(vars(self))
+        twin.launches = Launches([0] * self.plan.num_layers)
+        twin._mlp = deepcopy(self._mlp, memo)
+        twin._call = _Call()
+        return twin
 
-        @wraps(generate)
-        def wrapper(*args: Any, **kwargs: Any) -> Any:
-            ids = args[0] if args else kwargs.get("inputs", kwargs.get("input_ids"))
-            if ids is not None:
-                self._call.prompt = _Prompt(ids, self._layout(ids, kwargs))
-            try:
-                return generate(*args, **kwargs)
-            finally:
-                self._call.prompt = None
+    def __reduce__(self) -> Any:
+        """Refuse to be pickled, with the model that the session belongs to."""
+        raise RefusedError(
+            "a model that runs under a plan cannot be pickled: save it with save_pretrained or "
+            "prune export, and load it where it is needed"
+        )
 
-        return wrapper
+    def generate(self, generate: Any, model: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+        """Run a `generate`, which encodes the video first and calls the model without its pixels.
 
-    def _layout(self, ids: Tensor, kwargs: dict[str, Any]) -> Segments:
-        """Layout of a prompt, or of a conversation whose beginning is in the cache."""
+        It may be called inside another one, as by assisted decoding.
+        """
+        ids = args[0] if args else kwargs.get("inputs", kwargs.get("input_ids"))
+        outer = self._call.prompt
+        self._call.prompt = None
+        if ids is not None and (layout := self._layout(ids, kwargs)) is not None:
+            settings = kwargs.get("generation_config") or model.generation_config
+            chunk = kwargs.get("prefill_chunk_size", settings.prefill_chunk_size)
+            self._call.prompt = _Prompt(ids, layout, cache_in(kwargs), chunk is not None)
+        try:
+            return generate(*args, **kwargs)
+        finally:
+            self._call.prompt = outer
+
+    def _layout(self, ids: Tensor, kwargs: dict[str, Any]) -> Segments | None:
+        """Layout of a prompt, or of a conversation whose beginning is in the cache.
+
+        None where the cache knows it already: an answer that was cut is continued by its last
+        token, which `generate` had not run yet.
+        """
         cache = cache_in(kwargs)
         start = 0 if cache is None else cache.get_seq_length()
         if not start:
             return self._segment(ids, kwargs)
-        known = ledger_of(cache, self.owner).segments.resized(start)
-        if self.skip == "all" and self.mode == "single_turn" and (known.role == Role.VIDEO).any():
+        ledger = ledger_of(cache, self.owner)
+        if ids.shape[1] == start + 1 > ledger.segments.shape[1]:
+            return None
+        known = ledger.segments.resized(start)
+        if self.skip != "none" and self.mode == "single_turn" and (known.role == Role.VIDEO).any():
             raise RefusedError(
                 "the cache kept only what its own answer reads: apply or load the plan with "
                 'mode="multi_turn" to ask follow-up questions'
@@ -130,6 +168,7 @@ class Session:
         self.launches.add_dense(int(found.unknown.sum()))
         return found
 
+    @torch.compiler.disable
     def before_model(self, model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Pre-hook of the whole model: the layout of this pass."""
         self._call.now = None
@@ -138,7 +177,7 @@ class Session:
         if cache is not None:
             check_cache(cache)
         dense = not bool((ledger.segments.role == Role.VIDEO).any())
-        if not dense and self.skip == "all":
+        if not dense and self.skip != "none":
             check_forward(model, kwargs)
         in_this_thread(self.dense if dense else None)
         self._call.now = _Pass(ledger, dense)
@@ -150,7 +189,9 @@ class Session:
         ledger, prompt = ledger_of(cache, self.owner), self._call.prompt
         if (times := len(_tokens(args, kwargs)) // len(ledger.segments.role)) > 1:
             ledger = ledger.repeated(times)
-        if prompt is not None and prompt.segments.shape[1] > ledger.segments.shape[1]:
+        # Others are second streams, as of classifier-free guidance.
+        mine = prompt is not None and prompt.cache is cache
+        if prompt and mine and prompt.segments.shape[1] > ledger.segments.shape[1]:
             rows = len(ledger.segments.role) // len(prompt.ids)
             ledger.segments = prompt.segments.repeated(rows)
         return ledger
@@ -172,9 +213,12 @@ class Session:
         """The layout of the prompt whose first tokens run; None if these are other tokens."""
         if ids is None:
             return prompt.of(None, batch)
+        if ids.shape[1] < prompt.ids.shape[1] and not prompt.chunked:
+            return None
         first = _Prompt(prompt.ids[:, : ids.shape[1]], prompt.segments)
         return first.of(ids[:, : first.ids.shape[1]], batch)
 
+    @torch.compiler.disable
     def before_text_model(
         self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -210,7 +254,14 @@ class Session:
         # Without a cache every pass runs the answers so far as well.
         segments = segments.resized(max(stop, segments.shape[1]))
         found = schedule(
-            self.plan.reach, segments, self.mode, start, stop, ledger, self.full_layers
+            self.plan.reach,
+            segments,
+            self.mode,
+            start,
+            stop,
+            ledger,
+            self.full_layers,
+            self._worth(),
         )
         # Answers stand last. Speculated ones may be taken back, so they are not noted.
         answers = max(0, stop - ledger.segments.shape[1])
@@ -220,12 +271,20 @@ class Session:
         self.launches.add_states(found.states, rows)
         return Prefill(found, stop, self.impl)
 
+    def _worth(self) -> Worth:
+        if self.skip == "all" or self._mlp is None or not measurable(self._mlp):
+            return EVERY
+        self.launches.worth = worth_on(self._mlp, *self._states)
+        return self.launches.worth
+
+    @torch.compiler.disable
     def after_text_model(self, module: Any, args: tuple[Any, ...], output: Any) -> None:
         """Post-hook of the text model, also after an exception, when there is no output."""
         now = self._call.now
         if output is not None and now is not None and now.counted is not None:
             now.counted.check()
 
+    @torch.compiler.disable
     def after_model(
         self, model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
     ) -> None:
@@ -239,6 +298,23 @@ class Session:
             note(cache, now.ledger)
         if now.computed is not None and getattr(output, "logits", None) is not None:
             _hide(output, now.computed, kwargs.get("logits_to_keep", 0))
+
+
+class Generate:
+    """`generate` of a model under a plan. Unlike a closure it is copied with its model.
+
+    Args:
+        session: the active plan.
+        model: whose `generate` it takes the place of.
+    """
+
+    def __init__(self, session: Session, model: Any) -> None:
+        update_wrapper(self, model.generate)
+        self._session, self._model, self._generate = session, model, model.generate
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """See transformers' `generate`."""
+        return self._session.generate(self._generate, self._model, args, kwargs)
 
 
 def _tokens(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:

@@ -89,7 +89,7 @@ def test_a_pipeline_runs_the_plan(
     assert said["generated_text"] == expected(exports[name], video, metadata)
     launches = prune.launches(run.model)
     assert launches.total > 0 and launches.dense_prompts == 0
-    assert launches.computed < launches.states
+    assert 0 < launches.computed <= launches.states
 
 
 @pytest.fixture(scope="module")

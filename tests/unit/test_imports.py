@@ -25,7 +25,7 @@ ALLOWED: dict[str, set[str]] = {
     "layout": {"errors", "kernels", "inputs", "families"},
     "plan": {"errors", "io", "layout"},
     "runtime": {"errors", "kernels", "inputs", "families", "layout", "plan"},
-    "checkpoint": {"errors", "io", "families", "tiny", "layout", "plan", "runtime"},
+    "checkpoint": {"errors", "kernels", "io", "families", "tiny", "layout", "plan", "runtime"},
     "results": {"errors", "io", "layout", "plan"},
     "journal": {"errors", "io", "inputs", "plan", "checkpoint"},
     "evaluate": _STATE - {"io", "journal", "evaluate"},
