@@ -133,8 +133,13 @@ class Session:
         ids = args[0] if args else kwargs.get("inputs", kwargs.get("input_ids"))
         outer = self._call.prompt
         self._call.prompt = None
+        settings = kwargs.get("generation_config") or model.generation_config
+        if settings.is_assistant:
+            raise RefusedError(
+                "assisted decoding: an assistant is not given the video, so it cannot run under a "
+                "plan: give a dense assistant_model"
+            )
         if ids is not None and (layout := self._layout(ids, kwargs)) is not None:
-            settings = kwargs.get("generation_config") or model.generation_config
             chunk = kwargs.get("prefill_chunk_size", settings.prefill_chunk_size)
             self._call.prompt = _Prompt(ids, layout, cache_in(kwargs), chunk is not None)
         try:
