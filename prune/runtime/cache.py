@@ -32,8 +32,9 @@ class PrunedLayer(DynamicLayer):
 
     def __init__(self, keys: Tensor, values: Tensor, dropped: int):
         super().__init__()  # type: ignore[no-untyped-call]
-        self.lazy_initialization(keys, values)
         self.keys, self.values, self.dropped = keys, values, dropped
+        # What `lazy_initialization` sets, without its empty tensors.
+        self.dtype, self.device, self.is_initialized = keys.dtype, keys.device, True
 
     def get_seq_length(self) -> int:
         """Tokens seen, whether their keys are held or not."""

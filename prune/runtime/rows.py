@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.utils.weak import WeakIdKeyDictionary
 
 from prune.layout.segments import Role, Segments
 
@@ -43,13 +42,10 @@ class _Placed:
     each: Tensor | None
 
 
-_placed: WeakIdKeyDictionary = WeakIdKeyDictionary()
-"""Of every index tensor, its copies: a layer's are used by several modules, and by all prompts of
-one layout, and every copy to a GPU would make the host wait for it."""
-
-
 def _on(device: torch.device, rows: Tensor) -> _Placed:
-    copies: dict[torch.device, _Placed] = _placed.setdefault(rows, {})
+    # An index tensor carries its copies: a layer's are used by several modules, and by all prompts
+    # of one layout, and every copy to a GPU would make the host wait for it.
+    copies: dict[torch.device, _Placed] = vars(rows).setdefault("prune_placed", {})
     found = copies.get(device)
     if found is None:
         alike = bool((rows == rows[:1]).all()) and bool((rows[:1] >= 0).all())
