@@ -85,7 +85,7 @@ def _mask(
     if rows in (1, keys) and all(part.plain for row in found for part in row):
         return Mask(None, None, None)
     bias = _stacked(found, "bias")
-    bias += torch.full((rows, keys), -torch.inf).triu_(first + 1)
+    bias += _causal(rows, keys)
     empty, unread = _stacked(found, "empty"), _stacked(found, "unread")
     if has_empty := bool(empty.any()):
         bias.masked_fill_(empty, 0)
@@ -101,6 +101,12 @@ def _mask(
         empty.to(device) if has_empty else None,
         unread.to(device) if unread.any() else None,
     )
+
+
+@lru_cache(maxsize=4)
+def _causal(rows: int, keys: int) -> Tensor:
+    """What forbids the keys behind each of the last `rows` positions."""
+    return torch.full((rows, keys), -torch.inf).triu_(keys - rows + 1)
 
 
 @dataclass(frozen=True)

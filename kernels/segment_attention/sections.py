@@ -1,10 +1,10 @@
 """Sections of query rows that one tile may hold any part of, found on the host from runs of tokens.
 
-The rows of a *section* all read the same keys before it, and of the keys from its start on each
-reads one unbroken stretch up to itself. The frames of a frame-local or windowed clip are one
-section, so that tiles need not end where frames do: no row of a tile is left empty, whatever a
-frame's size. Neighbouring sections that are too short to fill a tile become one *mixed* section,
-whose mask is looked up in the reach table.
+Each row of a *section* reads one unbroken stretch of keys up to itself, which begins where that of
+the row before it began or later, and before the stretch the same keys as the other rows. The frames
+of a frame-local or windowed clip are one section, so that tiles need not end where frames do: no
+row of a tile is left empty, whatever a frame's size. Neighbouring sections that are too short to
+fill a tile become one *mixed* section, whose mask is looked up in the reach table.
 """
 
 from dataclasses import dataclass
@@ -25,10 +25,9 @@ class Sections:
         start, end: int64 `[N]`, its token positions.
         mixed: bool `[N]`.
         reads_itself: bool `[N]`, whether its rows read each other, causally; False if mixed.
-        shared: bool `[N, runs]`, the earlier runs that all its rows read.
+        shared: bool `[N, runs]`, the runs before their stretches that all its rows read.
         looked_up: bool `[N, runs]`, runs that some rows of a mixed section read.
-        begin: int64 `[Sq]`, where the unbroken stretch of every query starts; at the start of its
-            section or later.
+        begin: int64 `[Sq]`, where the stretch of every query starts.
     """
 
     first_run: np.ndarray
@@ -54,28 +53,26 @@ def sections(runs: Runs, reach: np.ndarray, first: int, block_q: int) -> Section
     found = groups(allowed, int(np.searchsorted(runs.start, first)))
     i, j, causal = (np.array(column) for column in zip(*found, strict=True))
     begin_run = _stretches(allowed, i)
-    joined = _join(allowed, i, causal, begin_run)
+    joined = _join(allowed[i], causal, begin_run)
     packed = _pack(joined, runs.start[i].tolist(), runs.end[j - 1].tolist(), block_q)
 
     head, mixed = (np.array(column) for column in zip(*packed, strict=True))
     last = np.append(head[1:], len(i)) - 1
     start, end = runs.start[i[head]], runs.end[j[last] - 1]
+    reads_itself = causal[head] & ~mixed
     index = np.arange(len(runs.start))
     lower = allowed & np.tri(len(index), dtype=bool)
-    before = index < i[head][:, None]
-    shared, looked_up = lower[i[head]] & before, np.zeros((len(head), len(index)), bool)
+    before = np.where(reads_itself, begin_run[head], i[head])
+    shared = lower[i[head]] & (index < before[:, None])
+    looked_up = np.zeros((len(head), len(index)), bool)
     if mixed.any():
         # The sections are consecutive, so each reduction covers the runs of one of them.
-        shared &= np.logical_and.reduceat(lower, i[head], axis=0)
+        every = np.logical_and.reduceat(lower, i[head], axis=0)
         some = np.logical_or.reduceat(lower, i[head], axis=0)
+        shared = np.where(mixed[:, None], shared & every, shared)
         looked_up = some & ~shared & mixed[:, None]
-
-    of_group = np.repeat(np.arange(len(head)), last - head + 1)
-    stretch = np.maximum(runs.start[np.minimum(begin_run, i)], start[of_group])
-    begin = np.repeat(stretch, runs.end[j - 1] - runs.start[i])
-    return Sections(
-        i[head], start, end, mixed, causal[head] & ~mixed, shared, looked_up, begin
-    )  # fmt: skip
+    begin = np.repeat(runs.start[np.minimum(begin_run, i)], runs.end[j - 1] - runs.start[i])
+    return Sections(i[head], start, end, mixed, reads_itself, shared, looked_up, begin)
 
 
 def _stretches(allowed: np.ndarray, i: np.ndarray) -> np.ndarray:
@@ -85,32 +82,29 @@ def _stretches(allowed: np.ndarray, i: np.ndarray) -> np.ndarray:
     return np.where(gaps.any(axis=1), last_gap + 1, 0)
 
 
-def _join(
-    allowed: np.ndarray, i: np.ndarray, causal: np.ndarray, begin_run: np.ndarray
-) -> list[int]:
-    """The groups at which a section starts, greedily from the left."""
-    rows = allowed[i]
+def _join(rows: np.ndarray, causal: np.ndarray, begin_run: np.ndarray) -> list[int]:
+    """The groups at which a section starts.
+
+    Args:
+        rows: bool `[groups, runs]`, what each group reads.
+        causal: bool `[groups]`, whether a group reads itself.
+        begin_run: int64 `[groups]`, of `_stretches`.
+    """
     changes = rows[1:] != rows[:-1]
-    differs = np.where(changes.any(axis=1), changes.argmax(axis=1), allowed.shape[1])
-    first_change = [0, *differs.tolist()]
+    first_change = np.where(changes.any(axis=1), changes.argmax(axis=1), rows.shape[1])
     # Number of runs that a group reads before each run.
-    read = np.zeros((len(i), allowed.shape[1] + 1), np.int32)
+    read = np.zeros((len(rows), rows.shape[1] + 1), np.int32)
     np.cumsum(rows, axis=1, out=read[:, 1:])
-    starts = [0]
-    at, own, begins = i.tolist(), causal.tolist(), begin_run.tolist()
-    for g in range(1, len(at)):
-        s = at[starts[-1]]
-        begin = max(s, begins[g])
-        joins = (
-            own[g]
-            and own[g - 1]
-            and first_change[g] >= s
-            and begin >= max(s, begins[g - 1])
-            and read[g, at[g]] - read[g, s] == at[g] - begin
-        )
-        if not joins:
-            starts.append(g)
-    return starts
+    group = np.arange(1, len(rows))
+    earlier, later = begin_run[:-1], begin_run[1:]
+    joins = (
+        causal[1:]
+        & causal[:-1]
+        & (later >= earlier)
+        & (first_change >= earlier)
+        & (read[group, later] == read[group, earlier])
+    )
+    return [0, *(group[~joins]).tolist()]
 
 
 def _pack(

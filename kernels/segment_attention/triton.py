@@ -12,7 +12,7 @@ from prune.kernels.segment_attention.configs import Config, config_for
 from prune.kernels.segment_attention.device_work import DeviceWork, device_work
 from prune.kernels.segment_attention.launch import Launch
 from prune.kernels.segment_attention.layout import Layout, ReachTable
-from prune.kernels.segment_attention.worklist import FIELDS, MERGE_FIELDS
+from prune.kernels.segment_attention.worklist import FIELDS, MERGE_FIELDS, section_size
 
 
 @triton.jit
@@ -350,7 +350,7 @@ def _launches(
     num_groups, num_roles = work.reach.shape[:2]
     num_tiles = num_heads if config.pack == 1 else num_kv_heads
     tiles_per_group = num_tiles // num_groups
-    tiles_per_section = _tiles_per_section(
+    tiles_per_section = section_size(
         tiles_per_group, num_tiles // num_kv_heads, batch * num_keys, config.cached_tokens
     )
     # Elements in 16 bytes if every stride is a multiple of that, else 1: two variants, no more.
@@ -386,14 +386,3 @@ def _launches(
     rest = work.merges, *steps[9:], num_heads, num_queries, heads_per_group
     constants = head_dim, config.block_d, config.part_rows, rows, align, MERGE_FIELDS
     return launches, Launch(merge_kernel, grid, rest, constants, num_warps=4)
-
-
-def _tiles_per_section(
-    tiles_per_group: int, tiles_per_kv: int, tokens: int, cached_tokens: int
-) -> int:
-    """Tiles of as many KV heads as fit the cache: the largest divisor of a group's that does."""
-    kv_heads = max(1, tiles_per_group // tiles_per_kv)
-    fitting = [
-        n for n in range(1, kv_heads + 1) if kv_heads % n == 0 and n * tokens <= cached_tokens
-    ]
-    return max(fitting, default=1) * min(tiles_per_kv, tiles_per_group)

@@ -4,8 +4,7 @@ A tile is some rows of a section (`sections.py`); long sections have tall tiles.
 in steps of three kinds, in this order:
 
 - *whole*: keys that all its rows read; no mask is evaluated;
-- *masked*: what is left of a shared span, and the keys of its own section where a row's stretch
-  begins or ends;
+- *masked*: what is left of a shared span, and the keys where the rows' stretches begin or end;
 - *looked up*: in mixed sections, keys that some rows read; the mask is evaluated from role, frame
   and reach.
 
@@ -136,6 +135,23 @@ def _launch_order(
     return np.lexsort((-costs, place, items[:, 1], items[:, 0]))
 
 
+def section_size(tiles_per_group: int, tiles_per_kv: int, tokens: int, cached_tokens: int) -> int:
+    """Tiles of a row that are launched one after the other, before the next rows' of other heads.
+
+    They are those of as many KV heads as fit the cache: the largest divisor of a group's that does.
+
+    Args:
+        tiles_per_group, tiles_per_kv: tiles of a row, of one KV group and of one KV head.
+        tokens: of the batch.
+        cached_tokens: `Config.cached_tokens`.
+    """
+    kv_heads = max(1, tiles_per_group // tiles_per_kv)
+    fitting = [
+        n for n in range(1, kv_heads + 1) if kv_heads % n == 0 and n * tokens <= cached_tokens
+    ]
+    return max(fitting, default=1) * min(tiles_per_kv, tiles_per_group)
+
+
 @dataclass(frozen=True)
 class _Tiles:
     """A work list of one sequence and reach table, with the cost of each item in `Tile.area`."""
@@ -152,20 +168,19 @@ class _Tiles:
 
 def _tiles(runs: Runs, reach: np.ndarray, first: int, config: Config, num_heads: int) -> _Tiles:
     found = sections(runs, reach, first, config.tile.block_q)
-    begin = found.begin.copy()
+    begin = found.begin
     owner, shared = runs.spans(found.shared)
     length = shared[:, 1] - shared[:, 0]
     tall = _are_tall(found, np.bincount(owner, length, len(found.start)), first, config)
     tile, tall_tile = config.tile, config.tall or config.tile
     block_q = np.where(tall, tall_tile.block_q, tile.block_q)
     block_n = np.where(tall, tall_tile.block_n, tile.block_n)
-    adjoining = _join_rest(found, owner, shared, begin, first, block_n)
 
     step = block_n[owner]
     count = length // step
     wholes = np.repeat(shared[:, 0], count) + _ramp(count) * np.repeat(step, count)
     rest = np.stack((shared[:, 0] + count * step, shared[:, 1]), axis=1)
-    kept = (rest[:, 0] < rest[:, 1]) & ~adjoining
+    kept = rest[:, 0] < rest[:, 1]
     looked_owner, looked = runs.spans(found.looked_up)
     steps = -(-(looked[:, 1] - looked[:, 0]) // config.table_n)
     low = np.repeat(looked[:, 0], steps) + _ramp(steps) * config.table_n
@@ -230,30 +245,6 @@ def _are_tall(found: Sections, shared: np.ndarray, first: int, config: Config) -
     keys = shared + np.where(found.reads_itself, own, 0)
     is_tall: np.ndarray = ~found.mixed & (rows >= TALL_ROWS) & (keys >= TALL_KEYS)
     return is_tall
-
-
-def _join_rest(
-    found: Sections,
-    owner: np.ndarray,
-    shared: np.ndarray,
-    begin: np.ndarray,
-    first: int,
-    block_n: np.ndarray,
-) -> np.ndarray:
-    """Let the rest of a shared span that ends where a section starts be part of its own keys.
-
-    Only where every row reads the section from its start: then one masked step serves both. Changes
-    `begin`; returns which spans' rests it took.
-    """
-    taken = np.zeros(len(owner), bool)
-    constant = begin[found.end - 1 - first] == found.start
-    candidates = constant[owner] & found.reads_itself[owner] & (shared[:, 1] == found.start[owner])
-    for n in np.flatnonzero(candidates):
-        s = owner[n]
-        rest = (shared[n, 1] - shared[n, 0]) % block_n[s]
-        taken[n] = True
-        begin[found.start[s] - first : found.end[s] - first] = found.start[s] - rest
-    return taken
 
 
 def _ramp(counts: np.ndarray) -> np.ndarray:

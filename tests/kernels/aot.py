@@ -4,6 +4,7 @@
 because Triton decides at import whether it compiles or interprets.
 """
 
+import itertools
 import json
 import re
 import subprocess
@@ -28,41 +29,50 @@ TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
 PHASES = {"prefill": (4096, 1), "decode": (1, 1), "decode gqa": (1, 7), "decode rows": (8, 7)}
 
 
+COMMON = {
+    ("prefill", "bf16", 128): ("plain", "mixed", "tall"),
+    ("prefill", "bf16", 64): ("plain",),
+    ("prefill", "fp32", 128): ("plain",),
+    ("decode", "bf16", 128): ("plain",),
+    ("decode gqa", "bf16", 128): ("plain", "mixed"),
+}
+"""What every test run compiles."""
+
+
 def variants(everything: bool) -> Iterator[dict[str, Any]]:
-    """All shipped variants, or those that differ enough to be compiled in every test run."""
-    for phase, (num_queries, heads_per_kv) in PHASES.items():
-        for dtype in DTYPES:
-            for head_dim in HEAD_DIMS:
-                common = (dtype == "bf16" and head_dim in (64, 72, 128, 256)) or head_dim == 128
-                if everything or (common and dtype != "fp16" and phase != "decode rows"):
-                    config = config_for(DTYPES[dtype], head_dim, num_queries, heads_per_kv)
-                    common_part = {"phase": phase, "dtype": dtype, "head_dim": head_dim}
-                    for mixed in (False, True):
-                        yield {**common_part, "mixed": mixed, "config": config}
+    """All shipped variants, or those of `COMMON`."""
+    for phase, dtype, head_dim in itertools.product(PHASES, DTYPES, HEAD_DIMS):
+        config = config_for(DTYPES[dtype], head_dim, *PHASES[phase])
+        tiles = {"plain": config.tile, "mixed": config.tile, "tall": config.tall}
+        for kind, tile in tiles.items():
+            if tile and (everything or kind in COMMON.get((phase, dtype, head_dim), ())):
+                named = {"phase": phase, "dtype": dtype, "head_dim": head_dim, "kind": kind}
+                yield {**named, "tile": tile, "config": config}
 
 
 def compile_variant(variant: dict[str, Any], target: int, kernel: str) -> dict[str, Any]:
-    config, dtype = variant["config"], variant["dtype"]
+    config, tile, dtype = variant["config"], variant["tile"], variant["dtype"]
     shape = {
         "D": variant["head_dim"],
         "BLOCK_D": config.block_d,
-        "BLOCK_Q": config.block_q,
+        "PART_ROWS": config.part_rows,
         "ALIGN": 16 // DTYPES[dtype].itemsize,
     }
     if kernel == "segment":
         function = kernels.segment_kernel
         shape |= {
+            "BLOCK_Q": tile.block_q,
             "PACK": config.pack,
-            "BLOCK_N": config.block_n,
+            "BLOCK_N": tile.block_n,
             "TABLE_N": config.table_n,
-            "MIXED": variant["mixed"],
+            "MIXED": variant["kind"] == "mixed",
             "FIELDS": len(FIELDS),
             "PRECISION": config.precision,
-            "STAGES": config.num_stages,
+            "STAGES": tile.num_stages,
         }
     else:
         function = kernels.merge_kernel
-        shape |= {"ROWS": min(config.block_q, 16), "FIELDS": MERGE_FIELDS}
+        shape |= {"ROWS": min(tile.block_q, 16), "FIELDS": MERGE_FIELDS}
     pointers = {"Q": dtype, "K": dtype, "V": dtype, "OUT": dtype}
     pointers |= dict.fromkeys(("LSE", "PART_OUT", "PART_LSE"), "fp32")
     signature, attributes = {}, {}
@@ -79,12 +89,12 @@ def compile_variant(variant: dict[str, Any], target: int, kernel: str) -> dict[s
     compiled = triton.compile(
         source,
         target=GPUTarget("cuda", target, 32),
-        options={"num_warps": config.num_warps if kernel == "segment" else 4, **OPTIONS},
+        options={"num_warps": tile.num_warps if kernel == "segment" else 4, **OPTIONS},
     )
     return {
-        **{key: variant[key] for key in ("phase", "dtype", "head_dim", "mixed")},
+        **{key: variant[key] for key in ("phase", "dtype", "head_dim", "kind")},
         "kernel": kernel,
-        "rows": config.block_q * config.pack,
+        "rows": tile.block_q * config.pack,
         "target": target,
         "shared": compiled.metadata.shared,
         "wgmma": "wgmma.mma_async" in compiled.asm["ptx"],
@@ -134,7 +144,7 @@ def main(arguments: list[str]) -> None:
     for target in (int(x) for x in arguments if x.isdigit()):
         for variant in variants(everything):
             print(json.dumps(compile_variant(variant, target, "segment")), flush=True)
-            merged = variant["phase"] == "prefill" and not variant["mixed"]
+            merged = variant["phase"] == "prefill" and variant["kind"] == "plain"
             if merged and variant["head_dim"] in (72, 128):
                 print(json.dumps(compile_variant(variant, target, "merge")), flush=True)
 

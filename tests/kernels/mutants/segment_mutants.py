@@ -113,10 +113,22 @@ TRITON = (
         "(n[None, :] < end) & (n[None, :] < position",
     ),
     Mutant(
+        "a stretch one key late",
+        "triton.py",
+        "(n[None, :] >= first[:, None])",
+        "(n[None, :] > first[:, None])",
+    ),
+    Mutant(
+        "whole steps of the own keys from their start",
+        "triton.py",
+        "own + (own_low + step - num_wholes) * BLOCK_N",
+        "own + (step - num_wholes) * BLOCK_N",
+    ),
+    Mutant(
         "-inf minus -inf",
         "triton.py",
-        'shift = tl.where(m_new == float("-inf"), 0.0, m_new)\n    weights',
-        "shift = m_new\n    weights",
+        'shift = tl.where(m_new == float("-inf"), 0.0, m_new)\n    else',
+        "shift = m_new\n    else",
     ),
     Mutant("no decay", "triton.py", "acc = acc * decay[:, None]\n    acc", "acc = acc\n    acc"),
     Mutant(
@@ -127,9 +139,9 @@ TRITON = (
     ),
     Mutant(
         "keys of a cut tile read twice",
-        "triton.py",
-        "end = tl.minimum(end, window_end)\n        for",
-        "for",
+        "worklist.py",
+        "inside[:-1], inside[1:]",
+        "inside[:-1], np.minimum(inside[1:] + 1, inside[-1])",
     ),
     Mutant(
         "the last slot is not merged",
@@ -145,9 +157,15 @@ TRITON = (
     ),
     Mutant(
         "packed groups taken for one",
-        "worklist.py",
-        "packs[-1] = (a, j, False, False)",
-        "packs[-1] = (a, j, True, causal)",
+        "sections.py",
+        "packs[-1] = (packs[-1][0], True)",
+        "packs[-1] = (packs[-1][0], False)",
+    ),
+    Mutant(
+        "sections joined whatever they share",
+        "sections.py",
+        "        & (first_change >= earlier)\n",
+        "",
     ),
 )
 

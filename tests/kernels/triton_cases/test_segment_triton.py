@@ -15,6 +15,7 @@ from segment_checks import (
 )
 
 from prune.kernels import NONE, segment_attention
+from prune.kernels.segment_attention import device_work, worklist
 from prune.kernels.segment_attention import triton as kernels
 
 DEVICE = "cpu" if kernels.INTERPRETED else "cuda"
@@ -45,6 +46,36 @@ def test_a_cut_row_is_batch_invariant() -> None:
     role, frame = stacked(prompt(20, 36, 4), prompt(1, 30, 4))
     case = Case("cut", role, frame, table(), heads=(1, 1), head_dim=8, num_queries=3)
     check_batch_and_run_invariance(case, "triton", torch.float32, DEVICE)
+
+
+def test_tall_tiles_match_the_oracle(monkeypatch: pytest.MonkeyPatch) -> None:
+    # On a GPU long rows have them; in the interpreter such rows would take minutes.
+    for name in ("TALL_ROWS", "TALL_KEYS"):
+        monkeypatch.setattr(worklist, name, 1)
+    for cache in (worklist.work_list, device_work._on_device):
+        cache.cache_clear()
+    try:
+        for case in (
+            Case("tall causal", *prompt(2, 70, 40, 20), table(), (2, 1), 72),
+            Case("tall, cut", *prompt(9, 144, 40, 20), table(**FRAME_LOCAL), (1, 1), 80, 70),
+        ):
+            check_matches_oracle(case, "triton", torch.float16, DEVICE)
+    finally:
+        for cache in (worklist.work_list, device_work._on_device):
+            cache.cache_clear()
+
+
+def test_a_negative_scale_and_none() -> None:
+    for scale in (-0.3, 0.0):
+        case = Case("scaled", *prompt(), table(**FRAME_LOCAL), scale=scale)
+        check_matches_oracle(case, "triton", torch.float32, DEVICE)
+
+
+def test_bfloat16_is_refused_in_the_interpreter() -> None:
+    case = Case("refused", *prompt(), table())
+    if kernels.INTERPRETED:
+        with pytest.raises(NotImplementedError, match="bfloat16 in Triton's interpreter"):
+            segment_attention(*case.tensors(torch.bfloat16, DEVICE), *case.layout, impl="triton")
 
 
 @settings(
