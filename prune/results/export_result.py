@@ -36,7 +36,7 @@ class BaselineRow:
         edges, flops: shares of the dense model's, counted.
         accuracies: in percent, one per seed if it is drawn at random.
         difference: the plan's accuracy minus the baseline's (its best seed's), in points.
-        p_value: exact McNemar test of that difference.
+        p_value: exact McNemar test of that difference, by video.
     """
 
     name: str

@@ -17,7 +17,7 @@ class HealResult:
         pruned: under the plan, before.
         healed: under the plan, after.
         difference: healed minus dense, in points, paired.
-        p_value: exact McNemar test of that difference.
+        p_value: exact McNemar test of that difference, by video.
     """
 
     plan: str

@@ -26,9 +26,10 @@ def accuracy_table(answers: Sequence[Answer]) -> Table:
 
 
 def comparison_table(report: AccuracyReport) -> Table:
-    """Two models on the same samples, by task, with the paired difference."""
+    """Two models on the same samples, by task, with the paired difference and its interval."""
     table = Table(
-        title=f"{len(report.flipped)} answers differ; exact McNemar p = {report.p_value:.3g}",
+        title=f"{len(report.flipped)} answers differ, to questions about {report.overall.videos} "
+        f"videos; exact McNemar test by video: p = {report.p_value:.3g}",
         title_justify="left", box=None, padding=(0, 2, 0, 0),
     )  # fmt: skip
     for column in ("task", "n", "against", "this model", "difference [95%]"):
