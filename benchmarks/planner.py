@@ -91,7 +91,11 @@ def search(run: Path, test: Path, ways: list[str], heal: bool) -> None:
             "questions": len(dense),
             "dense": f"{accuracy(dense):.1f}",
             "change": shown(
-                paired_difference([a.correct for a in dense], [a.correct for a in pruned])
+                paired_difference(
+                    [a.correct for a in dense],
+                    [a.correct for a in pruned],
+                    [a.video for a in dense],
+                )
             ),
             "passes": found.forwards,
             "of_exhaustive": f"{found.forwards / found.exhaustive:.4f}",
