@@ -1,6 +1,7 @@
 """Roles of the tokens of one prompt, from its media and the turns of its text."""
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -197,12 +198,13 @@ class RowRoles:
         words = [self._words_of(index, turns) for index in range(len(self._pieces))]
         final = max((i for i, found in enumerate(words) if found), default=len(words))
         options = self._options(words)
+        starts = [start for start, _ in options]
         for index, piece in enumerate(self._pieces):
             early = piece.first < first_video and not follows
             for token, at in enumerate(piece.starts, piece.first):
                 if self.role[token] == Role.TIMESTAMP:
                     continue
-                option = sum(start <= at for start, _ in options) - 1
+                option = bisect_right(starts, at) - 1
                 if at < turns.last and (follows or at >= turns.first):
                     framing = (
                         early and at >= opened and not (around and around[0] <= at < around[1])

@@ -3,7 +3,7 @@
 from typing import Any
 from weakref import WeakKeyDictionary
 
-STRIDE, OVERLAP = 16, 8
+STRIDE, OVERLAP = 48, 8
 """Tokens that are decoded together, and those decoded again in front of them.
 
 The overlap is longer than any character that is cut over several tokens, and than what a tokenizer
