@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple, overload
 import torch
 from torch import Tensor
 
+from prune.kernels.segment_attention.compiled import operator
 from prune.kernels.segment_attention.dispatch import Impl, choose
 from prune.kernels.segment_attention.layout import Layout, ReachTable, prepare, read_reach
 from prune.kernels.segment_attention.reference import reference_attention
@@ -83,6 +84,9 @@ def segment_attention(
         NotImplementedError: an explicit `impl` that does not support these inputs.
         RuntimeError: an explicit `impl` that cannot run on this machine.
     """
+    if torch.compiler.is_compiling():
+        # The checks follow when the operator runs.
+        return _in_a_graph(q, k, v, role, frame, reach, scale, impl, return_lse)
     _check_tensors(q, k, v)
     if isinstance(role, Layout):
         if frame is not None:
@@ -120,9 +124,7 @@ def segment_attention(
     if not q.numel():
         out, lse = torch.empty_like(q), q.new_empty(q.shape[:3], dtype=_lse_dtype(q))
     elif chosen == "reference":
-        roles, frames = torch.tensor(layout.role), torch.tensor(layout.frame)
-        tensor = torch.tensor(table.values).int()
-        out, lse = reference_attention(q, k, v, roles, frames, tensor, scale)
+        out, lse = reference_attention(q, k, v, *layout.tensors, table.tensor, scale)
     elif chosen == "sdpa":
         out, lse = sdpa_attention(q, k, v, layout, table, scale, return_lse)
     else:
@@ -133,6 +135,26 @@ def segment_attention(
         return out
     assert lse is not None
     return out, lse
+
+
+def _in_a_graph(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    role: Tensor | Layout,
+    frame: Tensor | None,
+    reach: Tensor | ReachTable,
+    scale: float | None,
+    impl: Impl,
+    return_lse: bool,
+) -> Tensor | tuple[Tensor, Tensor]:
+    roles, frames = role.tensors if isinstance(role, Layout) else (role, frame)
+    if frames is None:
+        raise ValueError("frame: expected an int32 tensor [B, Sk], got None")
+    table = reach.tensor if isinstance(reach, ReachTable) else reach
+    scale = q.shape[-1] ** -0.5 if scale is None else scale
+    found: tuple[Tensor, Tensor] = operator(q, k, v, roles, frames, table, scale, impl)
+    return found if return_lse else found[0]
 
 
 def _lse_dtype(q: Tensor) -> torch.dtype:

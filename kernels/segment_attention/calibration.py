@@ -127,10 +127,10 @@ def measured_choice(
     from prune.kernels.segment_attention.sdpa import sdpa_attention
     from prune.kernels.segment_attention.triton import triton_attention
 
-    role, frame = torch.tensor(layout.role), torch.tensor(layout.frame)
+    role, frame = layout.tensors
     # One KV head and its query heads are enough to tell a wrong kernel, and float64 is slow.
     heads = q.shape[1] // k.shape[1]
-    table = torch.from_numpy(reach.values[:1].copy()).int()
+    table = reach.tensor[:1]
 
     def check(out: Tensor) -> str:
         return verdict(

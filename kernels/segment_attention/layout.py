@@ -102,12 +102,14 @@ class Layout:
         frame: int32 `[B, S]`, read-only.
         max_role: the largest role present, -1 if there is only padding.
         rows: the distinct sequences, each with the batch rows that have it.
+        tensors: `role` and `frame` on the CPU, not to be changed.
     """
 
     role: np.ndarray
     frame: np.ndarray
     max_role: int
     rows: tuple[tuple[tuple[int, ...], Runs], ...] = field(repr=False)
+    tensors: tuple[Tensor, Tensor] = field(repr=False)
 
     @cached_property
     def shape(self) -> tuple[int, int]:
@@ -161,7 +163,10 @@ def _layout(batch: int, length: int, roles: bytes, frames: bytes) -> Layout:
         (tuple(members), _runs(role[members[0]], frame[members[0]]))
         for members in distinct.values()
     )
-    return Layout(role, frame, int(role.max(initial=-1)), rows)
+    # Autograd may have to save them, whatever the mode of the first call.
+    with torch.inference_mode(False):
+        tensors = torch.tensor(role), torch.tensor(frame)
+    return Layout(role, frame, int(role.max(initial=-1)), rows, tensors)
 
 
 def _runs(role: np.ndarray, frame: np.ndarray) -> Runs:
@@ -179,9 +184,11 @@ class ReachTable:
 
     Attributes:
         values: int64 `[G, R, R]`, read-only.
+        tensor: the same, int32 on the CPU, not to be changed.
     """
 
     values: np.ndarray
+    tensor: Tensor = field(repr=False)
 
     def distinct(self) -> list[tuple[tuple[slice, ...], np.ndarray]]:
         """The different `[R, R]` tables, each with the KV heads that have it."""
@@ -226,4 +233,6 @@ def _reach(groups: int, roles: int, values: bytes) -> ReachTable:
     if reach.min() < NONE:
         raise ValueError(f"reach: expected values >= {NONE}, got {reach.min()}")
     reach.flags.writeable = False
-    return ReachTable(reach)
+    with torch.inference_mode(False):
+        tensor = torch.tensor(reach).int()
+    return ReachTable(reach, tensor)
