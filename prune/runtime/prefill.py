@@ -19,6 +19,7 @@ from prune.layout.segments import Segments
 from prune.runtime.attention import Enforcer
 from prune.runtime.cache import cache_in, hold_only
 from prune.runtime.captured import Replay
+from prune.runtime.eager import eager, eager_itself
 from prune.runtime.launches import CountingEnforcer, Launches
 from prune.runtime.rows import spread, take
 from prune.runtime.schedule import Schedule, schedule
@@ -59,7 +60,7 @@ class Prefill:
             query, key, value, step.layout, None, step.reach, scale, impl=self.impl
         )
 
-    @torch.compiler.disable
+    @eager
     def enter(
         self, layer: int, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -77,7 +78,7 @@ class Prefill:
             changed["position_ids"] = take(positions, step.columns, -1)
         return (hidden, *args[1:]), changed
 
-    @torch.compiler.disable
+    @eager
     def leave(self, layer: int, kwargs: dict[str, Any], output: Any) -> Any:
         """Drop the keys that nothing to come may read; after the last layer, widen its output."""
         if (cache := cache_in(kwargs)) is not None:
@@ -135,7 +136,7 @@ class _LayerForward(_Forward):
         self.index = index
 
     # What lies in between is compiled under torch.compile; the pass reads layouts on the host.
-    @torch.compiler.disable(recursive=False)
+    @eager_itself
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         found = _pass_in(kwargs, self.index)
         if found is None:
@@ -152,7 +153,7 @@ class _LayerForward(_Forward):
 class _RowsForward(_Forward):
     """That of a module on a layer's query side: runs on the tokens that the layer computes."""
 
-    @torch.compiler.disable(recursive=False)
+    @eager_itself
     def __call__(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
         rows = _now.rows
         if rows is None:
@@ -160,7 +161,7 @@ class _RowsForward(_Forward):
         return _spread(self.forward(_take(x, rows), *args, **kwargs), rows, x.shape[1])
 
 
-_take, _spread = torch.compiler.disable(take), torch.compiler.disable(spread)
+_take, _spread = eager(take), eager(spread)
 
 
 def hooked(text_model: Any) -> ExitStack:

@@ -18,6 +18,7 @@ from prune.plan.liveness import Mode
 from prune.plan.plan import Plan
 from prune.runtime.attention import Dense, Enforcer, in_this_thread
 from prune.runtime.cache import Ledger, cache_in, check_cache, ledger_of, note
+from prune.runtime.eager import eager
 from prune.runtime.enforce import DecodeEnforcer, PlanEnforcer
 from prune.runtime.launches import CountingEnforcer, Launches
 from prune.runtime.prefill import Prefill
@@ -173,7 +174,7 @@ class Session:
         self.launches.add_dense(int(found.unknown.sum()))
         return found
 
-    @torch.compiler.disable
+    @eager
     def before_model(self, model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Pre-hook of the whole model: the layout of this pass."""
         self._call.now = None
@@ -223,7 +224,7 @@ class Session:
         first = _Prompt(prompt.ids[:, : ids.shape[1]], prompt.segments)
         return first.of(ids[:, : first.ids.shape[1]], batch)
 
-    @torch.compiler.disable
+    @eager
     def before_text_model(
         self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -282,14 +283,14 @@ class Session:
         self.launches.worth = worth_on(self._mlp, *self._states)
         return self.launches.worth
 
-    @torch.compiler.disable
+    @eager
     def after_text_model(self, module: Any, args: tuple[Any, ...], output: Any) -> None:
         """Post-hook of the text model, also after an exception, when there is no output."""
         now = self._call.now
         if output is not None and now is not None and now.counted is not None:
             now.counted.check()
 
-    @torch.compiler.disable
+    @eager
     def after_model(
         self, model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
     ) -> None:
