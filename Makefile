@@ -13,7 +13,7 @@ RETRY = for pause in 5 20 60 none; do $(1) && break; test $$pause != none && sle
 VERSION_TESTS := tests/runtime tests/families tests/unit/test_apply.py tests/unit/test_trace.py tests/e2e/test_chain.py
 VERSION_TESTS += tests/unit/test_transformers_tools.py
 
-.PHONY: setup demo test test-slow test-oldest test-real test-demo-versions lint docs
+.PHONY: setup demo faults test test-slow test-oldest test-real test-demo-versions lint docs
 
 setup: $(STAMP)
 
@@ -29,6 +29,10 @@ demo: $(STAMP)
 test: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not slow and not gpu'
 	PYTHONPATH=$(QUANTIZE) $(BIN)/pytest tests/unit/test_models_composed.py tests/e2e/test_docs_python.py
+
+# How prune meets the faults of tests/faults/README.md; `make test` runs the fast half.
+faults: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m 'not gpu' tests/faults tests/video tests/runtime/test_launches.py
 
 test-slow: $(STAMP)
 	$(BIN)/pytest -m 'slow and not gpu'

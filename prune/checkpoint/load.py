@@ -189,7 +189,8 @@ def open_model(
     identity = geometry(
         SimpleNamespace(config=config), str(name), weights_sha256(folder), parts_of(folder)
     )
-    plan = None if dense else stored_plan(folder, identity)
+    stored = stored_plan(folder, identity)
+    plan = None if dense else stored
     # Passing None would override what config.json says of weights that are stored quantised.
     given = {} if quantization_config is None else {"quantization_config": quantization_config}
     try:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prune.checkpoint.load import LoadedModel
-from prune.errors import BadInputError
+from prune.errors import BadInputError, UsageError
 from prune.inputs.samples import Sample
 from prune.journal.journal import read_journal
 from prune.journal.records import (
@@ -50,9 +50,33 @@ class Trace:
         """Read the trace of a run folder; raises `BadInputError` if it is missing or damaged."""
         run = Path(run)
         header, records, _ = read_journal(run / FOLDER, "trace")
-        if header.get("schema_version") != SCHEMA_VERSION:
-            raise BadInputError(f"{run / FOLDER}: unknown trace schema: trace again")
-        return Trace(run, header, records)
+        if (schema := header.get("schema_version")) != SCHEMA_VERSION:
+            raise BadInputError(
+                f"{run / FOLDER}: a trace of schema {schema}, written by another version of prune, "
+                f"which this one, of schema {SCHEMA_VERSION}, does not read: trace again into a "
+                "new --out"
+            )
+        trace = Trace(run, header, records)
+        trace._check()
+        return trace
+
+    def _check(self) -> None:
+        """Raise `BadInputError` unless the header has its fields in their form."""
+        header = self.header
+        try:
+            fine = (
+                all(isinstance(name, str) for name in header["samples"])
+                and type(header["num_frames"]) is int
+                and isinstance(header["heads"], list)
+                and isinstance(header["data_sha256"], str)
+                and bool(self.pathways() and self.windows() and self.data)
+            )
+        except (KeyError, TypeError, ValueError, AttributeError, UsageError):
+            fine = False
+        if not fine:
+            raise BadInputError(
+                f"{self.run / FOLDER}/header.json: damaged; trace again into a new --out"
+            )
 
     @property
     def model(self) -> ModelId:
