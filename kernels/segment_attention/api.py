@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from prune.kernels.segment_attention.compiled import operator
-from prune.kernels.segment_attention.dispatch import Impl, choose
+from prune.kernels.segment_attention.dispatch import Impl, choose, taken
 from prune.kernels.segment_attention.layout import Layout, ReachTable, prepare, read_reach
 from prune.kernels.segment_attention.reference import reference_attention
 from prune.kernels.segment_attention.sdpa import sdpa_attention
@@ -119,7 +119,7 @@ def segment_attention(
     elif not math.isfinite(scale):
         raise ValueError(f"scale: expected a finite number, got {scale}")
 
-    chosen = choose(impl, q, k, v, layout, table, scale)
+    chosen = taken.impl = choose(impl, q, k, v, layout, table, scale)
     lse: Tensor | None
     if not q.numel():
         out, lse = torch.empty_like(q), q.new_empty(q.shape[:3], dtype=_lse_dtype(q))

@@ -3,6 +3,7 @@
 import os
 from functools import cache
 from importlib.util import find_spec
+from threading import local
 from typing import Literal
 
 import torch
@@ -15,6 +16,15 @@ Impl = Literal["auto", "reference", "sdpa", "triton"]
 IMPLS = ("auto", "reference", "sdpa", "triton")
 
 MAX_HEAD_DIM = 256
+
+
+class _Taken(local):
+    """Which implementation the last call in this thread ran."""
+
+    impl: str = "sdpa"
+
+
+taken = _Taken()
 
 MOST_CHOSEN = 4096
 

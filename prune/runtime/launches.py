@@ -1,5 +1,6 @@
 """Launch counts under a plan: pruned attention calls, and states computed by prefills."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from prune.errors import RefusedError
+from prune.kernels.segment_attention.dispatch import taken
 from prune.runtime.attention import Enforcer
 from prune.runtime.worth import Worth
 
@@ -23,6 +25,7 @@ class Launches:
             may be more than the live ones.
         states: what the dense model computes for the same prompts; padding counts in both.
         dense_prompts: prompts with a video that ran dense, since their roles are not known.
+        kernels: which implementation ran the calls, and how many of them.
         worth: what `skip="auto"` found worth skipping on this device; None before its first
             prefill, and under another `skip`.
     """
@@ -31,6 +34,7 @@ class Launches:
     computed: int = 0
     states: int = 0
     dense_prompts: int = 0
+    kernels: Counter[str] = field(default_factory=Counter)
     worth: Worth | None = None
 
     def add_states(self, computed: int, states: int) -> None:
@@ -94,10 +98,14 @@ class CountingEnforcer:
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
         """See `prune.runtime.attention.Enforcer`."""
+        # A decode step may be one SDPA call that the kernels do not see.
+        taken.impl = "sdpa"
+        read = self.enforcer.attend(layer, query, key, value, scale)
         with _lock:
             self.launches.calls[layer] += 1
+            self.launches.kernels[taken.impl] += 1
         self._silent.discard(layer)
-        return self.enforcer.attend(layer, query, key, value, scale)
+        return read
 
     def check(self, first: int = 0) -> None:
         """After the pass: was every layer pruned?

@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 import torch
 
 from prune import __version__
+from prune.kernels.segment_attention.calibration import stored_choices
 from prune.runtime.versions import untested
 
 PACKAGES = ("torch", "transformers", "triton", "av", "torchvision", "lm-eval")
@@ -21,6 +22,8 @@ class Environment:
         packages: version by name, None where a package is not installed.
         gpus: names of the devices.
         threads: of the CPU, that torch uses.
+        attention: by GPU and versions, how many classes of calls `auto` measured, and for how many
+            of them it takes the Triton kernel.
         untested: a line about a transformers that prune was not tested on.
     """
 
@@ -30,6 +33,7 @@ class Environment:
     packages: dict[str, str | None]
     gpus: list[str]
     threads: int
+    attention: dict[str, tuple[int, int]]
     untested: str | None
 
 
@@ -43,6 +47,10 @@ def environment() -> Environment:
         {name: _version(name) for name in PACKAGES},
         gpus,
         torch.get_num_threads(),
+        {
+            name: (len(found), sum(choice.impl == "triton" for choice in found.values()))
+            for name, found in stored_choices().items()
+        },
         untested(),
     )
 

@@ -8,6 +8,7 @@ from prune.checkpoint.load import LoadedModel
 from prune.errors import RefusedError
 from prune.inputs.encode import read
 from prune.inputs.samples import Sample
+from prune.kernels import Impl
 from prune.layout.pathways import dense_reach
 from prune.plan.plan import Plan
 from prune.runtime.captured import capture
@@ -92,3 +93,15 @@ def test_one_silent_layer_is_named() -> None:
         counted.attend(layer, *[torch.zeros(1)] * 3, 1.0)
     with pytest.raises(RefusedError, match="layers 1 ran"):
         counted.check()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("impl", ["sdpa", "reference"])
+def test_the_kernel_that_ran_is_counted(
+    tiny: LoadedModel, plan: Plan, samples: list[Sample], impl: Impl
+) -> None:
+    inputs = read(tiny.processor, samples[:1], 8)
+    with prune.apply(tiny.model, plan, processor=tiny.processor, impl=impl):
+        tiny.model.generate(**inputs, max_new_tokens=3)
+        found = prune.launches(tiny.model)
+    assert found.kernels == {impl: found.total}

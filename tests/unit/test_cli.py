@@ -135,3 +135,20 @@ def test_eval_and_env(prune_command, clips: Path) -> None:
     assert code == 2 and "no task cooking" in _error(err)
     code, out, _ = prune_command("env")
     assert code == 0 and "torch" in out
+
+
+def test_env_lists_what_auto_measured(
+    prune_command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    choices = {
+        f"a class {n}": {"impl": impl, "sdpa_ms": 1.0, "triton_ms": 0.5, "verdict": "ok"}
+        for n, impl in enumerate(["triton", "sdpa", "triton"])
+    }
+    (tmp_path / "prune").mkdir()
+    (tmp_path / "prune" / "attention-some-gpu.json").write_text(json.dumps(choices))
+    code, out, _ = prune_command("env")
+    assert code == 0
+    assert "attention-some-gpu: triton is faster in 2 of 3 classes of calls" in " ".join(
+        out.split()
+    )

@@ -16,3 +16,5 @@ def env() -> None:
     if found.untested:
         out.print(found.untested)
     out.print(f"GPUs: {', '.join(found.gpus) or 'none'}; CPU threads: {found.threads}")
+    for name, (classes, triton) in found.attention.items():
+        out.print(f"{name}: triton is faster in {triton} of {classes} classes of calls")
