@@ -71,7 +71,8 @@ def test_the_right_answer_of_a_wrong_one(tiny: LoadedModel, samples: list[Sample
     assert not record["correct"] and 0 < record["correction"] <= 1
     gone = sum(record["regions"][i]["area"] for i in record["causes"])
     assert gone == pytest.approx(record["correction"], abs=1e-4)
-    found = summary([record])
+    found = summary([{**record, "video": "v"}])
+    assert found["scores"]["all"]["insertion_auc"]["low"] is None, "one video has no interval"
     assert found["correction"]["samples"] == 1
     assert found["correction"]["amcr"] == record["correction"]
 
