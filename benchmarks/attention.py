@@ -141,9 +141,12 @@ def machine(device: torch.device) -> dict[str, str | int]:
         triton_version = triton.__version__
     except ImportError:
         triton_version = "none"
-    git = os.environ.get("PRUNE_COMMIT") or subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
-    ).stdout.strip()
+    git = (
+        os.environ.get("PRUNE_COMMIT")
+        or subprocess.run(
+            ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+        ).stdout.strip()
+    )
     name = torch.cuda.get_device_name() if device.type == "cuda" else _cpu_name()
     return {
         "git": git or "none",

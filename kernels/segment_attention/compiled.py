@@ -1,7 +1,11 @@
 """The operation as torch.compile sees it: one opaque operator, with shapes and a gradient."""
 
+from typing import cast
+
 import torch
 from torch import Tensor
+
+from prune.kernels.segment_attention.dispatch import Impl
 
 
 @torch.library.custom_op("prune::segment_attention", mutates_args=())
@@ -19,9 +23,8 @@ def operator(
     from prune.kernels.segment_attention.api import segment_attention
 
     with torch.no_grad():
-        out, lse = segment_attention(
-            q, k, v, role, frame, reach, scale, impl, return_lse=True  # type: ignore[arg-type]
-        )  # fmt: skip
+        chosen = cast(Impl, impl)
+        out, lse = segment_attention(q, k, v, role, frame, reach, scale, chosen, return_lse=True)
     return out.contiguous(), lse.contiguous()
 
 
@@ -55,9 +58,9 @@ def backward_operator(
     from prune.kernels.segment_attention.api import segment_attention
 
     with torch.enable_grad():
-        inputs = [x.detach().requires_grad_() for x in (q, k, v)]
-        out = segment_attention(*inputs, role, frame, reach, scale, "sdpa")
-        dq, dk, dv = torch.autograd.grad(out, inputs, grad)
+        q, k, v = (x.detach().requires_grad_() for x in (q, k, v))
+        out = segment_attention(q, k, v, role, frame, reach, scale, "sdpa")
+        dq, dk, dv = torch.autograd.grad(out, (q, k, v), grad)
     return dq.contiguous(), dk.contiguous(), dv.contiguous()
 
 

@@ -76,13 +76,14 @@ def _on_device(
     # One copy for all. Each array starts at 16 bytes: Triton compiles a variant per alignment.
     padded = [-(-x.size // 4) * 4 for x in arrays]
     host = torch.zeros(sum(padded), dtype=torch.int32)
-    views = np.split(host.numpy(), np.cumsum(padded)[:-1])
-    for view, x in zip(views, arrays, strict=True):
+    for view, x in zip(np.split(host.numpy(), np.cumsum(padded)[:-1]), arrays, strict=True):
         view[: x.size] = x.reshape(-1)
     tensors = _copied(host, device).split(padded)
+    views = (t[: x.size].view(x.shape) for t, x in zip(tensors, arrays, strict=True))
+    tall, plain, mixed, wholes, spans, begins, merges, role, frame, table = views
     return DeviceWork(
-        *(t[: x.size].view(x.shape) for t, x in zip(tensors, arrays, strict=True)), work.slots
-    )
+        tall, plain, mixed, wholes, spans, begins, merges, role, frame, table, work.slots
+    )  # fmt: skip
 
 
 def _copied(host: Tensor, device: torch.device) -> Tensor:

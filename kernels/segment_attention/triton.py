@@ -383,6 +383,11 @@ def _launches(
         return launches, None
     heads_per_group, rows = num_heads // num_groups, min(config.tile.block_q, 16)
     grid = len(work.merges) * heads_per_group, config.part_rows // rows
-    rest = work.merges, *steps[9:], num_heads, num_queries, heads_per_group
-    constants = head_dim, config.block_d, config.part_rows, rows, align, MERGE_FIELDS
-    return launches, Launch(merge_kernel, grid, rest, constants, num_warps=4)
+    merge = Launch(
+        merge_kernel,
+        grid,
+        (work.merges, *steps[9:], num_heads, num_queries, heads_per_group),
+        (head_dim, config.block_d, config.part_rows, rows, align, MERGE_FIELDS),
+        num_warps=4,
+    )
+    return launches, merge

@@ -80,7 +80,8 @@ def work_list(
         num_heads: tiles of a row, one per query head, or per KV head where those are packed.
     """
     first = layout.shape[1] - num_queries
-    items, tall, wholes, spans, begins, merges, costs = [], [], [], [], [], [], []
+    items, tall, wholes, spans, merges, costs = [], [], [], [], [], []
+    begins: list[np.ndarray] = []
     num_wholes = num_spans = num_slots = 0
     for batch_rows, runs in layout.rows:
         for heads, table in reach.distinct():
@@ -250,8 +251,9 @@ def _are_tall(found: Sections, shared: np.ndarray, first: int, config: Config) -
 def _ramp(counts: np.ndarray) -> np.ndarray:
     """0 to n - 1 for every count n, one after the other."""
     ends: np.ndarray = np.cumsum(counts)
-    ramp: np.ndarray = np.arange(ends[-1] if len(ends) else 0)
-    return ramp - np.repeat(ends - counts, counts)
+    starts: np.ndarray = np.repeat(ends - counts, counts)
+    ramp: np.ndarray = np.arange(len(starts)) - starts
+    return ramp
 
 
 def _offsets(owner: np.ndarray, count: int) -> np.ndarray:
