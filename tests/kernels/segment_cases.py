@@ -174,6 +174,18 @@ def large() -> list[Case]:
             heads=(6, 2),
             num_queries=2,
         ),
+        Case(
+            "neighbours that share other keys",
+            *prompt(3, 9, 4, 9, 8),
+            table(
+                video_video=0,
+                video_timestamp=0,
+                timestamp_timestamp=0,
+                timestamp_video=0,
+                timestamp_system=NONE,
+            ),
+            heads=(1, 1),
+        ),
         Case("windows across tiles", *prompt(7, 22, 5, 9), table(video_video=2), heads=(1, 1)),
         Case(
             "large batch of two lengths",
