@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Timer
@@ -100,7 +101,8 @@ class Running:
     began: float
 
     def kill(self, number: int = signal.SIGKILL) -> None:
-        os.kill(self.pid, number)
+        with suppress(ProcessLookupError):  # It has ended by itself.
+            os.kill(self.pid, number)
 
     def wait(self, timeout: float = 120) -> Ended:
         expired = Event()

@@ -2,7 +2,6 @@
 
 import json
 import os
-import random
 import shutil
 import signal
 import time
@@ -14,26 +13,6 @@ from tests.faults.conftest import export, questions, trace, two
 from tests.faults.driver import ONE, Zygote, tree, write_lines
 
 fault = pytest.mark.fault
-
-
-@pytest.mark.slow
-@fault(1)
-def test_kill_9_at_random_moments(zygote: Zygote, data: Path, tmp_path: Path) -> None:
-    whole = trace(zygote, data, tmp_path / "a")
-    assert whole.code == 0, whole.err
-    wanted, draw, kills = tree(tmp_path / "a"), random.Random(1), 0
-    while kills < 20:
-        started = zygote.start("trace", "tiny", "--data", data, *ONE, "--out", tmp_path / "b")
-        time.sleep(draw.uniform(0.02, whole.seconds))
-        started.kill()
-        ended = started.wait()
-        if ended.code == -signal.SIGKILL:
-            kills += 1
-        else:
-            assert ended.code == 0 and tree(tmp_path / "b") == wanted
-            shutil.rmtree(tmp_path / "b")
-    assert trace(zygote, data, tmp_path / "b").code == 0
-    assert tree(tmp_path / "b") == wanted
 
 
 @pytest.mark.parametrize(
