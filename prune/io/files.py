@@ -64,7 +64,7 @@ def names_in(folder: Path) -> list[str]:
 def safe_name(text: str, reserved: Collection[str] = ()) -> str:
     """A file name for any text, such as a sample's id: letters, digits, dots and dashes.
 
-    Texts that differ have names that differ, and none of them is `reserved`: a hash tells apart
+    Texts that differ have names that differ, and none of them is `reserved`: a hash distinguishes
     what the name does not.
     """
     name = re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip(".-")[:120]

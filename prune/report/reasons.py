@@ -52,7 +52,8 @@ def _evidence(audit: Audit) -> Reason:
 def _accuracy_points(result: Result, accuracy: AccuracyReport) -> Iterator[Reason]:
     overall, limit = accuracy.overall, limit_of(result)
     bound = 0.0 if limit is None else limit
-    by_path = f", {accuracy.by_path} of them told apart by path alone" if accuracy.by_path else ""
+    known = f", {accuracy.by_path} of them distinguished by path alone"
+    by_path = known if accuracy.by_path else ""
     yield Reason(
         "Accuracy",
         f"{overall.dense.value:.1f} → {overall.pruned.value:.1f}%, {spoken(overall.difference)} "

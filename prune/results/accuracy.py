@@ -31,7 +31,7 @@ class AccuracyReport:
         overall: all tasks together.
         random: accuracy per seed with as many edges removed at random.
         p_value: of the exact McNemar test, by video.
-        by_path: how many videos have no hash, so that they are told apart by their paths.
+        by_path: how many videos have no hash, so that only their paths distinguish them.
         free_dense, free_pruned: accuracy over the whole vocabulary, in percent.
         flipped: the samples whose option changed, worst first.
     """

@@ -15,6 +15,7 @@ from prune.checkpoint.load import LoadedModel
 from prune.cli.main import _run
 from prune.inputs.encode import letter_ids, read
 from prune.inputs.samples import Sample
+from prune.io.files import safe_name
 from prune.layout.knockout_tables import tell_options_apart
 from prune.layout.pathways import find_pathway
 from prune.lens.attention import attention_rows, pool_of
@@ -62,7 +63,7 @@ def test_everything_is_drawn_and_a_bad_clip_is_listed(lens, clips: Path, tmp_pat
     code, text, err = lens(*args, *view)
     assert code == 5 and broken["id"] in err and "3 of 4 samples shown" in text
 
-    sample = out / "samples" / SAMPLE.replace("/", "-")
+    sample = out / "samples" / safe_name(SAMPLE)
     for stem in (out / "answers", out / "exits", out / "words", sample / "overlay",
                  sample / "attention-1"):  # fmt: skip
         assert stem.with_suffix(".png").stat().st_size > 5_000

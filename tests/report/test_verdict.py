@@ -65,7 +65,7 @@ def test_the_first_screen_says_what_was_counted(result: Result) -> None:
     named = replace(result, accuracy=replace(result.accuracy, by_path=3))
     for one, told in (
         (result, "200 questions about 100 videos unseen by trace and search."),
-        (named, "100 videos unseen by trace and search, 3 of them told apart by path alone."),
+        (named, "100 videos unseen by trace and search, 3 of them distinguished by path alone."),
     ):
         points = {p.about: p for p in verdict(one).points}
         assert told in points["Accuracy"].text
