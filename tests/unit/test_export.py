@@ -88,6 +88,14 @@ def test_load_runs_pruned(tiny: LoadedModel, samples: list[Sample], exported: Pa
     assert torch.equal(dense(**inputs).logits, tiny.model(**inputs).logits)
 
 
+@torch.no_grad()
+def test_load_takes_the_kernel_to_run(samples: list[Sample], exported: Path) -> None:
+    model, processor = prune.load(exported, impl="reference")
+    model.generate(**read(processor, samples[:1], 8), max_new_tokens=2)
+    found = prune.launches(model)
+    assert found.total and found.kernels == {"reference": found.total}
+
+
 def test_round_trip_is_byte_equal(tiny: LoadedModel, exported: Path) -> None:
     text = (exported / PLAN_FILE).read_text()
     assert Plan.load(exported / PLAN_FILE).to_json() == text == mixed_plan(tiny).to_json()

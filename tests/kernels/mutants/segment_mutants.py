@@ -181,7 +181,9 @@ def mutated(mutant: Mutant, folder: Path) -> Iterator[None]:
         if file.name == mutant.file:
             assert text.count(mutant.old) == 1, f"{mutant.name}: the line to change is not there"
             text = text.replace(mutant.old, mutant.new)
-        file.write_text(text.replace(PACKAGE, name))
+        # An operator that is registered twice would take the first one's place.
+        text = text.replace(PACKAGE, name).replace('"prune::', f'"{name}::')
+        file.write_text(text)
     original = segment_checks.segment_attention
     sys.path.insert(0, str(folder))
     try:
