@@ -1,7 +1,7 @@
 """Tile shapes, fixed per dtype, head dimension and phase.
 
-They were timed on an H200 (`benchmarks/gpu.py`, stage `tiles`) and compile without spills, but for
-the tall tile, for sm_80, sm_90 and sm_100.
+They were timed on an H200 (`benchmarks/gpu.py`, stage `tiles`) and compile almost without spills,
+but for the tall tile, for sm_80, sm_90 and sm_100.
 """
 
 from dataclasses import dataclass

@@ -28,9 +28,10 @@ def compiled(*arguments: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in child.stdout.splitlines() if line.startswith("{")]
 
 
-MOST_SPILLED = {"tall": 128, "plain": 4}
-"""Local accesses of a program, outside of loops in plain ones. The tall tile is the fastest of all
-on long rows although it has some (`benchmarks/results/kernel_tiles_nvidia-h200.csv`)."""
+MOST_SPILLED = {"tall": 128, "plain": 16}
+"""Local accesses of a program. The tall tile is the fastest of all on long rows although it has
+some (`benchmarks/results/kernel_tiles_nvidia-h200.csv`); of the plain ones, the tile of 64 rows on
+sm_80 and that of a grouped decode on sm_90 have a few."""
 
 
 def check(variant: dict[str, Any]) -> None:

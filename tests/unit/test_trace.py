@@ -213,7 +213,7 @@ def test_both_ways_write_the_same_record(tiny: LoadedModel, samples: list[Sample
 def test_a_harmless_window_clears_its_layers() -> None:
     """Layer 0 alone matters: windows of 3 around layers 0 and 1 hold it."""
     records = [
-        {"id": task, "task": task, "cases": [
+        {"id": task, "task": task, "video": task, "cases": [
             {"p_answer": 1.0, "knockouts": {"cross_frame": {"p_answer": after}}}
         ]}
         for task, after in (("t", [0.5, 0.6, 1.0, 1.0, 1.1]), ("u", [1.0] * 5))
