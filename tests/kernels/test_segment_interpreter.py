@@ -10,6 +10,8 @@ pytest.importorskip("triton")
 HERE = Path(__file__).parent
 
 
+# Four minutes on two quiet cores; machines differ threefold.
+@pytest.mark.timeout(2400)
 @pytest.mark.skipif(torch.cuda.is_available(), reason="the cases run on the GPU itself")
 def test_triton_cases_in_the_interpreter() -> None:
     """Triton interprets or compiles for a whole process, so its cases get one of their own."""

@@ -79,7 +79,7 @@ def test_bfloat16_is_refused_in_the_interpreter() -> None:
 
 
 @settings(
-    max_examples=200 if kernels.INTERPRETED else 2000,
+    max_examples=120 if kernels.INTERPRETED else 2000,
     derandomize=True,
     deadline=None,
     database=None,
