@@ -82,7 +82,7 @@ class Zygote:
         _, pid, status = line.split()
         self.ended[int(pid)] = int(status)
 
-    def run(self, *argv: object, timeout: float = 120, **given: Any) -> Ended:
+    def run(self, *argv: object, timeout: float = 400, **given: Any) -> Ended:
         return self.start(*argv, **given).wait(timeout)
 
     def close(self) -> None:
@@ -104,7 +104,7 @@ class Running:
         with suppress(ProcessLookupError):  # It has ended by itself.
             os.kill(self.pid, number)
 
-    def wait(self, timeout: float = 120) -> Ended:
+    def wait(self, timeout: float = 400) -> Ended:
         expired = Event()
 
         def expire() -> None:

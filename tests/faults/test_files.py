@@ -98,7 +98,7 @@ def test_plans_without_end(
         os.mkfifo(plan)
     else:
         plan.symlink_to("/dev/zero")
-    done = export(zygote, tmp_path / "x", plan, two(clips), timeout=60)
+    done = export(zygote, tmp_path / "x", plan, two(clips), timeout=300)
     assert done.code == 3 and str(plan) in done.error
 
 
@@ -119,7 +119,7 @@ def test_plans_with_unknown_fields(
 
 
 def evaluate(zygote: Zygote, model: Path, clips: Path, **given: Any) -> Any:
-    return zygote.run("eval", model, "--data", two(clips), timeout=60, **given)
+    return zygote.run("eval", model, "--data", two(clips), timeout=300, **given)
 
 
 EVIL = {"AutoConfig": "evil.C", "AutoModelForImageTextToText": "evil.C"}

@@ -81,7 +81,7 @@ def check(path: Path, read: Callable[[], object], name: str, seconds: float = 2.
                 read()
             except PruneError:
                 pass
-            assert time.process_time() - began < 1
+            assert time.process_time() - began < 4
     finally:
         path.write_bytes(whole)
 

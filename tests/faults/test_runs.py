@@ -38,7 +38,7 @@ def test_signals(
             started.kill(number)
         ended = started.wait()
         # Specified are 5 seconds, of a machine that does nothing else.
-        assert ended.code == code and time.monotonic() - began < 20
+        assert ended.code == code and time.monotonic() - began < 60
         assert times == 2 or "run the same command again to resume" in ended.error
         assert trace(zygote, data, run).code == 0
         assert tree(run) == tree(tmp_path / "a")
