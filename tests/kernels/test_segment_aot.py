@@ -28,9 +28,9 @@ def compiled(*arguments: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in child.stdout.splitlines() if line.startswith("{")]
 
 
-MOST_SPILLED = {"tall": 128, "plain": 16}
+MOST_SPILLED = {"tall": 128, "plain": 16, "mixed": 16}
 """Local accesses of a program. The tall tile is the fastest of all on long rows although it has
-some (`benchmarks/results/kernel_tiles_nvidia-h200.csv`); of the plain ones, the tile of 64 rows on
+some (`benchmarks/results/kernel_tiles_nvidia-h200.csv`); of the others, the tile of 64 rows on
 sm_80 and that of a grouped decode on sm_90 have a few."""
 
 
