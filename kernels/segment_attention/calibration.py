@@ -137,7 +137,8 @@ def measured_choice(
             out[:, :heads], q[:, :heads], k[:, :1], v[:, :1], role, frame, table, scale
         )  # fmt: skip
 
-    with torch.no_grad():
+    # A model over several GPUs calls from layers on any of them.
+    with torch.no_grad(), torch.cuda.device(q.device):
         return calibration(q.device.index).choose(
             name,
             lambda: sdpa_attention(q, k, v, layout, reach, scale, False)[0],
