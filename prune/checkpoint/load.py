@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 from transformers.utils import logging
 
@@ -99,12 +100,22 @@ def _check_loaded(folder: Path, loaded: Any) -> None:
 def _check_finite(folder: Path, model: Any) -> None:
     """Refuse weights that are NaN or infinite; they would show in every answer, or in some."""
     for name, weight in model.named_parameters():
-        if weight.dtype in _FLOATS and weight.device.type != "meta" and weight.numel():
-            if not all(torch.isfinite(end) for end in torch.aminmax(weight.detach())):
-                raise NumericError(
-                    f"{folder}: the weights {name!r} are NaN or infinite: get the folder again "
-                    "from its source"
-                )
+        for part in _parts(weight.detach()):
+            if part.dtype in _FLOATS and part.device.type != "meta" and part.numel():
+                if not all(torch.isfinite(end) for end in torch.aminmax(part)):
+                    raise NumericError(
+                        f"{folder}: the weights {name!r} are NaN or infinite: get the folder again "
+                        "from its source"
+                    )
+
+
+def _parts(weight: torch.Tensor) -> Iterator[torch.Tensor]:
+    """The plain tensors that a weight is made of: codes and scales of a quantised one."""
+    if not is_traceable_wrapper_subclass(weight):
+        yield weight
+        return
+    for name in weight.__tensor_flatten__()[0]:
+        yield from _parts(getattr(weight, name))
 
 
 def open_processor(folder: Path) -> Any:

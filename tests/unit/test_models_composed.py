@@ -1,5 +1,6 @@
 """A plan composes with what else is done to a model: adapters, and quantised weights."""
 
+import copy
 import json
 import shutil
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from transformers import BatchFeature, BitsAndBytesConfig
 
 import prune
 from prune.checkpoint.load import TINY, LoadedModel, open_model
-from prune.errors import BadInputError, RefusedError
+from prune.errors import BadInputError, NumericError, RefusedError
 from prune.inputs.encode import read
 from prune.inputs.samples import Sample
 from tests.unit.test_apply import masked_logits, mixed_plan
@@ -135,6 +136,12 @@ def test_torchao_weights(tiny: LoadedModel, inputs: BatchFeature, tmp_path: Path
     assert again.id.sha256 not in (None, tiny.id.sha256)
     check_quantised(again, tiny, inputs, 1e-4)
     assert torch.equal(again.model(**inputs).logits, opened.model(**inputs).logits)
+    broken = copy.deepcopy(tiny.model)
+    broken.get_decoder().layers[0].mlp.up_proj.weight.data[0, 0] = float("nan")
+    broken.save_pretrained(stored.with_name("broken"))
+    tiny.processor.save_pretrained(stored.with_name("broken"))
+    with pytest.raises(NumericError, match=r"layers\.0\.mlp\.up_proj"):
+        open_model(stored.with_name("broken"), quantization_config=config)
 
 
 def test_bitsandbytes_weights(tiny: LoadedModel, inputs: BatchFeature) -> None:
