@@ -10,6 +10,7 @@ from prune.checkpoint.load import LoadedModel
 from prune.errors import BadInputError
 from prune.evaluate.answers import BATCH, EncodedBatch, answer, prepare, typical_prompt, under
 from prune.evaluate.clusters import codes_of, spread
+from prune.evaluate.questions import Questions
 from prune.inputs.samples import Sample
 from prune.layout.pathways import Reach, dense_reach
 from prune.plan.budget import Hopeless, Score
@@ -118,14 +119,16 @@ def calibrate(
 
     Raises:
         BadInputError: none of them can be used.
+        NumericError: the logits of each are NaN or infinite.
     """
     by_task = sorted(samples, key=lambda sample: sample.task)
     batches, failed = prepare(opened.model, opened.processor, by_task, num_frames, BATCH, on_done)
     if not batches:
         raise BadInputError(f"no calibration sample could be used: {next(iter(failed.values()))}")
-    run = under(dense_reach(opened.id.num_layers))
-    dense = [answer(opened.model, opened.processor, [batch], run) for batch in batches]
-    return Calibration(opened, batches, dense)
+    asked = Questions(opened, num_frames, batches, failed)
+    answers = {a.id: a for a in asked.ask(under(dense_reach(opened.id.num_layers)))}
+    dense = [[answers[sample.id] for sample in batch.samples] for batch in asked.batches]
+    return Calibration(opened, asked.batches, dense)
 
 
 def _seen(answers: Sequence[Answer], dense: Sequence[Answer], tasks: dict[str, float]) -> Seen:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from prune.errors import BadInputError
 from prune.evaluate.flips import flips
 from prune.evaluate.stats import mcnemar, paired_difference, proportion
+from prune.inputs.samples import ALL_TASKS
 from prune.inputs.video_key import BY_PATH
 from prune.results.accuracy import AccuracyReport, TaskRow
 from prune.results.answer import Answer
@@ -17,12 +18,14 @@ def accuracy_report(
 
     Intervals and the test go by video (`prune.evaluate.stats`).
     """
-    tasks = sorted({a.task for a in dense})
+    tasks: dict[str, list[int]] = {a.task: [] for a in sorted(dense, key=lambda a: a.task)}
+    for place, a in enumerate(dense):
+        tasks[a.task].append(place)
     before, after = [a.correct for a in dense], [a.correct for a in pruned]
     videos, n = [a.video for a in dense], len(dense)
     return AccuracyReport(
-        tasks=tuple(_row(task, dense, pruned, random) for task in tasks),
-        overall=_row("all", dense, pruned, random),
+        tasks=tuple(_row(task, places, dense, pruned, random) for task, places in tasks.items()),
+        overall=_row(ALL_TASKS, range(n), dense, pruned, random),
         random=tuple(100 * sum(a.correct for a in answers) / n for answers in random),
         p_value=mcnemar(before, after, videos),
         by_path=sum(video.startswith(BY_PATH) for video in set(videos)),
@@ -47,17 +50,18 @@ def paired_report(before: Sequence[Answer], after: Sequence[Answer]) -> Accuracy
 
 def _row(
     task: str,
+    places: Sequence[int],
     dense: Sequence[Answer],
     pruned: Sequence[Answer],
     random: Sequence[Sequence[Answer]],
 ) -> TaskRow:
-    keep = [i for i, a in enumerate(dense) if task in ("all", a.task)]
-    before, after = [dense[i].correct for i in keep], [pruned[i].correct for i in keep]
-    videos = [dense[i].video for i in keep]
-    drawn = [100 * sum(answers[i].correct for i in keep) / len(keep) for answers in random]
+    """The row of the answers at these places."""
+    before, after = [dense[i].correct for i in places], [pruned[i].correct for i in places]
+    videos = [dense[i].video for i in places]
+    drawn = [100 * sum(answers[i].correct for i in places) / len(places) for answers in random]
     return TaskRow(
         task,
-        len(keep),
+        len(places),
         len(set(videos)),
         proportion(before, videos),
         proportion(after, videos),

@@ -1,8 +1,24 @@
-"""The accuracy of a plan before and after healing."""
+"""The accuracy of a plan before and after healing, and the file that keeps it."""
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
+from prune.errors import BadInputError
+from prune.io.closed import first_problem
+from prune.io.files import write_atomically
+from prune.io.untrusted import read_json
 from prune.results.interval import Interval
+
+SCHEMA_VERSION = 1
+HEALED_FILE = "healed.json"
+"""In the folder of a healed model: what healing did, and what it was made from."""
+
+FRONT_FILE, FRONT_FIGURE = "healing.json", "healing.png"
+"""All plans of one command."""
 
 
 @dataclass(frozen=True)
@@ -18,6 +34,7 @@ class HealResult:
         healed: under the plan, after.
         difference: healed minus dense, in points, paired.
         p_value: exact McNemar test of that difference, by video.
+        failed: the reason by id of each sample, to learn from or held out, that could not be used.
     """
 
     plan: str
@@ -29,3 +46,40 @@ class HealResult:
     healed: float
     difference: Interval
     p_value: float
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class HealedModel:
+    """The content of `healed.json`.
+
+    Attributes:
+        made_from: identity of the model, plan, samples and settings.
+        result: what healing did.
+    """
+
+    made_from: dict[str, Any]
+    result: HealResult
+    schema_version: int = SCHEMA_VERSION
+
+    def save(self, folder: Path) -> None:
+        """Write into a model folder, whole or not at all."""
+        text = json.dumps(asdict(self), indent=2, ensure_ascii=False, allow_nan=False)
+        write_atomically(folder / HEALED_FILE, text + "\n")
+
+    @staticmethod
+    def load(folder: Path) -> "HealedModel":
+        """Read what `save` wrote; raises `BadInputError` if it is not that."""
+        path = folder / HEALED_FILE
+        data = read_json(path, "the record of a healed model")
+        if not isinstance(data, dict) or data.get("schema_version") != SCHEMA_VERSION:
+            raise BadInputError(
+                f"{path}: not the record of a healed model of schema {SCHEMA_VERSION}: heal the "
+                "model again into a new --out"
+            )
+        try:
+            return TypeAdapter(HealedModel).validate_python(data)
+        except ValidationError as error:
+            raise BadInputError(
+                f"{path}: not the record of a healed model: {first_problem(error)}"
+            ) from None

@@ -13,6 +13,7 @@ from prune.evidence.audit import audit_samples, comparisons, means
 from prune.evidence.case import open_case
 from prune.evidence.explain import ExplainSettings, regions_of
 from prune.evidence.metrics.agreement import first_regions
+from prune.inputs.max_failed import MAX_FAILED, check_failed
 from prune.inputs.media import DEFAULT_MEDIA, Media
 from prune.inputs.prompts import ANSWER_CUE
 from prune.inputs.samples import Sample, load_samples
@@ -85,6 +86,7 @@ def audit_model(
     cue: str = ANSWER_CUE,
     media: Media = DEFAULT_MEDIA,
     limits: AuditLimits = DEFAULT_LIMITS,
+    max_failed: str = MAX_FAILED,
     argv: str = "",
 ) -> AuditedPlan:
     """Compare the evidence and the answers of a dense and a pruned model.
@@ -103,10 +105,13 @@ def audit_model(
         cue: what a prompt ends with (`prune.inputs.samples.Sample`).
         media: how clips are read of which the data says nothing.
         limits: what may change.
+        max_failed: samples that may fail (`prune.inputs.max_failed`).
         argv: the command, for the report.
 
     Raises:
         BadInputError: no sample could be used, or a file cannot be read.
+        TooManyFailedError: more samples failed than `max_failed` allows; their records are kept,
+            and there is no verdict.
         RefusedError: the plan is for another model, or `out` holds another audit.
         UsageError: the regions are unknown, or would differ between the models.
     """
@@ -117,6 +122,7 @@ def audit_model(
     plan.check_model(opened.id)
     with progress("Auditing", share_of(len(samples))) as advance:
         records = audit_samples(opened, plan, samples, out, settings, limit, advance)
+    check_failed(failed_of(records), len(records), max_failed)
     answered, compared = PairedAnswers.of(samples, records), comparisons(records)
     measured = means(compared)
     seen = existence(answered.samples, answered.dense, answered.pruned)

@@ -9,9 +9,9 @@ from prune.baselines.random_edges import random_edges
 from prune.baselines.random_plan import random_plan
 from prune.baselines.subsample import subsample
 from prune.baselines.vtw import vtw
-from prune.checkpoint.load import LoadedModel
-from prune.evaluate.answers import EncodedBatch, RunBatch, accuracy, answer, typical_prompt, under
+from prune.evaluate.answers import RunBatch, accuracy, typical_prompt, under
 from prune.evaluate.paired import accuracy_report
+from prune.evaluate.questions import Questions
 from prune.evaluate.stats import mcnemar, paired_difference
 from prune.journal.progress import Progress
 from prune.layout.pathways import dense_reach
@@ -30,39 +30,42 @@ SEEDS = 5
 
 
 def compare(
-    opened: LoadedModel,
     plan: Plan,
-    batches: Sequence[EncodedBatch],
+    asked: Questions,
     progress: Progress,
     seeds: int = SEEDS,
 ) -> tuple[AccuracyReport, tuple[BaselineRow, ...]]:
     """Answer held-out samples densely, under the plan, and by every baseline at the plan's cost.
 
     Args:
-        opened: the dense model.
         plan: the model's.
-        batches: held-out samples.
+        asked: held-out samples; of the dense model. Those that a run cannot answer are left out.
         progress: shows the answers.
         seeds: how often each random baseline is drawn.
 
     Returns:
         Accuracy with its paired differences, and one row per baseline.
+
+    Raises:
+        NumericError: no sample can be answered.
     """
-    target = CostTarget(plan, typical_prompt(batches), Geometry.of(opened.model))
+    target = CostTarget(plan, typical_prompt(asked.batches), Geometry.of(asked.opened.model))
     every = dense_cost(plan.num_layers, target.prompt, target.geometry)
-    count = sum(len(b.samples) for b in batches)
+    count = sum(len(b.samples) for b in asked.batches)
     runs = 2 + len(SINGLE) + seeds * len(SEEDED)
     with progress("Answering held-out questions", count * runs) as advance:
 
         def ask(run: RunBatch) -> list[Answer]:
-            return answer(opened.model, opened.processor, batches, run, advance)
+            return asked.ask(run, advance)
 
         dense, pruned = ask(under(dense_reach(plan.num_layers))), ask(under(plan.reach))
         drawn = [[make(target, seed) for seed in range(seeds)] for make in SEEDED]
         rivals = [(group, [ask(b.run) for b in group]) for group in drawn]
         rivals += [([b], [ask(b.run)]) for b in (make(target, 0) for make in SINGLE)]
-    rows = tuple(_row(group, answers, pruned, every) for group, answers in rivals)
-    return accuracy_report(dense, pruned, rivals[0][1]), rows
+    dense, pruned = asked.left(dense), asked.left(pruned)
+    kept = [(group, [asked.left(given) for given in answers]) for group, answers in rivals]
+    rows = tuple(_row(group, answers, pruned, every) for group, answers in kept)
+    return accuracy_report(dense, pruned, kept[0][1]), rows
 
 
 def _row(

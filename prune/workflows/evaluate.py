@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from prune.checkpoint.load import LoadedModel, open_model
+from prune.checkpoint.load import open_model
 from prune.checkpoint.stored_plan import stored_plan
-from prune.errors import NumericError
-from prune.evaluate.answers import EncodedBatch, RunBatch, answer, prepare, under
+from prune.evaluate.answers import under
 from prune.evaluate.paired import paired_report
+from prune.evaluate.questions import Questions
 from prune.inputs.media import DEFAULT_MEDIA, Media
 from prune.inputs.prompts import ANSWER_CUE
 from prune.inputs.samples import Sample
@@ -84,36 +84,13 @@ def answer_samples(
 
     Raises:
         BadInputError: no sample could be used.
+        NumericError: the logits of every sample are NaN or infinite.
     """
     opened = open_model(model, dense=True)
     plan = stored_plan(opened.folder, opened.id)
     reach = plan.reach if plan else dense_reach(opened.id.num_layers)
     batches, failed = read_clips(opened, samples, num_frames, progress)
-    answers: list[Answer] = []
+    asked = Questions(opened, num_frames, batches, failed)
     with progress("Answering", len(samples)) as advance:
-        for batch in batches:
-            try:
-                answers += answer(opened.model, opened.processor, [batch], under(reach), advance)
-            except NumericError:
-                answers += _one_by_one(opened, batch, under(reach), num_frames, failed)
-    if not answers:
-        raise NumericError(f"no sample could be used: {next(iter(failed.values()))}")
-    return answers, failed
-
-
-def _one_by_one(
-    opened: LoadedModel,
-    batch: EncodedBatch,
-    run: RunBatch,
-    num_frames: int,
-    failed: dict[str, str],
-) -> list[Answer]:
-    """Answers to a batch that has a sample with NaN logits; such samples are added to `failed`."""
-    answers = []
-    for sample in batch.samples:
-        alone, _ = prepare(opened.model, opened.processor, [sample], num_frames, 1)
-        try:
-            answers += answer(opened.model, opened.processor, alone, run)
-        except NumericError as error:
-            failed[sample.id] = str(error)
-    return answers
+        answers = asked.ask(under(reach), advance)
+    return answers, asked.failed

@@ -11,6 +11,7 @@ from prune.bench.side import sides
 from prune.checkpoint.load import LoadedModel
 from prune.evaluate.answers import typical_prompt
 from prune.evaluate.flips import flip_details
+from prune.evaluate.questions import Questions
 from prune.inputs.samples import Sample
 from prune.journal.progress import Progress
 from prune.layout.segments import Segments
@@ -22,6 +23,9 @@ from prune.trace.flow import flow_of
 from prune.trace.trace import Trace
 from prune.workflows.compare_baselines import SEEDS, compare
 from prune.workflows.read_clips import read_clips
+
+RUNS = 20
+"""Requests that are timed."""
 
 
 def costs(model: Any, plan: Plan, prompt: Segments) -> tuple[CostRow, ...]:
@@ -75,15 +79,17 @@ def measure_plan(
 
     Raises:
         BadInputError: no held-out sample can be used.
+        NumericError: the logits of every held-out sample are NaN or infinite.
     """
     batches, failed = read_clips(opened, held_out, num_frames, progress, "held-out clips")
     prompt = typical_prompt(batches)
-    accuracies, baselines = compare(opened, plan, batches, progress, seeds)
-    runs = 20
-    with progress("Timing", runs) as advance:
+    asked = Questions(opened, num_frames, batches, failed)
+    accuracies, baselines = compare(plan, asked, progress, seeds)
+    one = asked.batches[0].samples[0]
+    with progress("Timing", RUNS) as advance:
         compared = sides(opened.model, opened.processor, plan)
-        times = latency(compared, batches[0].samples[0], num_frames, runs, advance)
-        ran = launch_counts(compared[1], batches[0].samples[0], num_frames)
+        times = latency(compared, one, num_frames, RUNS, advance)
+        ran = launch_counts(compared[1], one, num_frames)
     kept, causal = plan.count_edges(prompt)
     return Result(
         model=opened.id.model_dump(mode="json"),
@@ -101,5 +107,5 @@ def measure_plan(
         latency=times,
         launched=ran,
         conditions=conditions(opened.model, frames=str(num_frames), batch="1", command=argv),
-        failed=failed,
+        failed=asked.failed,
     )

@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from prune.checkpoint.load import LoadedModel, open_model
-from prune.evaluate.answers import answer, under
+from prune.evaluate.answers import under
+from prune.evaluate.questions import Questions
 from prune.evaluate.stats import paired_difference
 from prune.inputs.samples import Sample
 from prune.journal.progress import Progress, silent
@@ -121,14 +122,16 @@ def transfer(
     runs |= {task: under(plan.plan.reach) for task, plan in found.items()}
     cells: list[Cell] = []
     for condition in conditions(held_out, trace.header["num_frames"], other_frames):
-        batches, _ = read_clips(
+        batches, failed = read_clips(
             opened, condition.samples, condition.num_frames, progress, f"clips: {condition.name}"
         )
+        asked = Questions(opened, condition.num_frames, batches, failed)
         with progress(f"Answering: {condition.name}", len(runs)) as advance:
             answers: dict[str, list[Answer]] = {}
             for name, run in runs.items():
-                answers[name] = answer(opened.model, opened.processor, batches, run)
+                answers[name] = asked.ask(run)
                 advance(1)
+        answers = {name: asked.left(given) for name, given in answers.items()}
         before = answers.pop("dense")
         dense, videos = [a.correct for a in before], [a.video for a in before]
         cells += [

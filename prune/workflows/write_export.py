@@ -9,17 +9,21 @@ from pathlib import Path
 from prune.checkpoint.load import LoadedModel
 from prune.checkpoint.manifest import MANIFEST, write_manifest
 from prune.checkpoint.origin import origin_of
-from prune.checkpoint.stored_plan import marks
+from prune.checkpoint.stored_plan import marked
 from prune.errors import RefusedError, ResourceError
 from prune.io.files import names_in, staged, write_atomically
 from prune.io.untrusted import is_inside
-from prune.plan.plan import PLAN_FILE, Plan
+from prune.plan.plan import PLAN_FILE, RUN_PLAN_FILE, Plan
 from prune.report.audit_page import AUDIT_PAGE
 from prune.report.page import CARD, PAGE, card, write_report
 from prune.results.export_result import RESULT_FILE as REPORT_FILE
 from prune.results.export_result import Result
+from prune.results.healed import FRONT_FIGURE, FRONT_FILE, HEALED_FILE
 
-_OURS = (PLAN_FILE, REPORT_FILE, MANIFEST, PAGE, AUDIT_PAGE, CARD)
+_OURS = (
+    *(PLAN_FILE, REPORT_FILE, MANIFEST, PAGE, AUDIT_PAGE, CARD),
+    *(RUN_PLAN_FILE, HEALED_FILE, FRONT_FILE, FRONT_FIGURE),
+)
 _CODE = {".py", ".pyc", ".so"}
 _PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".h5", ".msgpack"}
 MARGIN = 64 * 2**20
@@ -93,7 +97,7 @@ def _copy_model(source: Path, stage: Path, plan: Plan) -> None:
     """Weights and processor files byte for byte; `config.json` says that a plan belongs to it."""
     copy_files(source, model_files(source), stage)
     config = json.loads((source / "config.json").read_text(encoding="utf-8"))
-    text = json.dumps(config | marks(plan), indent=2, ensure_ascii=False)
+    text = json.dumps(marked(config, plan), indent=2, ensure_ascii=False)
     write_atomically(stage / "config.json", text + "\n")
 
 

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -204,3 +205,21 @@ def test_the_command_ends_in_a_verdict(
     code, text, report = run("blind", cut(tiny, *BLIND), FEWEST)
     assert code == 8 and "does not rest on the dense model's evidence" in text
     assert report["outcome"] == "broken" and "Traceback" not in text
+
+
+def test_too_many_failures_are_no_verdict(
+    tiny: LoadedModel, clips: Path, tmp_path: Path, prune_command: Any
+) -> None:
+    rows = [json.loads(line) for line in (clips / "test.jsonl").read_text().splitlines()[:3]]
+    for row in rows[1:]:
+        row["video"] = "test/none.mp4"
+    data = clips / "missing.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    cut(tiny).save(tmp_path / "p.json")
+    command = ("audit", "tiny", tmp_path / "p.json", "--data", data, "--limit", 3, "--frames", 2)
+    code, _, error = prune_command(*command, "--out", tmp_path / "a")
+    assert code == 9 and "--max-failed 1% allows 1" in error
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["audit"]
+    assert len((tmp_path / "a" / "audit" / "journal.jsonl").read_text().splitlines()) == 3
+    code, _, error = prune_command(*command, "--max-failed", 2, "--out", tmp_path / "a")
+    assert code == 8 and "too few to say" in error and (tmp_path / "a" / "audit.html").exists()

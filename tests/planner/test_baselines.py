@@ -13,6 +13,7 @@ from prune.baselines.subsample import subsample
 from prune.baselines.vtw import vtw, withdrawn
 from prune.checkpoint.load import LoadedModel
 from prune.evaluate.answers import EncodedBatch, prepare, typical_prompt, under
+from prune.evaluate.questions import Questions
 from prune.inputs.encode import read
 from prune.inputs.samples import Sample
 from prune.journal.progress import silent
@@ -133,7 +134,8 @@ def test_a_comparison_has_a_row_for_each_and_pairs_the_answers(
 ) -> None:
     blind = dense_reach(LAYERS)
     limit_edges(blind, slice(None), tuple(Role)[: NUM_ROLES - 1], (Role.VIDEO,), -1)
-    report, rows = compare(tiny, Plan(blind, tiny.id, "blind"), [batch], silent, seeds=2)
+    asked = Questions(tiny, 8, [batch], {})
+    report, rows = compare(Plan(blind, tiny.id, "blind"), asked, silent, seeds=2)
     assert [row.name for row in rows] == [
         "random edges", "random layers", "VTW", "FastV", "uniform tokens", "published map",
     ]  # fmt: skip

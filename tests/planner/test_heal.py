@@ -132,8 +132,14 @@ def test_several_plans_are_a_front(
     for number in (2, 7):
         healed = open_model(out / str(number), dense=True)
         Plan.load(out / str(number) / RUN_PLAN_FILE).check_model(healed.id)
+    whole = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    assert prune_command("heal", "tiny", *plans, *data, "--out", out)[0] == 0
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == whole
+    code, _, error = prune_command("heal", "tiny", *plans, *data, "--seed", 1, "--out", out)
+    assert code == RefusedError.exit_code and "settings.seed differ" in error
+    (out / "precious.txt").write_text("mine")
     code, _, error = prune_command("heal", "tiny", *plans, *data, "--out", out)
-    assert code == RefusedError.exit_code and "exists" in error
+    assert code == RefusedError.exit_code and "precious.txt: exists already" in error
 
 
 def test_what_cannot_be_healed_is_refused(

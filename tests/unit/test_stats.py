@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from prune.cli.tables.accuracy import accuracy_table
 from prune.evaluate.clusters import codes_of, effective_size
-from prune.evaluate.paired import accuracy_report
+from prune.evaluate.paired import accuracy_report, paired_report
 from prune.evaluate.stats import (
     FEWEST,
     bootstrap_band,
@@ -126,3 +127,17 @@ def test_accuracy_report() -> None:
     assert report.overall.difference.value == 0.0
     assert report.random == (0.0, 25.0)
     assert [flip.id for flip in report.flipped] == ["1", "3"]
+
+
+def test_a_task_named_all_among_others_is_a_task() -> None:
+    def one(name: str, task: str, right: bool) -> Answer:
+        return Answer(name, task, int(not right), 0, right, (0.6, 0.4), name)
+
+    answers = [one(f"a{i}", "all", True) for i in range(2)]
+    answers += [one(f"b{i}", "count", False) for i in range(6)]
+    report = paired_report(answers, answers)
+    rows = {row.task: (row.n, row.dense.value) for row in report.tasks}
+    assert rows == {"all": (2, 100.0), "count": (6, 0.0)}
+    assert (report.overall.n, report.overall.dense.value) == (8, 25.0)
+    column = list(accuracy_table(answers).columns[1].cells)
+    assert column == ["2", "6", "8"]

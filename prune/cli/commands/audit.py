@@ -5,10 +5,20 @@ from typing import Annotated
 
 import typer
 
-from prune.cli.app import Cue, Data, Frames, Model, app, command_line, report_failed
+from prune.cli.app import (
+    Cue,
+    Data,
+    Frames,
+    MaxFailed,
+    Model,
+    app,
+    command_line,
+    report_failed,
+)
 from prune.cli.console import out, progress
 from prune.cli.media import takes_media
 from prune.errors import VerificationError
+from prune.inputs.max_failed import MAX_FAILED
 from prune.inputs.media import DEFAULT_MEDIA, Media
 from prune.inputs.prompts import ANSWER_CUE
 
@@ -54,6 +64,7 @@ def audit(
     max_hallucination_rise: Annotated[
         float, typer.Option(help="Maximum rise of hallucination, in points.")
     ] = 5.0,
+    max_failed: MaxFailed = MAX_FAILED,
 ) -> None:
     """Compare the evidence of a dense and a pruned model; exit code 0 only if it is the same.
 
@@ -70,8 +81,7 @@ def audit(
     found = audit_model(
         model, pruned, data, target, progress,
         limit=limit, regions=regions, count=count, num_frames=frames, cue=cue, media=media,
-        limits=limits,
-        argv=command_line(),
+        limits=limits, max_failed=max_failed, argv=command_line(),
     )  # fmt: skip
     if not processes().is_main_process:
         return

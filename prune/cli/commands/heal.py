@@ -5,9 +5,10 @@ from typing import Annotated
 
 import typer
 
-from prune.cli.app import Cue, Data, Frames, Model, app
+from prune.cli.app import Cue, Data, Frames, MaxFailed, Model, app, report_failed
 from prune.cli.console import out, progress
 from prune.cli.media import takes_media
+from prune.inputs.max_failed import MAX_FAILED
 from prune.inputs.media import DEFAULT_MEDIA, Media
 from prune.inputs.prompts import ANSWER_CUE
 
@@ -23,7 +24,11 @@ def heal(
     test: Annotated[Path, typer.Option(help="Held-out JSONL to report on.")],
     target: Annotated[
         Path,
-        typer.Option("--out", help="The new model folder; with several plans, a folder of them."),
+        typer.Option(
+            "--out",
+            help="The new model folder; with several plans, a folder of them. Models that the same "
+            "command finished are kept.",
+        ),
     ],
     frames: Frames = 8,
     cue: Cue = ANSWER_CUE,
@@ -34,17 +39,20 @@ def heal(
         int, typer.Option(min=0, help="Rank of LoRA; 0 trains every weight of the decoder.")
     ] = 16,
     seed: Annotated[int, typer.Option(help="Seed of the batch order.")] = 0,
+    max_failed: MaxFailed = MAX_FAILED,
 ) -> None:
     """Fine-tune a model under its plan towards its own dense answers, for a few hundred steps."""
     from prune.cli.tables.healed import healed_table
     from prune.plan.plan import RUN_PLAN_FILE
-    from prune.workflows.heal import heal_front
+    from prune.workflows.heal_front import heal_front
 
     found = heal_front(
         model, plans, data, test, target, progress,
         num_frames=frames, cue=cue, media=media, steps=steps, rate=rate, rank=rank, seed=seed,
+        max_failed=max_failed,
     )  # fmt: skip
     out.print(healed_table(found.results))
     for folder in found.folders:
         out.print(f"Model   {folder}\nPlan    {folder / RUN_PLAN_FILE}")
     out.print(f"Figure  {found.figure}")
+    report_failed({name: why for result in found.results for name, why in result.failed.items()})

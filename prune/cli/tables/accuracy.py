@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from prune.evaluate.stats import proportion
+from prune.inputs.samples import ALL_TASKS
 from prune.results.accuracy import AccuracyReport
 from prune.results.answer import Answer
 
@@ -14,8 +15,9 @@ def accuracy_table(answers: Sequence[Answer]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0))
     for column in ("task", "n", "accuracy", "95%", "free"):
         table.add_column(column, justify="left" if column == "task" else "right")
-    for task in (*sorted({a.task for a in answers}), "all"):
-        rows = [a for a in answers if task in ("all", a.task)]
+    tasks = sorted({a.task for a in answers})
+    parts = [(task, [a for a in answers if a.task == task]) for task in tasks]
+    for task, rows in (*parts, (ALL_TASKS, answers)):
         share = proportion([a.correct for a in rows], [a.video for a in rows])
         free = 100 * sum(a.free_correct for a in rows) / len(rows)
         table.add_row(
