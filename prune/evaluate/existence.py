@@ -36,6 +36,7 @@ def existence(
         len(rows),
         len(absent),
         len(set(videos)),
+        sum(one != other for one, other in zip(first, second, strict=True)),
         proportion(first, videos),
         proportion(second, videos),
         paired_difference(first, second, videos),

@@ -12,9 +12,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from prune.evaluate.clusters import codes_of, effective_size
-from prune.results.interval import FEWEST, Interval, Mean
-
-Z = float(stats.norm.ppf(0.975))
+from prune.results.interval import FEWEST, Interval, Mean, Z, paired_bounds
 
 
 def proportion(right: Sequence[bool], videos: Sequence[str] | None = None) -> Interval:
@@ -41,20 +39,16 @@ def paired_difference(
 ) -> Interval:
     """Accuracy after minus before on the same samples, in points.
 
-    The interval is Bonett and Price's (Journal of Educational and Behavioral Statistics 2012):
-    Wald's, with one answer more lost and one more won, which keeps its coverage where few answers
-    change. Counts are scaled to the effective number of samples (`prune.evaluate.clusters`).
+    The interval is that of `paired_bounds`, for the effective number of samples
+    (`prune.evaluate.clusters`).
     """
     change = np.array(after, float) - np.array(before, float)
-    n = len(change)
-    weight = effective_size(change, codes_of(videos, n)) / n
-    lost, won = int((change < 0).sum()), int((change > 0).sum())
-    size, down, up = weight * n + 2, weight * lost + 1, weight * won + 1
-    middle = (up - down) / size
-    spread = Z * np.sqrt((up + down) / size - middle**2) / np.sqrt(size)
-    value = 100 * (won - lost) / n
-    low, high = max(-100.0, 100 * (middle - spread)), min(100.0, 100 * (middle + spread))
-    return Interval(value, float(min(low, value)), float(max(high, value)))
+    size = effective_size(change, codes_of(videos, len(change)))
+    mean, changed = float(change.mean()), float(np.abs(change).mean())
+    low, high = paired_bounds(size, mean, changed)
+    value = 100 * mean
+    low, high = max(-100.0, 100 * low), min(100.0, 100 * high)
+    return Interval(value, min(low, value), max(high, value))
 
 
 def mcnemar(

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from prune.report.numbers import asked_of, limit_of, shares, slowdown
 from prune.report.reasons import Reason, Tone, reasons, saves_nothing
-from prune.results.accuracy import AccuracyReport, TaskRow
+from prune.results.accuracy import AccuracyReport
 from prune.results.export_result import Result
+from prune.results.interval import growth_that_decides
 
 ALIKE = 0.05
 """Share of the dense model's FLOPs by which a rival may cost more."""
@@ -77,17 +78,17 @@ def _judged(accuracy: AccuracyReport, limit: float | None) -> tuple[Tone, str, s
         )  # fmt: skip
     return "open", "Perhaps", (
         f"The measured loss is within {allowed}, but {asked} cannot rule out {worst}"
-        f"{_needed(accuracy.overall, limit)}."
+        f"{_needed(accuracy, limit)}."
     )  # fmt: skip
 
 
-def _needed(row: TaskRow, limit: float) -> str:
+def _needed(accuracy: AccuracyReport, limit: float) -> str:
     """Number of questions, and of videos, with which the interval would clear the limit."""
-    change = row.difference
-    room = change.value + limit
-    if room <= 0:
+    row = accuracy.overall
+    changed = sum(flip.lost or flip.won for flip in accuracy.flipped) / row.n
+    times = growth_that_decides(row.difference, changed, -limit)
+    if times is None:
         return ""
-    times = ((change.value - change.low) / room) ** 2
     questions, videos = (f"{_rounded(count * times):,}" for count in (row.n, row.videos))
     shared = row.videos < row.n
     needed = f"some {questions} about {videos} videos" if shared else f"about {questions}"

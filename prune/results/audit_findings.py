@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from prune.results.existence import Existence
-from prune.results.interval import FEWEST, Mean
+from prune.results.interval import FEWEST, Mean, growth_that_decides
 
 MEASURES = {
     "rank_correlation": "rank correlation of the regions' evidence",
@@ -82,18 +82,13 @@ def verdict(
             False,
         ),
         ("other evidence", means.get("other_evidence"), limits.max_other_evidence, False),
-        (
-            "rise of hallucination (points)",
-            _rise(existence),
-            limits.max_hallucination_rise,
-            False,
-        ),
     ]
-    return [
+    found = [
         _finding(name, mean, limit, at_least)
         for name, mean, limit, at_least in rows
         if mean is not None
     ]
+    return found if existence is None else [*found, _rise(existence, limits.max_hallucination_rise)]
 
 
 def outcome_of(findings: Sequence[Finding]) -> Outcome:
@@ -125,9 +120,13 @@ def _turned(mean: Mean | None) -> Mean | None:
     return replace(mean, mean=0.0 - mean.mean, low=0.0 - mean.high, high=0.0 - mean.low)
 
 
-def _rise(existence: Existence | None) -> Mean | None:
-    if existence is None:
-        return None
-    change = existence.change
-    found = Mean(change.value, change.low, change.high, existence.absent, existence.videos)
-    return found if existence.videos >= FEWEST else replace(found, low=None, high=None)
+def _rise(existence: Existence, limit: float) -> Finding:
+    change, videos = existence.change, existence.videos
+    mean = Mean(change.value, change.low, change.high, existence.absent, videos)
+    if videos < FEWEST:
+        mean = replace(mean, low=None, high=None)
+    found = _finding("rise of hallucination (points)", mean, limit, at_least=False)
+    if found.outcome != "open" or found.low is None:
+        return found
+    times = growth_that_decides(change, existence.changed / existence.absent, limit)
+    return replace(found, needed=None if times is None else math.ceil(round(videos * times, 6)))

@@ -13,6 +13,7 @@ class Existence:
         questions: how many there are.
         absent: how many of them ask for what is not there.
         videos: how many videos those are about.
+        changed: how many of the absent things one model says are there, and the other not.
         before, after: share of the absent things that are said to be there.
         change: after minus before, paired, in points.
         yes_bias_before, yes_bias_after: share of answers that are yes, less that of questions whose
@@ -22,6 +23,7 @@ class Existence:
     questions: int
     absent: int
     videos: int
+    changed: int
     before: Interval
     after: Interval
     change: Interval

@@ -20,7 +20,7 @@ from prune.layout.pathways import PATHWAYS, dense_reach, remove_pathway
 from prune.plan.plan import Plan
 from prune.results.answer import Answer
 from prune.results.audit_findings import MEASURES, AuditLimits, outcome_of, verdict
-from prune.results.interval import FEWEST, Mean
+from prune.results.interval import FEWEST, Mean, paired_bounds
 
 CHEAP = ExplainSettings(regions="frames")
 
@@ -125,6 +125,31 @@ def test_hallucination_counts_absent_things_alone() -> None:
     # Two of six are yes in truth; two were said to be before, five after.
     assert found.yes_bias_before == 0 and found.yes_bias_after == pytest.approx(50)
     assert existence([other], answers()[-1:], answers()[-1:]) is None
+
+
+@pytest.mark.parametrize(
+    ("lost", "won", "asked", "limit", "needed"), [(0, 0, 20, 5.0, 54), (1, 1, 40, 5.0, 103)]
+)
+def test_as_many_videos_as_are_said_decide_about_hallucination(
+    lost: int, won: int, asked: int, limit: float, needed: int
+) -> None:
+    """With as many changes in a hundred questions, so many videos are just enough."""
+    found = existence([_sample("no")] * asked, *_said(lost, won, asked))
+    (row,) = verdict({}, found, AuditLimits(max_hallucination_rise=limit))
+    assert row.outcome == "open" and row.needed == needed
+    scale = (needed - 1) / asked, needed / asked
+    ends = [paired_bounds(asked * s, (won - lost) / asked, (won + lost) / asked)[1] for s in scale]
+    assert ends[0] > limit / 100 >= ends[1]
+
+
+def _said(lost: int, won: int, asked: int) -> list[list[Answer]]:
+    """Answers to questions about absent things, each about a video of its own."""
+    before = [1 if i < won or i >= won + lost else 0 for i in range(asked)]
+    after = [0 if i < won else 1 for i in range(asked)]
+    return [
+        [Answer("x", "e", choice, 1, True, (0.5, 0.5), str(i)) for i, choice in enumerate(side)]
+        for side in (before, after)
+    ]
 
 
 def test_a_bad_clip_is_listed(tiny: LoadedModel, samples: list[Sample], tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from prune.report.numbers import plus, slowdown, speedups, spoken
 from prune.report.verdict import verdict
 from prune.results.audit_findings import Finding
 from prune.results.export_result import Result
-from prune.results.interval import Interval
+from prune.results.interval import Interval, paired_bounds
 from prune.results.latency import LatencyRow
 
 
@@ -45,19 +45,19 @@ def test_the_whole_interval_decides(
 
 
 def test_it_says_how_many_questions_would_tell(result: Result) -> None:
-    found = verdict(_with(result, Interval(-0.5, -1.5, 0.5), 1.0))
-    # Half as wide an interval would clear the limit: four times the 200 questions.
-    said = "200 questions about 100 videos cannot rule out 1.5 points; some 800 about 400 videos"
-    assert f"{said} would decide" in found.because
-
-
-def test_a_video_of_its_own_for_each_question_goes_without_saying(result: Result) -> None:
-    shared = _with(result, Interval(-0.5, -1.5, 0.5), 1.0)
-    assert shared.accuracy is not None
-    overall = replace(shared.accuracy.overall, videos=200)
-    alone = replace(shared, accuracy=replace(shared.accuracy, overall=overall))
-    said = "200 questions cannot rule out 1.5 points; about 800 would decide"
-    assert said in verdict(alone).because
+    assert result.accuracy is not None
+    overall, flips = result.accuracy.overall, len(result.accuracy.flipped)
+    found = verdict(_with(result, overall.difference, 2.0))
+    said = f"200 questions about 100 videos cannot rule out {-overall.difference.low:.1f} points"
+    assert f"{said}; some 1,100 about 530 videos would decide" in found.because
+    # A video of its own for each question goes without saying.
+    low, high = (100 * end for end in paired_bounds(200, -flips / 200, flips / 200))
+    alone = replace(overall, videos=200, difference=Interval(-100 * flips / 200, low, high))
+    accuracy = replace(result.accuracy, overall=alone)
+    found = verdict(_with(replace(result, accuracy=accuracy), alone.difference, 2.0))
+    assert f"200 questions cannot rule out {-low:.1f} points; about 530 would" in found.because
+    enough = next(n for n in range(200, 2000) if paired_bounds(n, -0.01, 0.01)[0] >= -0.02)
+    assert 520 < enough <= 530
 
 
 def test_the_first_screen_says_what_was_counted(result: Result) -> None:
