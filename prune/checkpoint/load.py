@@ -16,6 +16,7 @@ from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 from transformers.utils import logging
 
 from prune.checkpoint.identity import parts_of, weights_sha256
+from prune.checkpoint.sizes import check_depth, check_sizes
 from prune.checkpoint.stored_plan import marks, stored_plan
 from prune.errors import BadInputError, NumericError
 from prune.families import family_of_model_type
@@ -75,6 +76,7 @@ def _check(folder: Path) -> Any:
         raise BadInputError(f"{folder}/config.json: not a model configuration: no model_type")
     family = family_of_model_type(config["model_type"])
     check_configs(folder)
+    check_depth(folder, config)
     try:
         parsed = AutoConfig.from_pretrained(folder)
         family.check(parsed)
@@ -83,7 +85,7 @@ def _check(folder: Path) -> Any:
         raise BadInputError(
             f"{folder}/config.json: not a configuration of {family.model_type}: {reason}"
         ) from None
-    check_weights(folder)
+    check_sizes(folder, config, check_weights(folder))
     return parsed
 
 

@@ -109,7 +109,7 @@ def _run() -> int:
             message = error.format_message()
             # Empty where help was shown in place of a missing command.
             return _fail(message, UsageError.exit_code) if message else UsageError.exit_code
-        if type(error).__name__ == "OutOfMemoryError":
+        if type(error).__name__ == "OutOfMemoryError" or "DefaultCPUAllocator" in str(error):
             reason = str(error).splitlines()[0]
             return _fail(f"out of memory: use fewer frames: {reason}", ResourceError.exit_code)
         return _fail(

@@ -5,6 +5,9 @@ from functools import lru_cache
 from itertools import takewhile
 from typing import Any
 
+from prune.errors import BadInputError
+from prune.inputs.chat_template import write_chat
+
 _FIRST, _REPLY, _SECOND = "firstquestion", "firstreply", "secondquestion"
 
 
@@ -130,10 +133,8 @@ def _written(processor: Any) -> str:
             turn("user", _SECOND, True),
         ]  # fmt: skip
         try:
-            text = processor.apply_chat_template(
-                messages, add_generation_prompt=True, tokenize=False
-            )
-        except Exception:  # a template may fail in any way on a conversation that it does not know
+            text = write_chat(processor, messages)
+        except BadInputError:  # a template may fail on a conversation that it does not know
             continue
         if isinstance(text, str) and _REPLY in text:
             return text

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, TypeAdapter, ValidationError
 
 from prune.errors import BadInputError, RefusedError
+from prune.inputs.chat_template import write_chat
 from prune.inputs.encode import pixel_bounds
 from prune.inputs.media import DEFAULT_MEDIA, Media
 from prune.inputs.video import load_video
@@ -74,9 +75,7 @@ def encode_conversation(
         given["video_metadata"] = [[metadata for _, metadata in clips]]
         given |= {"do_sample_frames": False, **pixel_bounds(processor, media)}
     try:
-        text = processor.apply_chat_template(
-            [_written(message) for message in messages], add_generation_prompt=True, tokenize=False
-        )
+        text = write_chat(processor, [_written(message) for message in messages])
         return processor(text=[text], padding=True, return_tensors="pt", **given)
     except Exception as error:  # chat templates and processors fail in any way
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]

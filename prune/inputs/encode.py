@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from prune.errors import BadInputError, RefusedError
 from prune.families import family_of_processor
+from prune.inputs.chat_template import write_chat
 from prune.inputs.media import Media
 from prune.inputs.prompts import Question, choice_question, open_question
 from prune.inputs.samples import Sample
@@ -43,11 +44,7 @@ def _prompt(processor: Any, question: Question, cue: str = "") -> Question:
 def chat(processor: Any, text: str) -> str:
     """What a user says about one video, in the model's chat template."""
     content = [{"type": "video"}, {"type": "text", "text": text}]
-    messages = [{"role": "user", "content": content}]
-    written: str = processor.apply_chat_template(
-        messages, add_generation_prompt=True, tokenize=False
-    )
-    return written
+    return write_chat(processor, [{"role": "user", "content": content}])
 
 
 def continuation(tokenizer: Any, before: str, text: str) -> list[int]:

@@ -28,13 +28,22 @@ class Failure:
 
         A disk or a memory that is full, and a GPU whose context is lost, concern every sample.
         """
-        gpu = (torch.OutOfMemoryError, torch.AcceleratorError)
         full = isinstance(error, OSError) and error.errno in DISK_FULL
-        if full or isinstance(error, (ResourceError, MemoryError, *gpu)):
+        if (
+            full
+            or out_of_memory(error)
+            or isinstance(error, (ResourceError, torch.AcceleratorError))
+        ):
             raise error
         if isinstance(error, PruneError):
             return Failure(str(error), error.exit_code)
         return Failure(describe(error), DefectError.exit_code)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out: a GPU's, or the machine's, for which torch has no class."""
+    said = isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+    return said or isinstance(error, (MemoryError, torch.OutOfMemoryError))
 
 
 def describe(error: BaseException) -> str:

@@ -86,8 +86,12 @@ def check_configs(folder: Path) -> None:
         _check_config(path, read_json(path, "a configuration"))
 
 
-def check_weights(folder: Path) -> None:
-    """The part of `check_folder` about weights; reads their headers alone."""
+def check_weights(folder: Path) -> dict[str, list[int]]:
+    """The part of `check_folder` about weights; reads their headers alone.
+
+    Returns:
+        The shape of every tensor, by name.
+    """
     for path in sorted(folder.glob("*.safetensors.index.json")):
         _check_index(path)
     weights = sorted(folder.glob("*.safetensors"))
@@ -95,9 +99,11 @@ def check_weights(folder: Path) -> None:
         raise BadInputError(
             f"{folder}: no .safetensors weights in it (pickled weights are not read)"
         )
+    shapes: dict[str, list[int]] = {}
     for path in weights:
         _check_inside(folder, path)
-        _check_header(path)
+        shapes |= _check_header(path)
+    return shapes
 
 
 def _check_config(path: Path, config: Any) -> None:
@@ -149,8 +155,8 @@ def _check_inside(folder: Path, path: Path) -> None:
         raise BadInputError(f"{path}: no such file, or not a regular one")
 
 
-def _check_header(path: Path) -> None:
-    """Offsets without holes or overlaps, to the end of the file."""
+def _check_header(path: Path) -> dict[str, list[int]]:
+    """Offsets without holes or overlaps, to the end of the file; the shapes by tensor."""
     size = path.stat().st_size
     with open(path, "rb") as file:
         length = int.from_bytes(file.read(8), "little")
@@ -169,6 +175,7 @@ def _check_header(path: Path) -> None:
         raise BadInputError(f"{path}: not safetensors: {error}") from None
     if ends != begins:
         raise BadInputError(f"{path}: not safetensors: its tensors do not fill the file")
+    return {name: entry["shape"] for name, entry in header.items()}
 
 
 def _check_metadata(metadata: Any) -> None:

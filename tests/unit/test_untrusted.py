@@ -2,8 +2,10 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save
 
+from prune.checkpoint.load import TINY, open_model
 from prune.checkpoint.manifest import verify
 from prune.errors import BadInputError, PruneError, RefusedError
 from prune.io.untrusted import MAX_HEADER, check_folder, read_json
@@ -188,3 +191,29 @@ def test_huge_files_cost_no_time_and_no_memory(folder: Path) -> None:
         assert done.returncode == 0, done.stderr
         assert len(done.stdout.splitlines()) == 1 and path.name in done.stdout
         path.write_text("{}")
+
+
+@pytest.mark.parametrize(
+    ("part", "key", "value"),
+    [
+        ("text_config", "num_hidden_layers", 13),
+        ("text_config", "num_hidden_layers", 100_000),
+        ("text_config", "num_hidden_layers", 10**9),
+        ("vision_config", "num_hidden_layers", 13),
+        ("text_config", "hidden_size", 10**9),
+        ("text_config", "intermediate_size", 10**9),
+        ("text_config", "vocab_size", 10**9),
+    ],
+)
+def test_a_configuration_larger_than_its_weights_costs_no_memory(
+    tmp_path: Path, part: str, key: str, value: int
+) -> None:
+    model = Path(shutil.copytree(TINY, tmp_path / "model"))
+    config = json.loads((model / "config.json").read_text())
+    config[part][key] = value
+    (model / "config.json").write_text(json.dumps(config))
+    tracemalloc.start()
+    with pytest.raises(BadInputError, match=f"{part}.{key} is {value}(, but the weights|: prune )"):
+        open_model(model)
+    assert tracemalloc.get_traced_memory()[1] < 2**24
+    tracemalloc.stop()
