@@ -8,12 +8,13 @@ QUANTIZE := $(VENV)/quantize
 # Environments of their own: the oldest transformers, and the newest with torchvision.
 OLDEST := $(VENV)/oldest
 REAL := .venvs/real
+VLLM := .venvs/vllm
 # A registry may not answer at once.
 RETRY = for pause in 5 20 60 none; do $(1) && break; test $$pause != none && sleep $$pause || exit 1; done
 VERSION_TESTS := tests/runtime tests/families tests/unit/test_apply.py tests/unit/test_trace.py tests/e2e/test_chain.py
 VERSION_TESTS += tests/unit/test_transformers_tools.py
 
-.PHONY: setup demo faults test test-slow test-oldest test-real test-demo-versions lint docs
+.PHONY: setup demo faults test test-slow test-oldest test-real test-vllm test-demo-versions lint docs
 
 setup: $(STAMP)
 
@@ -46,12 +47,20 @@ $(REAL)/.ready: pyproject.toml tests/real/requirements.txt
 	$(call RETRY,$(REAL)/bin/pip install --quiet -r tests/real/requirements.txt -e .)
 	touch $@
 
+$(VLLM)/.ready: pyproject.toml tests/vllm/environment.sh tests/vllm/adapt.py tests/vllm/requirements.txt
+	$(call RETRY,PYTHON=$(PYTHON) tests/vllm/environment.sh $(VLLM))
+	touch $@
+
 # PerceptionLM's tower is timm's there, which needs torchvision; and a padded batch in chunks is wrong there without prune too.
 test-oldest: $(OLDEST)/.ready
 	PYTHONPATH=$(OLDEST) OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m 'not slow and not gpu' -k 'not perception_lm and not chunks' $(VERSION_TESTS)
 
 test-real: $(REAL)/.ready
 	OMP_NUM_THREADS=1 $(REAL)/bin/python -m pytest -n 2 -m 'not slow and not gpu' tests/real $(VERSION_TESTS)
+
+# Each file starts an engine of its own, which takes a minute.
+test-vllm: $(VLLM)/.ready
+	$(VLLM)/bin/python -m pytest -m 'not slow and not gpu' tests/vllm
 
 # The demo takes minutes: not part of .ci/run.
 test-demo-versions: $(OLDEST)/.ready $(REAL)/.ready

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from prune.checkpoint.stored_plan import KEY
+from prune.checkpoint.stored_plan import KEY, plain_architectures
 from prune.io.files import sha256_of
 from prune.io.untrusted import read_json
 from prune.plan.model_id import Part
@@ -36,6 +36,8 @@ def weights_sha256(folder: Path) -> str:
 def config_of(folder: Path) -> dict[str, Any]:
     """What the `config.json` of a model folder says of the model itself."""
     config = read_json(folder / CONFIG, "a model configuration")
+    if "architectures" in config:
+        config["architectures"] = plain_architectures(config)
     return {key: value for key, value in config.items() if key not in _SILENT}
 
 

@@ -12,6 +12,10 @@ from prune.runtime.attention import ATTENTION_NAME
 KEY = "attention_pruning"
 """The entry of `config.json` that names the plan."""
 
+ARCHITECTURE = "Pruned"
+"""What the architectures of an export begin with. Transformers goes by `model_type`; servers that
+know no plans go by these names, find none of theirs, and stop."""
+
 
 def marks(plan: Plan) -> dict[str, Any]:
     """What the configuration of a model says that runs under `plan`, so that it never runs dense.
@@ -22,6 +26,17 @@ def marks(plan: Plan) -> dict[str, Any]:
         "attn_implementation": {"text_config": ATTENTION_NAME},
         KEY: {"plan": PLAN_FILE, "sha256": plan.sha256},
     }
+
+
+def plain_architectures(config: dict[str, Any]) -> list[str]:
+    """The architectures of a model's configuration, by their names without a plan."""
+    return [str(name).removeprefix(ARCHITECTURE) for name in config.get("architectures") or ()]
+
+
+def marked(config: dict[str, Any], plan: Plan) -> dict[str, Any]:
+    """The `config.json` of an export, from its source's."""
+    names = [f"{ARCHITECTURE}{name}" for name in plain_architectures(config)]
+    return config | {"architectures": names} | marks(plan)
 
 
 def read_marks(folder: Path) -> Any:

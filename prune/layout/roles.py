@@ -44,13 +44,28 @@ class RowRoles:
             read each other.
     """
 
-    def __init__(self, processor: Any, family: Family, ids: list[int]):
+    def __init__(
+        self,
+        processor: Any,
+        family: Family,
+        ids: list[int],
+        media: Sequence[Medium] | None = None,
+    ):
+        """Find the media and the text of a prompt.
+
+        Args:
+            processor: the model's.
+            family: its family.
+            ids: tokens of the prompt.
+            media: where its media are, by whoever placed them; None to find them by their tokens.
+        """
         self.role = [int(Role.SYSTEM)] * len(ids)
         self.frame = [-1] * len(ids)
         self.option = [-1] * len(ids)
         self.known = True
         self._ids, self._family = ids, family
-        self._media = family.media(processor, ids)
+        self._placed = media is not None
+        self._media = family.media(processor, ids) if media is None else list(media)
         self._pieces, self._text = _pieces(processor.tokenizer, ids, self._media)
         self._special = _special(processor.tokenizer)
         self._videos = [i for i in range(len(self._media)) if self._is_video(i)]
@@ -72,7 +87,7 @@ class RowRoles:
         return sum(self._media[i].size for i in self._videos)
 
     def _is_video(self, index: int) -> bool:
-        if not self._family.images_alike or not self._media[index].video:
+        if self._placed or not self._family.images_alike or not self._media[index].video:
             return self._media[index].video
         return bool(self._announcement(index, self._family.announces))
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from prune.errors import BadInputError, RefusedError
 from prune.families import Family, family_of_processor
+from prune.families.family import Medium
 from prune.layout.role import NUM_ROLES as NUM_ROLES
 from prune.layout.role import Role as Role
 from prune.layout.roles import RowRoles
@@ -132,6 +133,32 @@ def segment(processor: Any, inputs: Any, strict: bool = False) -> Segments:
     if not all(row.known for row in rows):
         say_unknown(processor, strict)
     return gathered(rows, real)
+
+
+def segment_row(
+    processor: Any, ids: Sequence[int], media: Sequence[Medium], counts: Sequence[int]
+) -> Segments:
+    """`segment` for one prompt whose media were placed by a server, which knows where they are.
+
+    Args:
+        processor: the model's processor; its family must be known (`prune.families`).
+        ids: tokens of the prompt, at least one.
+        media: its runs of video and image tokens, in order.
+        counts: number of frames (temporal units) of every video.
+
+    Returns:
+        A batch of one. Where the roles cannot be known all tokens are `answer`.
+
+    Raises:
+        BadInputError: the processor's family is unknown, or video tokens and frames do not match.
+    """
+    row = RowRoles(processor, family_of_processor(processor), list(ids), media)
+    row.place_video(iter(counts), None)
+    if row.has_video:
+        row.place_text(processor)
+    else:
+        row.role[-1] = int(Role.LAST)
+    return gathered([row], torch.ones(1, len(ids), dtype=torch.bool))
 
 
 def say_unknown(processor: Any, strict: bool) -> None:

@@ -446,6 +446,11 @@ def processor_of(name: str) -> Any:
 def model_of(name: str) -> tuple[Any, Any]:
     """A random float32 model of a family, and its processor."""
     kind, config, processor = _built(name)
+    return drawn(kind, config), processor
+
+
+def drawn(kind: Any, config: Any) -> Any:
+    """A random float32 model."""
     torch.manual_seed(0)
     model = kind(config).eval()
     generator = torch.Generator().manual_seed(0)
@@ -455,4 +460,4 @@ def model_of(name: str) -> tuple[Any, Any]:
                 # Wide enough that attention is not uniform, so that a removed edge shows.
                 gain = 1.0 if "embed_tokens" in parameter_name else 0.7
                 weight.normal_(0, gain * weight[0].numel() ** -0.5, generator=generator)
-    return model.to(torch.float32), processor
+    return model.to(torch.float32)

@@ -35,6 +35,7 @@ ALLOWED: dict[str, set[str]] = {
     "learn": _STATE,
     "bench": _STATE,
     "baselines": _STATE,
+    "serve": {"errors", "kernels", "families", "layout", "plan", "checkpoint"},
     "harness": {"errors", "inputs", "journal", "checkpoint", "datasets", "tiny"},
     "report": {"errors", "io", "inputs", "layout", "plan", "results", "evaluate"},
     "workflows": _STATE

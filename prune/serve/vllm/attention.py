@@ -1,0 +1,141 @@
+"""Attention of a pruned model in vLLM, over vLLM's own paged cache.
+
+Generated tokens, and requests without a video, run on vLLM's own kernel: their table has only the
+blocks that they read. Prompts with a video run on `prune.kernels.segment_attention`.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from vllm.v1.attention.backend import CommonAttentionMetadata
+from vllm.v1.attention.backends.cpu_attn import (
+    CPUAttentionBackend,
+    CPUAttentionBackendImpl,
+    CPUAttentionMetadata,
+    CPUAttentionMetadataBuilder,
+)
+
+from prune.serve.vllm.blocks import PrunedSpec
+from prune.serve.vllm.state import STATE, State
+from prune.serve.vllm.step import Step
+from prune.serve.vllm.tables import Tables
+from prune.serve.vllm.views import PrunedMetadata
+
+ISA = "vec"
+"""The layout in which vLLM's CPU kernel stores keys: `[D, block]`, values `[block, D]`."""
+
+
+class PrunedBuilder(CPUAttentionMetadataBuilder):
+    """Prepares the metadata of a group for each step."""
+
+    def __init__(self, kv_cache_spec: PrunedSpec, *args: Any, **kwargs: Any) -> None:
+        super().__init__(kv_cache_spec, *args, **kwargs)
+        self.isa = ISA
+        self._set_isa_to_layers(self.layer_names)
+        context = self.vllm_config.compilation_config.static_forward_context
+        self._state: State = getattr(context[self.layer_names[0]].impl, STATE)
+        self._layers = kv_cache_spec.layers
+        self._exact = self._state.plan.rules.keeps_exactly(self._layers)
+
+    def build(
+        self,
+        common_prefix_len: int,
+        common_attn_metadata: CommonAttentionMetadata,
+        fast_build: bool = False,
+    ) -> PrunedMetadata | CPUAttentionMetadata:
+        """See `AttentionMetadataBuilder`."""
+        step = self._state.step
+        if step is None:
+            return super().build(common_prefix_len, common_attn_metadata, fast_build)
+        given = common_attn_metadata
+        tables = Tables(step, self._layers, given.block_table_tensor, self.block_size)
+        plain = tuple(
+            index
+            for index, part in enumerate(step.parts)
+            if part.plain and (self._exact or part.layout.needs is None)
+        )
+        stock = super().build(0, _of(given, step, tables, plain)) if plain else None
+        return PrunedMetadata(step, self._layers, tables, stock, plain)
+
+
+def _of(
+    given: CommonAttentionMetadata, step: Step, tables: Tables, plain: tuple[int, ...]
+) -> CommonAttentionMetadata:
+    """The metadata of some requests alone, with the tables of what generated tokens read."""
+    found = [tables.kept(index) for index in plain]
+    lengths = [step.parts[index].stop - step.parts[index].start for index in plain]
+    table = torch.zeros(len(plain), max(len(blocks) for blocks, _ in found), dtype=torch.int32)
+    for row, (blocks, _) in zip(table, found, strict=True):
+        row[: len(blocks)] = torch.from_numpy(blocks)
+    starts = torch.tensor(np.concatenate([[0], np.cumsum(lengths)]), dtype=torch.int32)
+    return replace(
+        given,
+        query_start_loc=starts,
+        query_start_loc_cpu=starts,
+        seq_lens=torch.tensor([tokens for _, tokens in found], dtype=torch.int32),
+        num_reqs=len(plain),
+        num_actual_tokens=sum(lengths),
+        max_query_len=max(lengths),
+        max_seq_len=max(tokens for _, tokens in found),
+        block_table_tensor=table,
+    )
+
+
+class PrunedImpl(CPUAttentionBackendImpl):
+    """The attention of one layer.
+
+    Attributes:
+        layer_idx: which.
+    """
+
+    layer_idx: int
+
+    def forward(
+        self,
+        layer: Any,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        kv_cache: Tensor,
+        attn_metadata: PrunedMetadata | None,
+        output: Tensor,
+        output_scale: Tensor | None = None,
+        output_block_scale: Tensor | None = None,
+    ) -> Tensor:
+        """See `AttentionImpl`; the rows are those that the layer takes."""
+        if not isinstance(attn_metadata, PrunedMetadata):
+            return output
+        view, stock = attn_metadata.view(self.layer_idx), attn_metadata.stock
+        size = len(view.slots)
+        self.do_kv_cache_update(layer, key[:size], value[:size], kv_cache, view.slots)
+        if stock is not None:
+            rows = slice(0, size) if view.plain is None else view.plain
+            read = torch.empty_like(output[rows])
+            super().forward(layer, query[rows].contiguous(), key, value, kv_cache, stock, read)
+            output[rows] = read
+        for prompt in view.prompts:
+            query_, key_, value_ = (x[prompt.rows] for x in (query, key, value))
+            output[prompt.rows] = prompt.attend(
+                self.layer_idx, query_, key_, value_, kv_cache, self.scale
+            )
+        return output
+
+
+class PrunedBackend(CPUAttentionBackend):
+    """vLLM's backend for CPUs, under a plan."""
+
+    # vLLM's own update would also store the tokens that the layer does not take.
+    forward_includes_kv_cache_update = True
+
+    @staticmethod
+    def get_impl_cls() -> type[PrunedImpl]:
+        """See `AttentionBackend`."""
+        return PrunedImpl
+
+    @staticmethod
+    def get_builder_cls() -> type[PrunedBuilder]:
+        """See `AttentionBackend`."""
+        return PrunedBuilder

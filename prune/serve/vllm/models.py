@@ -1,0 +1,34 @@
+"""vLLM's models of the supported families, each with the plan of its folder put on it."""
+
+from importlib import import_module
+from typing import Any
+
+from prune.checkpoint.stored_plan import ARCHITECTURE
+from prune.serve.vllm import ARCHITECTURES
+from prune.serve.vllm.layers import install
+from prune.serve.vllm.layout import served_plan
+from prune.serve.vllm.runner import wrap_runner
+from prune.serve.vllm.state import STATE, State
+
+
+def _pruned(name: str) -> Any:
+    """The class of an architecture under a plan."""
+    module = import_module(f"vllm.model_executor.models.{ARCHITECTURES[name]}")
+    stock = getattr(module, name.removeprefix(ARCHITECTURE))
+
+    def __init__(self: Any, *, vllm_config: Any, prefix: str = "", **more: Any) -> None:
+        stock.__init__(self, vllm_config=vllm_config, prefix=prefix, **more)
+        state = State(served_plan(vllm_config))
+        setattr(self, STATE, state)
+        install(self.get_language_model().model, state)
+        wrap_runner()
+
+    return type(name, (stock,), {"__init__": __init__, "__module__": __name__})
+
+
+def __getattr__(name: str) -> Any:
+    # Made when vLLM asks for one, so that the others' modules are not imported.
+    if name not in ARCHITECTURES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = globals()[name] = _pruned(name)
+    return found

@@ -1,0 +1,28 @@
+"""What a worker knows of the plan that its model runs under."""
+
+from dataclasses import dataclass, field
+
+from prune.serve.vllm.layout import RequestLayout, ServedPlan
+from prune.serve.vllm.step import Step
+
+STATE = "_prune_state"
+"""Attribute of the model, and of its layers' attention, that holds the state."""
+
+
+@dataclass
+class State:
+    """The plan of a model, and the step that it runs.
+
+    Attributes:
+        plan: of the model.
+        layouts: of the requests that are running.
+        step: None in vLLM's own dummy runs.
+        computed: states (tokens times layers) that were computed.
+        dense: states that the dense model computes for the same tokens.
+    """
+
+    plan: ServedPlan
+    layouts: dict[str, RequestLayout] = field(default_factory=dict)
+    step: Step | None = None
+    computed: int = 0
+    dense: int = 0

@@ -1,0 +1,126 @@
+"""One engine step: the tokens that are computed, and which of them each layer takes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from prune.layout.segments import Role
+from prune.serve.vllm.layout import RequestLayout
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """The tokens of one request in a step.
+
+    Attributes:
+        layout: of the request.
+        first: their first row in the step.
+        start, stop: their positions in the request.
+    """
+
+    layout: RequestLayout
+    first: int
+    start: int
+    stop: int
+
+    @cached_property
+    def positions(self) -> NDArray[np.int64]:
+        """Their positions."""
+        return np.arange(self.start, self.stop)
+
+    @cached_property
+    def _roles(self) -> NDArray[np.int8]:
+        return self.layout.roles(self.positions)
+
+    @cached_property
+    def plain(self) -> bool:
+        """Whether they read whatever is stored for generated tokens, without a mask."""
+        return self.layout.needs is None or bool((self._roles == Role.ANSWER).all())
+
+    def alive(self, layer: int) -> NDArray[np.bool_]:
+        """Which of them a layer takes, bool `[stop - start]`."""
+        if self.layout.needs is None:
+            return np.ones(self.stop - self.start, bool)
+        taken: NDArray[np.bool_] = self.layout.needs.alive[layer][self._roles]
+        return taken
+
+    def same_tokens(self, layer: int, other: int) -> bool:
+        """Whether two layers take the same tokens of the whole request."""
+        needs = self.layout.needs
+        return needs is None or bool((needs.alive[layer] == needs.alive[other]).all())
+
+
+@dataclass(frozen=True, eq=False)
+class Taken:
+    """The rows of a step that a layer takes.
+
+    Attributes:
+        rows: int64 `[n]`, ascending.
+        parts: for every request the places of its own among them.
+    """
+
+    rows: Tensor
+    parts: tuple[slice, ...]
+
+
+class Step:
+    """What all layers of a forward pass work on.
+
+    Attributes:
+        parts: of its requests, in the order of their rows.
+        size: number of rows.
+        positions: of all rows, last axis, noted by the first layer.
+        width: rows of the model's input, which vLLM may pad.
+    """
+
+    positions: Tensor
+    width: int
+
+    def __init__(self, parts: Sequence[Part]):
+        self.parts = tuple(parts)
+        self.size = sum(part.stop - part.start for part in parts)
+        self._taken: dict[int, Taken] = {}
+
+    def taken(self, layer: int) -> Taken:
+        """The rows that a layer takes; the same object for a run of layers that take the same."""
+        if layer not in self._taken:
+            before = self._taken.get(layer - 1)
+            same = before and all(part.same_tokens(layer, layer - 1) for part in self.parts)
+            self._taken[layer] = before if before is not None and same else self._take(layer)
+        return self._taken[layer]
+
+    def _take(self, layer: int) -> Taken:
+        rows, places, at = [], [], 0
+        for part in self.parts:
+            found = part.first + np.flatnonzero(part.alive(layer))
+            rows.append(found)
+            places.append(slice(at, at + len(found)))
+            at += len(found)
+        return Taken(torch.from_numpy(np.concatenate(rows)), tuple(places))
+
+
+def step_of(
+    layouts: Mapping[str, RequestLayout],
+    computed: Sequence[int],
+    scheduled: Mapping[str, int],
+    requests: Sequence[str],
+) -> Step:
+    """The step that vLLM is about to run.
+
+    Args:
+        layouts: by request.
+        computed: tokens of each request that are in the cache.
+        scheduled: tokens of each that run now.
+        requests: in the order of their rows.
+    """
+    parts, at = [], 0
+    for request, start in zip(requests, computed, strict=True):
+        stop = int(start) + scheduled[request]
+        parts.append(Part(layouts[request], at, int(start), stop))
+        at += scheduled[request]
+    return Step(parts)

@@ -1,0 +1,80 @@
+"""Where a group of layers stores the tokens of one request: logical slots in its own blocks.
+
+Tokens that generated ones read and tokens that only the prompt reads go into different blocks, and
+tokens that no layer of the group needs into none. So after the prompt the blocks of the latter are
+given back whole, and the table of the others is all that a decode step reads, without a mask.
+
+Blocks are numbered in the order in which the request needs them, whatever the chunks are in which
+it is computed.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+NO_SLOT = -1
+
+Ints = NDArray[np.int64]
+
+
+class Storage:
+    """The slots of one request in one group.
+
+    Attributes:
+        prompt: number of prompt tokens.
+        passing: numbers of the blocks that only the prompt reads, in order.
+    """
+
+    def __init__(self, stored: NDArray[np.bool_], kept: NDArray[np.bool_], block_size: int):
+        """Lay out a prompt; every token behind it is stored and kept.
+
+        Args:
+            stored: bool `[S]`, tokens that a layer of the group needs.
+            kept: bool `[S]`, those of them that generated tokens read.
+            block_size: tokens of a block.
+        """
+        self.prompt, self.block_size = len(stored), block_size
+        self._kept_tokens = np.concatenate([[0], np.cumsum(stored & kept)])
+        slots = np.full(len(stored), NO_SLOT, np.int64)
+        places = [np.flatnonzero(stored & ~kept), np.flatnonzero(stored & kept)]
+        # A block comes into being with its first token.
+        firsts = np.concatenate([tokens[::block_size] for tokens in places])
+        numbers = np.empty(len(firsts), np.int64)
+        numbers[np.argsort(firsts, kind="stable")] = np.arange(len(firsts))
+        self._firsts = np.sort(firsts)
+        cut = -(-len(places[0]) // block_size)
+        self.passing: Ints = numbers[:cut]
+        self._kept_blocks: Ints = numbers[cut:]
+        for tokens, blocks in zip(places, (self.passing, self._kept_blocks), strict=True):
+            rank = np.arange(len(tokens))
+            slots[tokens] = blocks[rank // block_size] * block_size + rank % block_size
+        self._slots = slots
+
+    def blocks(self, tokens: int) -> int:
+        """Number of blocks that the first `tokens` of the request need."""
+        if tokens <= self.prompt:
+            return int(np.searchsorted(self._firsts, tokens, "left"))
+        more = -(-self.kept(tokens) // self.block_size) - len(self._kept_blocks)
+        return len(self._firsts) + max(0, more)
+
+    def kept(self, tokens: int) -> int:
+        """Number of the first `tokens` that generated ones read."""
+        behind = max(0, tokens - self.prompt)
+        return int(self._kept_tokens[min(tokens, self.prompt)]) + behind
+
+    def slots(self, positions: Ints) -> Ints:
+        """Logical slots of tokens, block number times block size plus offset, or `NO_SLOT`."""
+        slots = self._slots[np.minimum(positions, self.prompt - 1)]
+        behind = positions >= self.prompt
+        rank = self._kept_tokens[-1] + positions[behind] - self.prompt
+        if len(rank):
+            blocks = self.kept_blocks(int(rank.max()) + 1)
+            slots[behind] = blocks[rank // self.block_size] * self.block_size
+            slots[behind] += rank % self.block_size
+        return slots
+
+    def kept_blocks(self, tokens: int) -> Ints:
+        """Numbers of the blocks of the first `tokens` kept ones, in their order."""
+        count = -(-tokens // self.block_size)
+        known = self._kept_blocks[:count]
+        more = np.arange(count - len(known)) + len(self._firsts)
+        return np.concatenate([known, more])

@@ -1,0 +1,144 @@
+"""What each layer of a step works on: its rows, their slots, and the keys of prompts."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from vllm.v1.attention.backends.cpu_attn import CPUAttentionMetadata
+
+from prune.kernels import Layout, prepare, segment_attention
+from prune.serve.vllm.step import Part, Step, Taken
+from prune.serve.vllm.tables import Tables
+
+
+@dataclass
+class PrunedMetadata:
+    """What the layers of a group need for one step.
+
+    Attributes:
+        step: the step.
+        layers: of the group.
+        tables: its blocks.
+        stock: for vLLM's kernel; None if no request of the step runs on it.
+        plain: the requests that do.
+    """
+
+    step: Step
+    layers: tuple[int, ...]
+    tables: Tables
+    stock: CPUAttentionMetadata | None
+    plain: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        self._views: dict[int, LayerView] = {}
+
+    def view(self, layer: int) -> "LayerView":
+        """The same for one layer; layers that take the same tokens share it."""
+        taken = self.step.taken(layer)
+        if id(taken) not in self._views:
+            self._views[id(taken)] = LayerView(self, layer, taken)
+        return self._views[id(taken)]
+
+
+class LayerView:
+    """Where a layer's tokens are: in its input, and in the cache.
+
+    Attributes:
+        slots: int64 `[n]`, where its rows are stored.
+        plain: int64 `[m]`, its rows that vLLM's kernel runs; None for all.
+        prompts: the requests that `segment_attention` runs.
+    """
+
+    def __init__(self, metadata: PrunedMetadata, layer: int, taken: Taken):
+        step, tables = metadata.step, metadata.tables
+        alive = [part.positions[part.alive(layer)] for part in step.parts]
+        found = [tables.slots(index, positions) for index, positions in enumerate(alive)]
+        self.slots = torch.from_numpy(np.concatenate(found))
+        rows = [
+            np.arange(taken.parts[index].start, taken.parts[index].stop) for index in metadata.plain
+        ]
+        masked = sorted(set(range(len(step.parts))) - set(metadata.plain))
+        self.plain = torch.from_numpy(np.concatenate(rows)) if masked and rows else None
+        self.prompts = [
+            PromptView(step.parts[index], layer, tables, index, taken.parts[index])
+            for index in masked
+            if taken.parts[index].stop > taken.parts[index].start
+        ]
+
+
+class PromptView:
+    """The tokens of a prompt that a layer takes, and the keys that they may read.
+
+    Attributes:
+        rows: their places among the layer's rows.
+    """
+
+    def __init__(self, part: Part, layer: int, tables: Tables, index: int, rows: slice):
+        self.rows = rows
+        self._part, self._layer, self._tables, self._index = part, layer, tables, index
+
+    @cached_property
+    def _past(self) -> NDArray[np.int64]:
+        """Positions of the keys that are in the cache from earlier steps."""
+        layout = self._part.layout
+        assert layout.needs is not None
+        positions = np.arange(self._part.start)
+        readable = layout.needs.alive[self._layer]
+        if self._part.start >= len(layout.role):
+            # The others are given back.
+            readable = readable & layout.rules.kept[self._layer]
+        found: NDArray[np.int64] = positions[readable[layout.roles(positions)]]
+        return found
+
+    @cached_property
+    def past_slots(self) -> tuple[Tensor, Tensor] | None:
+        """Physical blocks and offsets of those keys; None if there are none."""
+        if not len(self._past):
+            return None
+        slots = torch.from_numpy(self._tables.slots(self._index, self._past))
+        return slots // self._tables.block_size, slots % self._tables.block_size
+
+    @cached_property
+    def layout(self) -> Layout:
+        """Roles and frames of all keys."""
+        own = self._part.positions[self._part.alive(self._layer)]
+        positions = np.concatenate([self._past, own])
+        role, frame = self._part.layout.roles(positions), self._part.layout.frames(positions)
+        return prepare(torch.from_numpy(role)[None], torch.from_numpy(frame)[None])
+
+    def attend(
+        self, layer: int, query: Tensor, key: Tensor, value: Tensor, cache: Tensor, scale: float
+    ) -> Tensor:
+        """Read the prompt's keys.
+
+        Args:
+            layer: which.
+            query: `[n, Hq, D]`, of its own rows.
+            key: `[n, Hkv, D]`.
+            value: `[n, Hkv, D]`.
+            cache: `[blocks, Hkv, block, 2 D]`.
+            scale: factor of `q k`.
+
+        Returns:
+            `[n, Hq, D]`.
+        """
+        if self.past_slots is not None:
+            keys, values = _read(cache, *self.past_slots)
+            key = torch.cat([keys.to(key.dtype), key])
+            value = torch.cat([values.to(value.dtype), value])
+        needs = self._part.layout.needs
+        assert needs is not None
+        query, key, value = (x.transpose(0, 1)[None] for x in (query, key, value))
+        out = segment_attention(query, key, value, self.layout, None, needs.reach[layer], scale)
+        return out[0].transpose(0, 1)
+
+
+def _read(cache: Tensor, blocks: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
+    """Keys and values `[n, Hkv, D]` of slots of the cache."""
+    count, heads, size, width = cache.shape
+    keys, values = cache.view(count, heads, 2 * size, width // 2).chunk(2, dim=2)
+    keys = keys.view(count, heads, width // 2, size)
+    return keys[blocks, :, :, offsets], values[blocks, :, offsets]

@@ -1,0 +1,120 @@
+"""An engine in this process, whose scheduler and blocks tests can see."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from vllm import LLM, SamplingParams
+
+from prune.serve.vllm.state import STATE, State
+from tests.vllm.requests import STEPS, Answer, Request
+
+BLOCKS = 1200
+
+GREEDY = SamplingParams(
+    temperature=0, max_tokens=STEPS, min_tokens=STEPS, ignore_eos=True, logprobs=1
+)
+
+
+class Engine:
+    """vLLM on a model folder.
+
+    Attributes:
+        llm: vLLM's own interface.
+        core: its engine core.
+    """
+
+    def __init__(self, folder: Path, processor: Any, **more: Any):
+        given = {
+            "dtype": "float32",
+            "enforce_eager": True,
+            "block_size": 32,
+            "max_num_batched_tokens": 2048,
+            "max_num_seqs": 8,
+            "max_model_len": 2048,
+            "num_gpu_blocks_override": BLOCKS,
+            "kv_cache_memory_bytes": 256 << 20,
+            "limit_mm_per_prompt": {"video": 2, "image": 1},
+            # The dummy media of vLLM's profiling are as long as the context.
+            "skip_mm_profiling": True,
+            "mm_processor_kwargs": {"do_sample_frames": False},
+        }
+        self.llm = LLM(str(folder), **(given | more))
+        self.processor = processor
+        self.core = self.llm.llm_engine.engine_core.engine_core
+
+    @property
+    def scheduler(self) -> Any:
+        """The scheduler."""
+        return self.core.scheduler
+
+    @property
+    def pool(self) -> Any:
+        """The pool of KV blocks."""
+        return self.scheduler.kv_cache_manager.block_pool
+
+    @property
+    def free(self) -> int:
+        """Number of free blocks."""
+        return int(self.pool.get_num_free_blocks())
+
+    @property
+    def state(self) -> State:
+        """What the worker knows of the plan."""
+        return getattr(self.core.model_executor.driver_worker.worker.model_runner.model, STATE)
+
+    @contextmanager
+    def chunks(self, tokens: int) -> Iterator[None]:
+        """Run at most so many tokens in a step."""
+        before = self.scheduler.max_num_scheduled_tokens
+        self.scheduler.max_num_scheduled_tokens = tokens
+        try:
+            yield
+        finally:
+            self.scheduler.max_num_scheduled_tokens = before
+
+    @contextmanager
+    def blocks(self, number: int) -> Iterator[None]:
+        """Leave only so many blocks free."""
+        held = self.pool.get_new_blocks(self.free - number)
+        try:
+            yield
+        finally:
+            self.pool.free_blocks(held)
+
+    @contextmanager
+    def steps(self) -> Iterator[list[tuple[int, int]]]:
+        """After every step the number of running requests and of free blocks."""
+        seen: list[tuple[int, int]] = []
+        schedule = self.scheduler.schedule
+
+        def watching(*args: Any, **kwargs: Any) -> Any:
+            found = schedule(*args, **kwargs)
+            seen.append((len(self.scheduler.running), self.free))
+            return found
+
+        self.scheduler.schedule = watching
+        try:
+            yield seen
+        finally:
+            del self.scheduler.schedule
+
+    def answers(
+        self, requests: Sequence[Request], sampling: SamplingParams = GREEDY
+    ) -> list[Answer]:
+        """Answers to requests that are all sent at once; the prompts are those of transformers."""
+        prompts = [request.for_vllm(self.processor) for request in requests]
+        answers = []
+        for request, output in zip(
+            requests, self.llm.generate(prompts, sampling, use_tqdm=False), strict=True
+        ):
+            ids = request.inputs(self.processor)["input_ids"][0].tolist()
+            assert list(output.prompt_token_ids) == ids, request.name
+            (said,) = output.outputs
+            tokens = list(said.token_ids)
+            logprobs = [
+                step[token].logprob for step, token in zip(said.logprobs, tokens, strict=True)
+            ]
+            answers.append(Answer(tokens, logprobs))
+        return answers

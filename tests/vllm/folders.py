@@ -1,0 +1,58 @@
+"""Exports of small random models that vLLM's CPU kernels can run, with their dense twins."""
+
+from pathlib import Path
+from typing import Any
+
+from prune.plan.model_id import geometry
+from prune.plan.plan import PLAN_FILE, Plan
+from prune.plan.presets import Map, preset_reach
+from prune.workflows.write_export import _copy_model
+from tests.real.models import FAMILIES, drawn
+
+LAYERS = 8
+
+TEXT = {
+    # vLLM's CPU kernels take heads of 32 and more.
+    "qwen2_5_vl": {"num_attention_heads": 2, "num_key_value_heads": 1},
+    "qwen2_vl": {"num_attention_heads": 2, "num_key_value_heads": 1},
+    "qwen3_vl": {"head_dim": 32},
+}
+PIXELS = {"shortest_edge": 28 * 28, "longest_edge": 64 * 112 * 140}
+
+
+def small(name: str) -> tuple[Any, Any]:
+    """A random float32 model of a family and its processor."""
+    kind, config, processor = FAMILIES[name]()
+    given = config.to_dict()
+    text = given["text_config"]
+    text |= {"num_hidden_layers": LAYERS, "tie_word_embeddings": False, **TEXT[name]}
+    text.pop("layer_types", None)
+    text["rope_parameters"] = {**text["rope_parameters"], "mrope_section": [4, 6, 6]}
+    given["tie_word_embeddings"] = False
+    processor.video_processor.size = PIXELS
+    return drawn(kind, type(config).from_dict(given)), processor
+
+
+def sealed(model: Any) -> Plan:
+    """The sealed preset of LLaVA-NeXT-Video, scaled to the layers of a model."""
+    found = geometry(model)
+    chosen = Map(found.num_layers, found.num_kv_heads, (2, 4), (2, 5), (4, 6))
+    return Plan(preset_reach(chosen), found, "sealed")
+
+
+def export(folder: Path, plan: Plan, out: Path) -> None:
+    """What `prune export` writes, less its report."""
+    out.mkdir()
+    _copy_model(folder, out, plan)
+    plan.save(out / PLAN_FILE)
+
+
+def both(name: str, root: Path) -> tuple[Any, Any, Plan, Path]:
+    """A model, its processor, its plan, and the folder of its export."""
+    model, processor = small(name)
+    dense = root / "dense"
+    model.save_pretrained(dense)
+    processor.save_pretrained(dense)
+    plan = sealed(model)
+    export(dense, plan, root / "pruned")
+    return model, processor, plan, root / "pruned"
