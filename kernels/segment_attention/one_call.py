@@ -1,7 +1,8 @@
 """One masked SDPA call, for inputs so small that several calls cost more than they skip."""
 
+import math
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 import torch
@@ -52,17 +53,13 @@ def masked_call(
     """Attention `[B, Hq, Sq, D]`; arguments as in `sdpa_attention`."""
     heads, kv_heads, rows = q.shape[1], k.shape[1], q.shape[2]
     mask = _mask(layout, rows, reach, heads // kv_heads, q.dtype, q.device)
-    if mask.unread is not None:
-        k, v = k.masked_fill(mask.unread, 0), v.masked_fill(mask.unread, 0)
-    out = F.scaled_dot_product_attention(
-        q,
-        k,
-        v,
-        mask.bias,
-        is_causal=mask.bias is None and rows > 1,
-        scale=scale,
-        enable_gqa=heads != kv_heads,
-    )
+    causal, grouped = mask.bias is None and rows > 1, heads != kv_heads
+    run = partial(F.scaled_dot_product_attention, is_causal=causal, scale=scale, enable_gqa=grouped)
+    out = run(q, k, v, mask.bias)
+    # Keys that nothing reads may hold NaN or infinities, and 0 times those is NaN. To look at the
+    # output is cheaper than to clear such keys beforehand.
+    if mask.unread is not None and not math.isfinite(out.sum(dtype=torch.float64).item()):
+        out = run(q, k.masked_fill(mask.unread, 0), v.masked_fill(mask.unread, 0), mask.bias)
     return out if mask.empty is None else out.masked_fill(mask.empty, 0)
 
 
@@ -76,42 +73,45 @@ def _mask(
     dtype: torch.dtype,
     device: torch.device,
 ) -> Mask:
-    keys = layout.shape[1]
-    first = keys - rows
-    found = [
-        [_of_runs(runs.cut(first), table, first) for table in reach.values]
-        for _, runs in layout.rows
-    ]
-    if rows in (1, keys) and all(part.plain for row in found for part in row):
+    grids = _grids(layout, rows)
+    found = [[grid.part(table) for table in reach.values] for grid in grids]
+    parts = [part for row in found for part in row]
+    if rows in (1, layout.shape[1]) and all(part.plain for part in parts):
         return Mask(None, None, None)
-    bias = _stacked(found, "bias")
-    bias += _causal(rows, keys)
-    empty, unread = _stacked(found, "empty"), _stacked(found, "unread")
-    if has_empty := bool(empty.any()):
-        bias.masked_fill_(empty, 0)
-    if len(layout.rows) > 1:
-        order = torch.empty(layout.shape[0], dtype=torch.long)
-        for index, (members, _) in enumerate(layout.rows):
-            order[list(members)] = index
-        bias, empty, unread = bias[order], empty[order], unread[order]
-    if len(reach.values) > 1:
-        bias, empty = (x.repeat_interleave(per_kv_head, 1) for x in (bias, empty))
-    return Mask(
-        bias.to(device, dtype),
-        empty.to(device) if has_empty else None,
-        unread.to(device) if unread.any() else None,
-    )
+    order = [0] * layout.shape[0]
+    for index, (members, _) in enumerate(layout.rows):
+        for member in members:
+            order[member] = index
 
+    def whole(parts: list[list[Tensor]], heads: int = 1) -> Tensor:
+        """One tensor of every part, `[B or 1, heads of a layer or 1, ...]`."""
+        if len(parts) == len(parts[0]) == 1:
+            return parts[0][0][None, None].to(device)
+        stacked = torch.stack([torch.stack(row) for row in parts])
+        stacked = stacked[order] if len(parts) > 1 else stacked
+        several = heads > 1 and len(parts[0]) > 1
+        return (stacked.repeat_interleave(heads, 1) if several else stacked).to(device)
 
-@lru_cache(maxsize=4)
-def _causal(rows: int, keys: int) -> Tensor:
-    """What forbids the keys behind each of the last `rows` positions."""
-    return torch.full((rows, keys), -torch.inf).triu_(keys - rows + 1)
+    bias = whole([[part.bias for part in row] for row in found], per_kv_head)
+    empty = unread = None
+    if any(part.empty.any() for part in parts):
+        empty = whole([[part.empty for part in row] for row in found], per_kv_head)
+        bias = bias.masked_fill_(empty, 0)
+    if any(part.unread.any() for part in parts):
+        unread = whole([[part.unread for part in row] for row in found])
+    return Mask(bias.to(dtype), empty, unread)
 
 
 @dataclass(frozen=True)
 class _Part:
-    """Of one sequence and head, as in `Mask`, but for causality within a run; `[rows, keys]`."""
+    """Of one sequence and head, as in `Mask`.
+
+    Attributes:
+        plain: whether nothing is removed.
+        bias: `[rows, keys]`.
+        empty: `[rows, 1]`.
+        unread: `[keys, 1]`.
+    """
 
     plain: bool
     bias: Tensor
@@ -119,23 +119,45 @@ class _Part:
     unread: Tensor
 
 
-def _of_runs(runs: Runs, table: np.ndarray, first: int) -> _Part:
-    """The edges of queries from position `first` on."""
-    query = runs.start >= first
-    causal = np.tri(len(query), dtype=bool)
-    allowed = runs.allowed(table) & causal
-    run_of = torch.from_numpy(np.repeat(np.arange(len(query)), runs.end - runs.start))
-    rows = run_of[first:]
-    bias = torch.zeros(allowed.shape).masked_fill_(torch.from_numpy(~allowed), -torch.inf)
-    # A run that reads itself gives each of its rows, and each of its keys, at least the diagonal.
-    return _Part(
-        bool((allowed == causal)[query].all()),
-        bias.index_select(1, run_of).index_select(0, rows),
-        torch.from_numpy(~allowed.any(1))[rows, None],
-        torch.from_numpy(~allowed[query].any(0))[run_of, None],
-    )
+class _Grid:
+    """The run at each row, and at each key, of one sequence; all masks share it.
+
+    Args:
+        runs: of the sequence.
+        rows: its last positions, which are the queries.
+    """
+
+    def __init__(self, runs: Runs, rows: int):
+        keys = int(runs.end[-1])
+        self._runs = runs.cut(keys - rows)
+        self._begin = int(np.searchsorted(self._runs.start, keys - rows))
+        self._sizes = self._runs.end - self._runs.start
+        count = len(self._sizes)
+        self._causal = np.tri(count, dtype=bool)[self._begin :]
+        self._run_of_key = torch.from_numpy(np.repeat(np.arange(count), self._sizes))
+        self._run_of_row = self._run_of_key[keys - rows :] - self._begin
+        # Within a run, keys behind a row.
+        self._behind = _triangle(1 << (keys - 1).bit_length())[keys - rows : keys, :keys]
+
+    def part(self, table: np.ndarray) -> _Part:
+        """The edges of a table `[R, R]`."""
+        allowed = self._runs.allowed(table)[self._begin :] & self._causal
+        bias = torch.from_numpy(np.where(allowed, np.float32(0), np.float32(-np.inf)))
+        # A run that reads itself gives each of its rows, and each of its keys, at least itself.
+        return _Part(
+            bool((allowed == self._causal).all()),
+            bias.index_select(0, self._run_of_row).index_select(1, self._run_of_key) + self._behind,
+            torch.from_numpy(~allowed.any(1))[self._run_of_row, None],
+            torch.from_numpy(~allowed.any(0))[self._run_of_key, None],
+        )
 
 
-def _stacked(found: list[list[_Part]], name: str) -> Tensor:
-    """One tensor of every part, `[sequences, heads, ...]`."""
-    return torch.stack([torch.stack([getattr(part, name) for part in row]) for row in found])
+@lru_cache(maxsize=4)
+def _triangle(size: int) -> Tensor:
+    return torch.full((size, size), -torch.inf).triu_(1)
+
+
+@lru_cache(maxsize=16)
+def _grids(layout: Layout, rows: int) -> list[_Grid]:
+    """Of the distinct sequences of a layout."""
+    return [_Grid(runs, rows) for _, runs in layout.rows]
