@@ -60,7 +60,7 @@ test-real: $(REAL)/.ready
 
 # Each file starts an engine of its own, which takes a minute.
 test-vllm: $(VLLM)/.ready
-	$(VLLM)/bin/python -m pytest -m 'not slow and not gpu' tests/vllm
+	$(VLLM)/bin/python -m pytest -m 'not slow and not gpu' --timeout 240 tests/vllm
 
 # The demo takes minutes: not part of .ci/run.
 test-demo-versions: $(OLDEST)/.ready $(REAL)/.ready

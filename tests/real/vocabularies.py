@@ -40,9 +40,9 @@ def _printable() -> dict[int, str]:
 
 
 @cache
-def _qwen_model() -> tuple[dict[str, int], list[tuple[str, str]]]:
+def _qwen_model(size: int | None) -> tuple[dict[str, int], list[tuple[str, str]]]:
     shown = _printable()
-    ranks = {token: rank for rank, token in enumerate(qwen_ranks())}
+    ranks = {token: rank for rank, token in enumerate(qwen_ranks()[:size])}
 
     def text(token: bytes) -> str:
         return "".join(shown[byte] for byte in token)
@@ -57,9 +57,12 @@ def _qwen_model() -> tuple[dict[str, int], list[tuple[str, str]]]:
     ]
 
 
-def qwen(specials: Sequence[str]) -> Tokenizer:
-    """Qwen's tokenizer, with special tokens after its vocabulary."""
-    vocab, merges = _qwen_model()
+def qwen(specials: Sequence[str], size: int | None = None) -> Tokenizer:
+    """Qwen's tokenizer, with special tokens after its vocabulary, or after the first `size` of it.
+
+    Every merge makes a token of a higher rank than its parts, so a part of it is a vocabulary, too.
+    """
+    vocab, merges = _qwen_model(size)
     tokenizer = Tokenizer(models.BPE(vocab=vocab, merges=merges))
     tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(

@@ -1,20 +1,36 @@
 """An engine in this process, whose scheduler and blocks tests can see."""
 
+import gc
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from vllm import LLM, SamplingParams
+from vllm.distributed import cleanup_dist_env_and_memory
 
 from prune.serve.vllm.state import STATE, State
 from tests.vllm.requests import STEPS, Answer, Request
 
 BLOCKS = 1200
 
-GREEDY = SamplingParams(
-    temperature=0, max_tokens=STEPS, min_tokens=STEPS, ignore_eos=True, logprobs=1
-)
+
+def greedy(steps: int) -> SamplingParams:
+    """Greedy search for so many tokens."""
+    return SamplingParams(
+        temperature=0, max_tokens=steps, min_tokens=steps, ignore_eos=True, logprobs=1
+    )
+
+
+GREEDY = greedy(STEPS)
+
+
+def answer_of(output: Any) -> Answer:
+    """The answer in one of vLLM's outputs."""
+    (said,) = output.outputs
+    tokens = list(said.token_ids)
+    pairs = zip(said.logprobs, tokens, strict=True)
+    return Answer(tokens, [step[token].logprob for step, token in pairs])
 
 
 class Engine:
@@ -44,6 +60,13 @@ class Engine:
         self.processor = processor
         self.core = self.llm.llm_engine.engine_core.engine_core
 
+    def close(self) -> None:
+        """Leave room for another engine in this process."""
+        self.llm.llm_engine.engine_core.shutdown()
+        del self.llm, self.core
+        gc.collect()
+        cleanup_dist_env_and_memory()
+
     @property
     def scheduler(self) -> Any:
         """The scheduler."""
@@ -63,6 +86,12 @@ class Engine:
     def state(self) -> State:
         """What the worker knows of the plan."""
         return getattr(self.core.model_executor.driver_worker.worker.model_runner.model, STATE)
+
+    @property
+    def managers(self) -> Sequence[Any]:
+        """The cache managers of all groups."""
+        found: Sequence[Any] = self.scheduler.kv_cache_manager.coordinator.single_type_managers
+        return found
 
     @contextmanager
     def chunks(self, tokens: int) -> Iterator[None]:
@@ -100,21 +129,29 @@ class Engine:
         finally:
             del self.scheduler.schedule
 
+    @contextmanager
+    def preempted(self) -> Iterator[list[str]]:
+        """The requests that are preempted."""
+        seen: list[str] = []
+        preempt = self.scheduler._preempt_request
+
+        def watching(request: Any, *args: Any, **kwargs: Any) -> Any:
+            seen.append(request.request_id)
+            return preempt(request, *args, **kwargs)
+
+        self.scheduler._preempt_request = watching
+        try:
+            yield seen
+        finally:
+            del self.scheduler._preempt_request
+
     def answers(
         self, requests: Sequence[Request], sampling: SamplingParams = GREEDY
     ) -> list[Answer]:
         """Answers to requests that are all sent at once; the prompts are those of transformers."""
         prompts = [request.for_vllm(self.processor) for request in requests]
-        answers = []
-        for request, output in zip(
-            requests, self.llm.generate(prompts, sampling, use_tqdm=False), strict=True
-        ):
+        outputs = self.llm.generate(prompts, sampling, use_tqdm=False)
+        for request, output in zip(requests, outputs, strict=True):
             ids = request.inputs(self.processor)["input_ids"][0].tolist()
             assert list(output.prompt_token_ids) == ids, request.name
-            (said,) = output.outputs
-            tokens = list(said.token_ids)
-            logprobs = [
-                step[token].logprob for step, token in zip(said.logprobs, tokens, strict=True)
-            ]
-            answers.append(Answer(tokens, logprobs))
-        return answers
+        return [answer_of(output) for output in outputs]

@@ -1,15 +1,18 @@
 """Exports of small random models that vLLM's CPU kernels can run, with their dense twins."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from prune.plan.model_id import geometry
 from prune.plan.plan import PLAN_FILE, Plan
 from prune.plan.presets import Map, preset_reach
 from prune.workflows.write_export import _copy_model
-from tests.real.models import FAMILIES, drawn
+from tests.real import models
+from tests.real.vocabularies import qwen
 
-LAYERS = 8
+LAYERS, VOCABULARY = 8, 4096
 
 TEXT = {
     # vLLM's CPU kernels take heads of 32 and more.
@@ -22,7 +25,9 @@ PIXELS = {"shortest_edge": 28 * 28, "longest_edge": 64 * 112 * 140}
 
 def small(name: str) -> tuple[Any, Any]:
     """A random float32 model of a family and its processor."""
-    kind, config, processor = FAMILIES[name]()
+    # vLLM loads and copies the tokenizer a dozen times at its start.
+    with patch.object(models, "qwen", partial(qwen, size=VOCABULARY)):
+        kind, config, processor = models.FAMILIES[name]()
     given = config.to_dict()
     text = given["text_config"]
     text |= {"num_hidden_layers": LAYERS, "tie_word_embeddings": False, **TEXT[name]}
@@ -30,7 +35,7 @@ def small(name: str) -> tuple[Any, Any]:
     text["rope_parameters"] = {**text["rope_parameters"], "mrope_section": [4, 6, 6]}
     given["tie_word_embeddings"] = False
     processor.video_processor.size = PIXELS
-    return drawn(kind, type(config).from_dict(given)), processor
+    return models.drawn(kind, type(config).from_dict(given)), processor
 
 
 def sealed(model: Any) -> Plan:

@@ -1,8 +1,11 @@
 """An export in vLLM answers as the masked dense model does in transformers."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 import pytest
 
-from tests.vllm.engine import GREEDY, STEPS, Engine
+from tests.vllm.engine import GREEDY, STEPS, Engine, answer_of, greedy
 from tests.vllm.folders import both
 from tests.vllm.requests import REQUESTS, Answer, Reference, Request
 
@@ -11,127 +14,134 @@ TOLERANCE = 1e-4
 WITH_VIDEO = [request for request in REQUESTS if request.clips]
 
 
-@pytest.fixture(scope="module", params=["qwen2_5_vl"])
-def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Engine:
+@dataclass
+class Served:
+    """An engine on an export, and transformers' answers to the requests.
+
+    Attributes:
+        engine: vLLM.
+        reference: the dense model.
+        expected: the masked model's answers by the name of the request.
+    """
+
+    engine: Engine
+    reference: Reference
+    expected: dict[str, Answer]
+
+    def request(self, name: str) -> Request:
+        """A request by its name."""
+        return next(request for request in REQUESTS if request.name == name)
+
+    def blocks_of(self, name: str) -> int:
+        """Most blocks that a request holds while it runs alone."""
+        free = self.engine.free
+        with self.engine.steps() as seen:
+            self.engine.answers([self.request(name)])
+        return free - min(left for _, left in seen)
+
+    def check(self, requests: list[Request], answers: list[Answer]) -> None:
+        """Compare answers with the masked model's."""
+        for request, answer in zip(requests, answers, strict=True):
+            expected = self.expected[request.name]
+            assert answer.tokens == expected.tokens, request.name
+            assert answer.distance(expected) < TOLERANCE, request.name
+
+
+@pytest.fixture(scope="module", params=["qwen2_5_vl", "qwen3_vl"])
+def served(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Served]:
     model, processor, plan, folder = both(request.param, tmp_path_factory.mktemp(request.param))
+    reference = Reference(model, processor, plan)
+    expected = {one.name: reference.pruned(one) for one in REQUESTS}
     engine = Engine(folder, processor)
-    engine.reference = Reference(model, processor, plan)  # type: ignore[attr-defined]
-    return engine
-
-
-@pytest.fixture(scope="module")
-def expected(served: Engine) -> dict[str, Answer]:
-    return {request.name: served.reference.pruned(request) for request in REQUESTS}
-
-
-def check(requests: list[Request], answers: list[Answer], expected: dict[str, Answer]) -> None:
-    for request, answer in zip(requests, answers, strict=True):
-        assert answer.tokens == expected[request.name].tokens, request.name
-        assert answer.distance(expected[request.name]) < TOLERANCE, request.name
+    yield Served(engine, reference, expected)
+    engine.close()
 
 
 @pytest.mark.parametrize("chunk", [2048, 96, 33])
-def test_unequal_requests_at_once(served: Engine, expected: dict[str, Answer], chunk: int) -> None:
-    free, state = served.free, served.state
-    computed, dense = state.computed, state.dense
-    with served.chunks(chunk):
-        answers = served.answers(REQUESTS)
-    check(list(REQUESTS), answers, expected)
-    assert served.free == free
-    prompts = [request.inputs(served.processor)["input_ids"].shape[1] for request in REQUESTS]
+def test_unequal_requests_at_once(served: Served, chunk: int) -> None:
+    engine, state = served.engine, served.engine.state
+    free, computed, dense = engine.free, state.computed, state.dense
+    with engine.chunks(chunk):
+        answers = engine.answers(REQUESTS)
+    served.check(list(REQUESTS), answers)
+    assert engine.free == free
+    prompts = [one.inputs(engine.processor)["input_ids"].shape[1] for one in REQUESTS]
     tokens = sum(prompts) + len(REQUESTS) * (STEPS - 1)
-    assert state.dense - dense == tokens * served.state.plan.plan.num_layers
+    assert state.dense - dense == tokens * state.plan.plan.num_layers
     assert state.computed - computed < 0.8 * (state.dense - dense)
 
 
-def test_the_dense_model_answers_otherwise(served: Engine, expected: dict[str, Answer]) -> None:
+def test_the_dense_model_answers_otherwise(served: Served) -> None:
     for request in REQUESTS:
-        dense = served.reference.dense(request)
+        distance = served.reference.dense(request).distance(served.expected[request.name])
         if request.clips:
-            assert dense.distance(expected[request.name]) > 100 * TOLERANCE, request.name
+            assert distance > 100 * TOLERANCE, request.name
         else:
-            assert dense.distance(expected[request.name]) < TOLERANCE, request.name
+            assert distance < TOLERANCE, request.name
 
 
-def test_preempted_requests_are_resumed(served: Engine, expected: dict[str, Answer]) -> None:
-    free = served.free
-    seen: list[str] = []
-    preempt = served.scheduler._preempt_request
-
-    def noting(request, *args, **kwargs):  # type: ignore[no-untyped-def]
-        seen.append(request.request_id)
-        return preempt(request, *args, **kwargs)
-
-    served.scheduler._preempt_request = noting
-    try:
-        with served.blocks(60), served.chunks(96):
-            answers = served.answers(REQUESTS)
-    finally:
-        del served.scheduler._preempt_request
-    check(list(REQUESTS), answers, expected)
-    assert served.free == free
+def test_preempted_requests_are_resumed(served: Served) -> None:
+    engine = served.engine
+    free = engine.free
+    # Room for the largest request, and for little beside it; answers longer than a block fill it.
+    room, steps = served.blocks_of("long clip") + 16, 44
+    with engine.blocks(room), engine.chunks(96), engine.preempted() as seen:
+        answers = engine.answers(WITH_VIDEO, greedy(steps))
+    for request, answer in zip(WITH_VIDEO, answers, strict=True):
+        expected = served.reference.pruned(request, steps)
+        assert answer.tokens == expected.tokens, request.name
+        assert answer.distance(expected) < TOLERANCE, request.name
+    assert engine.free == free
     assert seen, "no request was preempted: leave fewer blocks"
 
 
-def test_aborted_and_bad_requests_leave_the_others_unharmed(
-    served: Engine, expected: dict[str, Answer]
-) -> None:
-    free = served.free
-    core, llm = served.core, served.llm
-    engine = llm.llm_engine
-    prompts = [request.for_vllm(served.processor) for request in WITH_VIDEO]
+def test_aborted_and_bad_requests_leave_the_others_unharmed(served: Served) -> None:
+    engine, llm = served.engine, served.engine.llm.llm_engine
+    free = engine.free
+    prompts = [request.for_vllm(engine.processor) for request in WITH_VIDEO]
     for index, prompt in enumerate(prompts):
-        engine.add_request(f"kept {index}", prompt, GREEDY)
-        engine.add_request(f"aborted {index}", prompt, GREEDY)
-    too_long = {"prompt": "word " * 3000}
+        llm.add_request(f"kept {index}", prompt, GREEDY)
+        llm.add_request(f"aborted {index}", prompt, GREEDY)
     with pytest.raises(Exception, match="maximum context length"):
-        engine.add_request("too long", too_long, GREEDY)
+        llm.add_request("too long", {"prompt": "word " * 3000}, GREEDY)
     unknown = {**prompts[0], "prompt": "<|vision_start|><|video_pad|><|vision_end|>What is it?"}
-    engine.add_request("unknown", unknown, GREEDY)
+    llm.add_request("in no chat format", unknown, GREEDY)
     found: dict[str, Answer] = {}
     steps = 0
-    with served.chunks(64):
-        while engine.has_unfinished_requests():
-            for output in engine.step():
-                if output.finished and output.request_id.startswith(("kept", "unknown")):
-                    (said,) = output.outputs
-                    logprobs = [
-                        step[token].logprob
-                        for step, token in zip(said.logprobs, said.token_ids, strict=True)
-                    ]
-                    found[output.request_id] = Answer(list(said.token_ids), logprobs)
+    with engine.chunks(64):
+        while llm.has_unfinished_requests():
+            for output in llm.step():
+                if output.finished:
+                    found[output.request_id] = answer_of(output)
             steps += 1
             if steps in (3, 9):
-                engine.abort_request(
-                    [
-                        f"aborted {index}"
-                        for index in range(len(prompts))
-                        if (index < 3) == (steps == 3)
-                    ]
-                )
-    answers = [found[f"kept {index}"] for index in range(len(prompts))]
-    check(WITH_VIDEO, answers, expected)
-    assert len(found["unknown"].tokens) == STEPS
-    assert served.free == free
-    assert not core.scheduler.requests
-    for manager in core.scheduler.kv_cache_manager.coordinator.single_type_managers:
+                gone = range(3) if steps == 3 else range(3, len(prompts))
+                llm.abort_request([f"aborted {index}" for index in gone])
+    served.check(WITH_VIDEO, [found[f"kept {index}"] for index in range(len(prompts))])
+    assert len(found["in no chat format"].tokens) == STEPS
+    assert engine.free == free
+    assert not engine.scheduler.requests
+    for manager in engine.managers:
         assert not manager._storages and not manager.req_to_blocks
 
 
-def test_small_kv_becomes_concurrency(served: Engine) -> None:
+def test_small_kv_becomes_concurrency(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     """At equal KV bytes at least twice as many requests run at once as dense ones."""
-    long = REQUESTS[1]
-    plan = served.state.plan
-    most = {}
-    for name in ("pruned", "dense"):
-        layout = plan.layout
-        if name == "dense":
-            plan.layout = lambda ids, features, size: plan._dense(size)  # type: ignore[method-assign]
-        try:
-            with served.blocks(200), served.steps() as seen:
-                served.answers([long] * 8)
-        finally:
-            plan.layout = layout  # type: ignore[method-assign]
-            vars(plan).pop("layout", None)
-        most[name] = max(running for running, _ in seen)
-    assert most["pruned"] >= 2 * most["dense"] >= 2, most
+    engine, plan = served.engine, served.engine.state.plan
+    long = [served.request("long clip")] * 8
+    blocks = 0
+
+    def most() -> int:
+        with engine.blocks(blocks), engine.steps() as seen:
+            engine.answers(long)
+        return max(running for running, _ in seen)
+
+    stored = plan.layout
+    # Dense requests hold in the same groups what a dense model's layers hold.
+    monkeypatch.setattr(plan, "layout", lambda ids, features, size: plan._dense(size))
+    blocks = 2 * served.blocks_of("long clip") + 8
+    dense = most()
+    monkeypatch.setattr(plan, "layout", stored)
+    assert most() >= 2 * dense == 4

@@ -5,9 +5,10 @@ export's `config.json` names an architecture that only this plug-in has, so that
 refuses the folder.
 """
 
-from logging import getLogger
+import warnings
 
 from prune.checkpoint.stored_plan import ARCHITECTURE
+from prune.errors import install_extra
 
 VLLM = "0.32"
 """The minor release of vLLM that this plug-in is for; its interfaces change with each."""
@@ -23,15 +24,21 @@ ARCHITECTURES = {
 """What an export names its architecture, and vLLM's module of the stock one."""
 
 
+class OtherVllmWarning(UserWarning):
+    """Another vLLM is installed than the one that the plug-in is for."""
+
+
 def register() -> None:
     """Make pruned models known to vLLM."""
     import vllm
 
     if not vllm.__version__.startswith(f"{VLLM}."):
-        getLogger("vllm.prune").warning(
-            "prune serves its exports with vLLM %s, not %s: pip install 'vllm==%s.*'",
-            VLLM, vllm.__version__, VLLM,
-        )  # fmt: skip
+        warnings.warn(
+            f"prune's exports are served by vLLM {VLLM}, not {vllm.__version__}, which will refuse "
+            f"them: {install_extra('vllm')}",
+            OtherVllmWarning,
+            stacklevel=2,
+        )
         return
     from vllm import ModelRegistry
     from vllm.model_executor.models.config import MODELS_CONFIG_MAP
