@@ -23,5 +23,9 @@ def launch_counts(side: Side, sample: Sample, num_frames: int) -> LaunchCounts:
         generate(side.model, inputs, DECODE_TOKENS + 1)
         found = launches(side.model)
     return LaunchCounts(
-        found.total, sum(calls > 0 for calls in found.calls), found.computed, found.states
+        found.total,
+        sum(calls > 0 for calls in found.calls),
+        found.computed,
+        found.states,
+        dict(found.kernels),
     )

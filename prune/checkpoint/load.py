@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 from transformers.utils import logging
 
+from prune.checkpoint.attention_choice import check_attention
 from prune.checkpoint.identity import parts_of, weights_sha256
 from prune.checkpoint.sizes import check_depth, check_sizes
 from prune.checkpoint.stored_plan import marks, stored_plan
@@ -195,9 +196,11 @@ def open_model(
         RefusedError: its plan is for other weights or parts, or it asks for code of its own; no
             weight was read.
         NumericError: a weight is NaN or infinite.
+        ResourceError: the attention that `PRUNE_ATTENTION` names cannot run here.
     """
     folder = resolve(name)
     config = _check(folder)
+    check_attention()
     # Weights that a plan is not for are never read.
     identity = geometry(
         SimpleNamespace(config=config), str(name), weights_sha256(folder), parts_of(folder)

@@ -11,6 +11,9 @@ def show_export(result: Result, folder: Path) -> None:
     """Print the result, the paths, and the warning of a search that missed its budget."""
     out.print(result_table(result))
     out.print(baseline_table(result))
+    if result.launched and result.launched.kernels:
+        ran = ", ".join(f"{name} in {n} calls" for name, n in result.launched.kernels.items())
+        out.print(f"\nAttention     {ran}, on {result.conditions['device']}", end="")
     out.print(f"\nPruned model  {folder}\nReport        {folder / 'report.html'}")
     if result.search and result.search.warning:
         err.print(f"warning: {result.search.warning}", soft_wrap=True)

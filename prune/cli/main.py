@@ -112,6 +112,13 @@ def _run() -> int:
         if type(error).__name__ == "OutOfMemoryError" or "DefaultCPUAllocator" in str(error):
             reason = str(error).splitlines()[0]
             return _fail(f"out of memory: use fewer frames: {reason}", ResourceError.exit_code)
+        if type(error).__module__.partition(".")[0] == "triton":
+            reason = str(error).strip().splitlines()[0]
+            return _fail(
+                f"Triton cannot compile the kernel: {reason}: set PRUNE_ATTENTION=sdpa to run "
+                "without it",
+                ResourceError.exit_code,
+            )
         return _fail(
             f"{_place(error)}: {type(error).__name__}: {' '.join(str(error).split())[:300]}: "
             f"a defect of prune: report it with what '{_with_debug()}' prints",

@@ -26,7 +26,8 @@ class Failure:
     def of(error: Exception) -> "Failure":
         """The failure of the sample that was handled; raises `error` again if it is the run's.
 
-        A disk or a memory that is full, and a GPU whose context is lost, concern every sample.
+        A disk or a memory that is full, a GPU whose context is lost, and a kernel that cannot be
+        compiled concern every sample.
         """
         full = isinstance(error, OSError) and error.errno in DISK_FULL
         if (
@@ -44,6 +45,11 @@ def out_of_memory(error: BaseException) -> bool:
     """Whether memory ran out: a GPU's, or the machine's, for which torch has no class."""
     said = isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
     return said or isinstance(error, (MemoryError, torch.OutOfMemoryError))
+
+
+def not_compiled(error: BaseException) -> bool:
+    """Whether Triton could not compile a kernel."""
+    return type(error).__module__.partition(".")[0] == "triton"
 
 
 def describe(error: BaseException) -> str:

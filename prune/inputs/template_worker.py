@@ -12,9 +12,9 @@ import sys
 from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, ClassVar, NoReturn
+from typing import Any, NoReturn
 
-from jinja2 import Template, TemplateError, nodes
+from jinja2 import Environment, Template, TemplateError, nodes
 from jinja2.ext import Extension
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -26,7 +26,9 @@ MEMORY = 2**31
 class _Generation(Extension):
     """The tag by which chat templates mark what the model says: its content counts."""
 
-    tags: ClassVar[set[str]] = {"generation"}
+    def __init__(self, environment: Environment):
+        super().__init__(environment)
+        self.tags = {"generation"}
 
     def parse(self, parser: Parser) -> list[nodes.Node]:
         """See `jinja2.ext.Extension`."""

@@ -41,6 +41,12 @@ class LeakPaths:
     last: int | None
 
 
+def unseen(reach: Reach) -> tuple[str, ...]:
+    """Which of video, question and options no path leads from to the answer under a reach table."""
+    asked = (Role.VIDEO, Role.QUESTION, Role.OPTIONS)
+    return tuple(role.name.lower() for role in asked if not leaks(reach, source=role))
+
+
 def leak_paths(reach: Reach, result: Result) -> LeakPaths:
     """The paths in prompts like the report's, under a reach table `[L, G, R, R]`."""
     there = {Role[name.upper()] for name in result.prompt}

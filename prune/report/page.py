@@ -15,7 +15,7 @@ from prune.report.figures.front import front_figure
 from prune.report.figures.plan import plan_figure
 from prune.report.figures.style import svg
 from prune.report.figures.tokens import tokens_figure
-from prune.report.leak_paths import leak_paths
+from prune.report.leak_paths import leak_paths, unseen
 from prune.report.numbers import limit_of, plus, shares, si, slowdown, speedups, spoken
 from prune.report.verdict import verdict
 from prune.results.export_result import Result
@@ -72,6 +72,7 @@ def _numbers(result: Result, plan: Plan) -> dict[str, Any]:
         "kv_left": kv_left,
         "by_frames": _by_frames(result),
         "paths": leak_paths(plan.reach, result),
+        "unseen": [name for name in unseen(plan.reach) if name in result.prompt],
         **_flips(result),
     }
 

@@ -1,7 +1,7 @@
 """Measured times and counted costs, as rows of a report."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -90,9 +90,11 @@ class LaunchCounts:
         calls: pruned attention calls, over layers, prefill and decode steps.
         layers: that made one.
         computed, states: states that its prefill computed, and that the dense model's computes.
+        kernels: which implementation of attention ran, and how many of the calls.
     """
 
     calls: int
     layers: int
     computed: int
     states: int
+    kernels: dict[str, int] = field(default_factory=dict)

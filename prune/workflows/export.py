@@ -1,9 +1,10 @@
 """The workflow of `prune export`: a plan, measured and saved with the model that runs under it."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from prune.checkpoint.load import open_model
+from prune.checkpoint.load import open_model, resolve
 from prune.errors import BadInputError, UsageError
 from prune.inputs.draw import draw_samples
 from prune.inputs.max_failed import MAX_FAILED, check_failed
@@ -12,6 +13,7 @@ from prune.journal.progress import Progress, silent
 from prune.journal.records import check_traced
 from prune.plan.budget import Budget
 from prune.plan.plan import Plan
+from prune.report.leak_paths import unseen
 from prune.results.export_result import Result
 from prune.trace.trace import Trace
 from prune.workflows.measure_plan import measure_plan
@@ -42,6 +44,8 @@ def export_model(
     argv: str = "",
 ) -> Result:
     """Search a plan (unless one is given), measure it on held-out samples and export the model.
+
+    A plan that cuts the video, the question or the options off is exported too, with a warning.
 
     Args:
         model: folder, hub id, `tiny` or `tiny-ov`; its weights are copied.
@@ -76,9 +80,9 @@ def export_model(
     if run is None and test is None:
         raise UsageError("without --trace, give --test: the report needs held-out questions")
     trace = Trace.load(run) if run is not None else None
+    # First of all, so that nobody waits for a model or a search whose result cannot be written.
+    check_target(resolve(model), out, force)
     opened = open_model(model, dense=True)
-    # First of all, so that nobody waits for a search whose result cannot be written.
-    check_target(opened.folder, out, force)
     if trace is not None:
         check_failed(trace.failed, len(trace.records), max_failed)
         check_traced(trace.header, opened, trace.run)
@@ -97,6 +101,12 @@ def export_model(
         plan = found.plan
     assert plan is not None, "checked above"
     plan = plan.with_model(opened.id)
+    for name in unseen(plan.reach):
+        warnings.warn(
+            f"under the plan {plan.name!r} no path leads from the {name} to the answer: the pruned "
+            "model cannot see it",
+            stacklevel=2,
+        )
     result = measure_plan(opened, plan, held_out, frames, progress, trace, found, argv)
     check_failed(result.failed, len(held_out), max_failed)
     export(opened, plan, result, out, force)

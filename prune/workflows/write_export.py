@@ -46,8 +46,9 @@ def check_target(source: Path, out: Path, force: bool) -> None:
     model_files(source)
     if out.exists() and not (out / MANIFEST).is_file():
         raise RefusedError(f"{out}: was not written by prune export: it is not replaced")
-    if not os.access(out.absolute().parent, os.W_OK):
-        raise RefusedError(f"{out.absolute().parent}: no such folder, or it cannot be written")
+    parent = out.absolute().parent
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise RefusedError(f"{parent}: no such folder, or it cannot be written")
 
 
 def model_files(source: Path) -> list[str]:

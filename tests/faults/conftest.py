@@ -3,12 +3,13 @@
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from prune.checkpoint.load import TINY
-from tests.faults.driver import ONE, Ended, Zygote, write_lines
+from tests.faults.driver import ONE, QUICK, Ended, Zygote, tree, write_lines
 
 FAULTS = 45
 
@@ -68,6 +69,30 @@ def questions(clips: Path, count: int, split: str = "calibration") -> list[dict[
     return [json.loads(line) for line in lines]
 
 
+@pytest.fixture(scope="session")
+def eight(clips: Path) -> Path:
+    """A data set of 8 questions that no test changes."""
+    return write_lines(clips / "eight.jsonl", questions(clips, 8))
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A trace that nothing interrupted: its folder, its files, and how long it took."""
+
+    run: Path
+    files: dict[str, str]
+    seconds: float
+
+
+@pytest.fixture(scope="session")
+def whole(zygote: Zygote, eight: Path, tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    """A trace of `eight`."""
+    run = tmp_path_factory.mktemp("whole") / "a"
+    done = trace(zygote, eight, run)
+    assert done.code == 0, done.err
+    return Whole(run, tree(run), done.seconds)
+
+
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
     """A copy of `tiny`."""
@@ -89,11 +114,22 @@ def write_plan(path: Path, **changes: object) -> Path:
 
 @pytest.fixture(scope="session")
 def exported(zygote: Zygote, clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An export of `tiny`, measured on two questions."""
+    """An export of `tiny`, measured on two questions, under the plan of `plan`."""
     folder = tmp_path_factory.mktemp("exported")
     done = export(zygote, folder / "x", write_plan(folder / "p.json"), two(clips))
     assert done.code == 0, done.err
     return folder / "x"
+
+
+@pytest.fixture(scope="session")
+def measured(exported: Path) -> str:
+    """Before an export whose writing is tested: what was measured for `exported` is written."""
+    return (
+        "import prune.workflows.export as e\nfrom pathlib import Path\n"
+        "from prune.results.export_result import Result\n"
+        f"result = Result.load(Path({str(exported / 'prune_report.json')!r}))\n"
+        "e.measure_plan = lambda *given, **named: result\n"
+    )
 
 
 def two(clips: Path) -> Path:
@@ -110,5 +146,6 @@ def export(
     zygote: Zygote, out: Path, plan: Path, test: Path, *more: object, **given: object
 ) -> Ended:
     source = given.pop("model", "tiny")
+    given["before"] = QUICK + str(given.pop("before", ""))
     return zygote.run("export", source, "--plan", plan, "--test", test, "--out", out,
                       *more, **given)  # fmt: skip

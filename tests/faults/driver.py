@@ -16,8 +16,15 @@ from threading import Event, Timer
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-ONE = ("--pathway", "video->last", "--samples", "all")
+ONE = ("--pathway", "video_to_last", "--samples", "all")
 """The shortest trace."""
+QUICK = """
+import functools
+import prune.workflows.export as export, prune.workflows.measure_plan as measure
+measure.RUNS = 1
+export.measure_plan = functools.partial(measure.measure_plan, seeds=1)
+"""
+"""Before an export: what it measures is measured once, and not twenty times."""
 
 
 @dataclass(frozen=True)

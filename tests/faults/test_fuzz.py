@@ -17,8 +17,7 @@ from prune.inputs.samples import load_samples
 from prune.io.untrusted import check_weights
 from prune.plan.plan import Plan
 from prune.trace.trace import Trace
-from tests.faults.conftest import write_plan
-from tests.faults.driver import ONE
+from tests.faults.conftest import Whole, write_plan
 from tests.faults.test_files import packed
 
 TOKENS = (
@@ -70,7 +69,7 @@ def files(
     }
 
 
-def check(path: Path, read: Callable[[], object], name: str, seconds: float = 2.0) -> None:
+def check(path: Path, read: Callable[[], object], name: str, seconds: float = 1.0) -> None:
     whole, draw, end = path.read_bytes(), random.Random(name), time.monotonic() + seconds
     read()
     try:
@@ -94,15 +93,11 @@ def test_files(files: dict[str, tuple[Path, Callable[[], object]]], name: str) -
 
 @pytest.mark.fault(45)
 @pytest.mark.parametrize("name", ["header.json", "journal.jsonl"])
-def test_runs(
-    prune_command: Callable[..., tuple[int, str, str]], clips: Path, tmp_path: Path, name: str
-) -> None:
-    data = clips / "test.jsonl"
-    out = ("--limit", 2, "--out", tmp_path)
-    assert prune_command("trace", "tiny", "--data", data, *ONE, *out)[0] == 0
+def test_runs(whole: Whole, tmp_path: Path, name: str) -> None:
+    run = Path(shutil.copytree(whole.run, tmp_path / "a"))
 
     def read() -> None:
-        trace = Trace.load(tmp_path)
+        trace = Trace.load(run)
         assert trace.model and trace.counts() and trace.windows() and trace.pathways()
 
-    check(tmp_path / "trace" / name, read, name)
+    check(run / "trace" / name, read, name)

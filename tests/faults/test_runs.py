@@ -9,39 +9,38 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.conftest import export, questions, trace, two
+from tests.faults.conftest import Whole, export, questions, trace, two
 from tests.faults.driver import ONE, Zygote, tree, write_lines
 
 fault = pytest.mark.fault
 
 
 @pytest.mark.parametrize(
-    ("number", "code"),
+    ("number", "times", "code"),
     [
-        pytest.param(signal.SIGINT, 130, marks=fault(2)),
-        pytest.param(signal.SIGTERM, 143, marks=fault(3)),
+        pytest.param(signal.SIGINT, 1, 130, marks=fault(2)),
+        pytest.param(signal.SIGINT, 2, 130, marks=fault(2)),
+        pytest.param(signal.SIGTERM, 1, 143, marks=fault(3)),
+        pytest.param(signal.SIGTERM, 2, 143, marks=[fault(3), pytest.mark.slow]),
     ],
 )
 def test_signals(
-    zygote: Zygote, clips: Path, data: Path, tmp_path: Path, number: int, code: int
+    zygote: Zygote, eight: Path, whole: Whole, tmp_path: Path, number: int, times: int, code: int
 ) -> None:
-    write_lines(data, questions(clips, 8))
-    assert trace(zygote, data, tmp_path / "a").code == 0
-    for times in (1, 2):
-        run = tmp_path / str(times)
-        started = zygote.start("trace", "tiny", "--data", data, *ONE, "--out", run)
-        journal = run / "trace" / "journal.jsonl"
-        while not (journal.exists() and journal.stat().st_size):
-            time.sleep(0.005)
-        began = time.monotonic()
-        for _ in range(times):
-            started.kill(number)
-        ended = started.wait()
-        # Specified are 5 seconds, of a machine that does nothing else.
-        assert ended.code == code and time.monotonic() - began < 60
-        assert times == 2 or "run the same command again to resume" in ended.error
-        assert trace(zygote, data, run).code == 0
-        assert tree(run) == tree(tmp_path / "a")
+    run = tmp_path / "a"
+    started = zygote.start("trace", "tiny", "--data", eight, *ONE, "--out", run)
+    journal = run / "trace" / "journal.jsonl"
+    while not (journal.exists() and journal.stat().st_size):
+        time.sleep(0.005)
+    began = time.monotonic()
+    for _ in range(times):
+        started.kill(number)
+    ended = started.wait()
+    # Specified are 5 seconds, of a machine that does nothing else.
+    assert ended.code == code and time.monotonic() - began < 60
+    assert times == 2 or "run the same command again to resume" in ended.error
+    assert trace(zygote, eight, run).code == 0
+    assert tree(run) == whole.files
 
 
 WATCH = """
@@ -69,36 +68,41 @@ os.fsync, os.rename, os.replace = watched, note(os.rename), note(os.replace)
 @fault(4)
 @pytest.mark.parametrize("command", ["trace", "export", "heal"])
 def test_nothing_is_renamed_before_it_is_on_the_disk(
-    zygote: Zygote, data: Path, plan: Path, clips: Path, tmp_path: Path, command: str
+    zygote: Zygote,
+    data: Path,
+    plan: Path,
+    clips: Path,
+    measured: str,
+    tmp_path: Path,
+    command: str,
 ) -> None:
     log = tmp_path / "log"
     before = f"LOG = {str(log)!r}\n{WATCH}"
     if command == "trace":
         done = trace(zygote, data, tmp_path / "a", before=before)
     elif command == "export":
-        done = export(zygote, tmp_path / "x", plan, two(clips), before=before)
+        done = export(zygote, tmp_path / "x", plan, two(clips), before=measured + before)
     else:
         done = zygote.run(
             "heal", "tiny", "--plan", plan, "--data", data, "--test", two(clips), "--steps", 1,
-            "--out", tmp_path / "h", before=before,
+            "--frames", 2, "--out", tmp_path / "h", before=before,
         )  # fmt: skip
     assert done.code == 0, done.err
     assert not log.exists(), log.read_text()
 
 
 @fault(5)
-def test_damaged_journals(zygote: Zygote, data: Path, tmp_path: Path) -> None:
-    trace(zygote, data, tmp_path / "a")
-    wanted = tree(tmp_path / "a")
+def test_damaged_journals(zygote: Zygote, eight: Path, whole: Whole, tmp_path: Path) -> None:
+    shutil.copytree(whole.run, tmp_path / "a")
     journal = tmp_path / "a" / "trace" / "journal.jsonl"
-    whole = journal.read_bytes()
-    journal.write_bytes(whole[:-20])
-    assert trace(zygote, data, tmp_path / "a").code == 0 and tree(tmp_path / "a") == wanted
-    flipped = bytearray(whole)
+    written = journal.read_bytes()
+    journal.write_bytes(written[:-20])
+    assert trace(zygote, eight, tmp_path / "a").code == 0 and tree(tmp_path / "a") == whole.files
+    flipped = bytearray(written)
     flipped[40] ^= 1
     journal.write_bytes(flipped)
     for done in (
-        trace(zygote, data, tmp_path / "a"),
+        trace(zygote, eight, tmp_path / "a"),
         zygote.run("plan", tmp_path / "a", "--density", 0.9),
     ):
         assert done.code == 3 and "journal.jsonl:1: the line is damaged" in done.error
@@ -140,27 +144,28 @@ def test_another_run(zygote: Zygote, data: Path, model: Path, tmp_path: Path) ->
 
 
 @fault(7)
-def test_two_traces_of_one_folder(zygote: Zygote, clips: Path, data: Path, tmp_path: Path) -> None:
-    write_lines(data, questions(clips, 8))
-    trace(zygote, data, tmp_path / "a")
-    command = ("trace", "tiny", "--data", data, *ONE, "--out", tmp_path / "b")
+def test_two_traces_of_one_folder(
+    zygote: Zygote, eight: Path, whole: Whole, tmp_path: Path
+) -> None:
+    command = ("trace", "tiny", "--data", eight, *ONE, "--out", tmp_path / "b")
     started = [zygote.start(*command), zygote.start(*command)]
     ended = [each.wait() for each in started]
     assert sorted(end.code for end in ended) == [0, 4]
     refused = next(end for end in ended if end.code == 4)
     assert "locked by pid" in refused.error
-    assert tree(tmp_path / "b") == tree(tmp_path / "a")
+    assert tree(tmp_path / "b") == whole.files
 
 
 @fault(8)
-def test_the_disk_fills_up_in_a_trace(zygote: Zygote, data: Path, tmp_path: Path) -> None:
-    trace(zygote, data, tmp_path / "a")
-    wanted = tree(tmp_path / "a")
-    size = (tmp_path / "a" / "trace" / "journal.jsonl").stat().st_size
-    header = (tmp_path / "a" / "trace" / "header.json").stat().st_size
-    full = trace(zygote, data, tmp_path / "b", limits={"RLIMIT_FSIZE": max(size * 3 // 4, header)})
-    assert full.code == 6 and "" != full.error
-    assert trace(zygote, data, tmp_path / "b").code == 0 and tree(tmp_path / "b") == wanted
+def test_the_disk_fills_up_in_a_trace(
+    zygote: Zygote, eight: Path, whole: Whole, tmp_path: Path
+) -> None:
+    journal, header = (whole.run / "trace" / name for name in ("journal.jsonl", "header.json"))
+    limit = max(journal.stat().st_size * 3 // 4, header.stat().st_size)
+    full = trace(zygote, eight, tmp_path / "b", limits={"RLIMIT_FSIZE": limit})
+    assert full.code == 6 and full.error
+    assert trace(zygote, eight, tmp_path / "b").code == 0
+    assert tree(tmp_path / "b") == whole.files
 
 
 @fault(31)
@@ -202,11 +207,15 @@ def test_memory_runs_out(zygote: Zygote, data: Path, tmp_path: Path) -> None:
 
 
 @fault(43)
-def test_a_figure_that_cannot_be_written(zygote: Zygote, data: Path, tmp_path: Path) -> None:
-    for name in ("flow.png", "flow.csv", "flow.json"):
-        (tmp_path / name / name).mkdir(parents=True)
-        done = trace(zygote, data, tmp_path / name)
-        assert done.code == 3 and name in done.error
+@pytest.mark.parametrize("name", ["flow.png", "flow.csv", "flow.json"])
+def test_a_figure_that_cannot_be_written(
+    zygote: Zygote, eight: Path, whole: Whole, tmp_path: Path, name: str
+) -> None:
+    shutil.copytree(whole.run, tmp_path / "a")
+    (tmp_path / "a" / name).unlink()
+    (tmp_path / "a" / name).mkdir()
+    done = trace(zygote, eight, tmp_path / "a")
+    assert done.code == 3 and name in done.error
 
 
 NAMES = (

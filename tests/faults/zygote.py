@@ -11,6 +11,7 @@ import resource
 import select
 import signal
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,8 @@ def serve() -> None:
                         child(json.loads(line))
                     except SystemExit as end:
                         code = end.code if isinstance(end.code, int) else 0
+                    except BaseException:
+                        traceback.print_exc()
                     finally:
                         sys.stdout.flush()
                         sys.stderr.flush()
