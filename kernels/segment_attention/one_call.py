@@ -146,7 +146,9 @@ class _Grid:
         # A run that reads itself gives each of its rows, and each of its keys, at least itself.
         return _Part(
             bool((allowed == self._causal).all()),
-            bias.index_select(0, self._run_of_row).index_select(1, self._run_of_key) + self._behind,
+            bias.index_select(0, self._run_of_row)
+            .index_select(1, self._run_of_key)
+            .add_(self._behind),
             torch.from_numpy(~allowed.any(1))[self._run_of_row, None],
             torch.from_numpy(~allowed.any(0))[self._run_of_key, None],
         )

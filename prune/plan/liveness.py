@@ -44,13 +44,18 @@ class State(IntEnum):
 
 def order_of(segments: Segments) -> NDArray[np.bool_]:
     """`PROMPT_ORDER` of the prompts at hand: whether any token of a role follows one of another."""
-    order = np.zeros((NUM_ROLES, NUM_ROLES), bool)
-    for row in segments.role.numpy():
-        first, last = np.full(NUM_ROLES, len(row)), np.full(NUM_ROLES, -1)
-        for role in np.unique(row[row >= 0]):
-            places = np.flatnonzero(row == role)
-            first[role], last[role] = places[0], places[-1]
-        order |= last[:, None] >= first[None]
+    role = segments.role.numpy()
+    rows, length = role.shape
+    # One more role, for padding.
+    first = np.full((rows, NUM_ROLES + 1), length)
+    last = np.full((rows, NUM_ROLES + 1), -1)
+    bound = np.ones((rows, length + 1), bool)
+    bound[:, 1:-1] = role[:, 1:] != role[:, :-1]
+    row, place = bound[:, :-1].nonzero()
+    np.minimum.at(first, (row, role[row, place]), place)
+    row, place = bound[:, 1:].nonzero()
+    np.maximum.at(last, (row, role[row, place]), place)
+    order: NDArray[np.bool_] = (last[:, :-1, None] >= first[:, None, :-1]).any(0)
     # Generation adds answers to whatever the prompt holds.
     order[Role.ANSWER] = True
     return order

@@ -125,7 +125,10 @@ def route(model: Any) -> tuple[Dense, Callable[[], None]]:
 
 @contextmanager
 def seam(model: Any) -> Iterator[None]:
-    """`route` for the length of a block."""
+    """`route` for the length of a block; inside another such block it does nothing more."""
+    if model.config.text_config._attn_implementation == ATTENTION_NAME:
+        yield
+        return
     _, restore = route(model)
     try:
         yield

@@ -6,6 +6,7 @@ so that `last` stays the last; shorter rows are filled on the left with `NO_TOKE
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,17 +17,26 @@ NO_TOKEN = -1
 
 def rows_of(chosen: Tensor) -> Tensor:
     """The chosen columns of every row: bool `[B, S]` to int64 `[B, n]`."""
-    width = int(chosen.sum(1).max())
-    # A stable sort of booleans: the unchosen first, the chosen after them in order.
-    columns = chosen.int().argsort(dim=1, stable=True)[:, chosen.shape[1] - width :]
-    return columns.where(chosen.gather(1, columns), NO_TOKEN)
+    marks = chosen.numpy()
+    counts = marks.sum(1)
+    row, column = marks.nonzero()
+    width = int(counts.max())
+    if (counts == width).all():
+        return torch.from_numpy(column.reshape(len(marks), width))
+    rows = np.full((len(marks), width), NO_TOKEN)
+    # Row after row, the chosen of each end at the right.
+    rows[row, np.arange(len(row)) + (width - counts.cumsum())[row]] = column
+    return torch.from_numpy(rows)
 
 
 def within(rows: Tensor, outer: Tensor, size: int) -> Tensor:
     """Places of the columns `rows` `[B, n]` in `outer` `[B, m]`, which holds them; all < `size`."""
-    place = torch.zeros(len(outer), size + 1, dtype=torch.long)
-    place.scatter_(1, outer.where(outer >= 0, size), torch.arange(outer.shape[1]).expand_as(outer))
-    return place.gather(1, rows.clamp(min=0)).where(rows >= 0, NO_TOKEN)
+    columns, chosen = rows.numpy(), outer.numpy()
+    # What is no token is the last place, which holds nothing.
+    place = np.full((len(chosen), size + 1), NO_TOKEN)
+    np.put_along_axis(place, chosen, np.arange(chosen.shape[1])[None], 1)
+    place[:, size] = NO_TOKEN
+    return torch.from_numpy(np.take_along_axis(place, columns, 1))
 
 
 @dataclass(frozen=True)
@@ -97,10 +107,12 @@ def spread(x: Tensor, rows: Tensor, size: int) -> Tensor:
 
 def key_roles(segments: Segments, positions: Tensor, length: int) -> tuple[Tensor, Tensor]:
     """Role int8 and frame int32 `[B, length]` of keys: tokens at `positions`, then answers."""
-    columns = positions.clamp(min=0)
-    real = positions != NO_TOKEN
-    role = segments.role.gather(1, columns).where(real, -1)
-    frame = segments.frame.gather(1, columns).where(real, -1)
-    extra = (0, length - positions.shape[1])
-    pad = torch.nn.functional.pad
-    return pad(role, extra, value=int(Role.ANSWER)), pad(frame, extra, value=-1)
+    places = positions.numpy()
+    batch, held = places.shape
+    role = np.full((batch, length), int(Role.ANSWER), np.int8)
+    frame = np.full((batch, length), -1, np.int32)
+    role[:, :held] = np.take_along_axis(segments.role.numpy(), places, 1)
+    frame[:, :held] = np.take_along_axis(segments.frame.numpy(), places, 1)
+    gone = places == NO_TOKEN
+    role[:, :held][gone] = frame[:, :held][gone] = -1
+    return torch.from_numpy(role), torch.from_numpy(frame)

@@ -225,15 +225,18 @@ class _Planner:
 
 
 def _of_roles(role: Tensor, wanted: np.ndarray) -> Tensor:
-    """Whether each token's role is among `wanted` `[R]`."""
-    return torch.from_numpy(wanted)[role.clamp(min=0).long()] & (role >= 0)
+    """Whether each token's role is among `wanted` `[R]`; padding is of none."""
+    return torch.from_numpy(np.append(wanted, False)[role.numpy()])
 
 
 def _positions(columns: Tensor, role: Tensor, start: int) -> Tensor:
     """Columns of the input as tokens of the prompt; padding is no token."""
-    real = (columns >= 0) & (role.gather(1, columns.clamp(min=0)) >= 0)
-    return (columns + start).where(real, NO_TOKEN)
+    places = columns.numpy()
+    real = (places >= 0) & (np.take_along_axis(role.numpy(), places, 1) >= 0)
+    return torch.from_numpy(np.where(real, places + start, NO_TOKEN))
 
 
 def _pick(positions: Tensor, keep: Tensor) -> Tensor:
-    return positions.gather(1, keep.clamp(min=0)).where(keep >= 0, NO_TOKEN)
+    places = keep.numpy()
+    picked = np.take_along_axis(positions.numpy(), places, 1)
+    return torch.from_numpy(np.where(places >= 0, picked, NO_TOKEN))

@@ -21,6 +21,7 @@ from prune.plan.search_result import SearchResult
 from prune.report.figures.front import front_figure
 from prune.report.figures.style import save_figure
 from prune.results.export_result import SearchReport
+from prune.runtime.attention import seam
 from prune.trace.trace import Trace
 from prune.workflows.options import Method
 from prune.workflows.split import split_samples
@@ -130,7 +131,11 @@ def find_plan(
             f"{trace.run}: holds no pathway that a plan can remove: trace without --pathway"
         )
     passes = MAX_RUNS + len(harm)
-    with progress("Searching a plan", passes * prepared.score.samples) as advance:
+    # Once for all batches of all passes, since it looks at every module.
+    with (
+        seam(opened.model),
+        progress("Searching a plan", passes * prepared.score.samples) as advance,
+    ):
         return search(
             prepared.problem(),
             candidates(harm),

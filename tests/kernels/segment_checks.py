@@ -4,6 +4,7 @@ import pytest
 import segment_oracle as oracle
 import torch
 from segment_cases import FRAME_LOCAL, Case, prompt, table
+from segment_known_masks import KnownMask
 from segment_tolerances import FLOAT64_ERROR, assert_gates, assert_lse
 from torch import Tensor
 
@@ -44,6 +45,18 @@ def check_matches_oracle(
         assert_gates(out, exact, baseline.cpu(), case.name)
         assert_lse(lse, exact_lse, dtype)
     assert (out[exact_lse == -torch.inf] == 0).all()
+
+
+def check_known_mask(
+    known: KnownMask, impl: str, dtype: torch.dtype, device: str | torch.device = "cpu"
+) -> None:
+    """Output under a mask that others name, against its own definition."""
+    case = known.case
+    q, k, v = case.tensors(dtype, device)
+    exact, _ = oracle.attention(q, k, v, known.mask)
+    out = segment_attention(q, k, v, *case.layout, impl=impl)
+    baseline = oracle.baseline(q, k, v, known.mask)
+    assert_gates(out.cpu(), exact, baseline.cpu(), case.name)
 
 
 def check_removed_keys_do_not_matter(

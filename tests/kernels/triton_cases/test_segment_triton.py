@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 from segment_cases import FRAME_LOCAL, Case, large, named, prompt, random_case, stacked, table
 from segment_checks import (
     check_batch_and_run_invariance,
+    check_known_mask,
     check_matches_oracle,
     check_memory_is_linear,
     check_removed_keys_do_not_matter,
 )
+from segment_known_masks import KnownMask, known_masks
 
 from prune.kernels import NONE, segment_attention
 from prune.kernels.segment_attention import device_work, worklist
@@ -29,6 +31,12 @@ gpu = pytest.mark.gpu
 @pytest.mark.parametrize("case", [*CASES, *[pytest.param(c, id=c.name) for c in large()]])
 def test_matches_the_oracle(case: Case, dtype: torch.dtype) -> None:
     check_matches_oracle(case, "triton", dtype, DEVICE)
+
+
+@pytest.mark.parametrize("dtype", DTYPES[1:], ids=str)
+@pytest.mark.parametrize("known", [pytest.param(k, id=k.case.name) for k in known_masks()])
+def test_attention_under_a_known_mask(known: KnownMask, dtype: torch.dtype) -> None:
+    check_known_mask(known, "triton", dtype, DEVICE)
 
 
 @pytest.mark.parametrize("case", CASES[:12])
