@@ -1,5 +1,6 @@
 """Where a served request stores its tokens, and how layers share block tables."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -8,10 +9,16 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
+from prune.checkpoint.identity import config_of
+from prune.checkpoint.load import TINY
+from prune.checkpoint.stored_plan import marked
+from prune.families import video_families
 from prune.layout.segments import NUM_ROLES, Role
 from prune.plan.plan import Plan
 from prune.plan.presets import PRESETS
+from prune.serve.vllm import ARCHITECTURES
 from prune.serve.vllm.rules import MAX_GROUPS, Rules, _tables
 from prune.serve.vllm.storage import NO_SLOT, Storage
 
@@ -85,3 +92,20 @@ def test_a_plan_of_unequal_layers_has_few_tables() -> None:
 def test_nothing_of_vllm_comes_with_prune() -> None:
     code = "import sys, prune, prune.serve.vllm; assert 'vllm' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_an_export_names_architectures_that_only_the_plug_in_has(tmp_path: Path) -> None:
+    source = json.loads((TINY / "config.json").read_text())
+    plan = Plan.preset("llava-next-7b")
+    written = marked(source, plan)
+    assert written["architectures"] == [f"Pruned{name}" for name in source["architectures"]]
+    assert marked(written, plan) == written
+    (tmp_path / "config.json").write_text(json.dumps(written))
+    # It is the same model still, to whatever asks for its identity.
+    assert config_of(tmp_path) == config_of(TINY)
+
+
+def test_every_family_of_the_plug_in_is_one_of_prune() -> None:
+    names = {MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES[name] for name in video_families()}
+    stock = {name.removeprefix("Pruned") for name in ARCHITECTURES}
+    assert len(stock) == len(ARCHITECTURES) and stock <= names

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from prune.families import families
 from prune.plan.model_id import geometry
 from prune.plan.plan import PLAN_FILE, Plan
 from prune.plan.presets import Map, preset_reach
@@ -19,7 +20,11 @@ TEXT = {
     "qwen2_5_vl": {"num_attention_heads": 2, "num_key_value_heads": 1},
     "qwen2_vl": {"num_attention_heads": 2, "num_key_value_heads": 1},
     "qwen3_vl": {"head_dim": 32},
+    "llava_onevision": {"num_attention_heads": 2, "num_key_value_heads": 1},
+    "llava_next_video": {"head_dim": 32},
+    "internvl": {"num_attention_heads": 2, "num_key_value_heads": 1},
 }
+SIDE = 196
 PIXELS = {"shortest_edge": 28 * 28, "longest_edge": 64 * 112 * 140}
 
 
@@ -32,9 +37,19 @@ def small(name: str) -> tuple[Any, Any]:
     text = given["text_config"]
     text |= {"num_hidden_layers": LAYERS, "tie_word_embeddings": False, **TEXT[name]}
     text.pop("layer_types", None)
-    text["rope_parameters"] = {**text["rope_parameters"], "mrope_section": [4, 6, 6]}
+    if "mrope_section" in (rope := text["rope_parameters"]):
+        text["rope_parameters"] = {**rope, "mrope_section": [4, 6, 6]}
     given["tie_word_embeddings"] = False
-    processor.video_processor.size = PIXELS
+    if name == "llava_next_video":
+        # vLLM divides by the patches of a side, which it counts as side // patch ** 2.
+        given["vision_config"]["image_size"] = SIDE
+        given["image_grid_pinpoints"] = [[SIDE, 2 * SIDE], [2 * SIDE, SIDE]]
+        processor.image_processor.image_grid_pinpoints = given["image_grid_pinpoints"]
+        for part in (processor.image_processor, processor.video_processor):
+            part.size = {"shortest_edge": SIDE}
+            part.crop_size = {"height": SIDE, "width": SIDE}
+    if families()[name].bounds_pixels:
+        processor.video_processor.size = PIXELS
     return models.drawn(kind, type(config).from_dict(given)), processor
 
 

@@ -1,62 +1,23 @@
 """An export in vLLM answers as the masked dense model does in transformers."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import pytest
 
-from tests.vllm.engine import GREEDY, STEPS, Engine, answer_of, greedy
-from tests.vllm.folders import both
-from tests.vllm.requests import REQUESTS, Answer, Reference, Request
-
-TOLERANCE = 1e-4
+from tests.vllm.engine import GREEDY, answer_of, greedy
+from tests.vllm.requests import REQUESTS, STEPS, Answer
+from tests.vllm.served import TOLERANCE, Served, serve
 
 WITH_VIDEO = [request for request in REQUESTS if request.clips]
-
-
-@dataclass
-class Served:
-    """An engine on an export, and transformers' answers to the requests.
-
-    Attributes:
-        engine: vLLM.
-        reference: the dense model.
-        expected: the masked model's answers by the name of the request.
-    """
-
-    engine: Engine
-    reference: Reference
-    expected: dict[str, Answer]
-
-    def request(self, name: str) -> Request:
-        """A request by its name."""
-        return next(request for request in REQUESTS if request.name == name)
-
-    def blocks_of(self, name: str) -> int:
-        """Most blocks that a request holds while it runs alone."""
-        free = self.engine.free
-        with self.engine.steps() as seen:
-            self.engine.answers([self.request(name)])
-        return free - min(left for _, left in seen)
-
-    def check(self, requests: list[Request], answers: list[Answer]) -> None:
-        """Compare answers with the masked model's."""
-        for request, answer in zip(requests, answers, strict=True):
-            expected = self.expected[request.name]
-            assert answer.tokens == expected.tokens, request.name
-            assert answer.distance(expected) < TOLERANCE, request.name
 
 
 @pytest.fixture(scope="module", params=["qwen2_5_vl", "qwen3_vl"])
 def served(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Served]:
-    model, processor, plan, folder = both(request.param, tmp_path_factory.mktemp(request.param))
-    reference = Reference(model, processor, plan)
-    expected = {one.name: reference.pruned(one) for one in REQUESTS}
-    engine = Engine(folder, processor)
-    yield Served(engine, reference, expected)
-    engine.close()
+    found = serve(request.param, tmp_path_factory.mktemp(request.param))
+    yield found
+    found.engine.close()
 
 
 @pytest.mark.parametrize("chunk", [2048, 96, 33])

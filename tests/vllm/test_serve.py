@@ -23,7 +23,7 @@ import pytest
 
 from tests.vllm.folders import both
 from tests.vllm.requests import REQUESTS, STEPS, Answer, Clip, Reference, Request
-from tests.vllm.test_equality import TOLERANCE
+from tests.vllm.served import TOLERANCE
 
 CHATS = [one for one in REQUESTS if len(one.clips) == 1 and not one.images]
 RATE = 2

@@ -13,15 +13,24 @@ from prune.errors import install_extra
 VLLM = "0.32"
 """The minor release of vLLM that this plug-in is for; its interfaces change with each."""
 
-ARCHITECTURES = {
-    f"{ARCHITECTURE}{name}": module
-    for name, module in {
-        "Qwen2_5_VLForConditionalGeneration": "qwen2_5_vl",
-        "Qwen3VLForConditionalGeneration": "qwen3_vl",
-        "Qwen2VLForConditionalGeneration": "qwen2_vl",
-    }.items()
+_STOCK = {
+    "Qwen2_5_VLForConditionalGeneration": "qwen2_5_vl",
+    "Qwen3VLForConditionalGeneration": "qwen3_vl",
+    "Qwen2VLForConditionalGeneration": "qwen2_vl",
+    "LlavaOnevisionForConditionalGeneration": "llava_onevision",
+    "LlavaNextVideoForConditionalGeneration": "llava_next_video",
 }
-"""What an export names its architecture, and vLLM's module of the stock one."""
+"""vLLM's modules of the supported families."""
+
+ARCHITECTURES = {
+    **{f"{ARCHITECTURE}{name}": (module, name) for name, module in _STOCK.items()},
+    f"{ARCHITECTURE}InternVLForConditionalGeneration": (
+        "interns1",
+        "InternS1ForConditionalGeneration",
+    ),
+}
+"""What an export names its architecture, with the module and name of vLLM's class of the stock one.
+"""
 
 
 class OtherVllmWarning(UserWarning):

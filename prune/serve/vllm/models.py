@@ -3,18 +3,18 @@
 from importlib import import_module
 from typing import Any
 
-from prune.checkpoint.stored_plan import ARCHITECTURE
 from prune.serve.vllm import ARCHITECTURES
 from prune.serve.vllm.layers import install
 from prune.serve.vllm.layout import served_plan
+from prune.serve.vllm.mended import MENDED
 from prune.serve.vllm.runner import wrap_runner
 from prune.serve.vllm.state import STATE, State
 
 
 def _pruned(name: str) -> Any:
     """The class of an architecture under a plan."""
-    module = import_module(f"vllm.model_executor.models.{ARCHITECTURES[name]}")
-    stock = getattr(module, name.removeprefix(ARCHITECTURE))
+    module, stock_name = ARCHITECTURES[name]
+    stock = getattr(import_module(f"vllm.model_executor.models.{module}"), stock_name)
 
     def __init__(self: Any, *, vllm_config: Any, prefix: str = "", **more: Any) -> None:
         stock.__init__(self, vllm_config=vllm_config, prefix=prefix, **more)
@@ -23,7 +23,9 @@ def _pruned(name: str) -> Any:
         install(self.get_language_model().model, state)
         wrap_runner()
 
-    return type(name, (stock,), {"__init__": __init__, "__module__": __name__})
+    return type(
+        name, (*MENDED.get(name, ()), stock), {"__init__": __init__, "__module__": __name__}
+    )
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,44 @@
+"""The other families: whole prompts and chunks answer as the masked dense model."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.vllm.requests import REQUESTS, Request
+from tests.vllm.served import TOLERANCE, serve
+
+
+def unfit(name: str, request: Request) -> bool:
+    """Whether vLLM runs a request otherwise than transformers, pruned or not."""
+    if name == "qwen2_vl":
+        return not wide(request)
+    # vLLM's model of this family takes one video, and no images.
+    return name == "llava_next_video" and bool(request.images or request.clips[1:])
+
+
+def wide(request: Request) -> bool:
+    """Whether no clip takes more positions in time than in space.
+
+    Behind others vLLM and transformers place the text differently in Qwen2-VL, whose positions do
+    not depend on the frame rate.
+    """
+    return all(len(video) // 2 <= max(video.shape[1:3]) // 28 for video, _ in request.clips)
+
+
+@pytest.mark.parametrize("name", ["qwen2_vl", "llava_onevision", "llava_next_video", "internvl"])
+def test_a_family_in_vllm_is_the_masked_model(name: str, tmp_path: Path) -> None:
+    requests = [one for one in REQUESTS if not unfit(name, one)]
+    limits = {"limit_mm_per_prompt": {"video": 1}} if name == "llava_next_video" else {}
+    served = serve(name, tmp_path, **limits)
+    free = served.engine.free
+    try:
+        for chunk in (2048, 96):
+            with served.engine.chunks(chunk):
+                served.check(requests, served.engine.answers(requests))
+        assert served.engine.free == free
+        for request in requests:
+            if request.clips:
+                dense = served.reference.dense(request)
+                assert dense.distance(served.expected[request.name]) > 100 * TOLERANCE
+    finally:
+        served.engine.close()
