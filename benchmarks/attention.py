@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 from attention_layers import LAYERS, TEXT, TEXT_ROWS, density, prompt
 from attention_parity import parity
-from attention_peers import Run, dense, dense_backends, flex, masked
+from attention_peers import Run, dense, dense_backends, masked
 from memory import memory_of
 from rows import append
 from torch import Tensor
@@ -89,7 +89,7 @@ def variants(
         if q.shape[2] * k.shape[2] <= LARGEST_MASK:
             runs["sdpa + dense mask"] = masked(q, k, v, segments, tables[0])
         if with_flex:
-            runs["flex compiled"] = flex(q, k, v, segments, tables[0])
+            runs["flex compiled"] = ours("flex")
     wrong = {}
     for name, run in runs.items():
         try:

@@ -1,4 +1,4 @@
-"""What a user would run instead: dense SDPA, SDPA with a dense mask, compiled FlexAttention."""
+"""What a user would run instead: dense SDPA, and SDPA with a dense mask."""
 
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -55,22 +55,3 @@ def masked(q: Tensor, k: Tensor, v: Tensor, segments: Segments, table: Tensor) -
     role, frame = segments.role.to(q.device), segments.frame.to(q.device)
     mask = allowed_edges(role, frame, table, q.shape[2])
     return lambda: F.scaled_dot_product_attention(q, k, v, attn_mask=mask, enable_gqa=gqa)
-
-
-def flex(q: Tensor, k: Tensor, v: Tensor, segments: Segments, table: Tensor) -> Run:
-    """Compiled FlexAttention with a prebuilt `BlockMask` of the same pattern."""
-    from torch.nn.attention.flex_attention import create_block_mask, flex_attention
-
-    role, frame = (x[0].to(q.device, torch.int32) for x in (segments.role, segments.frame))
-    reaches, shift = table[0].to(q.device), k.shape[2] - q.shape[2]
-
-    def mask_mod(b: Tensor, h: Tensor, i: Tensor, j: Tensor) -> Tensor:
-        i = i + shift
-        framed = (frame[i] >= 0) & (frame[j] >= 0)
-        distance = torch.where(framed, (frame[i] - frame[j]).abs(), 0)
-        return (i >= j) & (distance <= reaches[role[i], role[j]])
-
-    blocks = create_block_mask(mask_mod, None, None, q.shape[2], k.shape[2], device=q.device.type)
-    compiled = torch.compile(flex_attention, dynamic=False)
-    gqa = q.shape[1] != k.shape[1]
-    return lambda: compiled(q, k, v, block_mask=blocks, enable_gqa=gqa)

@@ -72,7 +72,8 @@ def segment_attention(
             `ReachTable` from `read_reach`, which spares reading it at every call.
         scale: factor of `q k`; `D ** -0.5` if None.
         impl: `reference` (dense), `sdpa` (a few ordinary SDPA calls, any device), `triton`
-            (forward only), or `auto`, the fastest that can run here.
+            (forward only), `flex` (PyTorch's FlexAttention, which compiles for seconds), or `auto`,
+            the fastest of the first ones that can run here.
         return_lse: also return the log-sum-exp of each row.
 
     Returns:
@@ -127,6 +128,10 @@ def segment_attention(
         out, lse = reference_attention(q, k, v, *layout.tensors, table.tensor, scale)
     elif chosen == "sdpa":
         out, lse = sdpa_attention(q, k, v, layout, table, scale, return_lse)
+    elif chosen == "flex":
+        from prune.kernels.segment_attention.flex import flex_segment_attention
+
+        out, lse = flex_segment_attention(q, k, v, layout, table, scale, return_lse)
     else:
         from prune.kernels.segment_attention.triton import triton_attention
 

@@ -12,8 +12,8 @@ from torch import Tensor
 from prune.kernels.segment_attention.blocks import density, is_plain_causal, split
 from prune.kernels.segment_attention.layout import Layout, ReachTable
 
-Impl = Literal["auto", "reference", "sdpa", "triton"]
-IMPLS = ("auto", "reference", "sdpa", "triton")
+Impl = Literal["auto", "reference", "sdpa", "triton", "flex"]
+IMPLS = ("auto", "reference", "sdpa", "triton", "flex")
 
 MAX_HEAD_DIM = 256
 
@@ -56,7 +56,7 @@ def choose(
 
     Raises:
         ValueError: `impl` or an environment variable has an unknown value.
-        NotImplementedError: `triton` was asked for and does not support these inputs.
+        NotImplementedError: `triton` or `flex` was asked for and does not support these inputs.
         RuntimeError: `triton` was asked for and cannot run on this machine.
     """
     if impl not in IMPLS:
@@ -65,6 +65,8 @@ def choose(
         impl = _from_environment()
     if impl == "triton":
         _require_triton(q, k, v)
+    if impl == "flex":
+        _require_flex(q, k, v)
     if impl != "auto":
         return impl
     if not q.is_cuda or not q.numel() or _unsupported(q, k, v) or not _has_triton():
@@ -160,3 +162,10 @@ def _require_triton(q: Tensor, k: Tensor, v: Tensor) -> None:
         raise NotImplementedError(
             "impl='triton' does not support bfloat16 in Triton's interpreter: it rounds otherwise"
         )
+
+
+def _require_flex(q: Tensor, k: Tensor, v: Tensor) -> None:
+    if q.dtype == torch.float64:
+        raise NotImplementedError("impl='flex' does not support float64")
+    if not q.is_cuda and torch.is_grad_enabled() and any(x.requires_grad for x in (q, k, v)):
+        raise NotImplementedError("impl='flex' has gradients on GPUs alone; use impl='sdpa' here")

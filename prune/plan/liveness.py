@@ -55,7 +55,7 @@ def order_of(segments: Segments) -> NDArray[np.bool_]:
     np.minimum.at(first, (row, role[row, place]), place)
     row, place = bound[:, 1:].nonzero()
     np.maximum.at(last, (row, role[row, place]), place)
-    order: NDArray[np.bool_] = (last[:, :-1, None] >= first[:, None, :-1]).any(0)
+    order = np.asarray((last[:, :-1, None] >= first[:, None, :-1]).any(0))
     # Generation adds answers to whatever the prompt holds.
     order[Role.ANSWER] = True
     return order

@@ -53,10 +53,16 @@ def check_known_mask(
     """Output under a mask that others name, against its own definition."""
     case = known.case
     q, k, v = case.tensors(dtype, device)
-    exact, _ = oracle.attention(q, k, v, known.mask)
-    out = segment_attention(q, k, v, *case.layout, impl=impl)
-    baseline = oracle.baseline(q, k, v, known.mask)
+    check_output(case, known.mask, segment_attention(q, k, v, *case.layout, impl=impl))
+
+
+def check_output(case: Case, allowed: Tensor, out: Tensor) -> None:
+    """An output alone against the oracle, under a mask `[B, G, Sq, Sk]`."""
+    q, k, v = case.tensors(out.dtype, out.device)
+    exact, lse = oracle.attention(q, k, v, allowed, case.scale)
+    baseline = oracle.baseline(q, k, v, allowed, case.scale)
     assert_gates(out.cpu(), exact, baseline.cpu(), case.name)
+    assert (out.cpu()[lse == -torch.inf] == 0).all()
 
 
 def check_removed_keys_do_not_matter(
