@@ -44,48 +44,31 @@ def write_records(
         RefusedError: the folder holds a journal with another header, or another run writes it.
         ResourceError: the disk is full or cannot be written.
     """
-    with RunLock(folder) if processes().is_main_process else nullcontext():
-        return _write(folder, what, header, samples, record_one, on_done)
-
-
-def _write(
-    folder: Path,
-    what: str,
-    header: dict[str, Any],
-    samples: Sequence[Sample],
-    record_one: Callable[[Sample], Record],
-    on_done: Callable[[int], None],
-) -> list[Record]:
     state = processes()
     index, count = state.process_index, state.num_processes
-    if count == 1:
-        with Journal(folder, what, header) as journal:
-            found = _finished(folder, what, header)
-            on_done(len(journal.records))
-            for sample in samples[len(journal.records) :]:
-                journal.append(found.get(sample.id) or record_one(sample))
-                on_done(1)
-            records = journal.records
-        _tidy(folder)
-        return records
-    if index == 0:
-        Journal(folder, what, header).close()
-    state.wait_for_everyone()
-    found = _finished(folder, what, header)
-    with Journal(folder / f"part-{index}", what, header) as part:
-        for sample in samples[index::count]:
-            if sample.id not in found:
-                part.append(record_one(sample))
-            on_done(1)
-    state.wait_for_everyone()
-    if index == 0:
+    with RunLock(folder) if index == 0 else nullcontext():
+        if index == 0:
+            Journal(folder, what, header).close()
+        state.wait_for_everyone()
         found = _finished(folder, what, header)
-        with Journal(folder, what, header) as journal:
-            for sample in samples[len(journal.records) :]:
-                journal.append(found[sample.id])
-        _tidy(folder)
-    state.wait_for_everyone()
-    return read_journal(folder, what)[1]
+        if count > 1:
+            with Journal(folder / f"part-{index}", what, header) as part:
+                for sample in samples[index::count]:
+                    if sample.id not in found:
+                        part.append(record_one(sample))
+                    on_done(1)
+            state.wait_for_everyone()
+            found = _finished(folder, what, header)
+        if index == 0:
+            with Journal(folder, what, header) as journal:
+                finished = on_done if count == 1 else lambda n: None
+                finished(len(journal.records))
+                for sample in samples[len(journal.records) :]:
+                    journal.append(found.get(sample.id) or record_one(sample))
+                    finished(1)
+            _tidy(folder)
+        state.wait_for_everyone()
+        return read_journal(folder, what)[1]
 
 
 def _parts(folder: Path) -> list[Path]:

@@ -12,8 +12,8 @@ from prune.checkpoint.load import LoadedModel, open_model
 from prune.inputs.samples import Sample
 from prune.tiny.benchmark import write_benchmark
 from prune.workflows.write_export import export
+from tests.exports import small_result
 from tests.unit.test_apply import mixed_plan
-from tests.unit.test_export import small_result
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = ("data-sets", "explaining-an-answer", "index", "quick-start", "serving")

@@ -30,8 +30,8 @@ from prune.runtime.apply import apply
 from prune.tiny.benchmark import write_benchmark
 from prune.workflows.evaluate import answer_samples
 from prune.workflows.write_export import export
+from tests.exports import small_result
 from tests.unit.test_apply import mixed_plan
-from tests.unit.test_export import small_result
 
 BIN = Path(sys.executable).parent
 

@@ -21,8 +21,8 @@ from prune.inputs.samples import Sample
 from prune.layout.pathways import PATHWAYS, dense_reach, remove_pathway
 from prune.plan.plan import Plan
 from prune.workflows.write_export import export
+from tests.exports import small_result
 from tests.real.models import LAYERS, model_of
-from tests.unit.test_export import small_result
 
 QUESTION = "What moves?"
 NAMES = ["qwen2_5_vl", "internvl"]

@@ -20,8 +20,8 @@ from prune.report.audit_page import AUDIT_PAGE
 from prune.results.export_result import RESULT_FILE, Result
 from prune.workflows.amend import amend, is_export
 from prune.workflows.write_export import export
+from tests.exports import small_result
 from tests.unit.test_apply import mixed_plan
-from tests.unit.test_export import small_result
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ from prune.checkpoint.manifest import verify
 from prune.inputs.samples import Sample, load_samples, save_samples
 from prune.results.export_result import RESULT_FILE, Result
 from prune.workflows.write_export import export
+from tests.exports import small_result
 from tests.unit.test_apply import mixed_plan
-from tests.unit.test_export import small_result
 
 Command = Callable[..., tuple[int, str, str]]
 

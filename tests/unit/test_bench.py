@@ -24,7 +24,7 @@ from prune.plan.plan import Plan
 from prune.results.latency import by_quantity
 from prune.workflows.bench import bench_export
 from prune.workflows.write_export import export
-from tests.unit.test_export import small_result
+from tests.exports import small_result
 
 
 @pytest.fixture(scope="module")

@@ -1,13 +1,9 @@
-"""An export is whole or absent, loads as the pruned model, and fails loudly without prune."""
+"""An export is written whole or not at all, with everything that belongs to it."""
 
-import gc
 import json
 import os
-import re
 import shutil
 import stat
-import subprocess
-import sys
 import time
 import tracemalloc
 from dataclasses import replace
@@ -16,84 +12,26 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
-import prune
-from prune.checkpoint.load import TINY, LoadedModel, open_model
-from prune.checkpoint.manifest import MANIFEST, verify, write_manifest
+from prune.checkpoint.load import TINY, LoadedModel
+from prune.checkpoint.manifest import MANIFEST, verify
 from prune.checkpoint.origin import origin_of
 from prune.errors import (
-    BadInputError,
-    PruneError,
     RefusedError,
     ResourceError,
     UsageError,
     VerificationError,
 )
-from prune.inputs.encode import read
 from prune.inputs.samples import Sample
 from prune.io.files import put_in_place, sha256_of
-from prune.layout.segments import segment
 from prune.plan.budget import Budget
 from prune.plan.plan import PLAN_FILE, Plan
 from prune.results.export_result import Result
 from prune.workflows.amend import amend
 from prune.workflows.export import export_model
-from prune.workflows.measure_plan import costs
 from prune.workflows.write_export import check_target, export
+from tests.exports import small_result
 from tests.unit.test_apply import mixed_plan
-
-
-def small_result(opened: LoadedModel, plan: Plan, samples: list[Sample]) -> Result:
-    segments = segment(opened.processor, read(opened.processor, samples[:1], 8))
-    kept, causal = plan.count_edges(segments)
-    return Result(
-        model=opened.id.model_dump(mode="json"),
-        plan={"name": plan.name, "sha256": plan.sha256},
-        kept_edges=kept,
-        causal_edges=causal,
-        prompt_runs=tuple(segments.runs()),
-        flow=None,
-        search=None,
-        accuracy=None,
-        asked=(),
-        baselines=(),
-        cost=costs(opened.model, plan, segments),
-        shapes=(),
-        latency=(),
-        launched=None,
-        conditions={"device": "test", "command": "<script>alert(1)</script>"},
-    )
-
-
-@pytest.fixture(scope="module")
-def exported(
-    tiny: LoadedModel, samples: list[Sample], tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    plan = mixed_plan(tiny)
-    out = tmp_path_factory.mktemp("export") / "pruned"
-    return export(tiny, plan, small_result(tiny, plan, samples), out)
-
-
-@torch.no_grad()
-def test_load_runs_pruned(tiny: LoadedModel, samples: list[Sample], exported: Path) -> None:
-    inputs = read(tiny.processor, samples[:3], 8)
-    with prune.apply(tiny.model, mixed_plan(tiny), processor=tiny.processor):
-        expected = tiny.model(**inputs).logits[:, -1]
-    model, processor = prune.load(exported)
-    gc.collect()
-    assert model.config.text_config._attn_implementation == "prune"
-    assert torch.equal(model(**read(processor, samples[:3], 8)).logits[:, -1], expected)
-    dense = open_model(exported, dense=True).model
-    assert torch.equal(dense(**inputs).logits, tiny.model(**inputs).logits)
-
-
-@torch.no_grad()
-def test_load_takes_the_kernel_to_run(samples: list[Sample], exported: Path) -> None:
-    model, processor = prune.load(exported, impl="reference")
-    model.generate(**read(processor, samples[:1], 8), max_new_tokens=2)
-    found = prune.launches(model)
-    assert found.total and found.kernels == {"reference": found.total}
 
 
 def test_round_trip_is_byte_equal(tiny: LoadedModel, exported: Path) -> None:
@@ -106,80 +44,6 @@ def test_round_trip_is_byte_equal(tiny: LoadedModel, exported: Path) -> None:
     assert (exported.parent / "again.json").read_bytes() == (
         exported / "prune_report.json"
     ).read_bytes()
-
-
-NO_PRUNE = """
-import sys
-class Absent:
-    def find_spec(self, name, *rest):
-        if name.partition(".")[0] == "prune":
-            raise ModuleNotFoundError(f"No module named {name!r}")
-sys.meta_path.insert(0, Absent())
-"""
-
-
-def test_transformers_without_prune_fails_loudly(exported: Path) -> None:
-    """And the argument that the card shows loads the dense model on purpose."""
-    card = (exported / "README.md").read_text()
-    (dense,) = re.findall(r"^AutoModel\S+\.from_pretrained\(.*\)$", card, re.MULTILINE)
-    assert "attn_implementation" in dense
-    code = (
-        f"{NO_PRUNE}\n"
-        "from transformers import AutoModelForImageTextToText\n"
-        f"folder = sys.argv[1]; model = {dense}\n"
-        "print(model.config.text_config._attn_implementation)\n"
-        "AutoModelForImageTextToText.from_pretrained(folder)"
-    )
-    run = subprocess.run(
-        [sys.executable, "-c", code, "."], capture_output=True, text=True, cwd=exported
-    )
-    assert run.stdout == "sdpa\n" and run.returncode == 1
-    assert '"prune"' in run.stderr.strip().splitlines()[-1]
-
-
-def test_verify_names_every_wrong_file(exported: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "copy"
-    shutil.copytree(exported, folder)
-    assert verify(folder) == len(json.loads((folder / MANIFEST).read_text())["files"])
-    data = bytearray((folder / "model.safetensors").read_bytes())
-    data[len(data) // 2] ^= 1
-    (folder / "model.safetensors").write_bytes(data)
-    (folder / "tokenizer.json").unlink()
-    (folder / "extra").touch()
-    with pytest.raises(VerificationError) as error:
-        verify(folder)
-    for part in ("model.safetensors is damaged", "tokenizer.json is missing", "extra is unknown"):
-        assert part in str(error.value)
-    with pytest.raises(BadInputError, match="manifest"):
-        verify(tmp_path)
-
-
-def test_a_flipped_bit_is_found_in_every_file(exported: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "copy"
-    shutil.copytree(exported, folder)
-    rng = np.random.default_rng(0)
-    for path in sorted(set(folder.iterdir()) - {folder / MANIFEST}):
-        good = path.read_bytes()
-        bad = bytearray(good)
-        bad[rng.integers(len(bad))] ^= 1 << rng.integers(8)
-        path.write_bytes(bad)
-        with pytest.raises(VerificationError, match=f": {re.escape(path.name)} is damaged$"):
-            verify(folder)
-        path.write_bytes(good)
-    verify(folder)
-
-
-def test_a_flipped_bit_is_found_in_the_manifest(tmp_path: Path) -> None:
-    (tmp_path / "a.json").write_text("{}")
-    write_manifest(tmp_path)
-    good = (tmp_path / MANIFEST).read_bytes()
-    for place in range(len(good)):
-        for bit in range(7):  # the eighth makes it no UTF-8
-            bad = bytearray(good)
-            bad[place] ^= 1 << bit
-            (tmp_path / MANIFEST).write_bytes(bad)
-            with pytest.raises(PruneError):
-                verify(tmp_path)
 
 
 def test_a_large_shard_is_streamed_and_read_once(
@@ -274,14 +138,6 @@ def test_a_link_out_of_the_model_is_refused_before_a_search(source: Path, name: 
         check_target(source, source.parent / "out", force=False)
 
 
-@pytest.mark.parametrize("name", ["../a", "/etc/passwd", "a/../../b", "./a", "a//b", "..", "."])
-def test_a_manifest_names_no_file_outside_its_folder(tmp_path: Path, name: str) -> None:
-    entry = {"sha256": "0", "bytes": 0}
-    (tmp_path / MANIFEST).write_text(json.dumps({"schema_version": 1, "files": {name: entry}}))
-    with pytest.raises(BadInputError, match="outside the folder"):
-        verify(tmp_path)
-
-
 def test_the_card_names_base_model_and_licence(
     tiny: LoadedModel, exported: Path, source: Path
 ) -> None:
@@ -366,39 +222,6 @@ def test_what_an_export_needs_is_said_before_the_model_is_opened(
     ):
         with pytest.raises(UsageError, match=message):
             export_model("no-model", out, **given)  # type: ignore[arg-type]
-
-
-def test_a_plan_for_other_weights_is_refused(
-    tiny: LoadedModel, samples: list[Sample], exported: Path, tmp_path: Path
-) -> None:
-    folder = tmp_path / "tampered"
-    shutil.copytree(exported, folder)
-    data = bytearray((folder / "model.safetensors").read_bytes())
-    data[-1] ^= 1
-    (folder / "model.safetensors").write_bytes(data)
-    with pytest.raises(RefusedError, match=str(tiny.id.sha256)[:12]):
-        prune.load(folder)
-
-
-def test_hostile_folders_are_refused_before_weights_are_read(tmp_path: Path) -> None:
-    def folder(name: str, config: str) -> Path:
-        made = tmp_path / name
-        made.mkdir()
-        (made / "config.json").write_text(config)
-        return made
-
-    with pytest.raises(BadInputError, match=r"no config\.json"):
-        open_model(tmp_path)
-    with pytest.raises(BadInputError, match="no such"):
-        open_model(tmp_path / "missing")
-    with pytest.raises(BadInputError, match="not a model configuration"):
-        open_model(folder("broken", "{"))
-    with pytest.raises(BadInputError, match="unsupported model type 'bert'"):
-        open_model(folder("bert", '{"model_type": "bert"}'))
-    with pytest.raises(BadInputError, match=r"no \.safetensors"):
-        open_model(folder("pickled", '{"model_type": "llava_next_video"}'))
-    with pytest.raises(RefusedError, match="auto_map"):
-        open_model(folder("code", '{"model_type": "llava_next_video", "auto_map": {}}'))
 
 
 def test_page_escapes_what_it_shows(exported: Path) -> None:

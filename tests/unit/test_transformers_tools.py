@@ -25,8 +25,8 @@ from prune.inputs.encode import read
 from prune.inputs.samples import Sample
 from prune.plan.plan import PLAN_FILE
 from prune.workflows.write_export import export
+from tests.exports import NO_PRUNE, small_result
 from tests.unit.test_apply import mixed_plan
-from tests.unit.test_export import NO_PRUNE, small_result
 
 load = AutoModelForImageTextToText.from_pretrained
 
