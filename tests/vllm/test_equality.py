@@ -1,6 +1,7 @@
 """An export in vLLM answers as the masked dense model does in transformers."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -24,10 +25,14 @@ def served(
 def test_unequal_requests_at_once(served: Served, chunk: int) -> None:
     engine, state = served.engine, served.engine.state
     free, computed, dense = engine.free, state.computed, state.dense
+    counted = replace(engine.scheduler._counts)
     with engine.chunks(chunk):
         answers = engine.answers(REQUESTS)
     served.check(list(REQUESTS), answers)
     assert engine.free == free
+    counts = engine.scheduler._counts
+    assert counts.states_computed - counted.states_computed == state.computed - computed
+    assert counts.states_dense - counted.states_dense == state.dense - dense
     prompts = [one.inputs(engine.processor)["input_ids"].shape[1] for one in REQUESTS]
     tokens = sum(prompts) + len(REQUESTS) * (STEPS - 1)
     assert state.dense - dense == tokens * state.plan.plan.num_layers

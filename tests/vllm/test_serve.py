@@ -21,7 +21,7 @@ import httpx
 import numpy as np
 import pytest
 
-from tests.vllm.folders import both
+from tests.vllm.folders import LAYERS, both
 from tests.vllm.requests import REQUESTS, STEPS, Answer, Clip, Reference, Request
 from tests.vllm.served import TOLERANCE
 
@@ -171,6 +171,19 @@ def test_concurrent_chats_are_the_masked_model_s(server: Server, tmp_path: Path)
         assert answer.distance(expected) < TOLERANCE, request.name
         dense = server.reference.dense(same)
         assert dense.distance(expected) > 100 * TOLERANCE, request.name
+
+
+def test_a_plan_is_counted_at_the_metrics_of_vllm(server: Server) -> None:
+    names = ("states_computed", "states_dense", "blocks_freed", "dense_requests")
+    before = {name: server.metric(f"prune_{name}_total") for name in names}
+    server.chat(CHATS[1])
+    end = time.monotonic() + 20
+    while server.metric("vllm:num_requests_running") and time.monotonic() < end:
+        time.sleep(0.2)
+    more = {name: server.metric(f"prune_{name}_total") - before[name] for name in names}
+    assert 0 < more["states_computed"] < 0.7 * more["states_dense"]
+    assert more["blocks_freed"] > 0 and more["dense_requests"] == 0
+    assert server.metric("prune_layers") == LAYERS
 
 
 def test_a_client_that_is_gone_leaves_no_blocks(server: Server) -> None:

@@ -49,6 +49,7 @@ class PrunedManager(FullAttentionManager):
         super().__init__(kv_cache_spec, *args, **kwargs)
         self._layers = kv_cache_spec.layers
         self._storages: dict[str, Storage] = {}
+        self._freed = 0
 
     def place(self, request_id: str, layout: RequestLayout) -> None:
         """Note what a request's tokens are, before any block is asked for."""
@@ -89,11 +90,17 @@ class PrunedManager(FullAttentionManager):
         storage = self._storages.get(request_id)
         if storage is None or processed_computed_tokens < storage.prompt:
             return
-        passing = storage.passing
+        passing, free = storage.passing, self.block_pool.get_num_free_blocks()
         cuts = np.flatnonzero(np.diff(passing) != 1) + 1
         for run in np.split(passing, cuts):
             if len(run):
                 self._remove_blocks_in_range(request_id, int(run[0]), int(run[-1]) + 1)
+        self._freed += self.block_pool.get_num_free_blocks() - free
+
+    def take_freed(self) -> int:
+        """Blocks that running requests gave back since this was asked."""
+        freed, self._freed = self._freed, 0
+        return freed
 
 
 def register_spec() -> None:

@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 from vllm.config import VllmConfig
+from vllm.logger import init_logger
 from vllm.model_executor.models.config import VerifyAndUpdateConfig
 from vllm.platforms import current_platform
 
@@ -13,6 +14,11 @@ from prune.families import family_of_model_type
 from prune.plan.model_id import geometry
 from prune.plan.plan import PLAN_FILE
 from prune.serve.vllm.layout import model_folder
+
+logger = init_logger(f"vllm.{__name__}")
+
+OTHER_POSITIONS = ("qwen2_vl", "qwen2_5_vl")
+"""Families whose text behind a long clip has other positions in vLLM than in transformers."""
 
 SCHEDULER = "prune.serve.vllm.scheduler.PrunedScheduler"
 
@@ -30,6 +36,12 @@ class PrunedConfig(VerifyAndUpdateConfig):
         """
         _check_settings(vllm_config)
         _check_plan(vllm_config)
+        if vllm_config.model_config.hf_config.model_type in OTHER_POSITIONS:
+            logger.warning_once(
+                "prune: behind a clip that takes more positions in time than in space vLLM gives "
+                "text other positions than transformers, where the plan was measured "
+                "(docs/serving.md)"
+            )
         # A block holds what its request's roles say, and equal tokens may have other roles.
         vllm_config.cache_config.enable_prefix_caching = False
         vllm_config.scheduler_config.disable_hybrid_kv_cache_manager = False

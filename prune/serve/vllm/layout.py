@@ -20,6 +20,7 @@ from prune.checkpoint.load import open_processor, resolve
 from prune.errors import PruneError
 from prune.families import Family, family_of_model_type
 from prune.families.family import Medium
+from prune.layout.pathways import ALL
 from prune.layout.segments import NUM_ROLES, Role, segment_row
 from prune.plan.plan import PLAN_FILE, Plan
 from prune.serve.vllm.rules import Needs, Roles, Rules
@@ -37,12 +38,14 @@ class RequestLayout:
         frame: int32 `[S]`.
         rules: of the plan.
         needs: what the prompt needs of every layer; None if it runs dense.
+        unknown: whether it has a video and runs dense, since its roles are not known.
     """
 
     role: NDArray[np.int8]
     frame: NDArray[np.int32]
     rules: Rules
     needs: Needs | None
+    unknown: bool = False
     _storages: dict[tuple[int, ...], Storage] = field(default_factory=dict, init=False)
 
     def roles(self, positions: NDArray[np.int64]) -> NDArray[np.int8]:
@@ -54,6 +57,12 @@ class RequestLayout:
         """Frames of tokens, int32 `[n]`, -1 for none."""
         inside = self.frame[np.minimum(positions, len(self.frame) - 1)]
         return np.where(positions < len(self.frame), inside, np.int32(-1))
+
+    def states(self, start: int, stop: int) -> int:
+        """Token states that are computed of tokens, over all layers."""
+        if self.needs is None:
+            return (stop - start) * len(self.rules.reach)
+        return int(self.needs.alive[:, self.roles(np.arange(start, stop))].sum())
 
     def storage(self, layers: tuple[int, ...], block_size: int) -> Storage:
         """Where a group of layers stores the tokens."""
@@ -96,16 +105,21 @@ class ServedPlan:
             found = segment_row(self._processor, ids, media, counts)
         except PruneError as error:
             logger.warning("prune: a request runs dense: %s", error)
-            return self._dense(size)
+            return self._dense(size, unknown=True)
         if bool(found.unknown.any()):
             logger.warning("prune: a request runs dense: it is in no chat format that prune knows")
-            return self._dense(size)
+            return self._dense(size, unknown=True)
         role, frame = found.role[0].numpy(), found.frame[0].numpy()
         return RequestLayout(role, frame, self.rules, self.rules.needs(found))
 
-    def _dense(self, size: int) -> RequestLayout:
+    def _dense(self, size: int, unknown: bool = False) -> RequestLayout:
         answers = np.full(size, int(Role.ANSWER), np.int8)
-        return RequestLayout(answers, np.full(size, -1, np.int32), self.rules, None)
+        return RequestLayout(answers, np.full(size, -1, np.int32), self.rules, None, unknown)
+
+    @property
+    def pruned_layers(self) -> int:
+        """Number of layers in which the plan removes edges."""
+        return int((self.plan.reach != ALL).any((1, 2, 3)).sum())
 
 
 def served_plan(config: VllmConfig) -> ServedPlan:

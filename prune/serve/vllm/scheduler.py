@@ -1,12 +1,15 @@
-"""vLLM's scheduler, which tells the cache managers what each request's tokens are."""
+"""vLLM's scheduler, which tells the cache managers what each request's tokens are, and counts."""
 
 from typing import Any
 
 from vllm.v1.core.sched.async_scheduler import AsyncScheduler
+from vllm.v1.core.sched.output import SchedulerOutput
+from vllm.v1.metrics.stats import SchedulerStats
 from vllm.v1.request import Request
 
 from prune.serve.vllm.blocks import PrunedManager, register_spec
-from prune.serve.vllm.layout import served_plan
+from prune.serve.vllm.layout import RequestLayout, served_plan
+from prune.serve.vllm.metrics import Counts
 
 
 class PrunedScheduler(AsyncScheduler):
@@ -16,6 +19,8 @@ class PrunedScheduler(AsyncScheduler):
         register_spec()
         super().__init__(vllm_config, *args, **kwargs)
         self._plan = served_plan(vllm_config)
+        self._layouts: dict[str, RequestLayout] = {}
+        self._counts = Counts()
 
     @property
     def _managers(self) -> list[PrunedManager]:
@@ -28,12 +33,35 @@ class PrunedScheduler(AsyncScheduler):
             layout = self._plan.layout(
                 request.prompt_token_ids, request.mm_features or (), request.num_prompt_tokens
             )
+            self._layouts[request.request_id] = layout
+            self._counts.dense_requests += layout.unknown
             for manager in self._managers:
                 manager.place(request.request_id, layout)
         super().add_request(request)
 
+    def schedule(self, *args: Any, **kwargs: Any) -> SchedulerOutput:
+        """See `Scheduler`."""
+        output = super().schedule(*args, **kwargs)
+        for request_id, tokens in output.num_scheduled_tokens.items():
+            # vLLM has counted them as computed.
+            stop = self.requests[request_id].num_computed_tokens
+            self._counts.states_computed += self._layouts[request_id].states(stop - tokens, stop)
+            self._counts.states_dense += tokens * self._plan.plan.num_layers
+        return output
+
+    def make_stats(self, *args: Any, **kwargs: Any) -> SchedulerStats | None:
+        """See `Scheduler`."""
+        stats: SchedulerStats | None = super().make_stats(*args, **kwargs)
+        if stats is not None:
+            counts, self._counts = self._counts, Counts()
+            counts.blocks_freed = sum(manager.take_freed() for manager in self._managers)
+            counts.layers = self._plan.pruned_layers
+            counts.put_into(stats)
+        return stats
+
     def _free_request(self, request: Request, *args: Any, **kwargs: Any) -> Any:
         found = super()._free_request(request, *args, **kwargs)
+        self._layouts.pop(request.request_id, None)
         for manager in self._managers:
             manager.forget(request.request_id)
         return found
