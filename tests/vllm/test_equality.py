@@ -2,12 +2,19 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from math import isnan
+from pathlib import Path
 
 import pytest
 
-from tests.vllm.engine import GREEDY, answer_of, greedy
-from tests.vllm.requests import REQUESTS, STEPS, Answer
+from tests.vllm.engine import GREEDY, Engine, answer_of, greedy
+from tests.vllm.folders import both
+from tests.vllm.requests import REQUESTS, STEPS, Answer, Reference
 from tests.vllm.served import TOLERANCE, Served, serve
+
+ROUNDING = 2.5e-2
+"""Of log-probabilities in bfloat16; those of requests without a video, dense in both, differ by
+1e-2 as well."""
 
 WITH_VIDEO = [request for request in REQUESTS if request.clips]
 
@@ -111,3 +118,37 @@ def test_small_kv_becomes_concurrency(served: Served, monkeypatch: pytest.Monkey
     dense = most()
     monkeypatch.setattr(plan, "layout", stored)
     assert most() >= 2 * dense == 4
+
+
+def test_logits_that_were_not_computed_are_nan(served: Served) -> None:
+    """And those of other requests in the same batch are what they were."""
+    engine = served.engine
+    asking = greedy(STEPS)
+    asking.prompt_logprobs = 0
+    one, other = served.request("options"), served.request("text")
+    prompts = [request.for_vllm(engine.processor) for request in (one, other, one)]
+    outputs = engine.llm.generate(prompts, [asking, asking, greedy(STEPS)], use_tqdm=False)
+    served.check([one, other, one], [answer_of(output) for output in outputs])
+    for output, missing in zip(outputs[:2], (True, False), strict=True):
+        shown = [next(iter(step.values())).logprob for step in output.prompt_logprobs[1:]]
+        assert any(map(isnan, shown)) == missing
+        assert not all(map(isnan, shown))
+
+
+def test_bfloat16(tmp_path: Path) -> None:
+    """Most models' own type: the first token's probability is the masked model's in float32."""
+    model, processor, plan, folder = both("qwen2_5_vl", tmp_path)
+    reference = Reference(model, processor, plan)
+    engine = Engine(folder, processor, dtype="bfloat16")
+    try:
+        with engine.chunks(96):
+            answers = engine.answers(REQUESTS)
+    finally:
+        engine.close()
+    for request, answer in zip(REQUESTS, answers, strict=True):
+        expected = reference.pruned(request, 1)
+        rounding = abs(answer.logprobs[0] - expected.logprobs[0])
+        assert answer.tokens[:1] == expected.tokens and rounding < ROUNDING, request.name
+        if request.clips:
+            dense = reference.dense(request, 1).logprobs[0]
+            assert abs(dense - expected.logprobs[0]) > 3 * ROUNDING, request.name

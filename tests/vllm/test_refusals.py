@@ -48,6 +48,11 @@ def engine(**changed: object) -> SimpleNamespace:
         "use_v2_model_runner": False,
         "speculative_config": None,
         "kv_transfer_config": None,
+        "ec_transfer_config": None,
+        "lora_config": None,
+        "model_config": SimpleNamespace(
+            multimodal_config=SimpleNamespace(mm_processor_cache_type="lru")
+        ),
         "cache_config": SimpleNamespace(cache_dtype="auto"),
         "scheduler_config": SimpleNamespace(scheduler_cls=None),
         "parallel_config": SimpleNamespace(**parallel),
@@ -70,6 +75,13 @@ def test_these_settings_pass() -> None:
         ("use_v2_model_runner", True, "Model Runner V2"),
         ("speculative_config", object(), "speculative decoding"),
         ("kv_transfer_config", object(), "KV transfer"),
+        ("ec_transfer_config", object(), "encoder of its own"),
+        ("lora_config", object(), "LoRA"),
+        (
+            "model_config",
+            SimpleNamespace(multimodal_config=SimpleNamespace(mm_processor_cache_type="shm")),
+            "shm",
+        ),
         ("pipeline_parallel_size", 2, "pipeline parallelism"),
         ("decode_context_parallel_size", 2, "context parallelism"),
         ("cache_config", SimpleNamespace(cache_dtype="fp8"), "quantised KV cache"),

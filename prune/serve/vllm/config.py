@@ -58,6 +58,10 @@ def _check_settings(config: VllmConfig) -> None:
         "context parallelism": parallel.decode_context_parallel_size > 1
         or parallel.prefill_context_parallel_size > 1,
         "KV transfer": config.kv_transfer_config is not None,
+        "an encoder of its own": config.ec_transfer_config is not None,
+        "LoRA adapters": config.lora_config is not None,
+        "--mm-processor-cache-type shm": config.model_config.multimodal_config is not None
+        and config.model_config.multimodal_config.mm_processor_cache_type == "shm",
         "a quantised KV cache": config.cache_config.cache_dtype != "auto",
         "a scheduler of your own": config.scheduler_config.scheduler_cls not in (None, SCHEDULER),
     }

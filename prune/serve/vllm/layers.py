@@ -119,7 +119,11 @@ class _LayerForward(_Forward):
 
 
 class _NormForward(_Forward):
-    """The final norm's: gives every row of the step its place again, zero where none is."""
+    """The final norm's: gives every row of the step its place again.
+
+    Rows that were not computed are zero, and NaN where their logits are asked for, so that they
+    cannot be mistaken for values.
+    """
 
     def __init__(self, module: Any, state: State, last: int):
         super().__init__(module, state)
@@ -136,4 +140,5 @@ class _NormForward(_Forward):
         if len(rows) < step.width:
             wide = hidden.new_zeros(step.width, hidden.shape[1])
             hidden = wide.index_copy_(0, rows, hidden)
+            hidden[step.untaken(self._last)] = torch.nan
         return hidden if residual is None else (hidden, residual)

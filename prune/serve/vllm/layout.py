@@ -17,7 +17,7 @@ from vllm.config import VllmConfig
 from vllm.logger import init_logger
 
 from prune.checkpoint.load import open_processor, resolve
-from prune.errors import PruneError
+from prune.errors import BadInputError, PruneError
 from prune.families import Family, family_of_model_type
 from prune.families.family import Medium
 from prune.layout.pathways import ALL
@@ -155,4 +155,6 @@ def _frames(data: Any) -> int:
     """Frames (temporal units) of a video, as `Family.frame_counts` tells them."""
     if "video_grid_thw" in data:
         return int(data["video_grid_thw"].data[0])
-    return int(data["pixel_values_videos"].data.shape[0])
+    if "pixel_values_videos" in data:
+        return int(data["pixel_values_videos"].data.shape[0])
+    raise BadInputError("a video without pixels: its number of frames is not known")

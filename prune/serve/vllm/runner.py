@@ -30,7 +30,8 @@ def wrap_runner() -> None:
                 requests = list(runner.input_batch.req_ids)
                 computed = runner.input_batch.num_computed_tokens_cpu[: len(requests)].tolist()
                 layouts = _layouts(runner, state, requests)
-                state.step = step_of(layouts, computed, scheduled, requests)
+                shown = runner.num_prompt_logprobs
+                state.step = step_of(layouts, computed, scheduled, requests, shown)
         return build(runner, *args, **kwargs)
 
     GPUModelRunner._build_attention_metadata = noting

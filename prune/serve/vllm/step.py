@@ -1,6 +1,6 @@
 """One engine step: the tokens that are computed, and which of them each layer takes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -21,12 +21,14 @@ class Part:
         layout: of the request.
         first: their first row in the step.
         start, stop: their positions in the request.
+        shown: whether the request asks for the logits of its prompt.
     """
 
     layout: RequestLayout
     first: int
     start: int
     stop: int
+    shown: bool = False
 
     @cached_property
     def positions(self) -> NDArray[np.int64]:
@@ -86,6 +88,13 @@ class Step:
         self.size = sum(part.stop - part.start for part in parts)
         self._taken: dict[int, Taken] = {}
 
+    def untaken(self, layer: int) -> Tensor:
+        """Rows that a layer does not take, of requests that ask for their logits: int64 `[n]`."""
+        rows = [
+            part.first + np.flatnonzero(~part.alive(layer)) for part in self.parts if part.shown
+        ]
+        return torch.from_numpy(np.concatenate([np.zeros(0, np.int64), *rows]))
+
     def taken(self, layer: int) -> Taken:
         """The rows that a layer takes; the same object for a run of layers that take the same."""
         if layer not in self._taken:
@@ -109,6 +118,7 @@ def step_of(
     computed: Sequence[int],
     scheduled: Mapping[str, int],
     requests: Sequence[str],
+    shown: Container[str] = (),
 ) -> Step:
     """The step that vLLM is about to run.
 
@@ -117,10 +127,11 @@ def step_of(
         computed: tokens of each request that are in the cache.
         scheduled: tokens of each that run now.
         requests: in the order of their rows.
+        shown: those that ask for the logits of their prompt.
     """
     parts, at = [], 0
     for request, start in zip(requests, computed, strict=True):
         stop = int(start) + scheduled[request]
-        parts.append(Part(layouts[request], at, int(start), stop))
+        parts.append(Part(layouts[request], at, int(start), stop, request in shown))
         at += scheduled[request]
     return Step(parts)
