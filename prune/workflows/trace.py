@@ -117,14 +117,14 @@ def trace_model(
     if openly and not sets and not pathways:
         sets = ["open-ended"]
     chosen = choose(list(sets), list(pathways), pairs)
-    opened = open_model(model, dense=True)
-    if followed is not None:
-        followed.check_model(opened.id)
     cue = cue or (followed.cue if followed else ANSWER_CUE)
     samples = _samples(data, followed, cue, media)
     if tasks is not None:
         samples = of_tasks(samples, tasks, data)
     samples = draw_samples(samples, limit, per_task, seed)
+    opened = open_model(model, dense=True)
+    if followed is not None:
+        followed.check_model(opened.id)
     heads = tuple(range(opened.id.num_kv_heads)) if per_head else (None,)
     depth = opened.id.num_layers
     width = window or default_window(depth)

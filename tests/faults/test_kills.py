@@ -15,10 +15,26 @@ fault = pytest.mark.fault
 
 
 @fault(1)
-@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
-def test_a_trace(zygote: Zygote, eight: Path, whole: Whole, tmp_path: Path, kills: int) -> None:
-    run, draw, killed = tmp_path / "a", random.Random(kills), 0
-    command = ("trace", "tiny", "--data", eight, *ONE, "--out", run)
+def test_a_trace(zygote: Zygote, eight: Path, whole: Whole, tmp_path: Path) -> None:
+    kill_and_resume(zygote, eight, whole, tmp_path / "a", 2)
+
+
+@pytest.mark.slow
+@fault(1)
+def test_the_plan_of_a_trace_that_was_killed_twenty_times(
+    zygote: Zygote, eight: Path, whole: Whole, tmp_path: Path
+) -> None:
+    kill_and_resume(zygote, eight, whole, tmp_path / "a", 20)
+    plans = [tmp_path / "a.json", tmp_path / "b.json"]
+    for run, plan in zip((tmp_path / "a", whole.run), plans, strict=True):
+        assert zygote.run("plan", run, "--density", 0.97, "--out", plan).code == 0
+    assert plans[0].read_bytes() == plans[1].read_bytes()
+
+
+def kill_and_resume(zygote: Zygote, data: Path, whole: Whole, run: Path, kills: int) -> None:
+    """Trace into `run`, killed at random moments; in the end it is like `whole`."""
+    draw, killed = random.Random(kills), 0
+    command = ("trace", "tiny", "--data", data, *ONE, "--out", run)
     while killed < kills:
         kept = lines(run)
         started = zygote.start(*command)
@@ -33,10 +49,6 @@ def test_a_trace(zygote: Zygote, eight: Path, whole: Whole, tmp_path: Path, kill
             shutil.rmtree(run)
     assert zygote.run(*command).code == 0
     assert tree(run) == whole.files
-    plans = [tmp_path / "a.json", tmp_path / "b.json"]
-    for folder, plan in zip((run, whole.run), plans, strict=True):
-        assert zygote.run("plan", folder, "--density", 0.97, "--out", plan).code == 0
-    assert plans[0].read_bytes() == plans[1].read_bytes()
 
 
 def lines(run: Path) -> list[bytes]:

@@ -19,7 +19,7 @@ fault = pytest.mark.fault
     ("number", "times", "code"),
     [
         pytest.param(signal.SIGINT, 1, 130, marks=fault(2)),
-        pytest.param(signal.SIGINT, 2, 130, marks=fault(2)),
+        pytest.param(signal.SIGINT, 2, 130, marks=[fault(2), pytest.mark.slow]),
         pytest.param(signal.SIGTERM, 1, 143, marks=fault(3)),
         pytest.param(signal.SIGTERM, 2, 143, marks=[fault(3), pytest.mark.slow]),
     ],
@@ -66,7 +66,9 @@ os.fsync, os.rename, os.replace = watched, note(os.rename), note(os.replace)
 
 
 @fault(4)
-@pytest.mark.parametrize("command", ["trace", "export", "heal"])
+@pytest.mark.parametrize(
+    "command", ["trace", "export", pytest.param("heal", marks=pytest.mark.slow)]
+)
 def test_nothing_is_renamed_before_it_is_on_the_disk(
     zygote: Zygote,
     data: Path,
@@ -207,7 +209,10 @@ def test_memory_runs_out(zygote: Zygote, data: Path, tmp_path: Path) -> None:
 
 
 @fault(43)
-@pytest.mark.parametrize("name", ["flow.png", "flow.csv", "flow.json"])
+@pytest.mark.parametrize(
+    "name",
+    ["flow.png", *(pytest.param(n, marks=pytest.mark.slow) for n in ("flow.csv", "flow.json"))],
+)
 def test_a_figure_that_cannot_be_written(
     zygote: Zygote, eight: Path, whole: Whole, tmp_path: Path, name: str
 ) -> None:
