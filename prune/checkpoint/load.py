@@ -17,7 +17,7 @@ from transformers.utils import logging
 
 from prune.checkpoint.attention_choice import check_attention
 from prune.checkpoint.identity import parts_of, weights_sha256
-from prune.checkpoint.sizes import check_depth, check_sizes
+from prune.checkpoint.sizes import check_sizes
 from prune.checkpoint.stored_plan import marks, stored_plan
 from prune.errors import BadInputError, NumericError
 from prune.families import family_of_model_type
@@ -77,7 +77,6 @@ def _check(folder: Path) -> Any:
         raise BadInputError(f"{folder}/config.json: not a model configuration: no model_type")
     family = family_of_model_type(config["model_type"])
     check_configs(folder)
-    check_depth(folder, config)
     try:
         parsed = AutoConfig.from_pretrained(folder)
         family.check(parsed)

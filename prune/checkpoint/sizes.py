@@ -9,24 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from prune.errors import BadInputError
-from prune.plan.model_id import MAX_LAYERS
+from prune.io.untrusted import LAYER_KEYS
 
-_LAYERS = {"num_hidden_layers", "num_layers", "depth"}
 _DIMENSIONS = {"hidden_size", "intermediate_size", "vocab_size"}
-
-
-def check_depth(folder: Path, config: Mapping[str, Any]) -> None:
-    """Check that a configuration can be read: it holds a list with an entry for each layer.
-
-    Raises:
-        BadInputError: it has more than `MAX_LAYERS` layers.
-    """
-    for place, key, value in _sizes(config):
-        if key in _LAYERS and value > MAX_LAYERS:
-            raise BadInputError(
-                f"{folder}/config.json: {place}{key} is {value}: prune runs models of at most "
-                f"{MAX_LAYERS} layers"
-            )
 
 
 def check_sizes(
@@ -45,7 +30,7 @@ def check_sizes(
     """
     numbers = [int(part) for name in shapes for part in re.findall(r"\d{1,6}", name)]
     most = {
-        **dict.fromkeys(_LAYERS, max(numbers, default=-1) + 1),
+        **dict.fromkeys(LAYER_KEYS, max(numbers, default=-1) + 1),
         **dict.fromkeys(
             _DIMENSIONS, max((n for shape in shapes.values() for n in shape), default=0)
         ),
@@ -62,7 +47,7 @@ def _sizes(config: Mapping[str, Any]) -> Iterator[tuple[str, str, int]]:
     """Place, key and value of the sizes that decide how much memory a model takes."""
     for part, section in (("", config), *config.items()):
         if isinstance(section, dict):
-            keys = _LAYERS | (_DIMENSIONS if part == "text_config" else set())
+            keys = LAYER_KEYS | (_DIMENSIONS if part == "text_config" else set())
             for key in sorted(keys & section.keys()):
                 if type(section[key]) is int:
                     yield f"{part}." if part else "", key, section[key]

@@ -33,6 +33,12 @@ _BITS = {
 }
 """Bits of an element of each dtype of safetensors."""
 
+LAYER_KEYS = {"num_hidden_layers", "num_layers", "depth"}
+"""Config keys that say how many layers a model has."""
+
+MAX_LAYERS = 1024
+"""To read a configuration, transformers makes lists with an entry for each layer."""
+
 CODE_KEYS = {"auto_map", "trust_remote_code", "custom_pipelines", "custom_generate", "model_file"}
 """Config keys by which libraries find code to run."""
 
@@ -112,6 +118,10 @@ def _check_config(path: Path, config: Any) -> None:
     for key, value in _entries(config):
         if key in CODE_KEYS and value not in (None, False):
             raise RefusedError(f"{path}: {key} asks to run code from the model: refused")
+        if key in LAYER_KEYS and type(value) is int and value > MAX_LAYERS:
+            raise BadInputError(
+                f"{path}: {key} is {value}: prune runs models of at most {MAX_LAYERS} layers"
+            )
         # A name with a slash is a kernel that transformers would download and run.
         if "attn_implementation" in key and "/" in json.dumps(value):
             raise RefusedError(f"{path}: {key} asks to run code from the hub: refused")

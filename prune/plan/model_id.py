@@ -5,9 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from prune.io.closed import ClosedModel
-
-MAX_LAYERS = 1024
-
+from prune.io.untrusted import MAX_LAYERS
 
 Part = Literal["config", "generation_config", "processor", "template", "tokenizer"]
 
