@@ -39,6 +39,8 @@ def test_slots(kinds: list[str], size: int, answers: int) -> None:
     slots = found.slots(np.arange(total))
     stored = slots != NO_SLOT
     assert stored.tolist() == [kind != "dead" for kind in kinds] + [True] * answers
+    behind = range(len(kinds), total)
+    assert [found.slot(position) for position in behind] == slots[len(kinds) :].tolist()
     used = slots[stored]
     assert len(set(used.tolist())) == len(used)
     for tokens in range(total + 1):
@@ -58,6 +60,12 @@ def test_kept_tokens_lie_in_blocks_of_their_own(kinds: list[str], size: int, ans
     read = blocks[np.arange(count) // size] * size + np.arange(count) % size
     assert read.tolist() == slots[kept].tolist()
     assert not set(blocks.tolist()) & set(found.passing.tolist())
+    runs = [number for first, stop in found.passing_runs for number in range(first, stop)]
+    assert runs == found.passing.tolist()
+    assert (
+        found.kept_blocks(found.kept(len(kinds))).tolist()
+        == blocks[: -(-found.kept(len(kinds)) // size)].tolist()
+    )
     passing = [kind == "passing" for kind in kinds] + [False] * answers
     assert set((slots[passing] // size).tolist()) == set(found.passing.tolist())
 

@@ -120,6 +120,24 @@ REQUESTS = (
 )
 
 
+def _drawn(seed: int) -> Request:
+    """A request of random length, frames, size and turns."""
+    rng = np.random.default_rng(1000 + seed)
+    height, width = (int(28 * side) for side in rng.integers(3, 6, 2))
+    words = " ".join(
+        rng.choice(["red", "left", "who", "jumps", "door", "then"], rng.integers(1, 30))
+    )
+    turns = [_user("<video>", f"{words}?")]
+    if rng.random() < 0.3:
+        turns += [_assistant("Yes."), _user(f"And {words}?")]
+    frames = int(2 * rng.integers(2, 10))
+    return Request(f"drawn {seed}", turns, (clip(100 + seed, frames, height, width),))
+
+
+MORE = tuple(_drawn(seed) for seed in range(16))
+"""With `REQUESTS`, 24."""
+
+
 @dataclass(frozen=True, eq=False)
 class Answer:
     """Greedy tokens and their log-probabilities."""

@@ -9,7 +9,7 @@ import pytest
 
 from tests.vllm.engine import GREEDY, Engine, answer_of, greedy
 from tests.vllm.folders import both
-from tests.vllm.requests import REQUESTS, STEPS, Answer, Reference
+from tests.vllm.requests import MORE, REQUESTS, STEPS, Answer, Reference
 from tests.vllm.served import TOLERANCE, Served, serve
 
 ROUNDING = 2.5e-2
@@ -44,6 +44,18 @@ def test_unequal_requests_at_once(served: Served, chunk: int) -> None:
     tokens = sum(prompts) + len(REQUESTS) * (STEPS - 1)
     assert state.dense - dense == tokens * state.plan.plan.num_layers
     assert state.computed - computed < 0.8 * (state.dense - dense)
+
+
+def test_more_requests_than_run_at_once(served: Served) -> None:
+    requests = [*REQUESTS, *MORE]
+    with served.engine.chunks(160), served.engine.steps() as seen:
+        answers = served.engine.answers(requests)
+    served.check(list(REQUESTS), answers[: len(REQUESTS)])
+    for request, answer in zip(MORE, answers[len(REQUESTS) :], strict=True):
+        expected = served.reference.pruned(request)
+        assert answer.tokens == expected.tokens, request.name
+        assert answer.distance(expected) < TOLERANCE, request.name
+    assert max(running for running, _ in seen) == 8 < len(requests)
 
 
 def test_the_dense_model_answers_otherwise(served: Served) -> None:

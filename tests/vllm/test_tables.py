@@ -59,5 +59,5 @@ def test_a_token_that_is_not_stored_has_no_slot() -> None:
     assert request.storage(layers, BLOCK).blocks(len(PROMPT)) <= -(-text // BLOCK) + 1
     step = Step([Part(request, 0, 0, len(PROMPT))])
     found = Tables(step, layers, torch.ones(1, 3, dtype=torch.int32), BLOCK)
-    with pytest.raises(RuntimeError, match="given back"):
+    with pytest.raises(RuntimeError, match="not stored"):
         found.slots(0, np.array([5]))

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from vllm.config import VllmConfig
 from vllm.v1.core.kv_cache_utils import KVCacheBlock
 from vllm.v1.core.single_type_kv_cache_manager import FullAttentionManager
@@ -90,11 +89,12 @@ class PrunedManager(FullAttentionManager):
         storage = self._storages.get(request_id)
         if storage is None or processed_computed_tokens < storage.prompt:
             return
-        passing, free = storage.passing, self.block_pool.get_num_free_blocks()
-        cuts = np.flatnonzero(np.diff(passing) != 1) + 1
-        for run in np.split(passing, cuts):
-            if len(run):
-                self._remove_blocks_in_range(request_id, int(run[0]), int(run[-1]) + 1)
+        runs, blocks = storage.passing_runs, self.req_to_blocks.get(request_id)
+        if not runs or not blocks or blocks[runs[0][0]] == self._null_block:
+            return
+        free = self.block_pool.get_num_free_blocks()
+        for first, stop in runs:
+            self._remove_blocks_in_range(request_id, first, stop)
         self._freed += self.block_pool.get_num_free_blocks() - free
 
     def take_freed(self) -> int:

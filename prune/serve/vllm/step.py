@@ -46,7 +46,8 @@ class Part:
 
     def alive(self, layer: int) -> NDArray[np.bool_]:
         """Which of them a layer takes, bool `[stop - start]`."""
-        if self.layout.needs is None:
+        if self.layout.needs is None or self.plain:
+            # Answers are needed in every layer.
             return np.ones(self.stop - self.start, bool)
         taken: NDArray[np.bool_] = self.layout.needs.alive[layer][self._roles]
         return taken

@@ -22,6 +22,7 @@ class Storage:
     Attributes:
         prompt: number of prompt tokens.
         passing: numbers of the blocks that only the prompt reads, in order.
+        passing_runs: the same as `(first, stop)` of runs of consecutive numbers.
     """
 
     def __init__(self, stored: NDArray[np.bool_], kept: NDArray[np.bool_], block_size: int):
@@ -44,10 +45,13 @@ class Storage:
         cut = -(-len(places[0]) // block_size)
         self.passing: Ints = numbers[:cut]
         self._kept_blocks: Ints = numbers[cut:]
+        runs = np.split(self.passing, np.flatnonzero(np.diff(self.passing) != 1) + 1)
+        self.passing_runs = [(int(run[0]), int(run[-1]) + 1) for run in runs if len(run)]
         for tokens, blocks in zip(places, (self.passing, self._kept_blocks), strict=True):
             rank = np.arange(len(tokens))
             slots[tokens] = blocks[rank // block_size] * block_size + rank % block_size
         self._slots = slots
+        self._read: Ints = self._kept_blocks
 
     def blocks(self, tokens: int) -> int:
         """Number of blocks that the first `tokens` of the request need."""
@@ -72,9 +76,21 @@ class Storage:
             slots[behind] += rank % self.block_size
         return slots
 
+    def slot(self, position: int) -> int:
+        """The logical slot of one token behind the prompt."""
+        rank = int(self._kept_tokens[-1]) + position - self.prompt
+        number, offset = divmod(rank, self.block_size)
+        known = len(self._kept_blocks)
+        inside = number < known
+        block = self._kept_blocks[number] if inside else number - known + len(self._firsts)
+        return int(block) * self.block_size + offset
+
     def kept_blocks(self, tokens: int) -> Ints:
         """Numbers of the blocks of the first `tokens` kept ones, in their order."""
         count = -(-tokens // self.block_size)
-        known = self._kept_blocks[:count]
-        more = np.arange(count - len(known)) + len(self._firsts)
-        return np.concatenate([known, more])
+        # A decode step adds a block once in a while.
+        if len(self._read) != count:
+            known = self._kept_blocks[:count]
+            more = np.arange(count - len(known)) + len(self._firsts)
+            self._read = np.concatenate([known, more])
+        return self._read

@@ -6,8 +6,6 @@ from torch import Tensor
 
 from prune.serve.vllm.step import Step
 
-NULL_BLOCK = 0
-
 
 class Tables:
     """Blocks of the requests of one step in one group.
@@ -30,8 +28,14 @@ class Tables:
         Raises:
             RuntimeError: one of them is in a block that was given back, or never given out.
         """
-        slots = self._storages[index].slots(positions)
-        blocks = self._held(index, slots // self.block_size, slots >= 0)
+        storage = self._storages[index]
+        if len(positions) == 1 and positions[0] >= storage.prompt:
+            slots = np.array([storage.slot(int(positions[0]))])
+        else:
+            slots = storage.slots(positions)
+        blocks = self._held(index, slots // self.block_size)
+        if not (slots >= 0).all():
+            raise RuntimeError("prune: a token was asked for that is not stored")
         found: NDArray[np.int64] = blocks * self.block_size + slots % self.block_size
         return found
 
@@ -39,13 +43,10 @@ class Tables:
         """Physical blocks and number of the tokens that generated ones read."""
         storage, stop = self._storages[index], self._parts[index].stop
         tokens = storage.kept(stop)
-        blocks = storage.kept_blocks(tokens)
-        return self._held(index, blocks, np.ones(len(blocks), bool)), tokens
+        return self._held(index, storage.kept_blocks(tokens)), tokens
 
-    def _held(
-        self, index: int, blocks: NDArray[np.int64], stored: NDArray[np.bool_]
-    ) -> NDArray[np.int64]:
+    def _held(self, index: int, blocks: NDArray[np.int64]) -> NDArray[np.int64]:
         found: NDArray[np.int64] = self._table[index][blocks].astype(np.int64)
-        if not (stored & (found != NULL_BLOCK)).all():
+        if not found.all():
             raise RuntimeError("prune: a token was asked for whose block was given back")
         return found
