@@ -170,7 +170,11 @@ def _check_tensors(q: Tensor, k: Tensor, v: Tensor) -> None:
     for name, tensor in (("q", q), ("k", k), ("v", v)):
         if not isinstance(tensor, Tensor):
             raise ValueError(f"{name}: expected a tensor, got {type(tensor).__name__}")
-    _check(*(_Description(x.shape, x.stride(), x.dtype, x.device) for x in (q, k, v)))
+    _check(_described(q), _described(k), _described(v))
+
+
+def _described(x: Tensor) -> "_Description":
+    return _Description(x.shape, x.stride(), x.dtype, x.device)
 
 
 class _Description(NamedTuple):

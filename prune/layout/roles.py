@@ -289,7 +289,10 @@ def _pieces(tokenizer: Any, ids: list[int], media: list[Medium]) -> tuple[list[_
         piece, starts = token_starts(tokenizer, ids[first:start])
         lengths = zip(starts, [*starts[1:], len(piece)], strict=False)
         # A token belongs where its first visible character does: " Question" is question.
-        visible = [len(text) + a + _blank(piece[a:b]) for a, b in lengths]
+        visible = [
+            len(text) + a + (_blank(piece[a:b]) if piece[a:b][:1].isspace() else 0)
+            for a, b in lengths
+        ]
         pieces.append(_Text(first, visible, len(text), len(text) + len(piece)))
         text += piece + _MEDIUM
         first = stop

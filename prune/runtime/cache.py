@@ -13,6 +13,7 @@ from transformers.cache_utils import DynamicCache, DynamicLayer
 from prune.errors import RefusedError
 from prune.layout.segments import Segments
 from prune.runtime.attention import Enforcer
+from prune.runtime.eager import eager
 from prune.runtime.rows import take_keys
 
 _LEDGER = "prune_ledger"
@@ -30,11 +31,36 @@ class PrunedLayer(DynamicLayer):
     keys: Tensor
     values: Tensor
 
-    def __init__(self, keys: Tensor, values: Tensor, dropped: int):
+    def __init__(self, dropped: int = 0, keep: Tensor | None = None):
         super().__init__()  # type: ignore[no-untyped-call]
-        self.keys, self.values, self.dropped = keys, values, dropped
+        self.dropped, self._keep = dropped, keep
+
+    @staticmethod
+    def of(keys: Tensor, values: Tensor, dropped: int) -> "PrunedLayer":
+        """A layer that holds these of the tokens it has seen, and dropped the others."""
+        layer = PrunedLayer(dropped)
+        layer.hold(keys, values)
+        return layer
+
+    def hold(self, keys: Tensor, values: Tensor) -> None:
+        """Hold these keys and values."""
+        self.keys, self.values = keys, values
         # What `lazy_initialization` sets, without its empty tensors.
         self.dtype, self.device, self.is_initialized = keys.dtype, keys.device, True
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
+        """Add keys and values; returns all that the tokens which bring them may read."""
+        if self.is_initialized or self._keep is None:
+            return super().update(key_states, value_states, *args, **kwargs)
+        self._fill(key_states, value_states, self._keep)
+        return key_states, value_states
+
+    @eager
+    def _fill(self, keys: Tensor, values: Tensor, keep: Tensor) -> None:
+        self.hold(take_keys(keys, keep), take_keys(values, keep))
+        self._keep = None
 
     def get_seq_length(self) -> int:
         """Tokens seen, whether their keys are held or not."""
@@ -131,6 +157,27 @@ def check_cache(cache: Any) -> None:
     )
 
 
+def hold_of_first(cache: Any, layer: int, keep: Tensor | None, seen: int) -> bool:
+    """Let an empty layer of a cache hold only some of the first keys that it will be given.
+
+    It never holds the others, not even while they are read.
+
+    Args:
+        cache: a `DynamicCache`.
+        layer: 0-based; the layers before it are filled.
+        keep: int64 `[B, m]`, places among the keys to come, or None for all of them.
+        seen: tokens seen with them.
+
+    Returns:
+        Whether the layer was empty, and does so.
+    """
+    empty = layer >= len(cache.layers) or not cache.layers[layer].get_seq_length()
+    if keep is None or not empty:
+        return False
+    cache.layers[layer : layer + 1] = [PrunedLayer(seen - keep.shape[1], keep)]
+    return True
+
+
 def hold_only(cache: Any, layer: int, keep: Tensor | None, seen: int) -> None:
     """Let one layer of a cache hold only some of its keys, and free the memory of the others.
 
@@ -146,4 +193,4 @@ def hold_only(cache: Any, layer: int, keep: Tensor | None, seen: int) -> None:
         keys, values = take_keys(keys, keep), take_keys(values, keep)
     dropped = seen - keys.shape[-2]
     if dropped or isinstance(full, PrunedLayer):
-        cache.layers[layer] = PrunedLayer(keys, values, dropped)
+        cache.layers[layer] = PrunedLayer.of(keys, values, dropped)

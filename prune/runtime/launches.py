@@ -91,24 +91,18 @@ class CountingEnforcer:
 
     enforcer: Enforcer
     launches: Launches
-    _silent: set[int] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._silent = set(range(len(self.launches.calls)))
+    _ran: list[tuple[int, str]] = field(init=False, default_factory=list)
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
         """See `prune.runtime.attention.Enforcer`."""
         # A decode step may be one SDPA call that the kernels do not see.
         taken.impl = "sdpa"
         read = self.enforcer.attend(layer, query, key, value, scale)
-        with _lock:
-            self.launches.calls[layer] += 1
-            self.launches.kernels[taken.impl] += 1
-        self._silent.discard(layer)
+        self._ran.append((layer, taken.impl))
         return read
 
     def check(self, first: int = 0) -> None:
-        """After the pass: was every layer pruned?
+        """Count the calls, after the pass: was every layer pruned?
 
         Args:
             first: the first layer that ran.
@@ -116,7 +110,12 @@ class CountingEnforcer:
         Raises:
             RefusedError: a layer ran some other attention, so the plan was not enforced.
         """
-        silent = [layer for layer in sorted(self._silent) if layer >= first]
+        with _lock:
+            for layer, impl in self._ran:
+                self.launches.calls[layer] += 1
+                self.launches.kernels[impl] += 1
+        ran = {layer for layer, _ in self._ran}
+        silent = [x for x in range(first, len(self.launches.calls)) if x not in ran]
         if silent:
             layers = ", ".join(map(str, silent))
             raise RefusedError(

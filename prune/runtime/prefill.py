@@ -17,7 +17,7 @@ from prune.kernels import Impl, segment_attention
 from prune.layout.pathways import Reach
 from prune.layout.segments import Segments
 from prune.runtime.attention import Enforcer
-from prune.runtime.cache import cache_in, hold_only
+from prune.runtime.cache import cache_in, hold_of_first, hold_only
 from prune.runtime.captured import Replay
 from prune.runtime.eager import eager, eager_itself
 from prune.runtime.launches import CountingEnforcer, Launches
@@ -51,6 +51,7 @@ class Prefill:
     ):
         self.schedule, self.seen, self.impl, self.first = schedule, seen, impl, first
         self.note = note
+        self._filled: set[int] = set()
         self._rotary: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
@@ -70,6 +71,9 @@ class Prefill:
         hidden = args[0] if arrive is None else take(args[0], arrive)
         if self.note is not None:
             self.note(layer, hidden)
+        if (cache := cache_in(kwargs)) is not None:
+            if hold_of_first(cache, layer, step.keep, self.seen):
+                self._filled.add(layer)
         if step.columns is None:
             return args, kwargs
         cos, sin = kwargs["position_embeddings"]
@@ -81,7 +85,7 @@ class Prefill:
     @eager
     def leave(self, layer: int, kwargs: dict[str, Any], output: Any) -> Any:
         """Drop the keys that nothing to come may read; after the last layer, widen its output."""
-        if (cache := cache_in(kwargs)) is not None:
+        if layer not in self._filled and (cache := cache_in(kwargs)) is not None:
             hold_only(cache, layer, self.schedule.steps[layer].keep, self.seen)
         if layer == len(self.schedule.steps) - 1 and self.schedule.leave is not None:
             return spread(output, self.schedule.leave, self.schedule.computed.shape[1])
@@ -135,12 +139,15 @@ class _LayerForward(_Forward):
         super().__init__(module)
         self.index = index
 
-    # What lies in between is compiled under torch.compile; the pass reads layouts on the host.
-    @eager_itself
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         found = _pass_in(kwargs, self.index)
         if found is None:
             return self.forward(*args, **kwargs)
+        return self._narrowed(found, args, kwargs)
+
+    # What lies in between is compiled under torch.compile; the pass reads layouts on the host.
+    @eager_itself
+    def _narrowed(self, found: Prefill, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         args, kwargs = found.enter(self.index, args, kwargs)
         _now.rows = found.schedule.steps[self.index].compute
         try:
@@ -153,11 +160,14 @@ class _LayerForward(_Forward):
 class _RowsForward(_Forward):
     """That of a module on a layer's query side: runs on the tokens that the layer computes."""
 
-    @eager_itself
     def __call__(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
         rows = _now.rows
         if rows is None:
             return self.forward(x, *args, **kwargs)
+        return self._narrowed(rows, x, args, kwargs)
+
+    @eager_itself
+    def _narrowed(self, rows: Tensor, x: Tensor, args: tuple[Any, ...], kwargs: Any) -> Any:
         return _spread(self.forward(_take(x, rows), *args, **kwargs), rows, x.shape[1])
 
 

@@ -1,4 +1,4 @@
-"""The workflow of `prune demo`: clips, trace, search, export and report of `tiny`."""
+"""The workflow of `prune demo`: clips, trace, search, export, report and timing of `tiny`."""
 
 from pathlib import Path
 
@@ -6,6 +6,7 @@ from prune.journal.progress import Progress, silent
 from prune.plan.budget import Budget
 from prune.results.export_result import Result
 from prune.tiny.benchmark import write_benchmark
+from prune.workflows.bench import Benchmark, bench_export
 from prune.workflows.export import export_model
 from prune.workflows.trace import trace_model
 
@@ -17,14 +18,17 @@ CLIPS = {"calibration": 96, "test": 100}
 TRACED = 72
 """Samples traced, of all tasks together."""
 
+LENGTHS = (8, 64)
+"""Frames at which the export is timed: as it was trained, and as long as clips in use are."""
+
 MAX_DROP = 0.5
 """Points of expected accuracy that the plan may lose on the calibration clips."""
 
 
 def run_demo(
     out: Path, seed: int = 0, progress: Progress = silent, argv: str = ""
-) -> tuple[Result, Path]:
-    """Draw clips, trace `tiny`, search a plan, measure it, export the model and report.
+) -> tuple[Result, Path, Benchmark]:
+    """Draw clips, trace `tiny`, search a plan, measure it, export the model, report and time it.
 
     A second run keeps the clips, resumes the trace and replaces the export.
 
@@ -35,7 +39,7 @@ def run_demo(
         argv: the command, for the report.
 
     Returns:
-        The result and the exported folder.
+        The result, the exported folder, and its times by length.
     """
     clips = out / f"clips-{seed}"
     with progress("Drawing clips", len(CLIPS)) as advance:
@@ -55,4 +59,7 @@ def run_demo(
         force=True,
         argv=argv,
     )
-    return result, exported
+    benched = bench_export(
+        exported, clips / "test.jsonl", progress, frames=LENGTHS, batches=(1,), report=True
+    )
+    return result, exported, benched

@@ -47,6 +47,11 @@ def test_one_plan_removes_two_thirds_of_the_edges_for_a_point_and_beats_all_that
         assert baseline["difference"]["value"] > 0, baseline["name"]
     assert result["search"]["forwards"] < 0.1 * result["search"]["exhaustive"]
     assert {row["model"] for row in result["latency"]} == {"dense", "pruned"}
+    short, long = result["benched"]
+    assert (short["shape"]["frames"], long["shape"]["frames"]) == (8, 64)
+    prefill = {r["model"]: r["median"] for r in long["latency"] if r["what"] == "LLM prefill"}
+    # It was 2.3 on a quiet machine.
+    assert prefill["dense"] > 1.2 * prefill["pruned"]
 
 
 def test_a_second_seeded_run_writes_the_same_bytes(demo: tuple[Path, str], tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from transformers import DynamicCache, StaticCache
 
 import prune
 from prune.errors import RefusedError, UsageError
+from prune.runtime.cache import cache_in
 from tests.families.specimen import Tiny
 from tests.runtime.conversation import ONE, generate, narrow_plan
 
@@ -95,12 +96,23 @@ def test_embeddings_alone_have_no_roles(random_tiny: Tiny) -> None:
 @pytest.mark.slow
 @torch.no_grad()
 def test_a_compiled_model_runs_the_plan(random_tiny: Tiny) -> None:
-    """The hooks run between compiled pieces."""
-    inputs, plan = random_tiny.inputs(ONE), narrow_plan(random_tiny.model)
-    with prune.apply(random_tiny.model, plan, processor=random_tiny.processor):
-        expected = random_tiny.model(**inputs).logits[:, -1]
-        compiled = torch.compile(random_tiny.model, backend="eager")
-        found = compiled(**inputs).logits[:, -1]
+    """The hooks run between compiled pieces, in prefills and in the decode steps between them."""
+    plan = narrow_plan(random_tiny.model)
+
+    def logits(model: Any) -> torch.Tensor:
+        found = []
+        for inputs in (random_tiny.inputs(ONE), random_tiny.inputs((*ONE, " and why?"))):
+            out = model(**inputs, use_cache=True)
+            found.append(out.logits[:, -1])
+            for _ in range(2):
+                token = found[-1].argmax(-1, keepdim=True)
+                out = model(input_ids=token, past_key_values=cache_in(out))
+                found.append(out.logits[:, -1])
+        return torch.stack(found)
+
+    with prune.apply(random_tiny.model, plan, processor=random_tiny.processor, skip="all"):
+        expected = logits(random_tiny.model)
+        found = logits(torch.compile(random_tiny.model, backend="eager"))
     torch._dynamo.reset()
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from prune.cli.app import app, command_line
-from prune.cli.console import progress
+from prune.cli.console import out, progress
 
 
 @app.command()
@@ -16,7 +16,10 @@ def demo(
 ) -> None:
     """Trace, prune and report on the model that ships with prune, in minutes on a laptop CPU."""
     from prune.cli.exported import show_export
+    from prune.cli.tables.bench import bench_tables
     from prune.workflows.demo import run_demo
 
-    result, exported = run_demo(folder, seed, progress, command_line())
+    result, exported, benched = run_demo(folder, seed, progress, command_line())
+    for table in bench_tables(benched.rows):
+        out.print(table)
     show_export(result, exported)
