@@ -9,6 +9,7 @@ import pytest
 from prune.checkpoint.manifest import verify, write_manifest
 from prune.errors import BadInputError
 from prune.plan.plan import Plan
+from prune.report.environment import code, inline
 from prune.report.numbers import si
 from prune.report.page import card, html
 from prune.results.export_result import RESULT_FILE, Result
@@ -134,3 +135,17 @@ def test_a_damaged_report_is_refused_with_the_place(
 )
 def test_si(value: float, text: str) -> None:
     assert si(value, "B") == text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown", "as_code"),
+    [
+        ("org/a-1.5 (sealed)", "org/a-1.5 (sealed)", "`org/a-1.5 (sealed)`"),
+        ("a_b*c", r"a\_b\*c", r"a\_b\*c"),
+        ("<b>&", "&lt;b&gt;&amp;", "&lt;b&gt;&amp;"),
+        ("a`b|c\nd", r"a\`b\|c d", r"a\`b\|c d"),
+        ("[a](x)", r"\[a\](x)", r"\[a\](x)"),
+    ],
+)
+def test_names_mean_nothing_in_a_model_card(text: str, shown: str, as_code: str) -> None:
+    assert inline(text) == shown and code(text) == as_code
