@@ -19,7 +19,7 @@ from prune.layout.segments import NUM_ROLES, Role
 from prune.plan.plan import Plan
 from prune.plan.presets import PRESETS
 from prune.serve.vllm import ARCHITECTURES
-from prune.serve.vllm.rules import MAX_GROUPS, Rules, _tables
+from prune.serve.vllm.rules import MAX_GROUPS, Rules, _padded, _tables
 from prune.serve.vllm.storage import NO_SLOT, Storage
 
 ROOT = Path(__file__).parents[2]
@@ -78,6 +78,7 @@ def test_layers_share_tables(name: str, sealed: bool) -> None:
         range(len(rules.reach))
     )
     assert _tables(rules.groups) <= MAX_GROUPS
+    assert _padded(rules.groups) <= 1.1 * len(rules.reach)
     for group in rules.groups:
         assert all(rules.group_of(layer) == group for layer in group)
         assert rules.keeps_exactly(group) == (

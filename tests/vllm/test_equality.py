@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from prune.serve.vllm.rules import _size, _tables
 from tests.vllm.engine import GREEDY, Engine, answer_of, greedy
 from tests.vllm.folders import both
 from tests.vllm.requests import MORE, REQUESTS, STEPS, Answer, Reference
@@ -130,6 +131,14 @@ def test_small_kv_becomes_concurrency(served: Served, monkeypatch: pytest.Monkey
     dense = most()
     monkeypatch.setattr(plan, "layout", stored)
     assert most() >= 2 * dense == 4
+
+
+def test_groups_are_those_of_the_rules(served: Served) -> None:
+    rules = served.engine.state.plan.rules
+    groups = served.engine.scheduler.kv_cache_manager.kv_cache_config.kv_cache_groups
+    assert {group.kv_cache_spec.layers for group in groups} == set(rules.groups)
+    assert len(groups) == _tables(rules.groups)
+    assert {len(group.layer_names) for group in groups} <= {_size(rules.groups)}
 
 
 def test_logits_that_were_not_computed_are_nan(served: Served) -> None:

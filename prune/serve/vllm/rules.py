@@ -78,8 +78,9 @@ class Rules:
         """The layers, as sets whose tokens are stored and given up together.
 
         Layers that store and keep the same roles form one. A server's groups all have as many
-        layers as the smallest set, so where there were more than `MAX_GROUPS`, the sets that differ
-        least are joined: those store the union.
+        layers, real ones or padding (`_size`). So where there were more than `MAX_GROUPS`, the sets
+        that differ least are joined: those store the union. And sets are split where that saves
+        padding.
         """
         alive = self._alive(states(self.reach, order=PROMPT_ORDER))
         sets: dict[bytes, list[int]] = {}
@@ -92,7 +93,12 @@ class Rules:
             near = min(others, key=lambda layers: self._distance(alive, small, layers))
             joined = sorted(small + near)
             found = [layers for layers in others if layers is not near] + [joined]
-        return tuple(tuple(layers) for layers in sorted(found))
+        best = found
+        for most in range(1, len(self.reach)):
+            parts = [part for layers in found for part in _split(layers, most)]
+            if _tables(parts) <= MAX_GROUPS and _padded(parts) < _padded(best):
+                best = parts
+        return tuple(tuple(layers) for layers in sorted(best))
 
     def _distance(self, alive: Roles, first: Sequence[int], second: Sequence[int]) -> int:
         # Nearly all tokens of a prompt are video.
@@ -112,7 +118,24 @@ class Rules:
         return bool((self.kept[list(layers)] == self.kept[layers[0]]).all())
 
 
+def _split(layers: list[int], most: int) -> list[list[int]]:
+    """Layers in parts of about the same size, at most `most`."""
+    count = ceil(len(layers) / most)
+    return [part.tolist() for part in np.array_split(np.array(layers), count)]
+
+
+def _size(sets: Sequence[Sequence[int]]) -> int:
+    """Layers of each group that vLLM makes of sets of layers."""
+    few, many = min(map(len, sets)), max(map(len, sets))
+    return many if many < 1.5 * few else few
+
+
 def _tables(sets: Sequence[Sequence[int]]) -> int:
-    """Groups that a server makes of sets of layers."""
-    size = min(map(len, sets))
+    """Groups that vLLM makes of sets of layers."""
+    size = _size(sets)
     return sum(ceil(len(layers) / size) for layers in sets)
+
+
+def _padded(sets: Sequence[Sequence[int]]) -> int:
+    """Layers that the cache has room for, padding included."""
+    return _tables(sets) * _size(sets)
