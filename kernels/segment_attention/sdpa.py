@@ -155,6 +155,8 @@ def _forward(
         rows_q = _take(q, rows, block.count, adjacent).to(dtype)
         keys, values = (_keys(x, spans, block.count, adjacent).to(dtype) for x in (k, v))
         piece = flash.forward(rows_q, keys, values, causal, scale)
+        if len(pieces) > 1:
+            piece = (piece[0].to(lse.dtype), piece[1])
         if adjacent:
             piece = (_split(piece[0], block.count), _split(piece[1], block.count))
         best = piece if best is None else _merge(best, piece)

@@ -142,6 +142,26 @@ def gradients(case: Case, dtype: torch.dtype, allowed: torch.Tensor) -> tuple[tu
     )
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("window", [0, 1])
+def test_pieces_that_a_kernel_rounds_pass_the_gates(
+    window: int, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As FlashAttention-2 rounds them on a GPU: merged in float32 they are close enough."""
+    monkeypatch.setattr(sdpa_module, "is_small", lambda q, k, v: False)
+    monkeypatch.setattr(flash.CpuFlash, "float32", False)
+    reach = table(video_video=window)
+    case = Case("rounded pieces", *prompt(8, 36, 20, 40), reach, (4, 2), 64)
+    allowed = oracle.mask(*case.layout, case.queries)
+    outs = []
+    for seed in range(4):
+        q, k, v = replace(case, seed=seed).tensors(dtype)
+        out = segment_attention(q, k, v, *case.layout, impl="sdpa")
+        exact, _ = oracle.attention(q, k, v, allowed)
+        outs.append((out, exact, oracle.baseline(q, k, v, allowed)))
+    assert_gates(*(torch.stack(column) for column in zip(*outs, strict=True)))
+
+
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("heads", [(4, 4), (6, 2)], ids=str)
 @pytest.mark.parametrize("rows", [126, 6, 1])
