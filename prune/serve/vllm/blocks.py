@@ -1,5 +1,4 @@
-"""The KV blocks of a group of layers: only for tokens that are stored, given back when nothing to
-come reads them."""
+"""The KV blocks of a group of layers: for stored tokens alone, given back when no longer read."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -26,7 +26,7 @@ class Needs:
     """What prompts of one order of roles need of every layer.
 
     Attributes:
-        alive: bool `[L, R]`, roles whose tokens a layer takes and stores.
+        alive: bool `[L, R]`, roles of the tokens that each layer takes and stores.
         reach: of every layer, nothing for queries whose state is not needed.
     """
 
