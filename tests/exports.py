@@ -1,5 +1,7 @@
 """An export that several tests use, and a Python without prune."""
 
+from pathlib import Path
+
 from prune.checkpoint.load import LoadedModel
 from prune.inputs.encode import read
 from prune.inputs.samples import Sample
@@ -7,6 +9,8 @@ from prune.layout.segments import segment
 from prune.plan.plan import Plan
 from prune.results.export_result import Result
 from prune.workflows.measure_plan import costs
+from prune.workflows.write_export import export
+from tests.unit.test_apply import mixed_plan
 
 
 def small_result(opened: LoadedModel, plan: Plan, samples: list[Sample]) -> Result:
@@ -29,6 +33,12 @@ def small_result(opened: LoadedModel, plan: Plan, samples: list[Sample]) -> Resu
         launched=None,
         conditions={"device": "test", "command": "<script>alert(1)</script>"},
     )
+
+
+def mixed_export(opened: LoadedModel, samples: list[Sample], out: Path) -> Path:
+    """The model, exported under a plan with every kind of rule."""
+    plan = mixed_plan(opened)
+    return export(opened, plan, small_result(opened, plan, samples), out)
 
 
 NO_PRUNE = """

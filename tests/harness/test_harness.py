@@ -29,8 +29,7 @@ from prune.results.answer import Answer
 from prune.runtime.apply import apply
 from prune.tiny.benchmark import write_benchmark
 from prune.workflows.evaluate import answer_samples
-from prune.workflows.write_export import export
-from tests.exports import small_result
+from tests.exports import mixed_export
 from tests.unit.test_apply import mixed_plan
 
 BIN = Path(sys.executable).parent
@@ -45,9 +44,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def pruned(
     tiny: LoadedModel, samples: list[Sample], tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    plan = mixed_plan(tiny)
-    out = tmp_path_factory.mktemp("export") / "pruned"
-    return export(tiny, plan, small_result(tiny, plan, samples), out)
+    return mixed_export(tiny, samples, tmp_path_factory.mktemp("export") / "pruned")
 
 
 @pytest.fixture(scope="module")

@@ -19,18 +19,14 @@ from prune.inputs.samples import Sample
 from prune.report.audit_page import AUDIT_PAGE
 from prune.results.export_result import RESULT_FILE, Result
 from prune.workflows.amend import amend, is_export
-from prune.workflows.write_export import export
-from tests.exports import small_result
-from tests.unit.test_apply import mixed_plan
+from tests.exports import mixed_export
 
 
 @pytest.fixture(scope="module")
 def original(
     tiny: LoadedModel, samples: list[Sample], tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    plan = mixed_plan(tiny)
-    out = tmp_path_factory.mktemp("amend") / "pruned"
-    return export(tiny, plan, small_result(tiny, plan, samples), out)
+    return mixed_export(tiny, samples, tmp_path_factory.mktemp("amend") / "pruned")
 
 
 @pytest.fixture

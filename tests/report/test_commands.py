@@ -9,9 +9,7 @@ from prune.checkpoint.load import LoadedModel
 from prune.checkpoint.manifest import verify
 from prune.inputs.samples import Sample, load_samples, save_samples
 from prune.results.export_result import RESULT_FILE, Result
-from prune.workflows.write_export import export
-from tests.exports import small_result
-from tests.unit.test_apply import mixed_plan
+from tests.exports import mixed_export
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -20,9 +18,7 @@ Command = Callable[..., tuple[int, str, str]]
 def exported(
     tiny: LoadedModel, samples: list[Sample], tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    plan = mixed_plan(tiny)
-    out = tmp_path_factory.mktemp("commands") / "pruned"
-    return export(tiny, plan, small_result(tiny, plan, samples), out)
+    return mixed_export(tiny, samples, tmp_path_factory.mktemp("commands") / "pruned")
 
 
 def test_bench(exported: Path, clips: Path, prune_command: Command) -> None:
