@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,9 +24,10 @@ from prune.families import family_of_model_type
 from prune.io.untrusted import check_configs, check_weights, read_json
 from prune.kernels import Impl
 from prune.plan.liveness import Mode
-from prune.plan.model_id import ModelId, geometry
+from prune.plan.model_id import ModelId, Positions, geometry
 from prune.plan.plan import Plan
 from prune.runtime.apply import attach
+from prune.runtime.positions import place, placed
 from prune.tiny.processor import TinyProcessor
 
 TINY = Path(__file__).parents[1] / "tiny" / "model"
@@ -184,10 +185,12 @@ def open_model(
     quantization_config: Any = None,
     strict: bool = False,
     impl: Impl = "auto",
+    positions: Positions | None = None,
 ) -> LoadedModel:
     """Load a model and its processor; an exported one runs under its plan unless `dense`.
 
     Its cache keeps what its answer may read, or in `multi_turn` what follow-up questions may.
+    Without `positions` those hold that its plan was measured at, or transformers'.
 
     Raises:
         BadInputError: the folder is missing, incomplete or of an unknown family, its weights are
@@ -206,6 +209,7 @@ def open_model(
     )
     stored = stored_plan(folder, identity)
     plan = None if dense else stored
+    identity = placed(identity, positions or (stored.model.positions if stored else None))
     # Passing None would override what config.json says of weights that are stored quantised.
     given = {} if quantization_config is None else {"quantization_config": quantization_config}
     try:
@@ -228,8 +232,10 @@ def open_model(
     _check_loaded(folder, loaded)
     _check_finite(folder, model)
     model.eval()
+    place(model, identity.positions)
     if plan is not None:
-        attach(model, plan, processor, impl, mode=mode, strict=strict)
+        here = replace(plan, model=placed(plan.model, identity.positions))
+        attach(model, here, processor, impl, mode=mode, strict=strict)
         vars(model.config).update(marks(plan))
     return LoadedModel(model, processor, folder, identity, plan)
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from prune.errors import BadInputError, RefusedError
 from prune.io.untrusted import read_json
-from prune.plan.model_id import ModelId
+from prune.plan.model_id import ModelId, Positions
 from prune.plan.plan import PLAN_FILE, Plan
 from prune.runtime.attention import ATTENTION_NAME
 
@@ -91,3 +91,9 @@ def stored_plan(folder: Path, model: ModelId) -> Plan | None:
         )
     plan.check_model(model)
     return plan
+
+
+def stored_positions(folder: Path) -> Positions | None:
+    """Whose positions the plan in a model folder was measured at; None if it has no plan."""
+    there = (folder / PLAN_FILE).is_file()
+    return (Plan.load(folder / PLAN_FILE).model.positions or "transformers") if there else None

@@ -9,6 +9,7 @@ import typer
 
 from prune.errors import SamplesFailedError
 from prune.inputs.max_failed import MAX_FAILED, check_failed
+from prune.plan.model_id import Positions as Rule
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -58,6 +59,15 @@ Pathways = Annotated[
 ]
 Window = Annotated[
     int | None, typer.Option(min=1, help="Layers knocked out together (default: 9 of 32).")
+]
+
+
+Positions = Annotated[
+    Rule | None,
+    typer.Option(
+        help="Whose rule places text behind a clip in Qwen2-VL and Qwen2.5-VL (default: "
+        "transformers, or as the trace or plan was made); vllm for what vLLM will serve."
+    ),
 ]
 
 

@@ -56,6 +56,8 @@ class Family:
         bounds_pixels: whether the `size` of its video processor are bounds on a clip's pixels.
         deepstack: path in the config of the list that has one entry for each of the first decoder
             layers after which the model adds video features, or "".
+        other_positions: whether vLLM and transformers give the text behind a long clip different
+            positions.
         refusal: why plans cannot be enforced in this family, or "".
     """
 
@@ -74,6 +76,7 @@ class Family:
     class_tokens: int = 0
     bounds_pixels: bool = False
     deepstack: str = ""
+    other_positions: bool = False
     refusal: str = ""
 
     def text_model_of(self, model: Any) -> Any:

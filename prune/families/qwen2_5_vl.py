@@ -6,4 +6,5 @@ FAMILY = Family(
     model_type="qwen2_5_vl",
     processors=("Qwen2_5_VLProcessor",),
     bounds_pixels=True,
+    other_positions=True,
 )

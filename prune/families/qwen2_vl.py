@@ -6,4 +6,5 @@ FAMILY = Family(
     model_type="qwen2_vl",
     processors=("Qwen2VLProcessor",),
     bounds_pixels=True,
+    other_positions=True,
 )

@@ -21,6 +21,7 @@ from prune.inputs.media import Media
 from prune.inputs.prompts import ANSWER_CUE
 from prune.inputs.video import load_video
 from prune.journal.processes import processes
+from prune.plan.model_id import Positions
 
 IDENTITY = "prune: model, plan and frames"
 
@@ -60,6 +61,7 @@ class PruneLM(LM):
         device: of the model; "auto" uses all GPUs.
         dtype: as in transformers; by default the checkpoint's.
         dense: ignore the plan.
+        positions: whose rule gives text its positions; as the plan was measured if None.
 
     Raises:
         BadInputError, RefusedError: as in `prune.checkpoint.load.open_model`.
@@ -77,12 +79,13 @@ class PruneLM(LM):
         dtype: str = "auto",
         dense: bool = False,
         max_batch_size: int | None = None,
+        positions: Positions | None = None,
     ) -> None:
         super().__init__()
         if not str(batch_size).isdigit():
             raise UsageError(f"batch_size {batch_size!r}: expected a number")
         device_map = None if device in (None, "auto") else {"": device}
-        opened = open_model(pretrained, device_map, dtype, dense=dense)
+        opened = open_model(pretrained, device_map, dtype, dense, positions=positions)
         self.model, self.processor = opened.model, opened.processor
         self.num_frames, self.batch_size = num_frames, int(batch_size)
         self._device = opened.model.device
@@ -92,6 +95,8 @@ class PruneLM(LM):
             "num_frames": num_frames,
             "dtype": str(opened.model.dtype).removeprefix("torch."),
         }
+        if opened.id.positions is not None:
+            self.identity["positions"] = opened.id.positions
         state = processes()
         self._rank, self._world_size = state.process_index, state.num_processes
 

@@ -37,7 +37,7 @@ def identity(opened: LoadedModel, samples: Sequence[Sample]) -> dict[str, Any]:
 def model_identity(opened: LoadedModel) -> dict[str, Any]:
     """A local model, the precision of its weights, its device and how it is asked."""
     return {
-        "model": opened.id.model_dump(mode="json"),
+        "model": opened.id.model_dump(mode="json", exclude_none=True),
         "dtype": str(opened.model.dtype).removeprefix("torch."),
         "device": opened.model.device.type,
         "chat_template": template_sha256(opened.processor),

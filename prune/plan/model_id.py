@@ -7,6 +7,9 @@ from pydantic import Field
 from prune.io.closed import ClosedModel
 from prune.io.untrusted import MAX_LAYERS
 
+Positions = Literal["transformers", "vllm"]
+"""Whose rule gives the text behind a clip its positions (`prune.runtime.positions`)."""
+
 Part = Literal["config", "generation_config", "processor", "template", "tokenizer"]
 
 
@@ -16,6 +19,7 @@ class ModelId(ClosedModel):
     Attributes:
         sha256: hash of the weights; without it a plan fits any model of this geometry.
         parts: hashes of what else decides the model's answers (`prune.checkpoint.identity`).
+        positions: whose rule held, where it is not transformers' and the two differ.
     """
 
     name: str
@@ -24,6 +28,7 @@ class ModelId(ClosedModel):
     num_kv_heads: Annotated[int, Field(ge=1, le=1024)]
     sha256: str | None = None
     parts: dict[Part, str] | None = None
+    positions: Literal["vllm"] | None = None
 
 
 def geometry(

@@ -12,6 +12,7 @@ from prune.plan.model_id import geometry
 from prune.plan.plan import Plan
 from prune.runtime.attention import route
 from prune.runtime.launches import SESSION
+from prune.runtime.positions import place
 from prune.runtime.prefill import hooked
 from prune.runtime.refuse import refuse_continuous_batching
 from prune.runtime.session import Generate, Session, Skip
@@ -32,6 +33,8 @@ def attach(
     States that cannot reach an answer are not computed, and keys that no later token may read are
     dropped. The logits that answers depend on stay those of `skip="none"`; the others are NaN. A
     batch without any video is the dense model's, bit for bit.
+
+    A plan that was measured at vLLM's positions runs at those (`prune.runtime.positions`).
 
     A deep copy of the model runs under the plan, too, and for good; it counts for itself.
 
@@ -76,6 +79,7 @@ def attach(
     # Not `seam`: a generator undoes itself when a caller drops the stack to keep the plan for good.
     dense, restore = route(model)
     stack.callback(restore)
+    stack.callback(place(model, plan.model.positions))
     session = Session(model, plan, processor, impl, skip, mode, dense, strict)
     setattr(model, SESSION, session)
     stack.callback(delattr, model, SESSION)

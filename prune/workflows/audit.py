@@ -21,6 +21,7 @@ from prune.io.files import write_atomically
 from prune.journal.processes import processes, share_of
 from prune.journal.progress import Progress, silent
 from prune.journal.records import Record, failed_of
+from prune.plan.model_id import Positions
 from prune.report.audit_page import AUDIT_PAGE, audit_html, audit_summary
 from prune.report.figures.audit import Pairing, audit_figure
 from prune.report.figures.style import save_figure
@@ -88,6 +89,7 @@ def audit_model(
     limits: AuditLimits = DEFAULT_LIMITS,
     max_failed: str = MAX_FAILED,
     argv: str = "",
+    positions: Positions | None = None,
 ) -> AuditedPlan:
     """Compare the evidence and the answers of a dense and a pruned model.
 
@@ -107,6 +109,7 @@ def audit_model(
         limits: what may change.
         max_failed: samples that may fail (`prune.inputs.max_failed`).
         argv: the command, for the report.
+        positions: whose rule gives text its positions; as the plan was measured if None.
 
     Raises:
         BadInputError: no sample could be used, or a file cannot be read.
@@ -117,8 +120,8 @@ def audit_model(
     """
     settings = ExplainSettings(regions=regions, count=count, num_frames=num_frames)
     samples = load_samples(data, cue, media)
-    opened = open_model(model, dense=True)
     plan = named_plan(pruned)
+    opened = open_model(model, dense=True, positions=positions or plan.model.positions)
     plan.check_model(opened.id)
     with progress("Auditing", share_of(len(samples))) as advance:
         records = audit_samples(opened, plan, samples, out, settings, limit, advance)

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from prune.checkpoint.load import open_model
-from prune.checkpoint.stored_plan import stored_plan
+from prune.checkpoint.load import open_model, resolve
+from prune.checkpoint.stored_plan import stored_plan, stored_positions
 from prune.evaluate.answers import under
 from prune.evaluate.paired import paired_report
 from prune.evaluate.questions import Questions
@@ -14,6 +14,7 @@ from prune.inputs.prompts import ANSWER_CUE
 from prune.inputs.samples import Sample
 from prune.journal.progress import Progress, silent
 from prune.layout.pathways import dense_reach
+from prune.plan.model_id import Positions
 from prune.results.accuracy import AccuracyReport
 from prune.results.answer import Answer
 from prune.workflows.read_clips import read_clips
@@ -48,6 +49,7 @@ def evaluate_model(
     limit: int | None = None,
     per_task: int | None = None,
     seed: int = 0,
+    positions: Positions | None = None,
 ) -> Evaluation:
     """Answer the samples of a data set; an exported folder answers under its plan.
 
@@ -61,21 +63,30 @@ def evaluate_model(
         cue: what a prompt ends with (`prune.inputs.samples.Sample`).
         media: how clips are read of which the data says nothing.
         limit, per_task, seed: a draw of those (`prune.inputs.draw.draw_samples`).
+        positions: whose rule gives text its positions; if None those that the plan of an export was
+            measured at, for both models.
 
     Raises:
         BadInputError: the data cannot be read, or no sample could be used.
         UsageError: the data has no such task.
     """
     samples = select_samples(data, tasks, None, limit, cue, per_task, seed, media)
-    answers, failed = answer_samples(model, samples, num_frames, progress)
+    for name in (model, against):
+        if positions is None and name is not None:
+            positions = stored_positions(resolve(name))
+    answers, failed = answer_samples(model, samples, num_frames, progress, positions)
     if against is None:
         return Evaluation(answers, None, failed)
-    others, theirs = answer_samples(against, samples, num_frames, progress)
+    others, theirs = answer_samples(against, samples, num_frames, progress, positions)
     return Evaluation(answers, paired_report(others, answers), failed | theirs)
 
 
 def answer_samples(
-    model: str | Path, samples: Sequence[Sample], num_frames: int, progress: Progress = silent
+    model: str | Path,
+    samples: Sequence[Sample],
+    num_frames: int,
+    progress: Progress = silent,
+    positions: Positions | None = None,
 ) -> tuple[list[Answer], dict[str, str]]:
     """Answer samples with a model, under its plan if it has one.
 
@@ -86,7 +97,7 @@ def answer_samples(
         BadInputError: no sample could be used.
         NumericError: the logits of every sample are NaN or infinite.
     """
-    opened = open_model(model, dense=True)
+    opened = open_model(model, dense=True, positions=positions)
     plan = stored_plan(opened.folder, opened.id)
     reach = plan.reach if plan else dense_reach(opened.id.num_layers)
     batches, failed = read_clips(opened, samples, num_frames, progress)

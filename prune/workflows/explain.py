@@ -9,6 +9,7 @@ from typing import Any
 
 from prune.checkpoint.load import open_model
 from prune.checkpoint.stored_plan import stored_plan
+from prune.errors import UsageError
 from prune.evidence.case import Explainable, open_case
 from prune.evidence.explain import ExplainSettings, Explanation
 from prune.evidence.explanations import FOLDER, Open, explain_samples, summary, treatment_of
@@ -22,6 +23,7 @@ from prune.io.files import safe_name, write_atomically
 from prune.journal.processes import processes, share_of
 from prune.journal.progress import Progress, silent
 from prune.journal.records import Record, model_identity
+from prune.plan.model_id import Positions
 from prune.report.figures.evidence import evidence_figure
 from prune.report.figures.style import save_figure
 from prune.report.figures.treatment import treatment_figure
@@ -69,6 +71,7 @@ def explain_model(
     endpoint: str = "",
     api_key: str = "",
     sampled: int = 0,
+    positions: Positions | None = None,
 ) -> ExplainedRun:
     """Find the frames and regions that answers rest on, and draw them.
 
@@ -90,12 +93,17 @@ def explain_model(
         endpoint: URL of `/v1/chat/completions`, of a server that knows the model by its name.
         api_key: sent to the endpoint.
         sampled: continuations to sample where the endpoint returns no log-probabilities.
+        positions: whose rule gives text its positions (`prune.runtime.positions`); an endpoint has
+            its own.
 
     Raises:
-        UsageError: a setting is unknown, or the data has no such task or sample.
+        UsageError: a setting is unknown or not for endpoints, or the data has no such task or
+            sample.
         BadInputError: no sample could be explained, or a file cannot be read.
         RefusedError: `run` holds another explanation, or no sample is of the requested kind.
     """
+    if endpoint and positions is not None:
+        raise UsageError("--positions: a server places text by its own rule: leave it out")
     if endpoint and removal == "masked":
         removal = "black"
     settings = ExplainSettings(regions, count, removal, search, target, num_frames, align)
@@ -105,7 +113,7 @@ def explain_model(
         identity: dict[str, Any] = {"model": {"endpoint": endpoint, "name": str(model)}}
         open_one: Open = partial(_open_remote, remote, settings)
     else:
-        open_one, identity = _local(model, settings, samples)
+        open_one, identity = _local(model, settings, samples, positions)
 
     with progress("Explaining", share_of(len(samples))) as advance:
 
@@ -140,10 +148,13 @@ def _draw(run: Path, case: Explainable, found: Explanation, record: Record) -> N
 
 
 def _local(
-    model: str | Path, settings: ExplainSettings, samples: Sequence[Sample]
+    model: str | Path,
+    settings: ExplainSettings,
+    samples: Sequence[Sample],
+    positions: Positions | None,
 ) -> tuple[Open, dict[str, Any]]:
     """Opens samples for a model on this machine, and the identity of that model and its plan."""
-    opened = open_model(model, dense=True)
+    opened = open_model(model, dense=True, positions=positions)
     check_samples(opened.processor, samples)
     plan = stored_plan(opened.folder, opened.id)
 

@@ -12,6 +12,7 @@ from prune.inputs.media import DEFAULT_MEDIA, Media
 from prune.journal.progress import Progress, silent
 from prune.journal.records import check_traced
 from prune.plan.budget import Budget
+from prune.plan.model_id import Positions
 from prune.plan.plan import Plan
 from prune.report.leak_paths import unseen
 from prune.results.export_result import Result
@@ -42,6 +43,7 @@ def export_model(
     max_failed: str = MAX_FAILED,
     force: bool = False,
     argv: str = "",
+    positions: Positions | None = None,
 ) -> Result:
     """Search a plan (unless one is given), measure it on held-out samples and export the model.
 
@@ -62,6 +64,7 @@ def export_model(
         max_failed: samples that may fail (`prune.inputs.max_failed.check_failed`).
         force: replace an earlier export.
         argv: the command, for the report.
+        positions: whose rule gives text its positions; as in the trace or the plan if None.
 
     Returns:
         What was measured; the same as in `prune_report.json`.
@@ -82,7 +85,9 @@ def export_model(
     trace = Trace.load(run) if run is not None else None
     # First of all, so that nobody waits for a model or a search whose result cannot be written.
     check_target(resolve(model), out, force)
-    opened = open_model(model, dense=True)
+    if positions is None and (made := trace.model if trace else plan and plan.model):
+        positions = made.positions
+    opened = open_model(model, dense=True, positions=positions)
     if trace is not None:
         check_failed(trace.failed, len(trace.records), max_failed)
         check_traced(trace.header, opened, trace.run)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from prune.errors import UsageError, install_extra
 from prune.inputs.media import DEFAULT_MEDIA, Media
 from prune.inputs.prompts import ANSWER_CUE
+from prune.plan.model_id import Positions
 
 
 def run_harness(
@@ -17,6 +18,7 @@ def run_harness(
     cue: str = ANSWER_CUE,
     media: Media = DEFAULT_MEDIA,
     flags: Sequence[str] = (),
+    positions: Positions | None = None,
 ) -> None:
     """Run tasks of lm-eval on a model; lm-eval prints the results itself.
 
@@ -28,6 +30,7 @@ def run_harness(
         cue: what prompts end with, after which the next token is a letter.
         media: how clips are read of which the data says nothing.
         flags: more of lm-eval's own flags.
+        positions: whose rule gives text its positions; as the plan was measured if None.
 
     Raises:
         UsageError: lm-eval is not installed.
@@ -41,6 +44,7 @@ def run_harness(
     sys.argv = ["lm-eval", "run", "--model", "prune", "--tasks", tasks]
     sys.argv += ["--include_path", str(TASKS), "--device", "auto"]
     sys.argv += ["--model_args", f"pretrained={model}", f"num_frames={num_frames}"]
+    sys.argv += [] if positions is None else [f"positions={positions}"]
     # A later --metadata of the user's is merged with this one.
     sys.argv += ["--metadata", json.dumps({"cue": cue, "media": media.given})]
     sys.argv += [] if limit is None else ["--limit", str(limit)]

@@ -25,6 +25,7 @@ from prune.plan.cost import Geometry, cost_of, dense_cost
 from prune.plan.model_id import geometry
 from prune.plan.plan import RUN_PLAN_FILE, Plan
 from prune.results.healed import HealedModel, HealResult
+from prune.runtime.positions import placed
 from prune.workflows.read_clips import read_clips
 from prune.workflows.split import check_apart
 from prune.workflows.write_export import check_target, copy_files, model_files
@@ -142,7 +143,9 @@ def _write(opened: LoadedModel, plan: Plan, healed: HealedModel, out: Path) -> N
             for path in stage.glob("*.safetensors"):
                 # safetensors lets nobody but the owner read what it writes.
                 shutil.copymode(stage / "config.json", path)
-            identity = geometry(opened.model, str(out), weights_sha256(stage))
+            identity = placed(
+                geometry(opened.model, str(out), weights_sha256(stage)), opened.id.positions
+            )
             named = f"{plan.name}, healed"
             replace(plan, model=identity, name=named).save(stage / RUN_PLAN_FILE)
             healed.save(stage)

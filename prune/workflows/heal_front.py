@@ -19,6 +19,7 @@ from prune.journal.journal import differing
 from prune.journal.lock import RunLock
 from prune.journal.progress import Progress, silent
 from prune.learn.heal import HealSettings
+from prune.plan.model_id import Positions
 from prune.plan.plan import Plan
 from prune.report.figures.healed import healed_figure
 from prune.report.figures.style import save_figure
@@ -94,13 +95,14 @@ def heal_front(
         raise UsageError("two plans have the same file name: their models would be one folder")
     learn, held_out = (load_samples(file, cue, media) for file in (data, test))
     loaded = [Plan.load(path) for path in plans]
+    positions = _positions(loaded)
     check_samples(open_processor(resolve(model)), [*learn, *held_out])
     out.parent.mkdir(parents=True, exist_ok=True)
     settings = HealSettings(steps, rate, rank, seed)
     if len(plans) > 1:
         _check_front(out, folders)
     with RunLock(out) if len(plans) > 1 else nullcontext():
-        opened = open_model(model, dense=True)
+        opened = open_model(model, dense=True, positions=positions)
         made_from = [
             heal_identity(opened, plan, learn, held_out, num_frames, settings) for plan in loaded
         ]
@@ -110,7 +112,9 @@ def heal_front(
         for index, (plan, folder) in enumerate(zip(loaded, folders, strict=True)):
             if results[index] is None:
                 # Healing changes the weights of the model that it is given.
-                opened, fresh = opened if fresh else open_model(model, dense=True), False
+                if not fresh:
+                    opened = open_model(model, dense=True, positions=positions)
+                fresh = False
                 results[index] = heal_model(
                     opened, plan, learn, held_out, num_frames, settings, folder, progress,
                     max_failed,
@@ -121,6 +125,14 @@ def heal_front(
         write_atomically(written.report, json.dumps(report, indent=2) + "\n")
         save_figure(healed_figure(healed), written.figure)
     return written
+
+
+def _positions(plans: Sequence[Plan]) -> Positions | None:
+    """Whose positions the plans were measured at; raises `UsageError` if they differ."""
+    first, *others = (plan.model.positions for plan in plans)
+    if any(other != first for other in others):
+        raise UsageError("the plans were measured at different --positions: heal one at a time")
+    return first
 
 
 def _check_front(out: Path, folders: Sequence[Path]) -> None:

@@ -16,6 +16,7 @@ from prune.lens.portrait import View, portray
 from prune.lens.states import Matrix
 from prune.lens.survey import Survey, SurveySettings, survey
 from prune.lens.vocabulary import Vocabulary, load_groups
+from prune.plan.model_id import Positions
 from prune.workflows.draw_lens import SURVEY_FIGURES, draw_portrait, draw_survey
 from prune.workflows.select import by_id, select_samples
 
@@ -61,6 +62,7 @@ def lens_model(
     knockout: str = "cross_frame",
     layers: str | None = None,
     heads: str = "mean",
+    positions: Positions | None = None,
 ) -> LensRun:
     """Read the states of a dense model as words and answers, layer by layer, and draw them.
 
@@ -87,6 +89,7 @@ def lens_model(
         knockout: the pathway that is removed for the second attention map.
         layers: where it is removed, such as `6-15`, counted from 1; everywhere if None.
         heads: `mean`, `max`, or the number of a head, counted from 1.
+        positions: whose rule gives text its positions (`prune.runtime.positions`).
 
     Raises:
         UsageError: the data has no such sample, or an option is not understood.
@@ -98,7 +101,7 @@ def lens_model(
     chosen = by_id(samples, portraits, data)
     groups = load_groups(words, samples)
     pathway = find_pathway(knockout)
-    opened = open_model(model, dense=True)
+    opened = open_model(model, dense=True, positions=positions)
     depth, text = opened.id.num_layers, opened.model.config.text_config
     view = View(
         queries, pathway, layer_range(layers, depth), pool_of(heads, text.num_attention_heads)

@@ -79,7 +79,8 @@ def search_plan(
     """
     trace = Trace.load(run)
     check_failed(trace.failed, len(trace.records), max_failed)
-    opened = open_model(model or trace.model.name, dense=True)
+    name = model or trace.model.name
+    opened = open_model(name, dense=True, positions=trace.model.positions)
     check_traced(trace.header, opened, run)
     calibration, _ = split_samples(trace, test)
     found = find_plan(opened, trace, calibration, progress, budget, method, per_head)

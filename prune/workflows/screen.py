@@ -9,6 +9,7 @@ from prune.inputs.prompts import ANSWER_CUE
 from prune.journal.processes import processes
 from prune.journal.progress import Progress, silent
 from prune.layout.pathways import find_pathway
+from prune.plan.model_id import Positions
 from prune.report.figures.screen import screen_figure
 from prune.report.figures.style import save_both
 from prune.trace.screen_samples import TOP, screen_samples
@@ -36,6 +37,7 @@ def screen_model(
     window: int | None = None,
     top: int = TOP,
     verify_all: bool = False,
+    positions: Positions | None = None,
 ) -> Screening:
     """Rank knockouts by gradients, run the strongest exactly, and draw how well the two agree.
 
@@ -56,6 +58,7 @@ def screen_model(
         window: number of layers removed together, `default_window` if None.
         top: how many of the strongest are run exactly, with as many drawn evenly from the rest.
         verify_all: run all of them exactly.
+        positions: whose rule gives text its positions (`prune.runtime.positions`).
 
     Raises:
         UsageError: a set or pathway is unknown.
@@ -65,7 +68,7 @@ def screen_model(
     chosen = choose(list(sets), list(pathways))
     samples = select_samples(data, limit=limit, cue=cue, media=media)
     found = screen_samples(
-        open_model(model, dense=True),
+        open_model(model, dense=True, positions=positions),
         samples,
         run,
         chosen,

@@ -12,6 +12,7 @@ from prune.inputs.prompts import ANSWER_CUE
 from prune.inputs.samples import Sample, load_samples
 from prune.journal.processes import processes, share_of
 from prune.journal.progress import Progress, silent
+from prune.plan.model_id import Positions
 from prune.report.figures.flow import write_flow
 from prune.results.flow_map import Flow
 from prune.trace.ask import OwnReply, ask
@@ -66,6 +67,7 @@ def trace_model(
     anchor: str | None = None,
     verbs: str | None = None,
     exact_reference: bool = False,
+    positions: Positions | None = None,
 ) -> TracedRun:
     """Trace samples of a data set into a run folder, and draw the flow map.
 
@@ -96,6 +98,7 @@ def trace_model(
         anchor, verbs: ask without options, and trace what this regular expression, or this spaCy
             pipeline's verbs, match in the model's own reply.
         exact_reference: run each knockout from the start, the slow way.
+        positions: whose rule gives text its positions (`prune.runtime.positions`).
 
     Raises:
         UsageError: options exclude each other, or a name in them is unknown.
@@ -122,7 +125,7 @@ def trace_model(
     if tasks is not None:
         samples = of_tasks(samples, tasks, data)
     samples = draw_samples(samples, limit, per_task, seed)
-    opened = open_model(model, dense=True)
+    opened = open_model(model, dense=True, positions=positions)
     if followed is not None:
         followed.check_model(opened.id)
     heads = tuple(range(opened.id.num_kv_heads)) if per_head else (None,)

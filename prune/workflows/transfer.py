@@ -81,7 +81,8 @@ def transfer_plans(
     """
     trace = Trace.load(run)
     calibration, held_out = split_samples(trace, test)
-    opened = open_model(model or trace.model.name, dense=True)
+    name = model or trace.model.name
+    opened = open_model(name, dense=True, positions=trace.model.positions)
     found = transfer(opened, trace, calibration, held_out, budget, progress, other_frames)
     written = TransferRun(found, run / "transfer.json", run / "transfer.png")
     found.save(written.matrix)

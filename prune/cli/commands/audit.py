@@ -11,6 +11,7 @@ from prune.cli.app import (
     Frames,
     MaxFailed,
     Model,
+    Positions,
     app,
     command_line,
     report_failed,
@@ -64,6 +65,7 @@ def audit(
     max_hallucination_rise: Annotated[
         float, typer.Option(help="Maximum rise of hallucination, in points.")
     ] = 5.0,
+    positions: Positions = None,
     max_failed: MaxFailed = MAX_FAILED,
 ) -> None:
     """Compare the evidence of a dense and a pruned model; exit code 0 only if it is the same.
@@ -81,7 +83,7 @@ def audit(
     found = audit_model(
         model, pruned, data, target, progress,
         limit=limit, regions=regions, count=count, num_frames=frames, cue=cue, media=media,
-        limits=limits, max_failed=max_failed, argv=command_line(),
+        limits=limits, max_failed=max_failed, argv=command_line(), positions=positions,
     )  # fmt: skip
     if not processes().is_main_process:
         return

@@ -13,6 +13,7 @@ from prune.cli.app import (
     MaxFailed,
     Model,
     PerTask,
+    Positions,
     app,
     names,
     report_failed,
@@ -48,6 +49,7 @@ def evaluate(
         str | None,
         typer.Option(help="With --data: another model, compared sample by sample."),
     ] = None,
+    positions: Positions = None,
     max_failed: MaxFailed = MAX_FAILED,
 ) -> None:
     """Answer questions; an exported folder answers under its plan.
@@ -62,7 +64,7 @@ def evaluate(
             raise UsageError("give --data FILE, or --tasks of lm-eval such as tiny or tvbench")
         from prune.workflows.harness import run_harness
 
-        run_harness(model, tasks, frames, limit, cue, media, context.args)
+        run_harness(model, tasks, frames, limit, cue, media, context.args, positions)
         return
     if context.args:
         raise UsageError(f"no such option with --data: {context.args[0]}")
@@ -81,6 +83,7 @@ def evaluate(
         limit=limit,
         per_task=per_task,
         seed=seed,
+        positions=positions,
     )
     compared = found.comparison
     out.print(accuracy_table(found.answers) if compared is None else comparison_table(compared))

@@ -6,7 +6,18 @@ from typing import Annotated
 
 import typer
 
-from prune.cli.app import Cue, Data, Frames, Limit, MaxFailed, Model, app, names, report_failed
+from prune.cli.app import (
+    Cue,
+    Data,
+    Frames,
+    Limit,
+    MaxFailed,
+    Model,
+    Positions,
+    app,
+    names,
+    report_failed,
+)
 from prune.cli.console import out, progress
 from prune.cli.media import takes_media
 from prune.inputs.max_failed import MAX_FAILED
@@ -55,6 +66,7 @@ def explain(
     sampled: Annotated[
         int, typer.Option(min=0, help="Continuations to sample if it returns no logprobs.")
     ] = 0,
+    positions: Positions = None,
     max_failed: MaxFailed = MAX_FAILED,
 ) -> None:
     """Find the frames and regions that an answer rests on, and draw them."""
@@ -83,6 +95,7 @@ def explain(
         endpoint=endpoint,
         api_key=os.environ.get("OPENAI_API_KEY", ""),
         sampled=sampled,
+        positions=positions,
     )
     if not processes().is_main_process:
         return

@@ -12,6 +12,7 @@ from prune.cli.app import (
     Model,
     OwnCue,
     PerTask,
+    Positions,
     Tasks,
     app,
     command_line,
@@ -56,6 +57,7 @@ def export(
     per_task: PerTask = None,
     tasks: Tasks = None,
     seed: DrawSeed = 0,
+    positions: Positions = None,
     max_failed: MaxFailed = MAX_FAILED,
     force: Annotated[bool, typer.Option("--force", help="Replace an earlier export.")] = False,
 ) -> None:
@@ -89,6 +91,7 @@ def export(
         max_failed=max_failed,
         force=force,
         argv=command_line(),
+        positions=positions,
     )
     show_export(result, target)
     report_failed(result.failed)

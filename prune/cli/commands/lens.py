@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from prune.cli.app import Cue, Data, Frames, Limit, MaxFailed, Model, app, report_failed
+from prune.cli.app import Cue, Data, Frames, Limit, MaxFailed, Model, Positions, app, report_failed
 from prune.cli.console import out, progress
 from prune.cli.media import takes_media
 from prune.inputs.max_failed import MAX_FAILED
@@ -66,6 +66,7 @@ def lens(
         str | None, typer.Option(help="Layers in which it is removed, such as 6-15 (default: all).")
     ] = None,
     heads: Annotated[str, typer.Option(help="mean, max, or the number of a head.")] = "mean",
+    positions: Positions = None,
     max_failed: MaxFailed = MAX_FAILED,
 ) -> None:
     """Read the model's states as words and answers, layer by layer, and draw its attention."""
@@ -93,6 +94,7 @@ def lens(
         knockout=knockout,
         layers=layers,
         heads=heads,
+        positions=positions,
     )
     if not processes().is_main_process:
         return

@@ -13,6 +13,7 @@ from prune.cli.app import (
     MaxFailed,
     Model,
     Pathways,
+    Positions,
     Sets,
     Window,
     app,
@@ -48,6 +49,7 @@ def screen(
     verify_all: Annotated[
         bool, typer.Option("--verify-all", help="Knock out everything, to measure the ranking.")
     ] = False,
+    positions: Positions = None,
     max_failed: MaxFailed = MAX_FAILED,
 ) -> None:
     """Rank pathways, layers and KV heads by gradients, and knock out the strongest exactly.
@@ -73,6 +75,7 @@ def screen(
         window=window,
         top=top,
         verify_all=verify_all,
+        positions=positions,
     )
     if not processes().is_main_process:
         return

@@ -15,6 +15,7 @@ from prune.cli.app import (
     OwnCue,
     Pathways,
     PerTask,
+    Positions,
     Sets,
     Tasks,
     Window,
@@ -79,6 +80,7 @@ def trace(
         bool,
         typer.Option("--exact-reference", help="Run each knockout from the start, which is slow."),
     ] = False,
+    positions: Positions = None,
     max_failed: MaxFailed = MAX_FAILED,
 ) -> None:
     """Find the pathways: knock out attention edges and watch the answer's probability."""
@@ -110,6 +112,7 @@ def trace(
         anchor=anchor,
         verbs=verbs,
         exact_reference=exact_reference,
+        positions=positions,
     )
     if not processes().is_main_process:
         return
