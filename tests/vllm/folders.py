@@ -1,5 +1,6 @@
 """Exports of small random models that vLLM's CPU kernels can run, with their dense twins."""
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from prune.families import families
 from prune.plan.model_id import geometry
 from prune.plan.plan import PLAN_FILE, Plan
 from prune.plan.presets import Map, preset_reach
+from prune.runtime.positions import placed
 from prune.workflows.write_export import _copy_model
 from tests.real import models
 from tests.real.vocabularies import qwen
@@ -60,6 +62,11 @@ def sealed(model: Any) -> Plan:
     return Plan(preset_reach(chosen), found, "sealed")
 
 
+def at(plan: Plan, positions: Any) -> Plan:
+    """The plan as if it had been measured at these positions."""
+    return replace(plan, model=placed(plan.model, positions))
+
+
 def export(folder: Path, plan: Plan, out: Path) -> None:
     """What `prune export` writes, less its report."""
     out.mkdir()
@@ -67,12 +74,12 @@ def export(folder: Path, plan: Plan, out: Path) -> None:
     plan.save(out / PLAN_FILE)
 
 
-def both(name: str, root: Path) -> tuple[Any, Any, Plan, Path]:
+def both(name: str, root: Path, positions: Any = None) -> tuple[Any, Any, Plan, Path]:
     """A model, its processor, its plan, and the folder of its export."""
     model, processor = small(name)
     dense = root / "dense"
     model.save_pretrained(dense)
     processor.save_pretrained(dense)
-    plan = sealed(model)
+    plan = at(sealed(model), positions)
     export(dense, plan, root / "pruned")
     return model, processor, plan, root / "pruned"

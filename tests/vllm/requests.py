@@ -14,7 +14,7 @@ STEPS = 12
 Clip = tuple[np.ndarray, dict[str, Any]]
 
 
-def clip(seed: int, frames: int, height: int, width: int) -> Clip:
+def clip(seed: int, frames: int, height: int, width: int, rate: float = 64.0) -> Clip:
     """Frames `[T, H, W, 3]` of coarse noise, and what a decoder says of them.
 
     At 64 frames a second the time of a clip takes less positions than its width: there vLLM and
@@ -24,7 +24,7 @@ def clip(seed: int, frames: int, height: int, width: int) -> Clip:
     coarse = rng.integers(0, 256, (frames, -(-height // 14), -(-width // 14), 3), dtype=np.uint8)
     video = coarse.repeat(14, 1).repeat(14, 2)[:, :height, :width]
     about = {
-        "fps": 64.0, "duration": frames / 64, "total_num_frames": frames,
+        "fps": rate, "duration": frames / rate, "total_num_frames": frames,
         "frames_indices": list(range(frames)), "video_backend": "opencv",
     }  # fmt: skip
     return np.ascontiguousarray(video), about
@@ -133,6 +133,16 @@ def _drawn(seed: int) -> Request:
     frames = int(2 * rng.integers(2, 10))
     return Request(f"drawn {seed}", turns, (clip(100 + seed, frames, height, width),))
 
+
+SLOW = (
+    Request("slow clip", [_user("<video>", "Where is the dog?")], (clip(8, 24, 112, 140, 2.0),)),
+    Request(
+        "slow clip and history",
+        [_user("<video>", "What is he doing?"), _assistant("He talks."), _user("And where?")],
+        (clip(9, 16, 112, 84, 1.0),),
+    ),
+)
+"""Behind these vLLM and transformers place text differently in Qwen2-VL and Qwen2.5-VL."""
 
 MORE = tuple(_drawn(seed) for seed in range(16))
 """With `REQUESTS`, 24."""

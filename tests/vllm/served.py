@@ -46,8 +46,8 @@ class Served:
 
 
 def serve(name: str, root: Path, **settings: Any) -> Served:
-    """Export a model of a family and start an engine on it."""
-    model, processor, plan, folder = both(name, root)
+    """Export a model of a family, at vLLM's positions, and start an engine on it."""
+    model, processor, plan, folder = both(name, root, "vllm")
     reference = Reference(model, processor, plan)
     expected = {one.name: reference.pruned(one) for one in REQUESTS}
     return Served(Engine(folder, processor, **settings), reference, expected)

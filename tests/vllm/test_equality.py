@@ -9,8 +9,8 @@ import pytest
 
 from prune.serve.vllm.rules import _size, _tables
 from tests.vllm.engine import GREEDY, Engine, answer_of, greedy
-from tests.vllm.folders import both
-from tests.vllm.requests import MORE, REQUESTS, STEPS, Answer, Reference
+from tests.vllm.folders import at, both
+from tests.vllm.requests import MORE, REQUESTS, SLOW, STEPS, Answer, Reference
 from tests.vllm.served import TOLERANCE, Served, serve
 
 ROUNDING = 2.5e-2
@@ -66,6 +66,20 @@ def test_the_dense_model_answers_otherwise(served: Served) -> None:
             assert distance > 100 * TOLERANCE, request.name
         else:
             assert distance < TOLERANCE, request.name
+
+
+def test_text_behind_long_clips_is_where_the_plan_was_measured(served: Served) -> None:
+    """Qwen2.5-VL's plan here is of vLLM's positions; transformers' are others by far."""
+    reference = served.reference
+    stock = Reference(reference.model, reference.processor, at(reference.plan, None))
+    with served.engine.chunks(96):
+        answers = served.engine.answers(SLOW)
+    for request, answer in zip(SLOW, answers, strict=True):
+        expected, elsewhere = reference.pruned(request), stock.pruned(request)
+        assert answer.tokens == expected.tokens, request.name
+        assert answer.distance(expected) < TOLERANCE, request.name
+        apart = answer.distance(elsewhere)
+        assert (apart > 1e-2) == (reference.plan.model.positions == "vllm"), request.name
 
 
 def test_preempted_requests_are_resumed(served: Served) -> None:

@@ -10,19 +10,8 @@ from tests.vllm.served import TOLERANCE, serve
 
 def unfit(name: str, request: Request) -> bool:
     """Whether vLLM runs a request otherwise than transformers, pruned or not."""
-    if name == "qwen2_vl":
-        return not wide(request)
     # vLLM's model of this family takes one video, and no images.
     return name == "llava_next_video" and bool(request.images or request.clips[1:])
-
-
-def wide(request: Request) -> bool:
-    """Whether no clip takes more positions in time than in space.
-
-    Behind others vLLM and transformers place the text differently in Qwen2-VL, whose positions do
-    not depend on the frame rate.
-    """
-    return all(len(video) // 2 <= max(video.shape[1:3]) // 28 for video, _ in request.clips)
 
 
 @pytest.mark.parametrize("name", ["qwen2_vl", "llava_onevision", "llava_next_video", "internvl"])

@@ -9,10 +9,11 @@ from types import SimpleNamespace
 import pytest
 
 import prune.serve.vllm as plugin
-from prune.errors import PruneError
-from prune.plan.plan import PLAN_FILE
+from prune.errors import PruneError, RefusedError
+from prune.plan.plan import PLAN_FILE, Plan
+from prune.serve.vllm import config
 from prune.serve.vllm.config import PrunedConfig, _check_settings
-from tests.vllm.folders import both
+from tests.vllm.folders import at, both, export
 
 CONFIGURE = """
 import sys
@@ -95,8 +96,6 @@ def test_settings_that_go_with_no_plan(setting: str, value: object, said: str) -
 
 
 def test_another_plan_or_other_weights_are_refused(folder: Path, tmp_path: Path) -> None:
-    from vllm.engine.arg_utils import EngineArgs
-
     changed = tmp_path / "changed"
     changed.mkdir()
     for path in folder.iterdir():
@@ -104,10 +103,37 @@ def test_another_plan_or_other_weights_are_refused(folder: Path, tmp_path: Path)
     plan = changed / PLAN_FILE
     plan.write_text(plan.read_text().replace('"sealed"', '"another"'))
     with pytest.raises(PruneError, match="is not the plan that"):
-        EngineArgs(model=str(changed), dtype="float32", max_model_len=512).create_engine_config()
+        configured(changed)
     plan.unlink()
     with pytest.raises(PruneError, match="there is no"):
-        EngineArgs(model=str(changed), dtype="float32", max_model_len=512).create_engine_config()
+        configured(changed)
+
+
+def configured(folder: Path, **more: object) -> None:
+    """The settings of an engine on an export, checked as at its start."""
+    from vllm.engine.arg_utils import EngineArgs
+
+    given = {"dtype": "float32", "max_model_len": 512, **more}
+    EngineArgs(model=str(folder), **given).create_engine_config()
+
+
+def test_a_plan_of_other_positions_is_warned_of_or_refused(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+    monkeypatch.setattr(config.logger, "warning_once", seen.append)
+    configured(folder)
+    (line,) = seen
+    assert "--positions vllm" in line and "\n" not in line
+    with pytest.raises(RefusedError, match="measured at transformers' positions"):
+        configured(folder, additional_config={"prune_positions": "refuse"})
+    with pytest.raises(PruneError, match='"warn" or "refuse"'):
+        configured(folder, additional_config={"prune_positions": "ignore"})
+    seen.clear()
+    plan = Plan.load(folder / PLAN_FILE)
+    export(folder.parent / "dense", at(plan, "vllm"), tmp_path / "measured")
+    configured(tmp_path / "measured", additional_config={"prune_positions": "refuse"})
+    assert not seen
 
 
 def test_another_vllm_is_named(

@@ -9,16 +9,16 @@ from vllm.platforms import current_platform
 
 from prune.checkpoint.identity import parts_of, weights_sha256
 from prune.checkpoint.stored_plan import stored_plan
-from prune.errors import RefusedError
+from prune.errors import RefusedError, UsageError
 from prune.families import family_of_model_type
 from prune.plan.model_id import geometry
-from prune.plan.plan import PLAN_FILE
+from prune.plan.plan import PLAN_FILE, Plan
 from prune.serve.vllm.layout import model_folder
 
 logger = init_logger(f"vllm.{__name__}")
 
-OTHER_POSITIONS = ("qwen2_vl", "qwen2_5_vl")
-"""Families whose text behind a long clip has other positions in vLLM than in transformers."""
+POSITIONS = "prune_positions"
+"""The entry of vLLM's `--additional-config` by which a plan of other positions is refused."""
 
 SCHEDULER = "prune.serve.vllm.scheduler.PrunedScheduler"
 
@@ -35,13 +35,7 @@ class PrunedConfig(VerifyAndUpdateConfig):
             BadInputError: plan or configuration are missing or damaged.
         """
         _check_settings(vllm_config)
-        _check_plan(vllm_config)
-        if vllm_config.model_config.hf_config.model_type in OTHER_POSITIONS:
-            logger.warning_once(
-                "prune: behind a clip that takes more positions in time than in space vLLM gives "
-                "text other positions than transformers, where the plan was measured "
-                "(docs/serving.md)"
-            )
+        _check_positions(vllm_config, _checked_plan(vllm_config))
         # A block holds what its request's roles say, and equal tokens may have other roles.
         vllm_config.cache_config.enable_prefix_caching = False
         vllm_config.scheduler_config.disable_hybrid_kv_cache_manager = False
@@ -70,7 +64,7 @@ def _check_settings(config: VllmConfig) -> None:
             raise RefusedError(f"prune: no plan runs in vLLM with {setting}")
 
 
-def _check_plan(config: VllmConfig) -> None:
+def _checked_plan(config: VllmConfig) -> Plan:
     model = config.model_config
     folder = model_folder(str(model.model), model.revision)
     family = family_of_model_type(model.hf_config.model_type)
@@ -86,3 +80,22 @@ def _check_plan(config: VllmConfig) -> None:
         raise RefusedError(f"{folder}: there is no {PLAN_FILE} in it: export the model again")
     if plan.reach.shape[1] > 1 and config.parallel_config.tensor_parallel_size > 1:
         raise RefusedError("prune: a plan by KV heads does not run in vLLM with tensor parallelism")
+    return plan
+
+
+def _check_positions(config: VllmConfig, plan: Plan) -> None:
+    """Warn of a plan that was measured at other positions than vLLM's, or refuse it if asked."""
+    asked = config.additional_config.get(POSITIONS, "warn")
+    if asked not in ("warn", "refuse"):
+        raise UsageError(f'--additional-config: {POSITIONS} is "warn" or "refuse", not {asked!r}')
+    family = family_of_model_type(config.model_config.hf_config.model_type)
+    if plan.model.positions == "vllm" or not family.other_positions:
+        return
+    line = (
+        f"prune: the plan of {config.model_config.model} was measured at transformers' positions; vLLM gives text "
+        "behind long clips others: trace, or at least eval, with --positions vllm "
+        "(docs/serving.md)"
+    )
+    if asked == "refuse":
+        raise RefusedError(line)
+    logger.warning_once(line)
