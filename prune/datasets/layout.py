@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from prune.errors import BadInputError
-from prune.inputs.samples import Sample
+from prune.inputs.sample import NO_ANSWER, Medium, Sample
 from prune.io.untrusted import read_json
 
 MAX_BYTES = 256 * 2**20
@@ -34,6 +34,7 @@ def question(
     options: str = "candidates",
     answer: str = "answer",
     bounded: bool = False,
+    medium: Medium = "video",
 ) -> Sample:
     """A sample from an entry.
 
@@ -44,6 +45,7 @@ def question(
         asked, options, answer: the entry's fields; the answer is the text of an option, or its
             index.
         bounded: whether the entry's `start` and `end`, in seconds, bound the clip.
+        medium: what `video` is shown as.
 
     Raises:
         BadInputError: a field is missing, or the answer is no option.
@@ -54,9 +56,44 @@ def question(
         index = right if isinstance(right, int) else choices.index(right)
         if not 0 <= index < len(choices):
             raise ValueError(f"the answer {right!r} is none of {len(choices)} options")
-        bounds = (float(entry["start"]), float(entry["end"])) if bounded else (None, None)
-        return Sample(id, video, str(entry[asked]), tuple(choices), index, task, *bounds)
+        start, end = (float(entry["start"]), float(entry["end"])) if bounded else (None, None)
+        asks = str(entry[asked])
+        return Sample(id, video, asks, tuple(choices), index, task, start, end, medium=medium)
     except KeyError as error:
         raise BadInputError(f"{where}: no field {error}") from None
     except (TypeError, ValueError) as error:
         raise BadInputError(f"{where}: {error}") from None
+
+
+def open_question(
+    where: str,
+    entry: dict[str, Any],
+    id: str,
+    task: str,
+    video: Path,
+    asked: str,
+    reply: str,
+    medium: Medium = "video",
+) -> Sample:
+    """A sample without options from an entry.
+
+    Args:
+        where, entry, id, task, video, medium: as in `question`.
+        asked, reply: the entry's fields, both texts.
+
+    Raises:
+        BadInputError: a field is missing or empty.
+    """
+    texts = {name: entry.get(name) for name in (asked, reply)}
+    for name, text in texts.items():
+        if not isinstance(text, str) or not text.strip():
+            raise BadInputError(f"{where}: no text in field {name!r}")
+    return Sample(
+        id, video, str(texts[asked]), (), NO_ANSWER, task, medium=medium, reply=str(texts[reply])
+    )
+
+
+def clip_named(folder: Path, name: str, suffixes: tuple[str, ...]) -> Path:
+    """The clip of this name, whichever suffix it has; with the first one if there is none."""
+    paths = [folder / f"{name}{suffix}" for suffix in suffixes]
+    return next((path for path in paths if path.is_file()), paths[0])

@@ -1,7 +1,7 @@
 """POPE (arXiv 2305.10355) and RePOPE (arXiv 2504.15707): yes-or-no questions about images.
 
 `*.json` holds one question per line, `{"question_id", "image", "text", "label"}`; images (COCO's
-`val2014`) are beside it or in a folder `images`. An image is a clip of one frame.
+`val2014`) are beside it or in a folder `images`.
 """
 
 import json
@@ -29,7 +29,9 @@ def read(folder: Path) -> list[Sample]:
             except (ValueError, KeyError, TypeError) as error:
                 raise BadInputError(f"{where}: not a question: {error!r}") from None
             id = f"pope/{path.stem}/{number:05d}"
-            samples.append(question(where, entry, id, path.stem, video, options="options"))
+            samples.append(
+                question(where, entry, id, path.stem, video, options="options", medium="image")
+            )
     if not samples:
         raise BadInputError(f"{folder}: no *.json of POPE's questions in it")
     return samples

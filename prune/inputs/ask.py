@@ -1,4 +1,4 @@
-"""Model inputs for one question about one video, prompted as every command prompts."""
+"""Model inputs for one question about a video or images, prompted as every command prompts."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prune.errors import BadInputError
-from prune.inputs.encode import Clip, choice_prompt, encode, open_prompt
-from prune.inputs.samples import Sample
+from prune.inputs.encode import Clip, check_samples, encode
+from prune.inputs.sample import NO_ANSWER, Medium, Sample
 
 _MAX_OPTIONS = len(ascii_uppercase)
 
@@ -20,6 +20,7 @@ def ask(
     frames: NDArray[np.uint8] | Clip,
     question: str,
     options: Sequence[str] | None = None,
+    medium: Medium = "video",
 ) -> Any:
     """Model inputs that ask one question about one video, as trace, export and eval ask it.
 
@@ -31,6 +32,8 @@ def ask(
         question: the question, without its options.
         options: the answer options, 2 to 26. The next token is then the letter of the answer.
             Without options the model replies in its own words.
+        medium: `image` if the frames are images, which go through the processor's path for images.
+            A plan treats each as a frame.
 
     Returns:
         The processor's `BatchFeature` for a batch of one, for `model(**inputs)` and
@@ -39,6 +42,7 @@ def ask(
     Raises:
         BadInputError: the frames are not `[T, H, W, 3]`, or there are fewer than 2 or more than 26
             options.
+        RefusedError: the processor takes no images.
     """
     video, metadata = frames if isinstance(frames, tuple) else (frames, None)
     if video.ndim != 4 or video.shape[-1] != 3 or not len(video):
@@ -47,6 +51,7 @@ def ask(
         raise BadInputError(f"{len(options)} options: give 2 to {_MAX_OPTIONS}, or none")
     if metadata is None:
         metadata = {"total_num_frames": len(video), "frames_indices": list(range(len(video)))}
-    sample = Sample("", Path(), question, tuple(options or ()), answer=0, task="")
-    write = open_prompt if options is None else choice_prompt
-    return encode(processor, [sample], [(video, metadata)], write)
+    files = tuple(Path() for _ in video)
+    sample = Sample("", files, question, tuple(options or ()), NO_ANSWER, task="", medium=medium)
+    check_samples(processor, [sample], letters=False)
+    return encode(processor, [sample], [(video, metadata)])

@@ -7,13 +7,14 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from prune.errors import BadInputError, RefusedError
 from prune.families import family_of_processor
 from prune.inputs.chat_template import write_chat
 from prune.inputs.media import Media
 from prune.inputs.prompts import Question, choice_question, open_question
-from prune.inputs.samples import Sample
+from prune.inputs.sample import Medium, Sample
 from prune.inputs.video import load_video
 from prune.inputs.written import TokenSpans, remember
 
@@ -23,16 +24,23 @@ Write = Callable[[Any, Sample], Question]
 
 def choice_prompt(processor: Any, sample: Sample) -> Question:
     """The sample with its options and the cue of its answer; the next token is a letter."""
-    return _prompt(processor, choice_question(sample.question, list(sample.options)), sample.cue)
+    question = choice_question(sample.question, list(sample.options))
+    return _prompt(processor, sample, question, sample.cue)
 
 
 def open_prompt(processor: Any, sample: Sample) -> Question:
     """The sample's question without its options; the model replies in its own words."""
-    return _prompt(processor, open_question(sample.question))
+    return _prompt(processor, sample, open_question(sample.question))
 
 
-def _prompt(processor: Any, question: Question, cue: str = "") -> Question:
-    found = question.within(chat(processor, question.text) + cue)
+def prompt_of(processor: Any, sample: Sample) -> Question:
+    """`choice_prompt`, or `open_prompt` of a question without options."""
+    return (open_prompt if sample.is_open else choice_prompt)(processor, sample)
+
+
+def _prompt(processor: Any, sample: Sample, question: Question, cue: str = "") -> Question:
+    images = len(sample.files) if sample.medium == "image" else 0
+    found = question.within(chat(processor, question.text, images) + cue)
     if found is None:
         raise BadInputError(
             f"the chat template of {type(processor).__name__} changes the text of the question "
@@ -41,9 +49,10 @@ def _prompt(processor: Any, question: Question, cue: str = "") -> Question:
     return found
 
 
-def chat(processor: Any, text: str) -> str:
-    """What a user says about one video, in the model's chat template."""
-    content = [{"type": "video"}, {"type": "text", "text": text}]
+def chat(processor: Any, text: str, images: int = 0) -> str:
+    """What a user says about one video, or about some images, in the model's chat template."""
+    media = [{"type": "image"}] * images or [{"type": "video"}]
+    content = [*media, {"type": "text", "text": text}]
     return write_chat(processor, [{"role": "user", "content": content}])
 
 
@@ -101,17 +110,22 @@ def check_samples(processor: Any, samples: Sequence[Sample], letters: bool = Tru
         letters: whether the letters of options are scored.
 
     Raises:
-        RefusedError: the processor bounds no pixels, or, as in `letter_ids`, a letter is not one
-            new token.
+        RefusedError: the processor takes no images or bounds no pixels, or, as in `letter_ids`, a
+            letter is not one new token.
     """
-    for reading in {sample.reading for sample in samples}:
-        pixel_bounds(processor, reading)
+    for medium, reading in {(sample.medium, sample.reading) for sample in samples}:
+        if medium == "image" and getattr(processor, "image_processor", None) is None:
+            raise RefusedError(
+                f"{type(processor).__name__} takes no images, and the data has some: name them "
+                "as the frames of a video, or choose another model"
+            )
+        pixel_bounds(processor, reading, medium)
     if letters:
         for sample in {(s.cue, len(s.options)): s for s in samples if s.options}.values():
             letter_ids(processor, sample)
 
 
-def pixel_bounds(processor: Any, reading: Media) -> dict[str, Any]:
+def pixel_bounds(processor: Any, reading: Media, medium: Medium = "video") -> dict[str, Any]:
     """The argument by which a processor bounds the pixels of a clip; {} where nothing is said."""
     low, high = reading.min_pixels, reading.max_pixels
     if low is None and high is None:
@@ -122,7 +136,7 @@ def pixel_bounds(processor: Any, reading: Media) -> dict[str, Any]:
             f"{kind}: takes no min_pixels or max_pixels (--min-pixels, --max-pixels, or in the "
             "data): its frames have one size"
         )
-    own = processor.video_processor.size
+    own = getattr(processor, f"{medium}_processor").size
     low, high = low or own["shortest_edge"], high or own["longest_edge"]
     if low > high:
         raise RefusedError(f"{kind}: min_pixels {low} is over max_pixels {high}: give both")
@@ -130,56 +144,85 @@ def pixel_bounds(processor: Any, reading: Media) -> dict[str, Any]:
 
 
 Clip = tuple[NDArray[np.uint8], dict[str, Any]]
-"""Frames `[T, H, W, 3]` and metadata, as `load_video` returns them."""
+"""Frames `[T, H, W, 3]` and metadata, as `load_video` returns them. Images of several sizes are an
+array `[T]` of objects, and have no metadata."""
 
 
 def decode(sample: Sample, num_frames: int) -> Clip:
-    """Decode the sample's clip; raises `BadInputError` if that cannot be done."""
+    """Decode the sample's clip, or its images, once each.
+
+    Raises:
+        BadInputError: that cannot be done.
+    """
+    if sample.medium == "image":
+        return _stacked([load_video(file, 1)[0][0] for file in sample.files]), {}
     bounds = sample.start, sample.end
     return load_video(sample.video, num_frames, *bounds, **sample.reading.arguments)
 
 
-def shape_of(sample: Sample, clip: Clip) -> tuple[int, Media]:
-    """What clips must share to be in one batch: their number of frames, and how they are read."""
-    return len(clip[0]), replace(sample.reading, sampling=None, fps=None, frame_rate=None)
+def _stacked(images: list[NDArray[np.uint8]]) -> NDArray[Any]:
+    if len({image.shape for image in images}) == 1:
+        return np.stack(images)
+    alone = np.empty(len(images), object)
+    alone[:] = images
+    return alone
+
+
+def shape_of(sample: Sample, clip: Clip) -> tuple[Medium, int, Media]:
+    """What clips must share to be in one batch: what they are, how many frames, how read."""
+    reading = replace(sample.reading, sampling=None, fps=None, frame_rate=None)
+    return sample.medium, len(clip[0]), reading
 
 
 def encode(
     processor: Any,
     samples: Sequence[Sample],
     clips: Sequence[Clip],
-    write: Write = choice_prompt,
+    write: Write = prompt_of,
 ) -> Any:
     """Model inputs for a batch of prompts, padded on the left; its clips have the same `shape_of`.
 
     Which tokens are question and options is remembered for `prune.layout.segments.segment`.
     """
     prompts = [write(processor, sample) for sample in samples]
+    medium = samples[0].medium
     inputs = processor(
         text=[prompt.text for prompt in prompts],
-        videos=[[video] for video, _ in clips],
-        video_metadata=[[metadata] for _, metadata in clips],
-        do_sample_frames=False,
+        **(_images(clips) if medium == "image" else _videos(clips)),
         padding=True,
         return_tensors="pt",
         return_offsets_mapping=True,
-        **pixel_bounds(processor, samples[0].reading),
+        **pixel_bounds(processor, samples[0].reading, medium),
     )
     places = inputs.pop("offset_mapping")
     for row, prompt in enumerate(prompts):
         real = inputs["attention_mask"][row].bool()
         ids = inputs["input_ids"][row, real].tolist()
-        remember(ids, _token_spans(prompt, places[row, real].tolist()))
+        images = len(clips[row][0]) if medium == "image" else 0
+        remember(ids, _token_spans(prompt, places[row, real].tolist(), images))
     return inputs
 
 
-def _token_spans(prompt: Question, places: Sequence[tuple[int, int]]) -> TokenSpans:
+def _videos(clips: Sequence[Clip]) -> dict[str, Any]:
+    return {
+        "videos": [[video] for video, _ in clips],
+        "video_metadata": [[metadata] for _, metadata in clips],
+        "do_sample_frames": False,
+    }
+
+
+def _images(clips: Sequence[Clip]) -> dict[str, Any]:
+    return {"images": [[Image.fromarray(image) for image in images] for images, _ in clips]}
+
+
+def _token_spans(prompt: Question, places: Sequence[tuple[int, int]], images: int) -> TokenSpans:
     """Spans in tokens from those in characters.
 
     Args:
         prompt: before the processor put the tokens of the video into it, which come before the
             question: offsets from the end are the same in both.
         places: where each token starts and stops in the text with the video.
+        images: of the prompt, in place of a video.
     """
     text, length = prompt.text, len(prompt.text)
     move = length - max(stop for _, stop in places)
@@ -194,7 +237,8 @@ def _token_spans(prompt: Question, places: Sequence[tuple[int, int]]) -> TokenSp
         first, stop = (sum(start < edge for start in starts) for edge in span)
         return first - len(places), stop - len(places)
 
-    return TokenSpans(tokens(prompt.question), tuple(tokens(span) for span in prompt.options))
+    options = tuple(tokens(span) for span in prompt.options)
+    return TokenSpans(tokens(prompt.question), options, images)
 
 
 def read(processor: Any, samples: Sequence[Sample], num_frames: int) -> Any:

@@ -18,6 +18,8 @@ def fingerprint(samples: Sequence[Sample]) -> str:
     digest = hashlib.sha256()
     for s in samples:
         asked = [s.id, s.question, s.options, s.answer, s.task, s.start, s.end, s.own.given]
+        if s.is_open or s.medium != "video":
+            asked += [s.medium, s.reply]
         digest.update(json.dumps([asked, [_content(path) for path in s.files]]).encode())
     return digest.hexdigest()
 

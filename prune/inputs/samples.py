@@ -1,141 +1,25 @@
-"""Data sets: JSONL of multiple-choice questions about video files.
+"""Data sets: JSONL of questions about videos or images, one on each line (`sample_line`).
 
-A line is `{"id", "video", "question", "options", "answer", "task"}`, and `start`, `end` in seconds
-where the question is about a part of the video. `video` is relative to the file; `answer` is the
-text of one of the options, its letter, or its index from 0. Lines may have no task, or all have
-one: `all` is the row of all tasks in every table.
+Media are relative to the file. Lines may have no task, or all have one: `all` is the row of all
+tasks in every table.
 """
 
 import codecs
 import json
-import re
-import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
 
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
-from prune.errors import BadInputError
-from prune.inputs.answer_key import answer_index
+from prune.errors import BadInputError, UsageError
 from prune.inputs.media import DEFAULT_MEDIA, Media
-from prune.inputs.prompts import ANSWER_CUE, letter
+from prune.inputs.prompts import ANSWER_CUE
+from prune.inputs.sample import ALL_TASKS as ALL_TASKS
+from prune.inputs.sample import Sample as Sample
+from prune.inputs.sample_line import line_of, parse_line
 from prune.io.bounded import read_bounded
-from prune.io.closed import ClosedModel
 from prune.io.files import write_atomically
-from prune.io.strict_json import parse_json
-
-MAX_LINE = 2**20
-MAX_IMAGES = 4096
-"""Images that a line may name as the frames of its video."""
-
-ALL_TASKS = "all"
-"""The task of lines that name none, and the row of all tasks in tables."""
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One question, and how it is asked.
-
-    Attributes:
-        video: absolute path of a video, an image or a folder of images; or of several images, which
-            are its frames.
-        options: the answer options; none of an open question.
-        answer: index of the true option.
-        start, end: seconds of the video that the question is about.
-        cue: what the prompt ends with; the model's next token is the letter of its answer.
-        media: how a command reads clips.
-        own: what the sample itself says of that, which has precedence.
-    """
-
-    id: str
-    video: Path | tuple[Path, ...]
-    question: str
-    options: tuple[str, ...]
-    answer: int
-    task: str
-    start: float | None = None
-    end: float | None = None
-    cue: str = ANSWER_CUE
-    media: Media = DEFAULT_MEDIA
-    own: Media = DEFAULT_MEDIA
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """The video's file or folder, or its images."""
-        return self.video if isinstance(self.video, tuple) else (self.video,)
-
-    @property
-    def reading(self) -> Media:
-        """How the sample's clip is read."""
-        return self.own.over(self.media)
-
-    @property
-    def letters(self) -> list[str]:
-        """The options' letters."""
-        return [letter(i) for i in range(len(self.options))]
-
-
-_Text = Annotated[str, Field(min_length=1)]
-
-
-class _Line(ClosedModel):
-    id: Annotated[_Text, Field(max_length=256)]
-    video: _Text | Annotated[list[_Text], Field(min_length=1, max_length=MAX_IMAGES)]
-    question: _Text
-    options: Annotated[list[_Text], Field(min_length=2, max_length=26)]
-    answer: str | Annotated[int, Field(ge=0)]
-    task: _Text = ALL_TASKS
-    start: Annotated[float, Field(ge=0)] | None = None
-    end: Annotated[float, Field(gt=0)] | None = None
-    sampling: str | None = None
-    fps: float | None = None
-    frame_rate: float | None = None
-    min_pixels: int | None = None
-    max_pixels: int | None = None
-
-
-def _parse(line: bytes, folder: Path) -> Sample:
-    if len(line) > MAX_LINE:
-        raise ValueError(f"longer than {MAX_LINE} bytes")
-    value = parse_json(line)
-    if not isinstance(value, dict):
-        raise ValueError("expected an object: one question on each line")
-    item = _Line.model_validate(value)
-    if item.start is not None and item.end is not None and item.start >= item.end:
-        raise ValueError(f"start {item.start} is not before end {item.end}")
-    return Sample(
-        item.id,
-        _video(item.video, folder)
-        if isinstance(item.video, str)
-        else tuple(_video(name, folder) for name in item.video),
-        item.question,
-        tuple(item.options),
-        answer_index(item.answer, item.options),
-        item.task,
-        item.start,
-        item.end,
-        own=Media(item.sampling, item.fps, item.frame_rate, item.min_pixels, item.max_pixels),
-    )
-
-
-def _video(name: str, folder: Path) -> Path:
-    """The path of a line's video, in whichever Unicode form the disk has its name."""
-    relative = Path(name)
-    if "\0" in name:
-        raise ValueError(f"video {name!r} holds a NUL character")
-    forms = [folder / unicodedata.normalize(form, name) for form in ("NFC", "NFD")]
-    path = next((path for path in (folder / relative, *forms) if path.exists()), folder / relative)
-    if relative.is_absolute() or ".." in relative.parts or (_is_url(name) and not path.exists()):
-        raise ValueError(f"video {name!r} must be a path below the data set's folder")
-    if "\\" in name and not path.exists():
-        raise ValueError(f"video {name!r}: no such file: folders are separated by /")
-    return path
-
-
-def _is_url(name: str) -> bool:
-    return re.match(r"[A-Za-z][\w+.-]*:", name) is not None
 
 
 def load_samples(
@@ -165,7 +49,7 @@ def load_samples(
         if not line.strip():
             continue
         try:
-            sample = replace(_parse(line, folder), cue=cue, media=media)
+            sample = replace(parse_line(line, folder), cue=cue, media=media)
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(str(part) for part in first["loc"])
@@ -190,29 +74,35 @@ def load_samples(
 
 
 def save_samples(path: Path, samples: Sequence[Sample]) -> None:
-    """Write a data set, whole or not at all; its videos must lie below the file's folder.
+    """Write a data set, whole or not at all; its media must lie below the file's folder.
 
     Raises:
-        BadInputError: a video does not.
+        BadInputError: one does not.
     """
     folder = path.parent.resolve()
-    lines = []
-    for s in samples:
-        for file in s.files:
-            if not file.is_relative_to(folder):
-                raise BadInputError(f"{path}: {file} does not lie below the file's folder")
-        names = [str(file.relative_to(folder)) for file in s.files]
-        unique = s.options.count(s.options[s.answer]) == 1
-        line: dict[str, Any] = {
-            "id": s.id,
-            "video": names if isinstance(s.video, tuple) else names[0],
-            "question": s.question,
-            "options": list(s.options),
-            "answer": s.options[s.answer] if unique else s.answer,
-            "task": s.task,
-        }
-        bounds = {"start": s.start, "end": s.end}
-        line.update({key: value for key, value in bounds.items() if value is not None})
-        line.update(s.own.given)
-        lines.append(json.dumps(line, ensure_ascii=False) + "\n")
+
+    def name_of(file: Path) -> str:
+        if not file.is_relative_to(folder):
+            raise BadInputError(f"{path}: {file} does not lie below the file's folder")
+        return str(file.relative_to(folder))
+
+    lines = [json.dumps(line_of(s, name_of), ensure_ascii=False) + "\n" for s in samples]
     write_atomically(path, "".join(lines))
+
+
+def need_options(samples: Sequence[Sample], what: str) -> None:
+    """Refuse open questions where only answers among options can be measured.
+
+    Args:
+        samples: all that were chosen.
+        what: the command or option that needs options, for the message.
+
+    Raises:
+        UsageError: a sample has none.
+    """
+    without = [sample.id for sample in samples if sample.is_open]
+    if without:
+        raise UsageError(
+            f"{what} needs options, and {len(without)} of {len(samples)} questions are open, "
+            f"the first {without[0]!r}: choose others with --tasks, or another file"
+        )

@@ -24,10 +24,12 @@ class TokenSpans:
     Attributes:
         question: of the question.
         options: of each option.
+        images: how many images the prompt shows in place of a video.
     """
 
     question: tuple[int, int]
     options: tuple[tuple[int, int], ...]
+    images: int = 0
 
 
 _prompts: OrderedDict[bytes, TokenSpans] = OrderedDict()

@@ -68,13 +68,16 @@ class RowRoles:
         self._media = family.media(processor, ids) if media is None else list(media)
         self._pieces, self._text = _pieces(processor.tokenizer, ids, self._media)
         self._special = _special(processor.tokenizer)
-        self._videos = [i for i in range(len(self._media)) if self._is_video(i)]
+        self._written: TokenSpans | None = recall(ids)
+        self._images = self._written.images if self._written else 0
+        videos = () if self._images else range(len(self._media))
+        self._videos = [i for i in videos if self._is_video(i)]
         self._inside: set[int] = set()
 
     @property
     def has_video(self) -> bool:
-        """Whether the prompt shows a video."""
-        return bool(self._videos)
+        """Whether the prompt shows a video, or images that were written in place of one."""
+        return bool(self._videos or self._images)
 
     @property
     def video_runs(self) -> int:
@@ -109,6 +112,9 @@ class RowRoles:
         Raises:
             BadInputError: video tokens without a video, or not evenly many for its frames.
         """
+        if self._images:
+            self._place_images()
+            return
         for medium in self._media:
             self._fill(medium, Role.IMAGE, -1)
         place = self._frame_runs if self._family.frame_runs else self._whole_videos
@@ -139,6 +145,22 @@ class RowRoles:
                     self.role[token], self.frame[token] = int(Role.TIMESTAMP), frame
         if left:
             raise BadInputError("the inputs hold more frames than the prompt has runs of tokens")
+
+    def _place_images(self) -> None:
+        """Make each image a frame; one that is split into tiles has several runs of tokens."""
+        runs, rest = divmod(len(self._media), self._images)
+        if not runs or (rest and self._images > 1):
+            raise BadInputError(
+                f"{len(self._media)} runs of image tokens cannot be split evenly over "
+                f"{self._images} images: ask about each alone, or make them equally large"
+            )
+        for index, medium in enumerate(self._media):
+            frame = index // runs
+            self._fill(medium, Role.VIDEO, frame)
+            if index:
+                before = self._pieces[index]
+                for token in range(before.first, before.first + len(before.starts)):
+                    self.role[token], self.frame[token] = int(Role.TIMESTAMP), frame
 
     def _starts_video(self, index: int) -> bool:
         """Whether a frame is the first of its video, by the text before it."""
@@ -188,11 +210,12 @@ class RowRoles:
 
     def _place_written(self) -> bool:
         """Use the spans of a prompt that prune wrote; whether it did."""
-        spans: TokenSpans | None = recall(self._ids)
+        spans = self._written
         if spans is None:
             return False
         size = len(self._ids)
-        after = self._media[self._videos[-1]].stop if self._videos else 0
+        shown = self._media if self._images else [self._media[i] for i in self._videos]
+        after = shown[-1].stop if shown else 0
         for token in range(after, size):
             place = token - size
             self.role[token] = int(Role.BRIDGE if place < spans.question[0] else Role.TAIL)

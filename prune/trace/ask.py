@@ -21,7 +21,7 @@ from prune.inputs.encode import (
     read,
 )
 from prune.inputs.reply import greedy_reply
-from prune.inputs.samples import Sample
+from prune.inputs.samples import Sample, need_options
 from prune.layout.knockout_tables import tell_options_apart
 from prune.layout.tokens import token_starts
 from prune.runtime.captured import Replay, capture
@@ -75,6 +75,7 @@ class Choice:
 
     def check(self, processor: Any, samples: Sequence[Sample]) -> None:
         """See `PromptStyle`."""
+        need_options(samples, "prune trace, but with --anchor or --verbs,")
         check_samples(processor, samples)
 
     def cases(

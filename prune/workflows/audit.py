@@ -16,7 +16,7 @@ from prune.evidence.metrics.agreement import first_regions
 from prune.inputs.max_failed import MAX_FAILED, check_failed
 from prune.inputs.media import DEFAULT_MEDIA, Media
 from prune.inputs.prompts import ANSWER_CUE
-from prune.inputs.samples import Sample, load_samples
+from prune.inputs.samples import Sample, load_samples, need_options
 from prune.io.files import write_atomically
 from prune.journal.processes import processes, share_of
 from prune.journal.progress import Progress, silent
@@ -120,6 +120,7 @@ def audit_model(
     """
     settings = ExplainSettings(regions=regions, count=count, num_frames=num_frames)
     samples = load_samples(data, cue, media)
+    need_options(samples, "prune audit")
     plan = named_plan(pruned)
     opened = open_model(model, dense=True, positions=positions or plan.model.positions)
     plan.check_model(opened.id)

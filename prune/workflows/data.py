@@ -36,7 +36,7 @@ def convert_dataset(name: str, folder: Path, out: Path | None = None) -> Convert
     """
     samples = read_dataset(name, folder)
     lost = {s.id: [path for path in s.files if not path.is_file()] for s in samples}
-    missing = {name: f"{paths[0]}: no such video file" for name, paths in lost.items() if paths}
+    missing = {name: f"{paths[0]}: no such file" for name, paths in lost.items() if paths}
     there = [sample for sample in samples if sample.id not in missing]
     path = out or folder / f"{name}.jsonl"
     save_samples(path, there)

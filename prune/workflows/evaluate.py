@@ -11,7 +11,7 @@ from prune.evaluate.paired import paired_report
 from prune.evaluate.questions import Questions
 from prune.inputs.media import DEFAULT_MEDIA, Media
 from prune.inputs.prompts import ANSWER_CUE
-from prune.inputs.samples import Sample
+from prune.inputs.samples import Sample, need_options
 from prune.journal.progress import Progress, silent
 from prune.layout.pathways import dense_reach
 from prune.plan.model_id import Positions
@@ -71,6 +71,7 @@ def evaluate_model(
         UsageError: the data has no such task.
     """
     samples = select_samples(data, tasks, None, limit, cue, per_task, seed, media)
+    need_options(samples, "prune eval")
     for name in (model, against):
         if positions is None and name is not None:
             positions = stored_positions(resolve(name))

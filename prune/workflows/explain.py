@@ -18,7 +18,7 @@ from prune.evidence.remote_case import open_remote
 from prune.inputs.encode import check_samples
 from prune.inputs.media import DEFAULT_MEDIA, Media
 from prune.inputs.prompts import ANSWER_CUE
-from prune.inputs.samples import Sample
+from prune.inputs.samples import Sample, need_options
 from prune.io.files import safe_name, write_atomically
 from prune.journal.processes import processes, share_of
 from prune.journal.progress import Progress, silent
@@ -108,6 +108,7 @@ def explain_model(
         removal = "black"
     settings = ExplainSettings(regions, count, removal, search, target, num_frames, align)
     samples = select_samples(data, tasks, ids, limit, cue, media=media)
+    need_options(samples, "prune explain")
     if endpoint:
         remote = Endpoint(endpoint, str(model), api_key, sampled)
         identity: dict[str, Any] = {"model": {"endpoint": endpoint, "name": str(model)}}

@@ -13,7 +13,7 @@ from prune.inputs.encode import check_samples
 from prune.inputs.max_failed import MAX_FAILED
 from prune.inputs.media import DEFAULT_MEDIA, Media
 from prune.inputs.prompts import ANSWER_CUE
-from prune.inputs.samples import load_samples
+from prune.inputs.samples import load_samples, need_options
 from prune.io.files import write_atomically
 from prune.journal.journal import differing
 from prune.journal.lock import RunLock
@@ -94,6 +94,7 @@ def heal_front(
     if len(set(folders)) < len(plans):
         raise UsageError("two plans have the same file name: their models would be one folder")
     learn, held_out = (load_samples(file, cue, media) for file in (data, test))
+    need_options([*learn, *held_out], "prune heal")
     loaded = [Plan.load(path) for path in plans]
     positions = _positions(loaded)
     check_samples(open_processor(resolve(model)), [*learn, *held_out])

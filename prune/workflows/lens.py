@@ -8,6 +8,7 @@ from prune.checkpoint.load import open_model
 from prune.errors import UsageError
 from prune.inputs.media import DEFAULT_MEDIA, Media
 from prune.inputs.prompts import ANSWER_CUE
+from prune.inputs.samples import need_options
 from prune.journal.processes import processes, share_of
 from prune.journal.progress import Progress, silent
 from prune.layout.pathways import find_pathway
@@ -98,6 +99,7 @@ def lens_model(
         RefusedError: `out` holds another survey.
     """
     samples = select_samples(data, limit=limit, cue=cue, media=media)
+    need_options(samples, "prune lens")
     chosen = by_id(samples, portraits, data)
     groups = load_groups(words, samples)
     pathway = find_pathway(knockout)

@@ -6,6 +6,7 @@ from pathlib import Path
 from prune.checkpoint.load import open_model
 from prune.inputs.media import DEFAULT_MEDIA, Media
 from prune.inputs.prompts import ANSWER_CUE
+from prune.inputs.samples import need_options
 from prune.journal.processes import processes
 from prune.journal.progress import Progress, silent
 from prune.layout.pathways import find_pathway
@@ -67,6 +68,7 @@ def screen_model(
     """
     chosen = choose(list(sets), list(pathways))
     samples = select_samples(data, limit=limit, cue=cue, media=media)
+    need_options(samples, "prune screen")
     found = screen_samples(
         open_model(model, dense=True, positions=positions),
         samples,

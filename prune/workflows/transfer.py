@@ -8,7 +8,7 @@ from prune.checkpoint.load import LoadedModel, open_model
 from prune.evaluate.answers import under
 from prune.evaluate.questions import Questions
 from prune.evaluate.stats import paired_difference
-from prune.inputs.samples import Sample
+from prune.inputs.samples import Sample, need_options
 from prune.journal.progress import Progress, silent
 from prune.layout.pathways import dense_reach
 from prune.plan.budget import Budget
@@ -81,6 +81,7 @@ def transfer_plans(
     """
     trace = Trace.load(run)
     calibration, held_out = split_samples(trace, test)
+    need_options([*calibration, *held_out], "prune transfer")
     name = model or trace.model.name
     opened = open_model(name, dense=True, positions=trace.model.positions)
     found = transfer(opened, trace, calibration, held_out, budget, progress, other_frames)

@@ -18,6 +18,7 @@ from transformers import (
 import prune
 from prune.errors import BadInputError, PruneError, RefusedError
 from prune.families import family_of_model_type
+from prune.inputs.written import TokenSpans, remember
 from prune.layout.segments import Role, segment
 from prune.plan.plan import Plan
 from prune.runtime.apply import attach
@@ -111,3 +112,18 @@ def test_images_of_glm_are_not_video() -> None:
     both = segment(tiny.processor, tiny.inputs(("USER: ", image, 2, image, " Who?")))
     assert (both.frame[0, both.role[0] == Role.VIDEO] == 0).sum() == 4
     assert (both.role == Role.IMAGE).sum() == 4
+
+
+def test_images_that_were_written_in_place_of_a_video_are_its_frames() -> None:
+    tiny = tiny_of("glm4v")
+    image = "<|begin_of_image|><|image|><|image|><|end_of_image|>"
+    inputs = tiny.inputs(("USER: ", image, image, " Who? A"))
+    ids = inputs["input_ids"][0].tolist()
+    remember(ids, TokenSpans((-3, -1), (), images=2))
+    found = segment(tiny.processor, inputs)
+    assert found.frame[found.role == Role.VIDEO].tolist() == [0, 0, 1, 1]
+    assert found.frame[found.role == Role.TIMESTAMP].tolist() == [1] * found.count(Role.TIMESTAMP)
+    assert found.role[0, -3:].tolist() == [Role.QUESTION, Role.QUESTION, Role.LAST]
+    remember(ids, TokenSpans((-3, -1), (), images=3))
+    with pytest.raises(BadInputError, match=r"2 runs of image tokens .* over 3 images"):
+        segment(tiny.processor, inputs)

@@ -96,6 +96,33 @@ def make_pope(root: Path, clip: Path) -> None:
     Image.new("RGB", (64, 48), (200, 30, 30)).save(root / "images" / image)
 
 
+def make_coco_captions(root: Path, clip: Path) -> None:
+    rows = [{"image_id": 139, "id": number, "caption": f"A room, {number}."} for number in (9, 4)]
+    images = [{"id": 139, "file_name": "000000000139.jpg", "width": 64, "height": 48}]
+    put(root / "annotations" / "captions_val2017.json", {"images": images, "annotations": rows})
+    (root / "val2017").mkdir()
+    Image.new("RGB", (64, 48), (30, 200, 30)).save(root / "val2017" / "000000000139.jpg")
+
+
+def make_activitynet_qa(root: Path, clip: Path) -> None:
+    names = [f"v_1QIUV7WYKXg_{number}" for number in (1, 2)]
+    asked = [{"question": "where does he go", "video_name": "1QIUV7WYKXg", "question_id": name}
+             for name in names]  # fmt: skip
+    told = [{"answer": "right", "type": 6, "question_id": name} for name in reversed(names)]
+    put(root / "dataset" / "test_q.json", asked)
+    put(root / "dataset" / "test_a.json", told)
+    place(clip, root / "videos" / "v_1QIUV7WYKXg.mkv")
+
+
+def make_vcgbench(root: Path, clip: Path) -> None:
+    qa = root / "Benchmarking_QA"
+    row = {"Q": "What happens?", "A": "He turns right.", "video_name": "v_p1QGn0IzfW0"}
+    for task in ("generic_qa", "temporal_qa"):
+        put(qa / f"{task}.json", [row])
+    put(qa / "consistency_qa.json", [{**row, "Q1": "Where does he turn?", "Q2": "Which way?"}])
+    place(clip, root / "Test_Videos" / "v_p1QGn0IzfW0.mp4")
+
+
 MAKERS: dict[str, tuple[Callable[[Path, Path], None], int]] = {
     "tvbench": (make_tvbench, 10),
     "mvbench": (make_mvbench, 20),
@@ -103,7 +130,16 @@ MAKERS: dict[str, tuple[Callable[[Path, Path], None], int]] = {
     "videomme": (make_videomme, 1),
     "longvideobench": (make_longvideobench, 1),
     "pope": (make_pope, 2),
+    "coco_captions": (make_coco_captions, 1),
+    "activitynet_qa": (make_activitynet_qa, 2),
+    "vcgbench": (make_vcgbench, 4),
 }
+OPEN = {
+    "coco_captions": "A room, 4.",
+    "activitynet_qa": "right",
+    "vcgbench": "He turns right.",
+}
+IMAGES = {"pope", "coco_captions"}
 
 
 def test_every_reader_has_its_miniature() -> None:
@@ -119,10 +155,13 @@ def test_a_benchmark_becomes_a_data_set(name: str, clip: Path, tmp_path: Path) -
     make(root, clip)
     samples = read_dataset(name, root)
     assert len(samples) == count == len({s.id for s in samples})
-    assert all(s.options[s.answer] in ("right", "No") for s in samples)
+    if name in OPEN:
+        assert all(s.is_open and s.reply == OPEN[name] for s in samples)
+    else:
+        assert all(s.options[s.answer] in ("right", "No") for s in samples)
     for sample in samples[:3]:
         frames, _ = decode(sample, 2)
-        assert len(frames) == 2
+        assert len(frames) == (1 if name in IMAGES else 2)
     bounded = {s.task for s in samples if s.start is not None}
     assert bounded <= {"action_localization", "action_sequence"}
     save_samples(root / "all.jsonl", samples)
@@ -155,3 +194,17 @@ def test_a_bad_entry_is_named(clip: Path, tmp_path: Path, entry: Any, message: s
     (tmp_path / "json/object_count.json").unlink()
     with pytest.raises(BadInputError, match=r"object_count\.json"):
         read_dataset("tvbench", tmp_path)
+
+
+def test_an_open_question_has_its_answer_or_is_named(clip: Path, tmp_path: Path) -> None:
+    make_activitynet_qa(tmp_path, clip)
+    put(tmp_path / "dataset" / "test_a.json", [])
+    with pytest.raises(BadInputError, match=r"test_q\.json: entry 0: test_a\.json has no answer"):
+        read_dataset("activitynet_qa", tmp_path)
+    make_vcgbench(tmp_path, clip)
+    put(tmp_path / "Benchmarking_QA" / "temporal_qa.json", [{"Q": "What?", "A": " "}])
+    with pytest.raises(BadInputError, match=r"temporal_qa\.json: entry 0: no text in field 'A'"):
+        read_dataset("vcgbench", tmp_path)
+    put(tmp_path / "annotations" / "captions_val2017.json", {"images": []})
+    with pytest.raises(BadInputError, match=r"captions_val2017\.json: not COCO captions"):
+        read_dataset("coco_captions", tmp_path)

@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,11 +10,14 @@ import pytest
 from prune.errors import BadInputError
 from prune.inputs.answer_key import answer_index
 from prune.inputs.fingerprint import fingerprint
-from prune.inputs.samples import load_samples
+from prune.inputs.samples import load_samples, save_samples
 from prune.tiny.benchmark import write_benchmark
 from prune.tiny.questions import TASKS
 from prune.tiny.scenes import SPLITS
 from tests.helpers import SAMPLE
+
+OPEN = {"id": "b", "video": "a.mp4", "question": "What happens?", "reply": "It turns left."}
+PICTURE = {"id": "p", "image": "a.jpg", "question": "Describe the image."}
 
 
 def _write(path: Path, *lines: object) -> Path:
@@ -52,6 +56,14 @@ def _write(path: Path, *lines: object) -> Path:
         ('{"id":' + "[" * 100_000, "nested too deeply"),
         ({**SAMPLE, "id": "b", "task": "all"}, "'all', which stands for all tasks"),
         (SAMPLE, "id 'a' appears twice"),
+        ({k: v for k, v in OPEN.items() if k != "video"}, "no media: give one of video, frames"),
+        ({**OPEN, "image": "a.jpg"}, "video and image: give one of video, frames, image"),
+        ({**OPEN, "answer": "red"}, "an answer without options"),
+        ({**SAMPLE, "reply": "It is red."}, "a reply beside options"),
+        ({k: v for k, v in SAMPLE.items() if k != "answer"}, "options without an answer"),
+        ({**PICTURE, "end": 2}, "end is for a video: images have no time"),
+        ({**PICTURE, "fps": 2}, "fps is for a video: images have no time"),
+        ({**PICTURE, "image": "../a.jpg"}, "image '../a.jpg' must be a path below"),
     ],
 )
 def test_bad_lines(tmp_path: Path, line: object, message: str) -> None:
@@ -59,6 +71,22 @@ def test_bad_lines(tmp_path: Path, line: object, message: str) -> None:
     with pytest.raises(BadInputError) as error:
         load_samples(path)
     assert f"{path}:3:" in str(error.value) and message in str(error.value)
+
+
+def test_a_line_needs_only_media_and_a_question(tmp_path: Path) -> None:
+    lines = [OPEN, PICTURE, {"id": "c", "images": ["a.jpg", "b.jpg"], "question": "Alike?"},
+             {"id": "d", "frames": ["a.jpg", "b.jpg"], "question": "Which way?"}]  # fmt: skip
+    samples = load_samples(_write(tmp_path / "data.jsonl", *lines))
+    assert [s.is_open for s in samples] == [True] * 4
+    assert [s.reply for s in samples] == ["It turns left.", None, None, None]
+    assert [(s.medium, len(s.files)) for s in samples] == [
+        ("video", 1), ("image", 1), ("image", 2), ("video", 2)
+    ]  # fmt: skip
+    save_samples(tmp_path / "again.jsonl", samples)
+    assert load_samples(tmp_path / "again.jsonl") == samples
+    prints = {fingerprint([s]) for s in (*samples, replace(samples[0], reply="It stops."),
+                                         replace(samples[3], medium="image"))}  # fmt: skip
+    assert len(prints) == 6
 
 
 def test_text_is_read_as_editors_write_it(tmp_path: Path) -> None:

@@ -15,7 +15,10 @@ from prune.cli.console import out
 def data(
     name: Annotated[
         str,
-        typer.Argument(help="tvbench, tomato, mvbench, videomme, longvideobench or pope."),
+        typer.Argument(
+            help="tvbench, tomato, mvbench, videomme, longvideobench, pope; with open questions: "
+            "coco_captions, activitynet_qa, vcgbench."
+        ),
     ],
     folder: Annotated[Path, typer.Argument(help="Your copy, unpacked, in its published layout.")],
     target: Annotated[

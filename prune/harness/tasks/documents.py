@@ -16,7 +16,7 @@ from prune.datasets import read_dataset
 from prune.errors import BadInputError
 from prune.inputs.media import Media
 from prune.inputs.prompts import ANSWER_CUE, choice_text
-from prune.inputs.samples import Sample, load_samples
+from prune.inputs.samples import Sample, load_samples, need_options
 from prune.tiny.benchmark import write_benchmark
 
 _READ = ("start", "end", "version", "media", "cue")
@@ -51,6 +51,7 @@ def load(
     samples = [s for s in every if task in (None, s.task)]
     if not samples:
         raise BadInputError(f"{data or benchmark}: no question of task {task!r}")
+    need_options(samples, "an lm-eval task of prune")
     return {"test": Dataset.from_list([_document(sample) for sample in samples])}
 
 

@@ -1,0 +1,69 @@
+"""`Sample`: one question about a video or images, and how it is asked."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from prune.inputs.media import DEFAULT_MEDIA, Media
+from prune.inputs.prompts import ANSWER_CUE, letter
+
+ALL_TASKS = "all"
+"""The task of lines that name none, and the row of all tasks in tables."""
+
+NO_ANSWER = -1
+"""The answer of an open question, which has no options."""
+
+Medium = Literal["video", "image"]
+"""What a sample shows: a video, or images, which go through the processor's path for images."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One question, and how it is asked.
+
+    Attributes:
+        video: absolute path of a video, an image or a folder of images; or of several images, which
+            are its frames.
+        options: the answer options; none of an open question.
+        answer: index of the true option, `NO_ANSWER` of an open question.
+        start, end: seconds of the video that the question is about.
+        cue: what the prompt ends with; the model's next token is the letter of its answer.
+        media: how a command reads clips.
+        own: what the sample itself says of that, which has precedence.
+        medium: `image` if the files are shown as images, one each, not as a video.
+        reply: a reply to an open question that others wrote, if there is one.
+    """
+
+    id: str
+    video: Path | tuple[Path, ...]
+    question: str
+    options: tuple[str, ...]
+    answer: int
+    task: str
+    start: float | None = None
+    end: float | None = None
+    cue: str = ANSWER_CUE
+    media: Media = DEFAULT_MEDIA
+    own: Media = DEFAULT_MEDIA
+    medium: Medium = "video"
+    reply: str | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the model replies in its own words, for want of options."""
+        return not self.options
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The video's file or folder, or its images."""
+        return self.video if isinstance(self.video, tuple) else (self.video,)
+
+    @property
+    def reading(self) -> Media:
+        """How the sample's clip is read."""
+        return self.own.over(self.media)
+
+    @property
+    def letters(self) -> list[str]:
+        """The options' letters."""
+        return [letter(i) for i in range(len(self.options))]
