@@ -54,31 +54,57 @@ class Replay:
         return repeated
 
     @torch.no_grad()
+    def last_states(
+        self, enforcer: Enforcer, count: int = 1, times: int = 1, cache: Any = None
+    ) -> Tensor:
+        """Final states of the last `count` tokens, `[B * times, count, d]`, under an enforcer.
+
+        Args:
+            enforcer: what the queries may read.
+            count: how many tokens of every row.
+            times: how often every row of a batch of one is repeated.
+            cache: an empty transformers cache to fill, if keys and values are wanted.
+        """
+        kwargs = {**self.repeated(times), "use_cache": cache is not None}
+        kwargs |= as_argument(self.text_model, cache)
+        states: Tensor = self.text_model(**kwargs, prune=enforcer).last_hidden_state[:, -count:]
+        return states
+
     def last_logits(self, enforcer: Enforcer, times: int = 1, cache: Any = None) -> Tensor:
         """Logits of the next token, float32 `[B * times, V]`, under an enforcer.
 
         Args:
-            enforcer: what the queries may read.
-            times: how often every row of a batch of one is repeated.
-            cache: an empty transformers cache to fill, if keys and values are wanted.
+            enforcer, times, cache: as in `last_states`.
 
         Raises:
             NumericError: a logit is NaN or infinite.
         """
-        kwargs = {**self.repeated(times), "use_cache": cache is not None}
-        kwargs |= as_argument(self.text_model, cache)
-        hidden = self.text_model(**kwargs, prune=enforcer).last_hidden_state[:, -1]
-        logits: Tensor = self.model.get_output_embeddings()(hidden).float()
-        if not torch.isfinite(logits).all():
-            raise NumericError("the model's logits are NaN or infinite")
-        return logits
+        return next_logits(self.model, self.last_states(enforcer, 1, times, cache)[:, -1])
 
 
 @torch.no_grad()
-def capture(model: Any, processor: Any, inputs: Any) -> Replay:
+def next_logits(model: Any, states: Tensor) -> Tensor:
+    """Logits of the tokens that follow final states `[..., d]`: float32 `[..., V]`.
+
+    Raises:
+        NumericError: a logit is NaN or infinite.
+    """
+    logits: Tensor = model.get_output_embeddings()(states).float()
+    if not torch.isfinite(logits).all():
+        raise NumericError("the model's logits are NaN or infinite")
+    return logits
+
+
+@torch.no_grad()
+def capture(model: Any, processor: Any, inputs: Any, segments: Segments | None = None) -> Replay:
     """Run the vision tower once and keep what reaches the text model.
 
     The model must be inside `prune.runtime.attention.seam` when the result is used.
+
+    Args:
+        model, processor: of a known family.
+        inputs: what the processor returned.
+        segments: their layout, where it is known; else it is found.
     """
     text_model = family_of_model_type(model.config.model_type).text_model_of(model)
     caught: dict[str, Any] = {}
@@ -94,4 +120,5 @@ def capture(model: Any, processor: Any, inputs: Any) -> Replay:
         pass
     finally:
         handle.remove()
-    return Replay(model, text_model, caught, segment(processor, inputs))
+    layout = segment(processor, inputs) if segments is None else segments
+    return Replay(model, text_model, caught, layout)

@@ -18,7 +18,7 @@ from prune.layout.pathways import Reach
 from prune.layout.segments import Segments
 from prune.runtime.attention import Enforcer
 from prune.runtime.cache import cache_in, hold_of_first, hold_only
-from prune.runtime.captured import Replay
+from prune.runtime.captured import Replay, next_logits
 from prune.runtime.eager import eager, eager_itself
 from prune.runtime.launches import CountingEnforcer, Launches
 from prune.runtime.rows import spread, take
@@ -268,10 +268,21 @@ def pruned_logits(replay: Replay, reach: Reach) -> Tensor:
         NumericError: a logit is NaN or infinite.
         RefusedError: the model is not inside `prune.runtime.attention.seam`, so it ran dense.
     """
+    return next_logits(replay.model, pruned_states(replay, reach)[:, -1])
+
+
+def pruned_states(replay: Replay, reach: Reach, count: int = 1) -> Tensor:
+    """`Replay.last_states` under a reach table, without dead states; `[B, count, d]`.
+
+    The last `count` tokens are `last` or `answer`, whose states are never dead.
+
+    Raises:
+        RefusedError: the model is not inside `prune.runtime.attention.seam`, so it ran dense.
+    """
     config = replay.model.config
     full_layers = family_of_model_type(config.model_type).full_layers(config)
     with skipping(replay.text_model, reach, replay.segments, full_layers) as enforcer:
         counted = CountingEnforcer(enforcer, Launches([0] * len(reach)))
-        logits = replay.last_logits(counted)
+        states = replay.last_states(counted, count)
     counted.check()
-    return logits
+    return states

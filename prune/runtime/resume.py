@@ -16,7 +16,7 @@ from torch import Tensor
 from prune.families import family_of_model_type
 from prune.layout.pathways import Reach
 from prune.plan.liveness import State, order_of, states
-from prune.runtime.captured import Replay
+from prune.runtime.captured import Replay, next_logits
 from prune.runtime.launches import CountingEnforcer, Launches
 from prune.runtime.prefill import Prefill, hooked
 from prune.runtime.rows import spread
@@ -92,6 +92,16 @@ class ResumableRun:
             NumericError: a logit is NaN or infinite.
             RefusedError: the model is not inside `prune.runtime.attention.seam`, so it ran dense.
         """
+        return next_logits(self.replay.model, self.states(reach)[:, -1])
+
+    def states(self, reach: Reach, count: int = 1) -> Tensor:
+        """Final states of the last `count` tokens, `[B, count, d]`, without dead states.
+
+        They are those of `prune.runtime.prefill.pruned_states`.
+
+        Raises:
+            RefusedError: the model is not inside `prune.runtime.attention.seam`, so it ran dense.
+        """
         needed = states(reach, order=self._order) >= State.KV_ONLY
         needed[: self._full_layers] = True
         # Of passes that share equally many layers, the one that was used last.
@@ -103,11 +113,11 @@ class ResumableRun:
             self._passes.insert(0, base)
             entering = {layer: x for layer, x in base.entering.items() if layer <= first}
         found = schedule(reach, self.replay.segments, "single_turn", full_layers=self._full_layers)
-        logits = self._run(found, first, entering)
+        final = self._run(found, first, entering, count)
         self._passes = [_KeptRun(reach.copy(), needed, entering), *self._passes][:PASSES]
-        return logits
+        return final
 
-    def _run(self, found: Schedule, first: int, entering: dict[int, Tensor]) -> Tensor:
+    def _run(self, found: Schedule, first: int, entering: dict[int, Tensor], count: int) -> Tensor:
         """Run layers `first` and later, and note what enters those that are kept."""
         text_model, length = self.replay.text_model, self.replay.segments.shape[1]
 
@@ -122,9 +132,9 @@ class ResumableRun:
             if first:
                 stack.enter_context(_begun(text_model.layers, first, entering[first]))
             stack.enter_context(hooked(text_model))
-            logits = self.replay.last_logits(counted)
+            final = self.replay.last_states(counted, count)
         counted.check(first)
-        return logits
+        return final
 
 
 @contextmanager
