@@ -5,6 +5,7 @@ from typing import Any
 
 from prune.checkpoint.identity import parts_of, weights_sha256
 from prune.checkpoint.load import DENSE, open_processor, resolve
+from prune.checkpoint.resave import keep_plan
 from prune.checkpoint.stored_plan import KEY, marks, read_marks, stored_plan
 from prune.errors import BadInputError, RefusedError
 from prune.plan.model_id import geometry
@@ -50,6 +51,7 @@ def bind(model: Any, given: dict[str, Any]) -> None:
     model.set_attn_implementation(DENSE)
     attach(model, plan, processor)
     vars(model.config).update(marks(plan))
+    keep_plan(model, plan)
 
 
 def _folder(name: str, given: dict[str, Any]) -> Path:

@@ -17,6 +17,7 @@ from transformers.utils import logging
 
 from prune.checkpoint.attention_choice import check_attention
 from prune.checkpoint.identity import parts_of, weights_sha256
+from prune.checkpoint.resave import keep_plan
 from prune.checkpoint.sizes import check_sizes
 from prune.checkpoint.stored_plan import marks, stored_plan
 from prune.errors import BadInputError, NumericError
@@ -237,6 +238,7 @@ def open_model(
         here = replace(plan, model=placed(plan.model, identity.positions))
         attach(model, here, processor, impl, mode=mode, strict=strict)
         vars(model.config).update(marks(plan))
+        keep_plan(model, plan)
     return LoadedModel(model, processor, folder, identity, plan)
 
 

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,12 @@ from transformers import (
 )
 
 import prune
-from prune.checkpoint.load import LoadedModel, open_model
-from prune.checkpoint.stored_plan import stored_plan
+from prune.checkpoint.load import LoadedModel, open_model, open_processor
+from prune.checkpoint.stored_plan import ARCHITECTURE, KEY, stored_plan
 from prune.errors import BadInputError, PruneError, RefusedError
 from prune.inputs.encode import read
 from prune.inputs.samples import Sample
-from prune.plan.plan import PLAN_FILE
+from prune.plan.plan import PLAN_FILE, Plan
 from prune.workflows.write_export import export
 from tests.exports import NO_PRUNE, small_result
 from tests.unit.test_apply import mixed_plan
@@ -214,11 +215,20 @@ def test_what_the_configuration_says_is_binding(
 
 
 @pytest.mark.parametrize("loader", [lambda folder: prune.load(folder)[0], load])
-def test_a_saved_copy_is_never_dense_silently(
-    exported: Path, tmp_path: Path, loader: Callable[[Path], Any]
+def test_a_saved_copy_keeps_its_plan(
+    exported: Path,
+    samples: list[Sample],
+    tmp_path: Path,
+    loader: Callable[[Path], Any],
 ) -> None:
-    loader(exported).save_pretrained(tmp_path)
-    with pytest.raises(BadInputError, match=f"there is no {PLAN_FILE}"):
+    model = loader(exported)
+    with torch.no_grad():
+        # As after a merged adapter: other weights, which the plan was not measured with.
+        model.get_input_embeddings().weight.mul_(1.01)
+    deepcopy(model).save_pretrained(tmp_path, max_shard_size="100KB")
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert [name[: len(ARCHITECTURE)] for name in config["architectures"]] == [ARCHITECTURE]
+    with pytest.raises(BadInputError, match="its processor"):
         load(tmp_path)
     done = python(
         f"{NO_PRUNE}\nimport transformers\n"
@@ -226,9 +236,33 @@ def test_a_saved_copy_is_never_dense_silently(
         tmp_path,
     )
     assert done.returncode == 1 and '"prune"' in done.stderr.strip().splitlines()[-1]
-    for name in ("tokenizer.json", "tokenizer_config.json", "processor_config.json", PLAN_FILE):
-        shutil.copyfile(exported / name, tmp_path / name)
-    assert prune.launches(load(tmp_path)).total == 0
+    open_processor(exported).save_pretrained(tmp_path)
+    again, processor = prune.load(tmp_path)
+    inputs = read(processor, samples[:1], 8)
+    with torch.no_grad():
+        assert torch.equal(again(**inputs).logits[:, -1], model(**inputs).logits[:, -1])
+    assert prune.launches(again).total > 0
+    before, after = (Plan.load(folder / PLAN_FILE) for folder in (exported, tmp_path))
+    assert (before.reach == after.reach).all() and before.model.sha256 != after.model.sha256
+    assert after.origin["saved again from"] == before.model.sha256
+    (tmp_path / PLAN_FILE).unlink()
+    with pytest.raises(BadInputError, match=f"there is no {PLAN_FILE}"):
+        load(tmp_path)
+
+
+def test_a_saved_copy_of_a_dense_model_says_nothing_of_a_plan(
+    exported: Path, tmp_path: Path
+) -> None:
+    load(exported, attn_implementation="sdpa").save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert not config["architectures"][0].startswith(ARCHITECTURE) and KEY not in config
+    assert not (tmp_path / PLAN_FILE).exists()
+
+
+def test_an_upload_without_a_plan_is_refused(exported: Path, tmp_path: Path) -> None:
+    with pytest.raises(RefusedError, match="push_to_hub"):
+        load(exported).save_pretrained(tmp_path / "saved", push_to_hub=True)
+    assert not (tmp_path / "saved").exists()
 
 
 def test_a_part_of_a_model_is_refused(exported: Path) -> None:

@@ -1,5 +1,6 @@
 """What stops with one line: vLLM without the plug-in, and settings that go with no plan."""
 
+import json
 import os
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
+import prune
 import prune.serve.vllm as plugin
 from prune.errors import PruneError, RefusedError
 from prune.plan.plan import PLAN_FILE, Plan
@@ -134,6 +136,19 @@ def test_a_plan_of_other_positions_is_warned_of_or_refused(
     export(folder.parent / "dense", at(plan, "vllm"), tmp_path / "measured")
     configured(tmp_path / "measured", additional_config={"prune_positions": "refuse"})
     assert not seen
+
+
+def test_a_saved_copy_is_served_under_its_plan(folder: Path, tmp_path: Path) -> None:
+    model, processor = prune.load(folder)
+    model.save_pretrained(tmp_path)
+    processor.save_pretrained(tmp_path)
+    # It is of vLLM's classes by name, or vLLM would run it dense; and its plan is checked.
+    (name,) = json.loads((tmp_path / "config.json").read_text())["architectures"]
+    assert name in plugin.ARCHITECTURES
+    configured(tmp_path)
+    (tmp_path / PLAN_FILE).unlink()
+    with pytest.raises(PruneError, match="there is no"):
+        configured(tmp_path)
 
 
 def test_another_vllm_is_named(
