@@ -198,8 +198,11 @@ def encode(
     for row, prompt in enumerate(prompts):
         real = inputs["attention_mask"][row].bool()
         ids = inputs["input_ids"][row, real].tolist()
-        images = len(clips[row][0]) if medium == "image" else 0
-        remember(ids, _token_spans(prompt, places[row, real].tolist(), images))
+        spans = _token_spans(prompt, places[row, real].tolist())
+        if medium == "image":
+            shown = clips[row][0]
+            spans = replace(spans, images=len(shown), alike=shown.dtype != object)
+        remember(ids, spans)
     return inputs
 
 
@@ -215,14 +218,13 @@ def _images(clips: Sequence[Clip]) -> dict[str, Any]:
     return {"images": [[Image.fromarray(image) for image in images] for images, _ in clips]}
 
 
-def _token_spans(prompt: Question, places: Sequence[tuple[int, int]], images: int) -> TokenSpans:
+def _token_spans(prompt: Question, places: Sequence[tuple[int, int]]) -> TokenSpans:
     """Spans in tokens from those in characters.
 
     Args:
         prompt: before the processor put the tokens of the video into it, which come before the
             question: offsets from the end are the same in both.
         places: where each token starts and stops in the text with the video.
-        images: of the prompt, in place of a video.
     """
     text, length = prompt.text, len(prompt.text)
     move = length - max(stop for _, stop in places)
@@ -237,8 +239,7 @@ def _token_spans(prompt: Question, places: Sequence[tuple[int, int]], images: in
         first, stop = (sum(start < edge for start in starts) for edge in span)
         return first - len(places), stop - len(places)
 
-    options = tuple(tokens(span) for span in prompt.options)
-    return TokenSpans(tokens(prompt.question), options, images)
+    return TokenSpans(tokens(prompt.question), tuple(tokens(span) for span in prompt.options))
 
 
 def read(processor: Any, samples: Sequence[Sample], num_frames: int) -> Any:

@@ -1,49 +1,105 @@
-"""Greedy replies of a model, and inputs that continue a prompt with the tokens of one."""
+"""Greedy replies of a model, and inputs that continue prompts with the tokens of replies."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 import torch
 from transformers import BatchFeature
 
+Source = Literal["own", "reference"]
+"""Whose reply an open question is followed by: the dense model's greedy one, or the data's."""
+
+MAX_TOKENS = 64
+
+
+@dataclass(frozen=True)
+class Replying:
+    """Which replies to open questions are traced, searched and measured on.
+
+    Attributes:
+        source: `reference` takes the sample's `reply`.
+        max_tokens: longest reply; longer ones are cut.
+    """
+
+    source: Source = "own"
+    max_tokens: int = MAX_TOKENS
+
+    @property
+    def header(self) -> dict[str, Any]:
+        """For the header of a run."""
+        return asdict(self)
+
+    @staticmethod
+    def of(header: Mapping[str, Any]) -> "Replying":
+        """From the header of a run; the defaults if that has none."""
+        return Replying(header.get("source", "own"), header.get("max_tokens", MAX_TOKENS))
+
+
+DEFAULT_REPLYING = Replying()
+
+
+def greedy_reply(model: Any, inputs: Any, max_new_tokens: int = 128) -> list[int]:
+    """`greedy_replies` for a batch of one prompt."""
+    (reply,) = greedy_replies(model, inputs, max_new_tokens)
+    return reply
+
 
 @torch.no_grad()
-def greedy_reply(model: Any, inputs: Any, max_new_tokens: int = 128) -> list[int]:
-    """Token ids of the model's greedy reply to a prompt, without the token that ends it.
+def greedy_replies(model: Any, inputs: Any, max_new_tokens: int = 128) -> list[list[int]]:
+    """Token ids of the model's greedy replies to prompts, without the tokens that end them.
 
-    Special tokens inside the reply stay: later tokens were generated behind them.
+    Special tokens inside a reply stay: later tokens were generated behind them.
 
     Args:
         model: a transformers model; it replies under whatever plan is applied to it.
-        inputs: a batch of one prompt.
+        inputs: a batch of prompts.
         max_new_tokens: longest reply.
     """
-    ids: list[int] = model.generate(
+    start = inputs["input_ids"].shape[1]
+    rows: list[list[int]] = model.generate(
         **inputs.to(model.device), max_new_tokens=max_new_tokens, do_sample=False, num_beams=1
-    )[0, inputs["input_ids"].shape[1] :].tolist()
+    )[:, start:].tolist()
     ends = model.generation_config.eos_token_id
-    if ids and ids[-1] in (ends if isinstance(ends, list) else [ends]):
-        ids.pop()
-    return ids
+    ends = set(ends if isinstance(ends, list) else [ends])
+    stops = [next((i for i, id in enumerate(row) if id in ends), len(row)) for row in rows]
+    return [row[:stop] for row, stop in zip(rows, stops, strict=True)]
 
 
 def continued(inputs: Any, ids: Sequence[int]) -> BatchFeature:
-    """Inputs of one prompt with text tokens behind it.
+    """`continued_each` for one prompt."""
+    return continued_each(inputs, [ids])
+
+
+def continued_each(inputs: Any, replies: Sequence[Sequence[int]], pad: int = 0) -> BatchFeature:
+    """Inputs of prompts with text tokens behind each of them, padded on the left.
 
     Args:
-        inputs: a batch of one: `input_ids` int64 `[1, S]`, and what else the processor returned.
-        ids: K tokens.
+        inputs: `input_ids` int64 `[B, S]`, padded on the left, and what else the processor
+            returned.
+        replies: K_b tokens of each row.
+        pad: token id of padding.
 
     Returns:
-        The same with `input_ids`, `attention_mask` and `mm_token_type_ids` `[1, S + K]`.
+        The same with `input_ids`, `attention_mask` and `mm_token_type_ids` `[B, S']`, as wide as
+        the longest row of tokens that are no padding.
     """
     longer = dict(inputs)
-    for name, values in (
-        ("input_ids", list(ids)),
-        ("attention_mask", [1] * len(ids)),
-        ("mm_token_type_ids", [0] * len(ids)),
-    ):
-        if name in longer:
-            more = torch.tensor([values], dtype=longer[name].dtype, device=longer[name].device)
-            longer[name] = torch.cat([longer[name], more], 1)
+    mask = inputs.get("attention_mask")
+    real = torch.ones_like(inputs["input_ids"]) if mask is None else mask
+    counts = real.sum(1).tolist()
+    width = max(count + len(ids) for count, ids in zip(counts, replies, strict=True))
+    for name, more, fill in (
+        ("input_ids", None, pad), ("attention_mask", 1, 0), ("mm_token_type_ids", 0, 0)
+    ):  # fmt: skip
+        if name not in longer:
+            continue
+        old = longer[name]
+        new = old.new_full((len(old), width), fill)
+        for row, (count, ids) in enumerate(zip(counts, replies, strict=True)):
+            behind = old.new_tensor(list(ids) if more is None else [more] * len(ids))
+            new[row, width - count - len(ids) :] = torch.cat(
+                [old[row, old.shape[1] - count :], behind]
+            )
+        longer[name] = new
     return BatchFeature(longer)

@@ -25,11 +25,13 @@ class TokenSpans:
         question: of the question.
         options: of each option.
         images: how many images the prompt shows in place of a video.
+        alike: whether those are equally large, so that all have as many tokens.
     """
 
     question: tuple[int, int]
     options: tuple[tuple[int, int], ...]
     images: int = 0
+    alike: bool = True
 
 
 _prompts: OrderedDict[bytes, TokenSpans] = OrderedDict()

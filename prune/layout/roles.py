@@ -147,20 +147,29 @@ class RowRoles:
             raise BadInputError("the inputs hold more frames than the prompt has runs of tokens")
 
     def _place_images(self) -> None:
-        """Make each image a frame; one that is split into tiles has several runs of tokens."""
-        runs, rest = divmod(len(self._media), self._images)
-        if not runs or (rest and self._images > 1):
+        """Make each image a frame.
+
+        A run of tokens is an image. Only of equally large ones several may be one run, where no
+        text stands between them, or one several, where it is split into tiles.
+        """
+        runs = len(self._media)
+        tokens = [i for medium in self._media for i in range(medium.start, medium.stop)]
+        even = len(tokens) % self._images == 0 and (runs % self._images == 0 or runs == 1)
+        if runs != self._images != 1 and not (even and self._written and self._written.alike):
             raise BadInputError(
-                f"{len(self._media)} runs of image tokens cannot be split evenly over "
-                f"{self._images} images: ask about each alone, or make them equally large"
+                f"{runs} runs of image tokens cannot be split evenly over {self._images} images: "
+                "ask about each alone, or make them equally large"
             )
         for index, medium in enumerate(self._media):
-            frame = index // runs
+            frame = index * self._images // runs
             self._fill(medium, Role.VIDEO, frame)
             if index:
                 before = self._pieces[index]
                 for token in range(before.first, before.first + len(before.starts)):
                     self.role[token], self.frame[token] = int(Role.TIMESTAMP), frame
+        if runs < self._images:
+            for place, token in enumerate(tokens):
+                self.frame[token] = place * self._images // len(tokens)
 
     def _starts_video(self, index: int) -> bool:
         """Whether a frame is the first of its video, by the text before it."""

@@ -124,6 +124,7 @@ def test_images_that_were_written_in_place_of_a_video_are_its_frames() -> None:
     assert found.frame[found.role == Role.VIDEO].tolist() == [0, 0, 1, 1]
     assert found.frame[found.role == Role.TIMESTAMP].tolist() == [1] * found.count(Role.TIMESTAMP)
     assert found.role[0, -3:].tolist() == [Role.QUESTION, Role.QUESTION, Role.LAST]
-    remember(ids, TokenSpans((-3, -1), (), images=3))
-    with pytest.raises(BadInputError, match=r"2 runs of image tokens .* over 3 images"):
-        segment(tiny.processor, inputs)
+    for wrong in (TokenSpans((-3, -1), (), images=3), TokenSpans((-3, -1), (), 4, alike=False)):
+        remember(ids, wrong)
+        with pytest.raises(BadInputError, match=r"2 runs of image tokens .* over [34] images"):
+            segment(tiny.processor, inputs)
