@@ -1,4 +1,4 @@
-"""The interface of every baseline: prompts in, logits out, and a counted cost."""
+"""The interface of every baseline: prompts in, final states out, and a counted cost."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Baseline:
         setting: what was chosen to match the cost, in words.
         edges, flops: counted on the typical prompt, with states that reach no answer left out as
             they are for a plan.
-        run: next-token logits of a batch of prompts.
+        run: final states of a batch of prompts.
     """
 
     name: str

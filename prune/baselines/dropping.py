@@ -59,14 +59,18 @@ class DroppingEnforcer:
 
 
 def _attention_of_last(query: Tensor, key: Tensor, scale: float, segments: Segments) -> Tensor:
-    """Attention of the last token to every key, mean over heads: `[B, S]`."""
+    """Attention of the last prompt token to every key, mean over heads: `[B, S]`."""
     groups = query.shape[1] // key.shape[1]
-    last = query[:, :, -1:].float()
+    place = (segments.role == Role.LAST).int().argmax(1)
+    rows = torch.arange(len(place), device=query.device)
+    last = query[rows, :, place.to(query.device)][:, :, None].float()
     scores = last @ key.repeat_interleave(groups, 1).float().transpose(2, 3) * scale
-    padding = (segments.role < 0).to(query.device)[:, None, None]
-    return scores.masked_fill(padding, float("-inf")).softmax(-1).mean(1)[:, 0]
+    unread = (segments.role < 0) | (segments.role == Role.ANSWER)
+    hidden = unread.to(query.device)[:, None, None]
+    return scores.masked_fill(hidden, float("-inf")).softmax(-1).mean(1)[:, 0]
 
 
-def dropping_logits(batch: EncodedBatch, first: int, choose: Choose) -> Tensor:
-    """Next-token logits `[B, V]` of a batch under `DroppingEnforcer`."""
-    return batch.replay.last_logits(DroppingEnforcer(batch.replay.segments, first, choose))
+def dropping_states(batch: EncodedBatch, first: int, choose: Choose) -> Tensor:
+    """Final states `[B, count, d]` of a batch under `DroppingEnforcer`."""
+    enforcer = DroppingEnforcer(batch.replay.segments, first, choose)
+    return batch.replay.last_states(enforcer, batch.count)

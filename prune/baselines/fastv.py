@@ -3,7 +3,7 @@
 import torch
 
 from prune.baselines.baseline import Baseline, CostTarget
-from prune.baselines.dropping import dropping_logits
+from prune.baselines.dropping import dropping_states
 
 LAYER = 2
 """Layers before the drop (K in the paper, its recommended value)."""
@@ -28,5 +28,5 @@ def fastv(target: CostTarget, seed: int = 0) -> Baseline:
         f"{keep} of {target.num_video} video tokens after layer {LAYER}",
         edges,
         flops,
-        lambda batch: dropping_logits(batch, LAYER, choose),
+        lambda batch: dropping_states(batch, LAYER, choose),
     )

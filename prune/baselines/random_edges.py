@@ -30,7 +30,7 @@ def random_edges(target: CostTarget, seed: int = 0) -> Baseline:
         f"seed {seed}",
         target.cost.edges,
         dense.flops - (dense.edges - target.cost.edges) * target.geometry.edge_flops,
-        partial(random_logits, reach=target.plan.reach, seed=seed),
+        partial(random_states, reach=target.plan.reach, seed=seed),
     )
 
 
@@ -77,6 +77,7 @@ def random_masks(
     return MaskEnforcer(torch.from_numpy(masks.reshape(-1, width, width)), choice)
 
 
-def random_logits(batch: EncodedBatch, reach: Reach, seed: int) -> torch.Tensor:
-    """Next-token logits `[B, V]` of a batch under `random_masks`."""
-    return batch.replay.last_logits(random_masks(batch.replay, batch.samples, reach, seed))
+def random_states(batch: EncodedBatch, reach: Reach, seed: int) -> torch.Tensor:
+    """Final states `[B, count, d]` of a batch under `random_masks`."""
+    masks = random_masks(batch.replay, batch.samples, reach, seed)
+    return batch.replay.last_states(masks, batch.count)

@@ -3,7 +3,7 @@
 import torch
 
 from prune.baselines.baseline import Baseline, CostTarget
-from prune.baselines.dropping import dropping_logits
+from prune.baselines.dropping import dropping_states
 
 
 def subsample(target: CostTarget, seed: int = 0) -> Baseline:
@@ -23,5 +23,5 @@ def subsample(target: CostTarget, seed: int = 0) -> Baseline:
         f"{keep} of {target.num_video} video tokens",
         edges,
         flops,
-        lambda batch: dropping_logits(batch, 0, choose),
+        lambda batch: dropping_states(batch, 0, choose),
     )

@@ -9,32 +9,45 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from prune.evaluate.forced import check_reply, forced, replies_to
 from prune.inputs.encode import Clip, check_samples, decode, encode, letter_ids, shape_of
 from prune.inputs.failures import Failure
+from prune.inputs.reply import DEFAULT_REPLYING, Replying
 from prune.inputs.samples import Sample
 from prune.inputs.video_key import video_keys
 from prune.layout.pathways import Reach
 from prune.layout.segments import Segments
 from prune.results.answer import Answer
 from prune.runtime.attention import seam
-from prune.runtime.captured import Replay, capture
-from prune.runtime.prefill import pruned_logits
+from prune.runtime.captured import Replay, capture, next_logits
+from prune.runtime.prefill import pruned_states
 
 BATCH = 32
 """Samples that run together."""
 
+OPEN_BATCH = 8
+"""Open samples that run together: each needs the logits of every token of its reply."""
+
 
 @dataclass(frozen=True)
 class EncodedBatch:
-    """A batch of samples whose clips are decoded and encoded.
+    """A batch of samples whose clips are decoded and encoded, all with options or all open.
 
     Attributes:
         videos: keys of the samples' videos (`prune.inputs.video_key`).
+        replies: tokens of the reply that each open sample is followed by, whose prompts in `replay`
+            have the reply behind them (`prune.evaluate.forced`); none of samples with options.
     """
 
     samples: tuple[Sample, ...]
     videos: tuple[str, ...]
     replay: Replay
+    replies: tuple[tuple[int, ...], ...] = ()
+
+    @property
+    def count(self) -> int:
+        """How many of the last tokens are read: those that predict the longest reply, or 1."""
+        return max(map(len, self.replies), default=1)
 
 
 def prepare(
@@ -44,8 +57,18 @@ def prepare(
     num_frames: int,
     batch_size: int,
     on_done: Callable[[int], None] = lambda n: None,
+    replying: Replying = DEFAULT_REPLYING,
 ) -> tuple[list[EncodedBatch], dict[str, str]]:
     """Decode and encode samples, in batches.
+
+    Args:
+        model: dense; it also replies to open samples.
+        processor: the model's.
+        samples: in order.
+        num_frames: of every clip.
+        batch_size: most samples that run together.
+        on_done: is told of each sample.
+        replying: by which replies open samples are followed.
 
     Returns:
         The batches, and for each sample that could not be used its id and the reason.
@@ -63,31 +86,55 @@ def prepare(
         except Exception as error:
             failed[sample.id] = Failure.of(error).reason
         if usable and (len(usable) == batch_size or index == len(samples)):
-            for _, alike in groupby(usable, lambda one: shape_of(*one)):
-                batches += _encode(model, processor, list(alike), failed)
+            for (is_open, *_), alike in groupby(usable, _together):
+                group = list(alike)
+                size = OPEN_BATCH if is_open else batch_size
+                for first in range(0, len(group), size):
+                    part = group[first : first + size]
+                    batches += _encode(model, processor, part, failed, replying)
             usable.clear()
         on_done(1)
     return batches, failed
 
 
+def _together(one: tuple[Sample, Clip]) -> tuple[Any, ...]:
+    """What samples of one batch have in common."""
+    return one[0].is_open, *shape_of(*one)
+
+
 def _encode(
-    model: Any, processor: Any, usable: list[tuple[Sample, Clip]], failed: dict[str, str]
+    model: Any,
+    processor: Any,
+    usable: list[tuple[Sample, Clip]],
+    failed: dict[str, str],
+    replying: Replying,
 ) -> list[EncodedBatch]:
     """One batch, or none if no sample can be encoded; those that cannot are added to `failed`."""
     group, clips = zip(*usable, strict=True)
     try:
-        replay = capture(model, processor, encode(processor, group, clips))
-        return [EncodedBatch(group, tuple(video_keys(group)), replay)]
+        inputs = encode(processor, group, clips)
+        videos = tuple(video_keys(group))
+        if not group[0].is_open:
+            return [EncodedBatch(group, videos, capture(model, processor, inputs))]
+        replies = replies_to(model, processor, inputs, group, replying)
+        for reply in replies:
+            check_reply(reply, replying)
+        replay = forced(model, processor, inputs, replies)
+        return [EncodedBatch(group, videos, replay, tuple(map(tuple, replies)))]
     except Exception as error:
         failure = Failure.of(error)
         if len(usable) == 1:
             failed[group[0].id] = failure.reason
             return []
     # One sample is enough to fail a batch: each is tried alone.
-    alone = [batch for one in usable for batch in _encode(model, processor, [one], failed)]
+    alone = [
+        batch for one in usable for batch in _encode(model, processor, [one], failed, replying)
+    ]
     fine = {batch.samples[0].id for batch in alone}
     rest = [one for one in usable if one[0].id in fine]
-    return _encode(model, processor, rest, failed) if 0 < len(rest) < len(usable) else alone
+    if 0 < len(rest) < len(usable):
+        return _encode(model, processor, rest, failed, replying)
+    return alone
 
 
 def typical_prompt(batches: Sequence[EncodedBatch]) -> Segments:
@@ -97,12 +144,13 @@ def typical_prompt(batches: Sequence[EncodedBatch]) -> Segments:
 
 
 RunBatch = Callable[[EncodedBatch], Tensor]
-"""Runs a batch of prompts: next-token logits `[B, V]`. See `under`."""
+"""Runs a batch of prompts: final states of the last `batch.count` tokens, `[B, count, d]`. See
+`under`."""
 
 
 def under(reach: Reach) -> RunBatch:
     """Run prompts under a reach table, as an export does: without dead states."""
-    return lambda batch: pruned_logits(batch.replay, reach)
+    return lambda batch: pruned_states(batch.replay, reach, batch.count)
 
 
 def answer(
@@ -112,12 +160,12 @@ def answer(
     run: RunBatch,
     on_done: Callable[[int], None] = lambda n: None,
 ) -> list[Answer]:
-    """Answer every prepared sample from the logits that `run` returns."""
+    """Answer every prepared sample with options, from the states that `run` returns."""
     answers = []
     with seam(model):
         for batch in batches:
-            rows = zip(batch.samples, batch.videos, run(batch).cpu(), strict=True)
-            for sample, video, logits in rows:
+            found = next_logits(model, run(batch)[:, -1]).cpu()
+            for sample, video, logits in zip(batch.samples, batch.videos, found, strict=True):
                 ids = letter_ids(processor, sample)
                 p = torch.softmax(logits[ids], 0)
                 choice = int(p.argmax())

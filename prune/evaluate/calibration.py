@@ -106,7 +106,7 @@ class Calibration:
     def _answers(self, index: int, reach: Reach) -> list[Answer]:
         model, processor = self.opened.model, self.opened.processor
         run = self._runs[index]
-        return answer(model, processor, [self.batches[index]], lambda batch: run.logits(reach))
+        return answer(model, processor, [self.batches[index]], lambda batch: run.states(reach))
 
 
 def calibrate(

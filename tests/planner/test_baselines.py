@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from prune.baselines.baseline import CostTarget, Make
-from prune.baselines.dropping import DroppingEnforcer, dropping_logits
+from prune.baselines.dropping import DroppingEnforcer, dropping_states
 from prune.baselines.fastv import fastv
 from prune.baselines.published import published
 from prune.baselines.random_edges import random_edges
@@ -82,9 +82,9 @@ def test_dropping_nothing_is_dense_and_dropping_all_is_withdrawing(
 ) -> None:
     with seam(tiny.model):
         dense = under(dense_reach(LAYERS))(batch)
-        kept = dropping_logits(batch, 2, lambda attention: torch.arange(len(attention)))
+        kept = dropping_states(batch, 2, lambda attention: torch.arange(len(attention)))
         nobody = torch.empty(0, dtype=torch.long)
-        dropped = {k: dropping_logits(batch, k, lambda attention: nobody) for k in (0, 5)}
+        dropped = {k: dropping_states(batch, k, lambda attention: nobody) for k in (0, 5)}
         gone = {k: under(withdrawn(LAYERS, k))(batch) for k in (0, 5)}
     torch.testing.assert_close(kept, dense, rtol=0, atol=1e-4)
     for layer in (0, 5):

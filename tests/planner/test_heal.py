@@ -21,6 +21,7 @@ from prune.learn.heal import HealSettings, heal
 from prune.plan.moves import slides
 from prune.plan.plan import RUN_PLAN_FILE, Plan
 from prune.runtime.attention import seam
+from prune.runtime.captured import next_logits
 from prune.workflows.heal import heal_model
 
 LAYERS = 12
@@ -32,7 +33,7 @@ def harsh(opened: LoadedModel) -> Plan:
 
 def distance(opened: LoadedModel, batch: EncodedBatch, plan: Plan, dense: torch.Tensor) -> float:
     with seam(opened.model):
-        pruned = under(plan.reach)(batch).log_softmax(-1)
+        pruned = next_logits(opened.model, under(plan.reach)(batch)[:, -1]).log_softmax(-1)
     return float(torch.nn.functional.kl_div(pruned, dense.softmax(-1), reduction="batchmean"))
 
 
@@ -47,7 +48,7 @@ def test_healing_brings_the_answers_nearer_and_leaves_no_trace_of_itself(
     (batch,), _ = prepare(opened.model, opened.processor, samples[:6], 8, 8)
     plan = harsh(opened)
     with seam(opened.model):
-        dense = under(dense_reach(LAYERS))(batch)
+        dense = next_logits(opened.model, under(dense_reach(LAYERS))(batch)[:, -1])
     far = distance(opened, batch, plan, dense)
     losses: list[float] = []
     heal(opened.model, plan, [batch], HealSettings(8, 1e-3, rank), losses.append)
