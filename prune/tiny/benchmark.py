@@ -7,25 +7,29 @@ from prune.inputs.fingerprint import fingerprint
 from prune.inputs.samples import Sample, load_samples, save_samples
 from prune.inputs.video import write_video
 from prune.tiny.draw import FPS, render
-from prune.tiny.questions import TASKS, ask
-from prune.tiny.scenes import Scene, scene_of_split
+from prune.tiny.scenes import Scene
+from prune.tiny.task_sets import TASK_SETS, ask_for, scene_for
 
 
-def scenes(split: str, per_task: int, seed: int = 0) -> list[tuple[str, Scene, random.Random]]:
+def scenes(
+    split: str, per_task: int, seed: int = 0, task_set: str = "shapes"
+) -> list[tuple[str, Scene, random.Random]]:
     """`(task, scene, rng for its question)` of every clip; no scene comes twice."""
     drawn: list[tuple[str, Scene, random.Random]] = []
     seen: set[str] = set()
-    for task in TASKS:
+    for task in TASK_SETS[task_set]:
         rng = random.Random(f"{split}/{task}/{seed}")
         while sum(name == task for name, _, _ in drawn) < per_task:
-            scene = scene_of_split(task, split, rng)
+            scene = scene_for(task, split, rng)
             if scene.fingerprint not in seen:
                 seen.add(scene.fingerprint)
                 drawn.append((task, scene, rng))
     return drawn
 
 
-def write_benchmark(folder: Path, split: str, per_task: int, seed: int = 0) -> Path:
+def write_benchmark(
+    folder: Path, split: str, per_task: int, seed: int = 0, task_set: str = "shapes"
+) -> Path:
     """Draw `per_task` clips of every task and write them as MP4 with `<split>.jsonl`.
 
     Args:
@@ -33,18 +37,19 @@ def write_benchmark(folder: Path, split: str, per_task: int, seed: int = 0) -> P
         split: `train`, `calibration` or `test`; they share no scenes.
         per_task: clips per task; tasks alternate in the file, so that any prefix of it is mixed.
         seed: which clips.
+        task_set: a name in `TASK_SETS`.
 
     Returns:
         Path of the JSONL.
     """
     clips = folder.resolve() / split
     clips.mkdir(parents=True, exist_ok=True)
-    by_task: dict[str, list[Sample]] = {task: [] for task in TASKS}
-    for task, scene, rng in scenes(split, per_task, seed):
+    by_task: dict[str, list[Sample]] = {task: [] for task in TASK_SETS[task_set]}
+    for task, scene, rng in scenes(split, per_task, seed, task_set):
         number = len(by_task[task])
         path = clips / f"{task}-{number:04d}.mp4"
         write_video(path, render(scene), FPS)
-        question = ask(task, scene, rng)
+        question = ask_for(task, scene, rng)
         options = question.options(rng)
         by_task[task].append(
             Sample(
