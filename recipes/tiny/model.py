@@ -53,6 +53,11 @@ def build_tokenizer(vocab_size: int = 512) -> PreTrainedTokenizerFast:
         question = ask(rng.choice(tasks_of(scene)), scene, rng)
         corpus += [choice_prompt(question.text, question.options(rng)), " " + describe(scene)]
         corpus += [f" USER: Question: {DESCRIBE} ASSISTANT: {question.answer}"]
+    return train_tokenizer(corpus, vocab_size)
+
+
+def train_tokenizer(corpus: list[str], vocab_size: int) -> PreTrainedTokenizerFast:
+    """Byte-level BPE trained on `corpus`, with the special tokens and the chat template."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()

@@ -1,0 +1,249 @@
+"""Train `tiny-deep` (README.md has the command): depth alone, no pathway is ever cut.
+
+A lesson has a fixed number of steps, and all that a step depends on is in the state that is
+written every few minutes, so that a run that was stopped goes on exactly where it was.
+"""
+
+import argparse
+import json
+import os
+import signal
+import time
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from deep import build_model, build_tokenizer
+from model import IMAGE_SIZE, TOKENS_PER_FRAME
+from motion import DEPTH, Heads, embed, features_of, motion_loss, run_layers, video_of
+from packing import Batch, Packer, Slots
+
+from prune.tiny.processor import TinyProcessor
+
+STATE = "state.pt"
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What every clip of a batch is asked, for `steps` steps.
+
+    Attributes:
+        frames: the numbers of frames, drawn anew for every step.
+        depth: how many of the decoder's layers are run: it grows from lesson to lesson.
+        slots: questions of each kind.
+        motion: weight of the heads' loss (`motion.py`).
+        rate: learning rate at the lesson's start and at its end, as a share of the highest.
+    """
+
+    name: str
+    steps: int
+    clips: int
+    frames: tuple[int, ...]
+    depth: int
+    slots: tuple[Slots, ...] = ()
+    motion: float = 0.0
+    rate: tuple[float, float] = (1.0, 1.0)
+
+
+FRAMES = (4, 4, 8, 8, 16)
+LESSONS = (
+    Lesson("motion", 800, 24, (4, 8, 8, 16), DEPTH, motion=1.0),
+    Lesson(
+        "open", 1200, 16, FRAMES, 13,
+        (Slots("open", 11, 20), Slots("matching", 1, 45)), motion=0.3,
+    ),
+    Lesson(
+        "choices", 500, 16, FRAMES, 20,
+        (Slots("open", 5, 20), Slots("two", 2, 52), Slots("choice", 2, 58)),
+    ),
+    Lesson(
+        "end", 450, 16, FRAMES, 20,
+        (Slots("open", 4, 20), Slots("two", 1, 52), Slots("choice", 4, 58)), rate=(1.0, 0.02),
+    ),
+)  # fmt: skip
+
+
+class Optimizers:
+    """Muon for the decoder's matrices, AdamW for everything else that is trained."""
+
+    def __init__(self, model: Any, heads: Heads, lr: float, matrix_lr: float):
+        decoder = model.model.language_model.layers
+        matrices = [p for p in decoder.parameters() if p.ndim == 2]
+        held = {id(p) for p in matrices}
+        rest = [
+            p for p in [*model.parameters(), *heads.parameters()]
+            if p.requires_grad and id(p) not in held
+        ]  # fmt: skip
+        self.parts = (
+            torch.optim.Muon(
+                matrices, lr=matrix_lr, weight_decay=0.05, momentum=0.95,
+                adjust_lr_fn="match_rms_adamw",
+            ),
+            torch.optim.AdamW(rest, lr=lr, betas=(0.9, 0.98), weight_decay=0.01),
+        )  # fmt: skip
+        self.highest = (matrix_lr, lr)
+
+    def step(self, rate: float) -> None:
+        """One step at a share of the highest learning rates."""
+        for optimizer, highest in zip(self.parts, self.highest, strict=True):
+            for group in optimizer.param_groups:
+                group["lr"] = rate * highest
+                torch.nn.utils.clip_grad_norm_(group["params"], 1.0)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+
+
+def answer_loss(
+    model: Any, batch: Batch, hidden: torch.Tensor
+) -> tuple[torch.Tensor, dict[str, list[bool]]]:
+    """Weighted cross-entropy of the answers, and right or wrong for each, by name.
+
+    Args:
+        model: its norm and head are used.
+        batch: B sequences of S tokens.
+        hidden: `[B, S, d]`, after the last layer that is run.
+    """
+    chosen = batch.targets >= 0
+    logits = model.lm_head(model.model.language_model.norm(hidden[chosen]))
+    losses = F.cross_entropy(logits, batch.targets[chosen], reduction="none")
+    weights = batch.weights[chosen]
+    hits = torch.ones(batch.targets.shape, dtype=torch.bool)
+    hits[chosen] = logits.detach().argmax(-1) == batch.targets[chosen]
+    right = defaultdict(list)
+    for row, first, stop, name in batch.watched:
+        right[name].append(bool(hits[row, first:stop].all()))
+    return (losses * weights).sum() / weights.sum(), right
+
+
+@torch.no_grad()
+def evaluate(model: Any, packer: Packer, frames: int = 8, batches: int = 6) -> dict[str, float]:
+    """Share of letters that are right, by task, on fresh scenes of the packer's split."""
+    right = defaultdict(list)
+    for _ in range(batches):
+        batch = packer.batch(24, (Slots("choice", 5, 58),), frames)
+        hidden = embed(model, batch, features_of(model, batch.pixels))
+        _, hits = answer_loss(model, batch, run_layers(model, batch, hidden, slice(None)))
+        for name, values in hits.items():
+            right[name] += values
+    return {name: round(sum(v) / len(v), 3) for name, v in sorted(right.items())}
+
+
+def save_state(path: Path, state: dict[str, Any]) -> None:
+    """Write a state so that a kill at any moment leaves the old one or the new one."""
+    part = path.with_suffix(".part")
+    torch.save(state, part)
+    os.replace(part, path)
+
+
+class Training:
+    """A model in training, with all that its next step depends on."""
+
+    def __init__(self, seed: int, lr: float, matrix_lr: float):
+        torch.manual_seed(seed)
+        self.tokenizer = build_tokenizer()
+        self.model = build_model(self.tokenizer)
+        self.model.set_attn_implementation({"text_config": "packed_deep"})
+        self.heads = Heads(self.model.config.text_config.hidden_size)
+        self.optimizers = Optimizers(self.model, self.heads, lr, matrix_lr)
+        self.packer = Packer(self.tokenizer, "train", seed)
+        self.lesson, self.step, self.total = 0, 0, 0
+
+    def state(self) -> dict[str, Any]:
+        """Everything but the tower, which is `tiny`'s."""
+        model = {k: v for k, v in self.model.state_dict().items() if "vision_tower" not in k}
+        return {
+            "model": model,
+            "heads": self.heads.state_dict(),
+            "optimizers": [o.state_dict() for o in self.optimizers.parts],
+            "packer": self.packer.state(),
+            "at": (self.lesson, self.step, self.total),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on where `state` was taken."""
+        self.model.load_state_dict(state["model"], strict=False)
+        self.heads.load_state_dict(state["heads"])
+        for optimizer, held in zip(self.optimizers.parts, state["optimizers"], strict=True):
+            optimizer.load_state_dict(held)
+        self.packer.restore(state["packer"])
+        self.lesson, self.step, self.total = state["at"]
+
+    def train_step(self, lessons: tuple[Lesson, ...]) -> dict[str, list[float]]:
+        """One step of the present lesson: its loss and what was right, by name."""
+        lesson = lessons[self.lesson]
+        start, end = lesson.rate
+        rate = start + (end - start) * self.step / lesson.steps
+        batch = self.packer.batch(lesson.clips, lesson.slots, self.packer.rng.choice(lesson.frames))
+        model = self.model
+        # The projector learns in the first lesson alone: later its features would blow up.
+        with torch.set_grad_enabled(not lesson.slots):
+            features = features_of(model, batch.pixels)
+        hidden = run_layers(model, batch, embed(model, batch, features), slice(DEPTH))
+        loss, right = torch.zeros(()), {}
+        if lesson.motion:
+            video = hidden[video_of(model, batch)].view_as(features)
+            loss, right = motion_loss(self.heads, batch, features, video)
+            loss = lesson.motion * loss
+        if lesson.slots:
+            hidden = run_layers(model, batch, hidden, slice(DEPTH, lesson.depth))
+            answers, hits = answer_loss(model, batch, hidden)
+            loss, right = loss + answers, right | hits | {"answers": [answers.item()]}
+        loss.backward()
+        self.optimizers.step(rate * min(1.0, (self.total + 1) / 100))
+        self.step, self.total = self.step + 1, self.total + 1
+        if self.step >= lesson.steps:
+            self.lesson, self.step = self.lesson + 1, 0
+        return {"loss": [loss.item()], **right}
+
+
+def main() -> None:
+    """Parse the command line and train."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="folder for the state and the log")
+    parser.add_argument("--lr", type=float, default=1e-3, help="AdamW's")
+    parser.add_argument("--matrix-lr", type=float, default=2.5e-3, help="Muon's")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--save-minutes", type=float, default=3)
+    parser.add_argument("--compile", action="store_true")
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    training = Training(args.seed, args.lr, args.matrix_lr)
+    if (args.out / STATE).exists():
+        training.restore(torch.load(args.out / STATE, weights_only=True))
+    if args.compile:
+        torch._dynamo.config.recompile_limit = 64
+        for layer in training.model.model.language_model.layers:
+            layer.compile(dynamic=False)
+    processor = TinyProcessor(training.tokenizer, IMAGE_SIZE, TOKENS_PER_FRAME)
+    stopped: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, frame: stopped.append(number))
+    running, saved, began = defaultdict(list), time.time(), time.time()
+    with (args.out / "log.jsonl").open("a", buffering=1) as log:
+        while training.lesson < len(LESSONS) and not stopped:
+            lesson = LESSONS[training.lesson]
+            for name, values in training.train_step(LESSONS).items():
+                running[name] += values
+            done = training.lesson == len(LESSONS)
+            if training.total % 25 == 0 or done:
+                means = {k: round(sum(v) / len(v), 3) for k, v in sorted(running.items())}
+                pace = round((time.time() - began) / 25, 3)
+                row = {"step": training.total, "lesson": lesson.name, "pace": pace, **means}
+                print(json.dumps(row), file=log)
+                running.clear()
+                began = time.time()
+            if (training.total % 200 == 0 and lesson.name in ("choices", "end")) or done:
+                held = Packer(training.tokenizer, "calibration", 1)
+                right = {str(n): evaluate(training.model, held, n) for n in (4, 8)}
+                print(json.dumps({"step": training.total, "calibration": right}), file=log)
+            if time.time() - saved > 60 * args.save_minutes or done or stopped:
+                save_state(args.out / STATE, training.state())
+                training.model.save_pretrained(args.out)
+                processor.save_pretrained(args.out)
+                saved = time.time()
+
+
+if __name__ == "__main__":
+    main()
