@@ -92,13 +92,14 @@ def centres(taken: NDArray[np.float64], seed: int = 0) -> list[Interval]:
 
     Returns:
         One for each of the stages; then the differences, later minus earlier, of neighbours, on
-        the same resamples.
+        the same resamples. NaN for a stage whose knockout takes nothing.
     """
     rng = np.random.default_rng(seed)
     picks = rng.integers(0, len(taken), (RESAMPLES, len(taken)))
     means = np.concatenate([taken.mean(0)[None], taken[picks].mean(1)])
     layers = np.arange(taken.shape[2])
-    centre = (means * layers).sum(-1) / np.maximum(means.sum(-1), 1e-12)
+    with np.errstate(invalid="ignore"):
+        centre = (means * layers).sum(-1) / means.sum(-1)
     found = np.concatenate([centre, np.diff(centre, axis=1)], 1).T
     return [Interval(*map(float, (row[0], *np.percentile(row[1:], [2.5, 97.5])))) for row in found]
 

@@ -1,7 +1,7 @@
 """Open questions about a clip: its task's own, and steps towards it.
 
-From `How many shapes move?` alone little is learnt: `Does the red circle move?` teaches what it
-takes, at a few tokens each.
+From `How many shapes move?` alone little is learnt: `Which way does the red circle move?` teaches
+what it takes, at a few tokens.
 """
 
 import random
@@ -25,19 +25,22 @@ def fact(task: str, scene: Scene, rng: random.Random) -> Fact:
     steps = [_existence, _which]
     if task in EVENT_TASKS:
         if movers_of(scene):
-            steps += [_moves, _way, _moves]
+            steps += [_way, _way, _way]
         if task in ("state_change", "object_shuffle"):
             steps += [_change, _change]
         if task == "event_order":
             steps = [_does, _does, _which]
     else:
-        steps += [_count]
+        steps += [_count, _scenery, _scenery] if len(scene.sceneries) > 1 else [_count]
     return rng.choice(steps)(scene, rng)
 
 
-def _things(scene: Scene) -> list:
-    things = things_of(scene)
-    return things or list(scene.things)
+def lookup(task: str, scene: Scene, rng: random.Random) -> Fact:
+    """A question whose answer is beside what it names: it needs volume until it is learnt."""
+    steps = [_which, _which, _which, _existence]
+    if task in EVENT_TASKS and movers_of(scene):
+        steps += [_way, _way]
+    return rng.choice(steps)(scene, rng)
 
 
 def _existence(scene: Scene, rng: random.Random) -> Fact:
@@ -71,18 +74,18 @@ def _count(scene: Scene, rng: random.Random) -> Fact:
     return "object_count", question.text, question.answer
 
 
-def _moves(scene: Scene, rng: random.Random) -> Fact:
+def _way(scene: Scene, rng: random.Random) -> Fact:
+    """Which way one of the things moves; half of the time one that does not."""
     movers = movers_of(scene)
     still = [t for t in things_of(scene) if t not in movers]
-    moves = not still or rng.random() < 0.5
-    thing = rng.choice(movers if moves else still)
-    return "step/moves", f"Does the {thing.name} move?", "yes" if moves else "no"
-
-
-def _way(scene: Scene, rng: random.Random) -> Fact:
-    thing = rng.choice(movers_of(scene))
-    (way,) = thing.actions
+    thing = rng.choice(movers if not still or rng.random() < 0.5 else still)
+    way = thing.actions[0] if thing.moves else "nowhere"
     return "step/way", f"Which way does the {thing.name} move?", way
+
+
+def _scenery(scene: Scene, rng: random.Random) -> Fact:
+    when = rng.randrange(2)
+    return "step/scene", f"What is the scene {('first', 'last')[when]}?", scene.sceneries[-when]
 
 
 def _change(scene: Scene, rng: random.Random) -> Fact:

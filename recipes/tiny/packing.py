@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 import torch.nn.functional as F
-from facts import fact
+from facts import fact, lookup
 from model import IMAGE_SIZE, PREFIX, TOKENS_PER_FRAME, choice_prompt, open_prompt
 from transformers import AttentionInterface, AttentionMaskInterface
 
@@ -23,15 +23,15 @@ from prune.tiny.questions import WORDS
 from prune.tiny.scenes import Scene
 from prune.tiny.task_sets import TASK_SETS, ask_for, scene_for
 
-MIX = (*TASK_SETS["events"], "moving_direction", "object_existence")
+MIX = (*TASK_SETS["events"], "object_existence")
 
 
 @dataclass(frozen=True)
 class Slots:
     """`count` questions of one kind, each padded to `width` tokens.
 
-    Kinds: `matching` (text alone: which letter is this word), `open` (in words), `two` (a choice of
-    two options), `choice` (of all options).
+    Kinds: `matching` (text alone: which letter is this word), `open` and `lookup` (in words,
+    `facts.py`), `two` (a choice of two options), `choice` (of all options).
     """
 
     kind: str
@@ -147,8 +147,9 @@ class Packer:
         if kind == "matching":
             options = self.rng.sample(WORDS, self.rng.randint(2, 4))
             return *self._letter(f"{options[0]}?", options, options[0]), "matching"
-        if kind == "open":
-            name, text, answer = fact(task, scene, self.rng)
+        if kind in ("open", "lookup"):
+            about = fact if kind == "open" else lookup
+            name, text, answer = about(task, scene, self.rng)
             return open_prompt(text), f" {answer}", f"open/{name}"
         question = ask_for(task, scene, self.rng)
         most = 1 if kind == "two" else 3
@@ -184,7 +185,7 @@ class Packer:
                     first, last = column + len(q) - 1, column + len(q) + len(a) - 1
                     ids[row, column:last] = q + a[:-1]
                     targets[row, first:last] = a
-                    if s.kind == "open":
+                    if s.kind in ("open", "lookup"):
                         weights[row, first:last] = 1.5 / len(a)
                         watched.append((row, first, last, name))
                     else:

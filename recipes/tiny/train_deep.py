@@ -52,8 +52,8 @@ FRAMES = (4, 4, 8, 8, 16)
 LESSONS = (
     Lesson("motion", 800, 24, (4, 8, 8, 16), DEPTH, motion=1.0),
     Lesson(
-        "open", 1200, 16, FRAMES, 13,
-        (Slots("open", 11, 20), Slots("matching", 1, 45)), motion=0.3,
+        "open", 800, 16, FRAMES, 13,
+        (Slots("lookup", 8, 18), Slots("open", 4, 20), Slots("matching", 2, 45)), motion=0.3,
     ),
     Lesson(
         "choices", 500, 16, FRAMES, 20,
@@ -203,6 +203,7 @@ def main() -> None:
     """Parse the command line and train."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder for the state and the log")
+    parser.add_argument("--start", type=Path, help="a state to start from, where DIR has none")
     parser.add_argument("--lr", type=float, default=1e-3, help="AdamW's")
     parser.add_argument("--matrix-lr", type=float, default=2.5e-3, help="Muon's")
     parser.add_argument("--seed", type=int, default=0)
@@ -211,8 +212,9 @@ def main() -> None:
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     training = Training(args.seed, args.lr, args.matrix_lr)
-    if (args.out / STATE).exists():
-        training.restore(torch.load(args.out / STATE, weights_only=True))
+    start = args.out / STATE if (args.out / STATE).exists() else args.start
+    if start:
+        training.restore(torch.load(start, weights_only=True))
     if args.compile:
         torch._dynamo.config.recompile_limit = 64
         for layer in training.model.model.language_model.layers:

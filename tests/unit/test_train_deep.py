@@ -25,7 +25,7 @@ def recipe() -> Iterator[dict[str, ModuleType]]:
     """The recipe's modules by name; they import each other as the command does."""
     before = set(sys.modules)
     sys.path.insert(0, str(RECIPE))
-    names = ("train_deep", "packing", "facts", "motion", "bars")
+    names = ("train_deep", "packing", "facts", "motion", "halve", "bars")
     yield {name: importlib.import_module(name) for name in names}
     sys.path.remove(str(RECIPE))
     for name in set(sys.modules) - before:
@@ -88,6 +88,24 @@ def test_a_stopped_run_goes_on_exactly(
         assert torch.equal(one, other), name
 
 
+def test_a_halved_state_is_close_and_goes_on(
+    recipe: dict[str, ModuleType], training: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, half = tmp_path / "state.pt", tmp_path / "half.pt"
+    training.lesson, training.step = 0, 0
+    lessons = (_short(recipe["train_deep"].LESSONS[0], 9),)
+    training.train_step(lessons)
+    recipe["train_deep"].save_state(whole, training.state())
+    monkeypatch.setattr(sys, "argv", ["halve.py", str(whole), str(half)])
+    recipe["halve"].main()
+    assert half.stat().st_size < 0.55 * whole.stat().st_size
+    exact = training.train_step(lessons)["loss"][0]
+    training.restore(torch.load(half, weights_only=True))
+    close = training.train_step(lessons)["loss"][0]
+    assert close != exact and close == pytest.approx(exact, rel=1e-2)
+    assert all(p.dtype == torch.float32 and p.isfinite().all() for p in training.model.parameters())
+
+
 def test_the_command_resumes_and_writes_a_model_that_opens(
     recipe: dict[str, ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -119,9 +137,9 @@ def test_facts_are_true_and_fit_their_slots(recipe: dict[str, ModuleType], train
             here = {t.name for t in scene.things if not getattr(t, "dark", False)}
             if name == "step/existence":
                 assert (text[len("Is there a ") : -1] in here) is (answer == "yes")
-            if name == "step/moves":
+            if name == "step/way":
                 thing = next(t for t in scene.things if t.name in text)
-                assert (thing.at(0)[:2] != thing.at(1)[:2]) is (answer == "yes")
+                assert (thing.at(0)[:2] == thing.at(1)[:2]) is (answer == "nowhere")
 
 
 def test_the_centre_of_a_curve(recipe: dict[str, ModuleType]) -> None:
@@ -133,6 +151,8 @@ def test_the_centre_of_a_curve(recipe: dict[str, ModuleType]) -> None:
     found = bars.centres(curves)
     assert [round(v.value, 6) for v in found] == [2, 5, 7, 3, 2]
     assert all(v.low <= v.value <= v.high and v.high - v.low < 1e-6 for v in found)
+    curves[:, 0] = 0
+    assert np.isnan(bars.centres(curves)[0].value)
 
 
 def test_what_is_cut_for_the_bars(recipe: dict[str, ModuleType]) -> None:
