@@ -214,33 +214,6 @@ def _spread(values: list[float]) -> dict[str, float]:
     return {"median": statistics.median(values), "p20": tenths[1], "p80": tenths[7]}
 
 
-def set_up_us(frames: int, tokens: int) -> tuple[float, float]:
-    """Microseconds to make a new layout's SDPA blocks and Triton work list, nothing cached.
-
-    The 10th percentile of 41 calls, since other work on the machine only ever adds to it.
-    """
-    from prune.kernels.segment_attention import blocks, worklist
-    from prune.kernels.segment_attention.configs import config_for
-    from prune.kernels.segment_attention.layout import read_reach
-
-    segments = prompt(frames, tokens)
-    config = config_for(torch.bfloat16, 128, segments.shape[1], 1)
-    layout = prepare(segments.role, segments.frame)
-    table = read_reach(torch.from_numpy(LAYERS["frame local"][0]))
-    times: tuple[list[float], list[float]] = ([], [])
-    for _ in range(41):
-        blocks.split.cache_clear()
-        worklist.work_list.cache_clear()
-        start = time.perf_counter()
-        blocks.split(layout, layout.shape[1], table)
-        middle = time.perf_counter()
-        worklist.work_list(layout, layout.shape[1], table, config, 32)
-        times[0].append((middle - start) * 1e6)
-        times[1].append((time.perf_counter() - middle) * 1e6)
-    fastest = [statistics.quantiles(series, n=10)[0] for series in times]
-    return fastest[0], fastest[1]
-
-
 def settings(arguments: argparse.Namespace, cuda: bool) -> Iterator[Setting]:
     """The matrix of the device."""
     shapes = [tuple(map(int, s.split("x"))) for s in arguments.shapes] or (
@@ -284,13 +257,7 @@ def main() -> None:
     cuda = device.type == "cuda"
     environment = machine(device)
     print(*(f"{key}={value}" for key, value in environment.items()))
-    seen = set()
     for setting in settings(arguments, cuda):
-        shape = (setting.frames, setting.tokens)
-        if shape not in seen:
-            seen.add(shape)
-            made = "set-up: SDPA blocks {:.0f} us, Triton work list {:.0f} us"
-            print(f"{shape[0]} x {shape[1]}:", made.format(*set_up_us(*shape)))
         for row in measure(
             setting,
             device,

@@ -10,7 +10,7 @@ from attention_layers import LAYERS, prompt
 from rows import append
 
 from prune.kernels import prepare
-from prune.kernels.segment_attention.configs import Tile, config_for
+from prune.kernels.segment_attention.configs import Tile, capability_of, config_for
 from prune.kernels.segment_attention.gates import verdict
 from prune.kernels.segment_attention.layout import read_reach
 from prune.kernels.segment_attention.triton import triton_attention
@@ -41,7 +41,7 @@ def main() -> None:
             torch.randn(1, heads, layout.shape[1], 128, generator=generator).to(device, dtype)
             for _ in range(3)
         )
-        shipped = config_for(dtype, 128, layout.shape[1], 1)
+        shipped = config_for(dtype, 128, layout.shape[1], 1, capability_of(device))
         alone = {tile: replace(shipped, tile=tile, tall=None) for tile in TILES}
         configs = {"shipped": shipped, **{str(tile): config for tile, config in alone.items()}}
         for name, config in configs.items():

@@ -13,7 +13,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from prune.kernels.segment_attention.layout import Layout, ReachTable, Runs, slices
+from prune.kernels.segment_attention.folding import Folded, fold
+from prune.kernels.segment_attention.layout import Layout, ReachTable, Runs, slices, stretches
+from prune.kernels.segment_attention.structure import Structure, structure
 
 
 @dataclass(frozen=True)
@@ -104,81 +106,73 @@ def density(parts: tuple[Part, ...], layout: Layout, num_queries: int) -> float:
 
 def _blocks(runs: Runs, reach: np.ndarray, first: int) -> tuple[Block, ...]:
     runs = runs.cut(first)
-    allowed = runs.allowed(reach)
-    found = groups(allowed, int(np.searchsorted(runs.start, first)))
-    if not found:
+    if not runs.role.size or first >= runs.end[-1]:
         return ()
-    i, j, causal = (np.array(column) for column in zip(*found, strict=True))
-    start, length = runs.start[i], runs.end[j - 1] - runs.start[i]
+    folded = fold(runs, reach, first)
+    if folded.frames:
+        found = structure(folded.runs, reach, first)
+        blocks = _blocks_of(folded, found) if folded.holds(found) else ()
+        if sum(block.rows.length * block.count for block in blocks) == runs.end[-1] - first:
+            return blocks
+    return _blocks_of(Folded(runs), structure(runs, reach, first))
+
+
+def _blocks_of(folded: Folded, found: Structure) -> tuple[Block, ...]:
+    """The blocks, of which some are missing if the frames left out are not like the others."""
+    runs, i = folded.runs, found.first
+    start, length = runs.start[i], runs.end[found.end - 1] - runs.start[i]
     # A single row reads itself like any other key.
-    single = causal & (length == 1)
-    earlier = np.arange(len(allowed)) < (i + single)[:, None]
-    owner, bounds = runs.spans(allowed[i] & earlier)
-    keys: list[list[list[int]]] = [[] for _ in found]
-    for group, span in zip(owner.tolist(), bounds.tolist(), strict=True):
-        keys[group].append(span)
+    single = found.causal & (length == 1)
+    earlier = np.arange(len(found.allowed)) < (i + single)[:, None]
+    owner, begin, last = stretches(found.allowed[i] & earlier)
+    bounds = folded.begins(begin, i[owner]).tolist(), folded.ends(last, i[owner]).tolist()
+    keys: list[list[tuple[int, int]]] = [[] for _ in range(len(i))]
+    for group, *span in zip(owner.tolist(), *bounds, strict=True):
+        keys[group].append((span[0], span[1]))
 
     by_shape: dict[tuple[int, ...], list[tuple[int, ...]]] = {}
-    columns = start.tolist(), length.tolist(), (causal & ~single).tolist(), keys
+    columns = start.tolist(), length.tolist(), (found.causal & ~single).tolist(), keys
     for row, rows, is_causal, spans in zip(*columns, strict=True):
         shape = (rows, is_causal, *(end - begin for begin, end in spans))
         by_shape.setdefault(shape, []).append((row, *(begin for begin, _ in spans)))
-    return tuple(block for shape, at in by_shape.items() for block in _progressions(shape, at))
+    return tuple(
+        block for shape, at in by_shape.items() for block in _progressions(shape, at, folded)
+    )
 
 
-def groups(allowed: np.ndarray, first_run: int) -> list[tuple[int, int, bool]]:
-    """The groups of query runs, greedily from the left.
-
-    Args:
-        allowed: bool `[N, N]` of `Runs.allowed`.
-        first_run: the first run that holds queries.
-
-    Returns:
-        `(i, j, causal)`: runs `i` to `j - 1` read the same runs before `i`, and each reads all of
-        `i` to itself (causal) or none of them.
-    """
-    num_runs = len(allowed)
-    # Three numbers per run decide membership; computing them up front keeps the loop off numpy.
-    changes = allowed[1:] != allowed[:-1]
-    differs = np.where(changes.any(axis=1), changes.argmax(axis=1), num_runs)
-    first_change = [num_runs, *differs.tolist()]
-    reads_itself = allowed.diagonal()
-    exceptions = (allowed != reads_itself[:, None]) & np.tri(num_runs, dtype=bool)
-    last = num_runs - 1 - exceptions[:, ::-1].argmax(axis=1)
-    last_exception = np.where(exceptions.any(axis=1), last, -1).tolist()
-    own = reads_itself.tolist()
-
-    found = []
-    i = first_run
-    while i < num_runs:
-        j = i + 1
-        while j < num_runs and first_change[j] >= i and own[j] == own[i] and last_exception[j] < i:
-            j += 1
-        found.append((i, j, own[i]))
-        i = j
-    return found
-
-
-def _progressions(shape: tuple[int, ...], at: list[tuple[int, ...]]) -> Iterator[Block]:
+def _progressions(
+    shape: tuple[int, ...], at: list[tuple[int, ...]], folded: Folded
+) -> Iterator[Block]:
     """The groups of one shape as blocks: those that advance by constant steps are joined.
 
     Args:
         shape: rows, whether causal, and the length of every key span.
         at: of every group, where its rows and its key spans start.
+        folded: whose frames left out are in the progression that they interrupt.
     """
     rows, causal, *lengths = shape
-    steps = [tuple(b - a for a, b in pairwise(column)) for column in zip(*at, strict=True)]
-    moves = [*zip(*steps, strict=True), None]
+    moves = [tuple(b - a for a, b in zip(*pair, strict=True)) for pair in pairwise(at)]
+    moves.append(())
+    frames = [1] * len(moves)
+    for k in range(1, len(at) - 1):
+        step = moves[k - 1]
+        if (
+            step[0] == folded.tokens
+            and at[k][0] < folded.start
+            and moves[k] == tuple((folded.frames + 1) * x for x in step)
+        ):
+            moves[k], frames[k] = step, folded.frames + 1
     i = 0
     while i < len(at):
-        move, count = moves[i], 1
+        move, count, last = moves[i], 1, i
         # A view can only slide forwards.
-        if move is not None and min(move) >= 0:
-            while moves[i + count - 1] == move:
-                count += 1
+        if move and min(move) >= 0:
+            while moves[last] == move:
+                count += frames[last]
+                last += 1
         spans = [
             Span(start, length, step if count > 1 else 0)
             for start, length, step in zip(at[i], (rows, *lengths), move or at[i], strict=True)
         ]
         yield Block(spans[0], count, bool(causal), tuple(spans[1:]))
-        i += count
+        i = last + 1

@@ -1,7 +1,8 @@
-"""Tile shapes, fixed per dtype, head dimension and phase.
+"""Tile shapes, fixed per dtype, head dimension, phase and kind of GPU.
 
-They were timed on an H200 (`benchmarks/gpu.py`, stage `tiles`) and compile almost without spills,
-but for the tall tile, for sm_80, sm_90 and sm_100.
+Those of Hopper were timed on an H200 (`benchmarks/gpu.py`, stage `tiles`). What the compiler makes
+of all of them is asserted in `tests/kernels/test_segment_aot.py`: nothing is spilled on sm_80,
+sm_90 and sm_100.
 """
 
 from dataclasses import dataclass
@@ -28,17 +29,27 @@ class Tile:
         block_n: keys of a step.
         num_warps: warps.
         num_stages: steps in flight.
+        max_registers: of a thread, so that one more program fits a multiprocessor; None leaves it
+            to the compiler. The variant for looked-up steps has no such limit.
     """
 
     block_q: int
     block_n: int
     num_warps: int
     num_stages: int
+    max_registers: int | None = None
 
     @property
     def area(self) -> int:
         """Query positions times keys of a step."""
         return self.block_q * self.block_n
+
+    def options(self, mixed: bool) -> dict[str, int]:
+        """Of the compiler, for the variant with or without looked-up steps."""
+        options = {"num_warps": self.num_warps}
+        if self.max_registers is not None and not mixed:
+            options["maxnreg"] = self.max_registers
+        return options
 
 
 @dataclass(frozen=True)
@@ -72,8 +83,23 @@ class Config:
 
 
 @cache
-def config_for(dtype: torch.dtype, head_dim: int, num_queries: int, heads_per_kv: int) -> Config:
-    """The variants for a call: decode if its rows, for all heads of a KV head, fit one tile."""
+def capability_of(device: torch.device) -> int:
+    """Its compute capability, 90 for 9.0; the interpreter is taken for a Hopper."""
+    if device.type != "cuda":
+        return 90
+    major, minor = torch.cuda.get_device_capability(device)
+    return 10 * major + minor
+
+
+@cache
+def config_for(
+    dtype: torch.dtype, head_dim: int, num_queries: int, heads_per_kv: int, capability: int
+) -> Config:
+    """The variants for a call: decode if its rows, for all heads of a KV head, fit one tile.
+
+    Args:
+        capability: compute capability, of `capability_of`.
+    """
     block_d = max(16, _power_of_2(head_dim))
     cached = CACHED_BYTES // (2 * head_dim * dtype.itemsize)
     pack, block_q = _power_of_2(heads_per_kv), _power_of_2(num_queries)
@@ -84,6 +110,10 @@ def config_for(dtype: torch.dtype, head_dim: int, num_queries: int, heads_per_kv
     if pack * block_q > 64:
         if block_d > 128:
             return Config(Tile(64, 32, 8, 2), None, 1, 16, block_d, 1024, cached)
+        if block_d == 128 and not 90 <= capability < 120:
+            # Operands of these tensor cores are in registers. This tile fits three times.
+            tile, tall = Tile(64, 32, 4, 3, max_registers=168), Tile(128, 64, 8, 2)
+            return Config(tile, tall, 1, 32, block_d, 1024, cached)
         tall = Tile(128, 128, 8, 2) if block_d == 128 else None
         return Config(Tile(64, 64, 4, 3), tall, 1, 32, block_d, 1024, cached)
     block_q = max(block_q, MIN_ROWS // pack)

@@ -22,7 +22,7 @@ class Launch:
         grid: number of programs, in two dimensions.
         rest: the other tensors, which start at 16 bytes, and the numbers.
         constants: its constexprs.
-        num_warps: of a program.
+        options: of the compiler, those that not all kernels share.
     """
 
     def __init__(
@@ -31,9 +31,9 @@ class Launch:
         grid: tuple[int, int],
         rest: tuple[Any, ...],
         constants: tuple[Any, ...],
-        num_warps: int,
+        options: dict[str, int],
     ) -> None:
-        self._kernel, self._grid, self._num_warps = kernel, grid, num_warps
+        self._kernel, self._grid, self._options = kernel, grid, {**options, **OPTIONS}
         self._rest = (*rest, *constants)
         self._run: Any = None
 
@@ -48,9 +48,7 @@ class Launch:
         if aligned and self._run is not None:
             self._run(*tensors, *self._rest)
             return
-        compiled = self._kernel[self._grid](
-            *tensors, *self._rest, num_warps=self._num_warps, **OPTIONS
-        )
+        compiled = self._kernel[self._grid](*tensors, *self._rest, **self._options)
         # The interpreter compiles nothing.
         if aligned and compiled is not None:
             self._run = compiled[(*self._grid, 1)]

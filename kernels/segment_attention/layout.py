@@ -24,7 +24,7 @@ MAX_ROLES = 16
 """A reach table is at most `[G, 16, 16]`."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Runs:
     """The maximal runs of equal (role, frame) of one sequence of `S` tokens, in order.
 
@@ -82,13 +82,25 @@ class Runs:
         Returns:
             int64 `[M]` and `[M, 2]`: of every span its choice, in order, and its bounds.
         """
-        width = chosen.shape[1] + 1
-        padded = np.zeros((len(chosen), width + 1), bool)
-        padded[:, 1:-1] = chosen
-        # A row begins and ends unchosen, so its changes are a begin and an end in turn.
-        edges = np.flatnonzero(padded[:, 1:] != padded[:, :-1]).reshape(-1, 2)
-        begin, last = edges[:, 0] % width, edges[:, 1] % width - 1
-        return edges[:, 0] // width, np.stack((self.start[begin], self.end[last]), axis=1)
+        owner, begin, last = stretches(chosen)
+        return owner, pairs(self.start[begin], self.end[last])
+
+
+def pairs(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """`[N, 2]` of two arrays `[N]`; `np.stack` takes several times as long for few of them."""
+    both = np.empty((len(first), 2), np.int64)
+    both[:, 0], both[:, 1] = first, second
+    return both
+
+
+def stretches(chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The maximal stretches of True in the rows of bool `[K, N]`: row, first and last column."""
+    width = chosen.shape[1] + 1
+    padded = np.zeros((len(chosen), width + 1), bool)
+    padded[:, 1:-1] = chosen
+    # A row begins and ends unchosen, so its changes are a begin and an end in turn.
+    edges = np.flatnonzero(padded[:, 1:] != padded[:, :-1]).reshape(-1, 2)
+    return edges[:, 0] // width, edges[:, 0] % width, edges[:, 1] % width - 1
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from prune.kernels.segment_attention.blocks import groups
+from prune.kernels.segment_attention.folding import Folded, fold
 from prune.kernels.segment_attention.layout import Runs
+from prune.kernels.segment_attention.structure import Structure, structure
 
 
 @dataclass(frozen=True)
@@ -20,24 +21,24 @@ class Sections:
     """The sections of one sequence and reach table, in order; each query is in exactly one.
 
     Attributes:
-        first_run: int64 `[N]`, the run at which a section starts; runs are `Runs.cut` at the first
-            query.
-        start, end: int64 `[N]`, its token positions.
+        start, end: int64 `[N]`, token positions.
         mixed: bool `[N]`.
         reads_itself: bool `[N]`, whether its rows read each other, causally; False if mixed.
-        shared: bool `[N, runs]`, the runs before their stretches that all its rows read.
-        looked_up: bool `[N, runs]`, runs that some rows of a mixed section read.
+        shared: the spans before their stretches that all its rows read, of `Runs.spans`.
+        looked_up: the spans that some rows of a mixed section read.
         begin: int64 `[Sq]`, where the stretch of every query starts.
     """
 
-    first_run: np.ndarray
     start: np.ndarray
     end: np.ndarray
     mixed: np.ndarray
     reads_itself: np.ndarray
-    shared: np.ndarray
-    looked_up: np.ndarray
+    shared: tuple[np.ndarray, np.ndarray]
+    looked_up: tuple[np.ndarray, np.ndarray]
     begin: np.ndarray
+
+
+_NOTHING = np.zeros(0, np.int64), np.zeros((0, 2), np.int64)
 
 
 def sections(runs: Runs, reach: np.ndarray, first: int, block_q: int) -> Sections:
@@ -49,66 +50,64 @@ def sections(runs: Runs, reach: np.ndarray, first: int, block_q: int) -> Section
         first: position of the first query.
         block_q: rows of a tile; sections that fill less than half of it are put together.
     """
-    allowed = runs.allowed(reach)
-    found = groups(allowed, int(np.searchsorted(runs.start, first)))
-    i, j, causal = (np.array(column) for column in zip(*found, strict=True))
-    begin_run = _stretches(allowed, i)
-    joined = _join(allowed[i], causal, begin_run)
-    packed = _pack(joined, runs.start[i].tolist(), runs.end[j - 1].tolist(), block_q)
+    folded = fold(runs, reach, first)
+    if folded.frames:
+        found = structure(folded.runs, reach, first)
+        made = _sections(folded, found, block_q, first) if folded.holds(found) else None
+        if made is not None:
+            return made
+    made = _sections(Folded(runs), structure(runs, reach, first), block_q, first)
+    assert made is not None
+    return made
 
+
+def _sections(folded: Folded, found: Structure, block_q: int, first: int) -> Sections | None:
+    """The sections; None if the frames left out are not inside one."""
+    runs, i, j = folded.runs, found.first, found.end
+    start, end = runs.start[i], runs.end[j - 1]
+    packed = _pack(found.starts, start.tolist(), end.tolist(), block_q)
     head, mixed = (np.array(column) for column in zip(*packed, strict=True))
+    filled = False
+    if folded.frames and runs.start[folded.at] > first:
+        bounds = np.searchsorted(i, (folded.at, folded.at + folded.period)).tolist()
+        # A group that holds all frames begins before.
+        filled = bounds[0] < bounds[1]
+        section = np.searchsorted(head, bounds[0], "right") - 1
+        if filled and (mixed[section] or any(bounds[0] <= g < bounds[1] for g in found.starts)):
+            return None
     last = np.append(head[1:], len(i)) - 1
-    start, end = runs.start[i[head]], runs.end[j[last] - 1]
-    reads_itself = causal[head] & ~mixed
+    reads_itself = found.causal[head] & ~mixed
     index = np.arange(len(runs.start))
-    lower = allowed & np.tri(len(index), dtype=bool)
-    before = np.where(reads_itself, begin_run[head], i[head])
+    lower = found.allowed & np.tri(len(index), dtype=bool)
+    before = np.where(reads_itself, found.begin[head], i[head])
     shared = lower[i[head]] & (index < before[:, None])
-    looked_up = np.zeros((len(head), len(index)), bool)
+    looked_up = _NOTHING
     if mixed.any():
         # The sections are consecutive, so each reduction covers the runs of one of them.
         every = np.logical_and.reduceat(lower, i[head], axis=0)
         some = np.logical_or.reduceat(lower, i[head], axis=0)
         shared = np.where(mixed[:, None], shared & every, shared)
-        looked_up = some & ~shared & mixed[:, None]
-    begin = np.repeat(runs.start[np.minimum(begin_run, i)], runs.end[j - 1] - runs.start[i])
-    return Sections(i[head], start, end, mixed, reads_itself, shared, looked_up, begin)
+        looked_up = runs.spans(some & ~shared & mixed[:, None])
+    begin = np.repeat(folded.begins(np.minimum(found.begin, i), i), end - start)
+    if filled:
+        begin = _filled(begin, folded, first)
+    return Sections(
+        start[head], end[last], mixed, reads_itself,
+        runs.spans(shared), looked_up, begin,
+    )  # fmt: skip
 
 
-def _stretches(allowed: np.ndarray, i: np.ndarray) -> np.ndarray:
-    """The run from which on each group reads every run up to itself, without a gap."""
-    gaps = ~allowed[i] & (np.arange(len(allowed)) < i[:, None])
-    last_gap = allowed.shape[1] - 1 - gaps[:, ::-1].argmax(axis=1)
-    return np.where(gaps.any(axis=1), last_gap + 1, 0)
-
-
-def _join(rows: np.ndarray, causal: np.ndarray, begin_run: np.ndarray) -> list[int]:
-    """The groups at which a section starts.
-
-    Args:
-        rows: bool `[groups, runs]`, what each group reads.
-        causal: bool `[groups]`, whether a group reads itself.
-        begin_run: int64 `[groups]`, of `_stretches`.
-    """
-    changes = rows[1:] != rows[:-1]
-    first_change = np.where(changes.any(axis=1), changes.argmax(axis=1), rows.shape[1])
-    # Number of runs that a group reads before each run.
-    read = np.zeros((len(rows), rows.shape[1] + 1), np.int32)
-    np.cumsum(rows, axis=1, out=read[:, 1:])
-    group = np.arange(1, len(rows))
-    earlier, later = begin_run[:-1], begin_run[1:]
-    joins = (
-        causal[1:]
-        & causal[:-1]
-        & (later >= earlier)
-        & (first_change >= earlier)
-        & (read[group, later] == read[group, earlier])
-    )
-    return [0, *(group[~joins]).tolist()]
+def _filled(begin: np.ndarray, folded: Folded, first: int) -> np.ndarray:
+    """`begin` with the rows that were left out: each frame is as far on as its neighbours are."""
+    at, tokens = folded.start - first, folded.tokens
+    one, other = begin[at - tokens : at], begin[at : at + tokens]
+    step = (other - one) // (folded.frames + 1)
+    rows = one + np.arange(1, folded.frames + 1)[:, None] * step
+    return np.concatenate((begin[:at], rows.reshape(-1), begin[at:]))
 
 
 def _pack(
-    starts: list[int], group_start: list[int], group_end: list[int], block_q: int
+    starts: tuple[int, ...], group_start: list[int], group_end: list[int], block_q: int
 ) -> list[tuple[int, bool]]:
     """Put short neighbouring sections together: their first group, and whether they are mixed."""
     ends = [*(g - 1 for g in starts[1:]), len(group_end) - 1]

@@ -8,7 +8,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from prune.kernels.segment_attention.configs import Config, config_for
+from prune.kernels.segment_attention.configs import Config, capability_of, config_for
 from prune.kernels.segment_attention.device_work import DeviceWork, device_work
 from prune.kernels.segment_attention.launch import Launch
 from prune.kernels.segment_attention.layout import Layout, ReachTable
@@ -21,11 +21,11 @@ def _whole(
 ):  # fmt: skip
     """Load `[BLOCK_N, BLOCK_D]` of K or V from position `key`; zeros past `D`.
 
-    64 bits for the tile, 32 inside it: that many fewer registers are live in the loop.
+    A row's offset is one product of 32 bits into 64, which takes no register between the steps.
     """
-    n = tl.arange(0, BLOCK_N)
+    n = key + tl.arange(0, BLOCK_N)
     d = tl.arange(0, BLOCK_D)
-    pointers = base + key.to(tl.int64) * stride + (n[:, None] * stride.to(tl.int32) + d[None, :])
+    pointers = base + n[:, None].to(tl.int64) * stride.to(tl.int32) + d[None, :]
     if D == BLOCK_D:
         return tl.load(pointers)
     return tl.load(pointers, mask=d[None, :] < D, other=0.0)
@@ -36,10 +36,28 @@ def _until(
     base, stride, key, end, D: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_N: tl.constexpr
 ):  # fmt: skip
     """As `_whole`, with zeros from position `end` on."""
-    n = tl.arange(0, BLOCK_N)
+    n = key + tl.arange(0, BLOCK_N)
     d = tl.arange(0, BLOCK_D)
-    pointers = base + key.to(tl.int64) * stride + (n[:, None] * stride.to(tl.int32) + d[None, :])
-    return tl.load(pointers, mask=(key + n[:, None] < end) & (d[None, :] < D), other=0.0)
+    pointers = base + n[:, None].to(tl.int64) * stride.to(tl.int32) + d[None, :]
+    return tl.load(pointers, mask=(n[:, None] < end) & (d[None, :] < D), other=0.0)
+
+
+@triton.jit
+def _between(scores, low, high):
+    """`scores` `[M, N]` of the columns from `low` to `high`, each `[M]`; -inf in the others.
+
+    A thread's columns are eight apart: in two dimensions their numbers are constants of the code,
+    in one they are registers, held through the loop, and so is every comparison.
+    """
+    M: tl.constexpr = scores.shape[0]
+    N: tl.constexpr = scores.shape[1]
+    eights = 8 * tl.arange(0, N // 8)
+    rest = tl.arange(0, 8)
+    low = low[:, None] - rest[None, :]
+    high = high[:, None] - rest[None, :]
+    seen = (eights[None, :, None] >= low[:, None, :]) & (eights[None, :, None] <= high[:, None, :])
+    scores = tl.where(seen, tl.reshape(scores, [M, N // 8, 8]), float("-inf"))
+    return tl.reshape(scores, [M, N])
 
 
 @triton.jit
@@ -111,7 +129,6 @@ def segment_kernel(
     own_whole = tl.load(item + 13)
     masked = tl.load(item + 14)
     masked_end = tl.load(item + 15)
-    slot = tl.load(item + 18)
 
     # The interpreter infers an integer's width from its value, not from its annotation.
     stride_qb = stride_qb.to(tl.int64) * ALIGN
@@ -176,15 +193,11 @@ def segment_kernel(
         key = tl.where(is_rest, key, own + own_step * BLOCK_N)
         end = tl.load(span + 1, mask=is_rest, other=0)
         end = tl.where(is_rest, end, row_end)
-        n = key + tl.arange(0, BLOCK_N)
         k = _until(k_base, stride_ks, key, end, D, BLOCK_D, BLOCK_N)
         v = _until(v_base, stride_vs, key, end, D, BLOCK_D, BLOCK_N)
         scores = tl.dot(q, k.T, input_precision=PRECISION)
-        first = tl.where(is_rest, 0, begin)
-        seen = (
-            (n[None, :] < end) & (n[None, :] <= position[:, None]) & (n[None, :] >= first[:, None])
-        )
-        scores = tl.where(seen, scores, float("-inf"))
+        low = tl.where(is_rest, 0, begin - key)
+        scores = _between(scores, low, tl.minimum(position, end - 1) - key)
         acc, m, total = _update(acc, m, total, scores, v, scale_log2, True, PRECISION)
 
     # Looked-up steps: several short sections share the tile.
@@ -210,6 +223,15 @@ def segment_kernel(
             scores = tl.dot(q, k.T, input_precision=PRECISION)
             scores = tl.where(seen, scores, float("-inf"))
             acc, m, total = _update(acc, m, total, scores, v, scale_log2, True, PRECISION)
+
+    # Loaded again, another way so that the compiler does not notice: what follows from them for
+    # every row would otherwise be held through the loops, in some fifty registers.
+    batch = tl.load(item, cache_modifier=".ca").to(tl.int64)
+    row = tl.load(item + 3, cache_modifier=".ca")
+    rows = tl.load(item + 4, cache_modifier=".ca")
+    slot = tl.load(item + 18)
+    query = row + nth
+    valid = (nth < rows) & (lane // BLOCK_Q < packed)
 
     empty = total == 0.0
     total = tl.where(empty, 1.0, total)
@@ -312,7 +334,9 @@ def triton_attention(
     if scale <= 0:
         q, scale = (-q, -scale) if scale else (torch.zeros_like(q), 1.0)
     batch, num_heads, num_queries, head_dim = q.shape
-    config = config or config_for(q.dtype, head_dim, num_queries, num_heads // k.shape[1])
+    if config is None:
+        per_kv, capability = num_heads // k.shape[1], capability_of(q.device)
+        config = config_for(q.dtype, head_dim, num_queries, per_kv, capability)
     # A program holds one query head in prefill, all query heads of a KV head in decode.
     num_tiles = num_heads if config.pack == 1 else k.shape[1]
     work = device_work(layout, num_queries, reach, config, num_tiles, q.device)
@@ -378,7 +402,7 @@ def _launches(
                 *numbers, count, num_roles, table_stride,
             )  # fmt: skip
             grid = count * tiles_per_group, 1
-            launches.append(Launch(segment_kernel, grid, rest, constants, tile.num_warps))
+            launches.append(Launch(segment_kernel, grid, rest, constants, tile.options(mixed)))
     if not work.slots:
         return launches, None
     heads_per_group, rows = num_heads // num_groups, min(config.tile.block_q, 16)
@@ -388,6 +412,6 @@ def _launches(
         grid,
         (work.merges, *steps[9:], num_heads, num_queries, heads_per_group),
         (head_dim, config.block_d, config.part_rows, rows, align, MERGE_FIELDS),
-        num_warps=4,
+        {"num_warps": 4},
     )
     return launches, merge

@@ -17,7 +17,7 @@ from functools import lru_cache
 import numpy as np
 
 from prune.kernels.segment_attention.configs import Config
-from prune.kernels.segment_attention.layout import Layout, ReachTable, Runs
+from prune.kernels.segment_attention.layout import Layout, ReachTable, Runs, pairs
 from prune.kernels.segment_attention.sections import Sections, sections
 
 FIELDS = (
@@ -170,7 +170,7 @@ class _Tiles:
 def _tiles(runs: Runs, reach: np.ndarray, first: int, config: Config, num_heads: int) -> _Tiles:
     found = sections(runs, reach, first, config.tile.block_q)
     begin = found.begin
-    owner, shared = runs.spans(found.shared)
+    owner, shared = found.shared
     length = shared[:, 1] - shared[:, 0]
     tall = _are_tall(found, np.bincount(owner, length, len(found.start)), first, config)
     tile, tall_tile = config.tile, config.tall or config.tile
@@ -180,13 +180,16 @@ def _tiles(runs: Runs, reach: np.ndarray, first: int, config: Config, num_heads:
     step = block_n[owner]
     count = length // step
     wholes = np.repeat(shared[:, 0], count) + _ramp(count) * np.repeat(step, count)
-    rest = np.stack((shared[:, 0] + count * step, shared[:, 1]), axis=1)
+    rest = pairs(shared[:, 0] + count * step, shared[:, 1])
     kept = rest[:, 0] < rest[:, 1]
-    looked_owner, looked = runs.spans(found.looked_up)
-    steps = -(-(looked[:, 1] - looked[:, 0]) // config.table_n)
-    low = np.repeat(looked[:, 0], steps) + _ramp(steps) * config.table_n
-    high = np.minimum(low + config.table_n, np.repeat(looked[:, 1], steps))
-    looked_at = kept.sum() + _offsets(np.repeat(looked_owner, steps), len(found.start))
+    spans, looked_at = rest[kept], np.zeros(len(found.start) + 1, np.int64)
+    looked_owner, looked = found.looked_up
+    if len(looked):
+        steps = -(-(looked[:, 1] - looked[:, 0]) // config.table_n)
+        low = np.repeat(looked[:, 0], steps) + _ramp(steps) * config.table_n
+        high = np.minimum(low + config.table_n, np.repeat(looked[:, 1], steps))
+        looked_at = len(spans) + _offsets(np.repeat(looked_owner, steps), len(found.start))
+        spans = np.concatenate((spans, pairs(low, high)))
     wholes_at = _offsets(np.repeat(owner, count), len(found.start))
     rests_at = _offsets(owner[kept], len(found.start))
 
@@ -222,7 +225,6 @@ def _tiles(runs: Runs, reach: np.ndarray, first: int, config: Config, num_heads:
     }
     for name, values in columns.items():
         items[:, COLUMN[name]] = values
-    spans = np.concatenate((rest[kept], np.stack((low, high), axis=1)))
     items, of_item, costs, merges = _cut(items, block_q * block_n, config, num_heads)
     return _Tiles(
         items,
@@ -238,10 +240,10 @@ def _tiles(runs: Runs, reach: np.ndarray, first: int, config: Config, num_heads:
 
 def _are_tall(found: Sections, shared: np.ndarray, first: int, config: Config) -> np.ndarray:
     """Which sections have tall tiles: many rows that read many keys."""
-    if config.tall is None:
-        return np.zeros(len(found.start), bool)
-    position = first + np.arange(len(found.begin))
     rows = found.end - found.start
+    if config.tall is None or rows.max() < TALL_ROWS:
+        return np.zeros(len(rows), bool)
+    position = first + np.arange(len(found.begin))
     own = np.add.reduceat(position + 1 - found.begin, found.start - first) / rows
     keys = shared + np.where(found.reads_itself, own, 0)
     is_tall: np.ndarray = ~found.mixed & (rows >= TALL_ROWS) & (keys >= TALL_KEYS)
@@ -270,36 +272,36 @@ def _cut(
         The items, which tile each belongs to, their costs, and the merges.
     """
     kinds = [("whole", "whole_end"), ("masked", "masked_end"), ("looked_up", "looked_up_end")]
-    pairs = [(COLUMN[a], COLUMN[b]) for a, b in kinds]
-    counts = np.stack([items[:, b] - items[:, a] for a, b in pairs], axis=1)
+    columns = [(COLUMN[a], COLUMN[b]) for a, b in kinds]
+    begins, ends = [a for a, _ in columns], [b for _, b in columns]
+    counts = items[:, ends] - items[:, begins]
     steps = counts.sum(axis=1)
     costs = steps * area
     least = config.min_chunk * config.tile.block_q
     chunk = max(least, int(costs.sum()) * num_heads // PROGRAMS)
-    heavy = np.flatnonzero(costs > 2 * chunk)
-    light = np.flatnonzero(costs <= 2 * chunk)
-    parts, owners, part_costs = [items[light]], [light], [costs[light]]
-    merges: list[list[int]] = []
-    slots = 0
-    for n in heavy:
-        pieces = -(-int(costs[n]) // chunk)
-        bounds = np.arange(pieces + 1) * steps[n] // pieces
-        part = np.repeat(items[n][None], pieces, axis=0)
-        before = 0
-        for (a, b), count in zip(pairs, counts[n], strict=True):
-            inside = np.clip(bounds - before, 0, count) + items[n, a]
-            part[:, a], part[:, b] = inside[:-1], inside[1:]
-            before += count
-        part[:, COLUMN["slot"]] = slots + np.arange(pieces)
-        row, rows = items[n, COLUMN["row"]], items[n, COLUMN["rows"]]
-        merges.append([0, 0, row, rows, slots, slots + pieces])
-        slots += pieces
-        parts.append(part)
-        owners.append(np.full(pieces, n))
-        part_costs.append(np.diff(bounds) * area[n])
+    is_heavy = costs > 2 * chunk
+    heavy, light = np.flatnonzero(is_heavy), np.flatnonzero(~is_heavy)
+    pieces = -(-costs[heavy] // chunk)
+    of_heavy = np.repeat(np.arange(len(heavy)), pieces)
+    owner, nth = heavy[of_heavy], _ramp(pieces)
+    begin = nth * steps[owner] // pieces[of_heavy]
+    end = (nth + 1) * steps[owner] // pieces[of_heavy]
+    parts = items[owner]
+    before = np.zeros(len(owner), np.int64)
+    for (a, b), count in zip(columns, counts[owner].T, strict=True):
+        at = parts[:, a].copy()
+        parts[:, a] = at + np.minimum(np.maximum(begin - before, 0), count)
+        parts[:, b] = at + np.minimum(np.maximum(end - before, 0), count)
+        before += count
+    parts[:, COLUMN["slot"]] = np.arange(len(owner))
+    merges = np.zeros((len(heavy), MERGE_FIELDS), np.int32)
+    merges[:, 2] = items[heavy, COLUMN["row"]]
+    merges[:, 3] = items[heavy, COLUMN["rows"]]
+    merges[:, 5] = np.cumsum(pieces)
+    merges[:, 4] = merges[:, 5] - pieces
     return (
-        np.concatenate(parts),
-        np.concatenate(owners),
-        np.concatenate(part_costs),
-        np.array(merges, np.int32).reshape(-1, MERGE_FIELDS),
+        np.concatenate((items[light], parts)),
+        np.concatenate((light, owner)),
+        np.concatenate((costs[light], (end - begin) * area[owner])),
+        merges,
     )

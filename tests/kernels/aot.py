@@ -35,14 +35,15 @@ COMMON = {
     ("prefill", "fp32", 128): ("plain",),
     ("decode", "bf16", 128): ("plain",),
     ("decode gqa", "bf16", 128): ("plain", "mixed"),
+    ("decode rows", "bf16", 128): ("plain",),
 }
 """What every test run compiles."""
 
 
-def variants(everything: bool) -> Iterator[dict[str, Any]]:
-    """All shipped variants, or those of `COMMON`."""
+def variants(everything: bool, target: int) -> Iterator[dict[str, Any]]:
+    """All shipped variants for a compute capability, or those of `COMMON`."""
     for phase, dtype, head_dim in itertools.product(PHASES, DTYPES, HEAD_DIMS):
-        config = config_for(DTYPES[dtype], head_dim, *PHASES[phase])
+        config = config_for(DTYPES[dtype], head_dim, *PHASES[phase], target)
         tiles = {"plain": config.tile, "mixed": config.tile, "tall": config.tall}
         for kind, tile in tiles.items():
             if tile and (everything or kind in COMMON.get((phase, dtype, head_dim), ())):
@@ -58,6 +59,7 @@ def compile_variant(variant: dict[str, Any], target: int, kernel: str) -> dict[s
         "PART_ROWS": config.part_rows,
         "ALIGN": 16 // DTYPES[dtype].itemsize,
     }
+    options = {"num_warps": 4}
     if kernel == "segment":
         function = kernels.segment_kernel
         shape |= {
@@ -70,6 +72,7 @@ def compile_variant(variant: dict[str, Any], target: int, kernel: str) -> dict[s
             "PRECISION": config.precision,
             "STAGES": tile.num_stages,
         }
+        options = tile.options(variant["kind"] == "mixed")
     else:
         function = kernels.merge_kernel
         shape |= {"ROWS": min(tile.block_q, 16), "FIELDS": MERGE_FIELDS}
@@ -89,7 +92,7 @@ def compile_variant(variant: dict[str, Any], target: int, kernel: str) -> dict[s
     compiled = triton.compile(
         source,
         target=GPUTarget("cuda", target, 32),
-        options={"num_warps": tile.num_warps if kernel == "segment" else 4, **OPTIONS},
+        options={**options, **OPTIONS},
     )
     return {
         **{key: variant[key] for key in ("phase", "dtype", "head_dim", "kind")},
@@ -142,7 +145,7 @@ def main(arguments: list[str]) -> None:
         return
     everything = "--all" in arguments
     for target in (int(x) for x in arguments if x.isdigit()):
-        for variant in variants(everything):
+        for variant in variants(everything, target):
             print(json.dumps(compile_variant(variant, target, "segment")), flush=True)
             merged = variant["phase"] == "prefill" and variant["kind"] == "plain"
             if merged and variant["head_dim"] in (72, 128):

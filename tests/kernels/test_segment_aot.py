@@ -28,24 +28,24 @@ def compiled(*arguments: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in child.stdout.splitlines() if line.startswith("{")]
 
 
-MOST_SPILLED = {80: 16, 90: 2, 100: 0}
-"""Local accesses of a program by target: of the 64-row tile on sm_80, and of a grouped decode on
-sm_90."""
-
-MOST_SPILLED_TALL = 128
-"""The tall tile is the fastest of all on long rows although it has some
-(`benchmarks/results/kernel_tiles_nvidia-h200.csv`)."""
+MOST_REGISTERS = 200
+"""Of a thread of the variant that nearly all tiles run: plain, and up to 128 head dimensions."""
 
 
-def check(variant: dict[str, Any]) -> None:
-    tall = variant["kind"] == "tall"
-    limit = MOST_SPILLED_TALL if tall else MOST_SPILLED[variant["target"]]
-    assert variant["local_accesses"] <= limit, f"spills: {variant}"
+MOST_SPILLED = 4
+"""Local accesses of a variant outside `aot.COMMON`: decode of 64 head dimensions on sm_100 and of
+256 with looked-up steps on sm_80 have 2 to 4."""
+
+
+def check(variant: dict[str, Any], most_spilled: int) -> None:
+    assert variant["local_accesses"] <= most_spilled, f"spills: {variant}"
+    if variant["kind"] == "plain" and variant["head_dim"] <= 128:
+        assert variant["registers"] <= MOST_REGISTERS, variant
     assert variant["shared"] <= SHARED_MEMORY[variant["target"]], variant
     if variant["kernel"] == "segment" and variant["dtype"] != "fp32":
         # The key tiles have to be copied ahead, 16 bytes at a time.
         assert variant["async_copies"] > 0 and variant["tensor_cores"], variant
-        if variant["target"] == 90 and variant["rows"] == 64:
+        if variant["target"] == 90 and variant["rows"] >= 64:
             assert variant["wgmma"], variant
 
 
@@ -53,9 +53,9 @@ def check(variant: dict[str, Any]) -> None:
 def test_shipped_configs_compile_well(target: str) -> None:
     """bf16 and fp32 at the common head dimensions; the rest in the slow test."""
     variants = compiled(target)
-    assert len(variants) >= 8
+    assert len(variants) >= 9
     for variant in variants:
-        check(variant)
+        check(variant, 0)
 
 
 @pytest.mark.slow
@@ -65,7 +65,7 @@ def test_every_shipped_config_compiles_well(target: str) -> None:
     variants = compiled("--all", target)
     assert len(variants) >= 72
     for variant in variants:
-        check(variant)
+        check(variant, MOST_SPILLED)
 
 
 def test_integers_are_not_specialized() -> None:

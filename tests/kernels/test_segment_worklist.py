@@ -22,7 +22,7 @@ def listed(frames: int, tokens: int, **edges: int) -> tuple[WorkList, Config, in
     """The work of a prompt of 40 system and 85 text tokens, its configuration and its length."""
     layout = prepare(*prompt(frames, tokens, 40, 84))
     length = layout.shape[1]
-    config = config_for(torch.bfloat16, HEAD_DIM, length, 1)
+    config = config_for(torch.bfloat16, HEAD_DIM, length, 1, 90)
     reach = read_reach(table(**edges))
     return work_list(layout, length, reach, config, HEADS), config, length
 
@@ -64,7 +64,7 @@ def test_causal_video_has_tall_tiles() -> None:
 def test_a_sequence_has_the_same_items_in_any_batch() -> None:
     role, frame = prompt(6, 36, 40, 84)
     one, three = prepare(role, frame), prepare(role.repeat(3, 1), frame.repeat(3, 1))
-    config = replace(config_for(torch.bfloat16, HEAD_DIM, role.shape[1], 1), min_chunk=64)
+    config = replace(config_for(torch.bfloat16, HEAD_DIM, role.shape[1], 1, 90), min_chunk=64)
     reach = read_reach(table(**FRAME_LOCAL))
     alone = work_list(one, role.shape[1], reach, config, HEADS)
     together = work_list(three, role.shape[1], reach, config, HEADS)

@@ -56,7 +56,7 @@ SHARED = (
         "self.values[members[0]]) for",
         "self.values[0]) for",
     ),
-    Mutant("a group too long", "blocks.py", "last_exception[j] < i", "last_exception[j] <= i"),
+    Mutant("a group too long", "structure.py", "last_exception[j] < i", "last_exception[j] <= i"),
 )
 """Faults of what all implementations but the reference share."""
 
@@ -109,14 +109,14 @@ TRITON = (
     Mutant(
         "the diagonal one off",
         "triton.py",
-        "(n[None, :] < end) & (n[None, :] <= position",
-        "(n[None, :] < end) & (n[None, :] < position",
+        "(eights[None, :, None] <= high",
+        "(eights[None, :, None] < high",
     ),
     Mutant(
         "a stretch one key late",
         "triton.py",
-        "(n[None, :] >= first[:, None])",
-        "(n[None, :] > first[:, None])",
+        "(eights[None, :, None] >= low",
+        "(eights[None, :, None] > low",
     ),
     Mutant(
         "whole steps of the own keys from their start",
@@ -140,8 +140,8 @@ TRITON = (
     Mutant(
         "keys of a cut tile read twice",
         "worklist.py",
-        "inside[:-1], inside[1:]",
-        "inside[:-1], np.minimum(inside[1:] + 1, inside[-1])",
+        "np.minimum(np.maximum(end - before, 0), count)",
+        "np.minimum(np.maximum(end - before + 1, 0), count)",
     ),
     Mutant(
         "the last slot is not merged",
@@ -163,7 +163,7 @@ TRITON = (
     ),
     Mutant(
         "sections joined whatever they share",
-        "sections.py",
+        "structure.py",
         "        & (first_change >= earlier)\n",
         "",
     ),
