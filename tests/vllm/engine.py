@@ -68,6 +68,32 @@ class Engine:
             self.alike = {video: image}
         self.core = self.llm.llm_engine.engine_core.engine_core
 
+        # Most tests ask the same again and again.
+        self._manager.enable_caching = False
+
+    @property
+    def _manager(self) -> Any:
+        return self.scheduler.kv_cache_manager
+
+    @contextmanager
+    def sharing(self) -> Iterator[list[int]]:
+        """Use the prefix cache, empty at first; the tokens that each new request found there."""
+        assert self.pool.reset_prefix_cache()
+        seen: list[int] = []
+        record = self._manager.record_prefix_cache_stats
+
+        def watching(request: Any, num_hits: int) -> None:
+            seen.append(num_hits)
+            record(request, num_hits)
+
+        self._manager.enable_caching = True
+        self._manager.record_prefix_cache_stats = watching
+        try:
+            yield seen
+        finally:
+            self._manager.enable_caching = False
+            del self._manager.record_prefix_cache_stats
+
     def close(self) -> None:
         """Leave room for another engine in this process."""
         self.llm.llm_engine.engine_core.shutdown()

@@ -134,6 +134,22 @@ def _drawn(seed: int) -> Request:
     return Request(f"drawn {seed}", turns, (clip(100 + seed, frames, height, width),))
 
 
+_ASKED = _user("<video>", "What is he doing?")
+_CLIP = clip(20, 20, 112, 140)
+
+TURNS = (
+    Request("first turn", [_ASKED], (_CLIP,)),
+    Request("second turn", [_ASKED, _assistant("He talks."), _user("And where?")], (_CLIP,)),
+    Request(
+        "third turn",
+        [_ASKED, _assistant("He talks."), _user("And where?"), _assistant("There."), _user("Why?")],
+        (_CLIP,),
+    ),
+    Request("another question", [_user("<video>", "Who is there, and who is not?")], (_CLIP,)),
+    Request("another clip", [_ASKED], (clip(21, 20, 112, 140),)),
+)
+"""A conversation about one clip, another question about it, and the first one about another."""
+
 SLOW = (
     Request("slow clip", [_user("<video>", "Where is the dog?")], (clip(8, 24, 112, 140, 2.0),)),
     Request(

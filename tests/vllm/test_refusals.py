@@ -51,6 +51,7 @@ def engine(**changed: object) -> SimpleNamespace:
         "use_v2_model_runner": False,
         "speculative_config": None,
         "kv_transfer_config": None,
+        "kv_events_config": None,
         "ec_transfer_config": None,
         "lora_config": None,
         "model_config": SimpleNamespace(
@@ -78,6 +79,7 @@ def test_these_settings_pass() -> None:
         ("use_v2_model_runner", True, "Model Runner V2"),
         ("speculative_config", object(), "speculative decoding"),
         ("kv_transfer_config", object(), "KV transfer"),
+        ("kv_events_config", SimpleNamespace(enable_kv_cache_events=True), "KV cache events"),
         ("ec_transfer_config", object(), "encoder of its own"),
         ("lora_config", object(), "LoRA"),
         (

@@ -36,8 +36,6 @@ class PrunedConfig(VerifyAndUpdateConfig):
         """
         _check_settings(vllm_config)
         _check_positions(vllm_config, _checked_plan(vllm_config))
-        # A block holds what its request's roles say, and equal tokens may have other roles.
-        vllm_config.cache_config.enable_prefix_caching = False
         vllm_config.scheduler_config.disable_hybrid_kv_cache_manager = False
         vllm_config.scheduler_config.scheduler_cls = SCHEDULER
 
@@ -52,6 +50,8 @@ def _check_settings(config: VllmConfig) -> None:
         "context parallelism": parallel.decode_context_parallel_size > 1
         or parallel.prefill_context_parallel_size > 1,
         "KV transfer": config.kv_transfer_config is not None,
+        "KV cache events": config.kv_events_config is not None
+        and config.kv_events_config.enable_kv_cache_events,
         "an encoder of its own": config.ec_transfer_config is not None,
         "LoRA adapters": config.lora_config is not None,
         "--mm-processor-cache-type shm": config.model_config.multimodal_config is not None
@@ -92,7 +92,8 @@ def _check_positions(config: VllmConfig, plan: Plan) -> None:
     if plan.model.positions == "vllm" or not family.other_positions:
         return
     line = (
-        f"prune: the plan of {config.model_config.model} was measured at transformers' positions; vLLM gives text "
+        f"prune: the plan of {config.model_config.model} was measured at transformers' "
+        "positions; vLLM gives text "
         "behind long clips others: trace, or at least eval, with --positions vllm "
         "(docs/serving.md)"
     )

@@ -26,10 +26,12 @@ class Needs:
     """What prompts of one order of roles need of every layer.
 
     Attributes:
+        states: `State`, `[L, R]`, what each layer computes of the tokens of a role.
         alive: bool `[L, R]`, roles of the tokens that each layer takes and stores.
         reach: of every layer, nothing for queries whose state is not needed.
     """
 
+    states: NDArray[np.int8]
     alive: Roles
     reach: tuple[ReachTable, ...]
 
@@ -64,9 +66,8 @@ class Rules:
         found = states(self.reach, order=order)
         tables = self.reach.copy()
         tables[np.broadcast_to((found != State.COMPUTE)[:, None], tables.shape[:3])] = NONE
-        return Needs(
-            self._alive(found), tuple(read_reach(torch.from_numpy(table)) for table in tables)
-        )
+        reach = tuple(read_reach(torch.from_numpy(table)) for table in tables)
+        return Needs(found, self._alive(found), reach)
 
     def _alive(self, found: NDArray[np.int8]) -> Roles:
         alive = found > State.DEAD

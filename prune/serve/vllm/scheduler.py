@@ -10,6 +10,8 @@ from vllm.v1.request import Request
 from prune.serve.vllm.blocks import PrunedManager, register_spec
 from prune.serve.vllm.layout import RequestLayout, served_plan
 from prune.serve.vllm.metrics import Counts
+from prune.serve.vllm.prefix import prefix_of
+from prune.serve.vllm.prefix_cache import PrefixCache
 
 
 class PrunedScheduler(AsyncScheduler):
@@ -21,6 +23,7 @@ class PrunedScheduler(AsyncScheduler):
         self._plan = served_plan(vllm_config)
         self._layouts: dict[str, RequestLayout] = {}
         self._counts = Counts()
+        PrefixCache(self.kv_cache_manager, self._managers)
 
     @property
     def _managers(self) -> list[PrunedManager]:
@@ -35,8 +38,9 @@ class PrunedScheduler(AsyncScheduler):
             )
             self._layouts[request.request_id] = layout
             self._counts.dense_requests += layout.unknown
+            prefix = prefix_of(request, layout)
             for manager in self._managers:
-                manager.place(request.request_id, layout)
+                manager.place(request.request_id, layout, prefix)
         super().add_request(request)
 
     def schedule(self, *args: Any, **kwargs: Any) -> SchedulerOutput:

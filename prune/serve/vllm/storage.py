@@ -35,6 +35,7 @@ class Storage:
         """
         self.prompt, self.block_size = len(stored), block_size
         self._kept_tokens = np.concatenate([[0], np.cumsum(stored & kept)])
+        self._passing_tokens = np.concatenate([[0], np.cumsum(stored & ~kept)])
         slots = np.full(len(stored), NO_SLOT, np.int64)
         places = [np.flatnonzero(stored & ~kept), np.flatnonzero(stored & kept)]
         # A block comes into being with its first token.
@@ -59,6 +60,19 @@ class Storage:
             return int(np.searchsorted(self._firsts, tokens, "left"))
         more = -(-self.kept(tokens) // self.block_size) - len(self._kept_blocks)
         return len(self._firsts) + max(0, more)
+
+    def open_blocks(self, tokens: int) -> list[int]:
+        """Numbers of the blocks that hold some of the first `tokens` of the prompt, and later ones.
+
+        At most one of the kept ones and one of the passing ones.
+        """
+        found = []
+        kept, passing = int(self._kept_tokens[tokens]), int(self._passing_tokens[tokens])
+        if kept % self.block_size:
+            found.append(int(self._kept_blocks[kept // self.block_size]))
+        if passing % self.block_size and passing < self._passing_tokens[-1]:
+            found.append(int(self.passing[passing // self.block_size]))
+        return found
 
     def kept(self, tokens: int) -> int:
         """Number of the first `tokens` that generated ones read."""

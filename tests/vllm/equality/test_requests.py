@@ -1,6 +1,5 @@
 """An export in vLLM answers as the masked dense model does in transformers."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from math import isnan
 from pathlib import Path
@@ -11,22 +10,13 @@ from prune.serve.vllm.rules import _size, _tables
 from tests.vllm.engine import GREEDY, Engine, answer_of, greedy
 from tests.vllm.folders import at, both
 from tests.vllm.requests import MORE, REQUESTS, SLOW, STEPS, Answer, Reference
-from tests.vllm.served import TOLERANCE, Served, serve
+from tests.vllm.served import TOLERANCE, Served
 
 ROUNDING = 2.5e-2
 """Of log-probabilities in bfloat16; those of requests without a video, dense in both, differ by
 1e-2 as well."""
 
 WITH_VIDEO = [request for request in REQUESTS if request.clips]
-
-
-@pytest.fixture(scope="module", params=["qwen2_5_vl", "qwen3_vl"])
-def served(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Served]:
-    found = serve(request.param, tmp_path_factory.mktemp(request.param))
-    yield found
-    found.engine.close()
 
 
 @pytest.mark.parametrize("chunk", [2048, 96, 33])

@@ -1,0 +1,1 @@
+"""Engines of two families, each beside transformers, that these files share."""
