@@ -12,11 +12,11 @@ from torch import Tensor
 from prune.evaluate.forced import check_reply, forced, replies_to
 from prune.inputs.encode import Clip, check_samples, decode, encode, letter_ids, shape_of
 from prune.inputs.failures import Failure
-from prune.inputs.reply import DEFAULT_REPLYING, Replying
+from prune.inputs.replying import DEFAULT_REPLYING, Replying
 from prune.inputs.samples import Sample
 from prune.inputs.video_key import video_keys
 from prune.layout.pathways import Reach
-from prune.layout.segments import Segments
+from prune.layout.segments import Role, Segments
 from prune.results.answer import Answer
 from prune.runtime.attention import seam
 from prune.runtime.captured import Replay, capture, next_logits
@@ -138,8 +138,15 @@ def _encode(
 
 
 def typical_prompt(batches: Sequence[EncodedBatch]) -> Segments:
-    """The layout of the prompt of median length, on which edges and costs are counted."""
-    rows = [b.replay.segments.row(i) for b in batches for i in range(len(b.samples))]
+    """The layout of the prompt of median length, on which edges and costs are counted.
+
+    Replies are not part of it: they are decoded.
+    """
+    rows = [
+        row.resized(row.shape[1] - row.count(Role.ANSWER))
+        for b in batches
+        for row in map(b.replay.segments.row, range(len(b.samples)))
+    ]
     return sorted(rows, key=lambda s: s.shape[1])[len(rows) // 2]
 
 

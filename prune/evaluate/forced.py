@@ -7,7 +7,8 @@ import torch
 
 from prune.errors import BadInputError
 from prune.inputs.encode import continuation, prompt_of
-from prune.inputs.reply import Replying, continued_each, greedy_replies
+from prune.inputs.reply import continued_each, greedy_replies
+from prune.inputs.replying import Replying
 from prune.inputs.samples import Sample
 from prune.layout.segments import Role, Segments, segment
 from prune.runtime.captured import Replay, capture

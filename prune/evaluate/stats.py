@@ -15,8 +15,14 @@ from prune.evaluate.clusters import codes_of, effective_size
 from prune.results.interval import FEWEST, Interval, Mean, Z, paired_bounds
 
 
-def proportion(right: Sequence[bool], videos: Sequence[str] | None = None) -> Interval:
-    """Accuracy in percent with Wilson's interval, for the effective number of samples."""
+def proportion(right: Sequence[float], videos: Sequence[str] | None = None) -> Interval:
+    """Accuracy in percent with Wilson's interval, for the effective number of samples.
+
+    Args:
+        right: whether each answer is; or shares between 0 and 1, whose variance is at most that of
+            answers with the same mean, so that their interval is rather too wide.
+        videos: see this module.
+    """
     values = np.array(right, float)
     size = effective_size(values, codes_of(videos, len(values)))
     return _wilson(float(values.mean()), size)
@@ -35,12 +41,12 @@ def _wilson(share: float, size: float) -> Interval:
 
 
 def paired_difference(
-    before: Sequence[bool], after: Sequence[bool], videos: Sequence[str] | None = None
+    before: Sequence[float], after: Sequence[float], videos: Sequence[str] | None = None
 ) -> Interval:
     """Accuracy after minus before on the same samples, in points.
 
     The interval is that of `paired_bounds`, for the effective number of samples
-    (`prune.evaluate.clusters`).
+    (`prune.evaluate.clusters`). As in `proportion`, shares may stand for answers.
     """
     change = np.array(after, float) - np.array(before, float)
     size = effective_size(change, codes_of(videos, len(change)))

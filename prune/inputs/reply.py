@@ -1,42 +1,10 @@
 """Greedy replies of a model, and inputs that continue prompts with the tokens of replies."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from transformers import BatchFeature
-
-Source = Literal["own", "reference"]
-"""Whose reply an open question is followed by: the dense model's greedy one, or the data's."""
-
-MAX_TOKENS = 64
-
-
-@dataclass(frozen=True)
-class Replying:
-    """Which replies to open questions are traced, searched and measured on.
-
-    Attributes:
-        source: `reference` takes the sample's `reply`.
-        max_tokens: longest reply; longer ones are cut.
-    """
-
-    source: Source = "own"
-    max_tokens: int = MAX_TOKENS
-
-    @property
-    def header(self) -> dict[str, Any]:
-        """For the header of a run."""
-        return asdict(self)
-
-    @staticmethod
-    def of(header: Mapping[str, Any]) -> "Replying":
-        """From the header of a run; the defaults if that has none."""
-        return Replying(header.get("source", "own"), header.get("max_tokens", MAX_TOKENS))
-
-
-DEFAULT_REPLYING = Replying()
 
 
 def greedy_reply(model: Any, inputs: Any, max_new_tokens: int = 128) -> list[int]:

@@ -20,11 +20,15 @@ def tell_options_apart(segments: Segments, true_option: int) -> Segments:
     return replace(segments, role=role.to(segments.role.dtype))
 
 
-def knockout_tables(pathways: Sequence[Pathway]) -> Reach:
+def knockout_tables(pathways: Sequence[Pathway], inherit: bool = False) -> Reach:
     """One layer's reach over `Role` and `OptionRole`, `[1 + P, 1, R, R]`.
 
-    The first is dense, the others lack one pathway each. Generated tokens are `Role.ANSWER`, a role
-    like any other: unlike in a plan, they do not inherit the row of `last`.
+    The first is dense, the others lack one pathway each. Generated tokens are `Role.ANSWER`.
+
+    Args:
+        pathways: what is removed.
+        inherit: whether generated tokens also lose what `last` loses, as they do in a plan; else
+            their role is one like any other.
     """
     size = NUM_ROLES + len(OptionRole)
     tables = np.full((1 + len(pathways), 1, size, size), ALL, np.int32)
@@ -32,6 +36,12 @@ def knockout_tables(pathways: Sequence[Pathway]) -> Reach:
         for single in pathway.singles:
             block = np.ix_(_finer(single.queries), _finer(single.keys))
             table[block] = np.minimum(table[block], single.limit)
+    if inherit:
+        own = tables[..., Role.ANSWER, Role.ANSWER].copy()
+        tables[..., Role.ANSWER, :] = np.minimum(
+            tables[..., Role.ANSWER, :], tables[..., Role.LAST, :]
+        )
+        tables[..., Role.ANSWER, Role.ANSWER] = own
     return tables
 
 

@@ -126,6 +126,7 @@ _WORDS: dict[str, tuple[Role | OptionRole, ...]] = {
     "video": VIDEO,
     **{role.name.lower(): (role,) for role in OptionRole},
     "response": (Role.ANSWER,),
+    "reply": (Role.LAST, Role.ANSWER),
 }
 
 
@@ -134,8 +135,8 @@ def find_pathway(text: str) -> Pathway:
 
     Args:
         text: such as `cross_frame`, `video->question,options` or `video->last + question->last`.
-            Roles are those of `prune.layout.segments`, `true_option`, `false_options` and
-            `response`.
+            Roles are those of `prune.layout.segments`, `true_option`, `false_options`, `response`
+            (tokens of a reply) and `reply` (those and `last`, which predicts the first of them).
 
     Raises:
         UsageError: it is none of these.

@@ -1,8 +1,9 @@
 """Prompt styles: how a sample is put to the model, and whose probability is traced.
 
-The styles are a multiple-choice question; an open question with a given beginning of the reply (Map
-the Flow, 2510.13251, appendix: "answer prefix"); and an open question with the model's own greedy
-reply, in which anchors are traced (section 5: the n-th verb).
+The styles are a multiple-choice question; an open question with a whole reply; an open question
+with a given beginning of the reply (Map the Flow, 2510.13251, appendix: "answer prefix"); and an
+open question with the model's own greedy reply, in which anchors are traced (section 5: the n-th
+verb).
 """
 
 from collections.abc import Callable, Sequence
@@ -10,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from prune.errors import BadInputError, UsageError
+from prune.evaluate.forced import check_reply, forced, replies_to
 from prune.inputs.encode import (
     chat,
     check_samples,
@@ -21,6 +23,7 @@ from prune.inputs.encode import (
     read,
 )
 from prune.inputs.reply import greedy_reply
+from prune.inputs.replying import Replying
 from prune.inputs.samples import Sample, need_options
 from prune.layout.knockout_tables import tell_options_apart
 from prune.layout.tokens import token_starts
@@ -37,12 +40,14 @@ class TracedPrompt:
         options: the token with which each option would begin, by index; empty without options.
         token: the token that is traced; the likeliest if None.
         anchor: the text of the reply that the token begins, if it is traced for that.
+        reply: the tokens that the last ones of the prompt predict, if a whole reply is traced.
     """
 
     replay: Replay
     options: Sequence[int] = ()
     token: int | None = None
     anchor: str | None = None
+    reply: Sequence[int] = ()
 
 
 class PromptStyle(Protocol):
@@ -75,7 +80,6 @@ class Choice:
 
     def check(self, processor: Any, samples: Sequence[Sample]) -> None:
         """See `PromptStyle`."""
-        need_options(samples, "prune trace, but with --anchor or --verbs,")
         check_samples(processor, samples)
 
     def cases(
@@ -85,6 +89,37 @@ class Choice:
         replay = capture(model, processor, read(processor, [sample], num_frames))
         told = tell_options_apart(replay.segments, sample.answer)
         return [TracedPrompt(replace(replay, segments=told), letter_ids(processor, sample))]
+
+
+@dataclass(frozen=True)
+class AsWritten:
+    """Questions with options as `Choice`; open ones with a whole reply, token by token.
+
+    Attributes:
+        replying: by which reply.
+    """
+
+    replying: Replying
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """See `PromptStyle`."""
+        return {"way": "as written", **self.replying.header}
+
+    def check(self, processor: Any, samples: Sequence[Sample]) -> None:
+        """See `PromptStyle`."""
+        check_samples(processor, samples)
+
+    def cases(
+        self, model: Any, processor: Any, sample: Sample, num_frames: int
+    ) -> list[TracedPrompt]:
+        """See `PromptStyle`; raises `BadInputError` if the sample has no reply."""
+        if not sample.is_open:
+            return Choice().cases(model, processor, sample, num_frames)
+        inputs = read(processor, [sample], num_frames)
+        (reply,) = replies_to(model, processor, inputs, [sample], self.replying)
+        check_reply(reply, self.replying)
+        return [TracedPrompt(forced(model, processor, inputs, [reply]), reply=reply)]
 
 
 @dataclass(frozen=True)
@@ -104,6 +139,7 @@ class Prefix:
 
     def check(self, processor: Any, samples: Sequence[Sample]) -> None:
         """See `PromptStyle`."""
+        need_options(samples, "--prefix")
         check_samples(processor, samples, letters=False)
         self._tokens(processor, "")
 
@@ -170,13 +206,19 @@ class OwnReply:
         ]
 
 
-def ask(prefix: str | None, anchor: str | None, verbs_by: str | None) -> PromptStyle:
+def ask(
+    prefix: str | None,
+    anchor: str | None,
+    verbs_by: str | None,
+    replying: Replying | None = None,
+) -> PromptStyle:
     """The style that a command asks for, by default a multiple-choice question.
 
     Args:
         prefix: of the reply (`Prefix`).
         anchor: regular expression of the anchors in the model's own reply.
         verbs_by: spaCy pipeline that finds verbs as anchors.
+        replying: by which replies open questions are followed; None if there are none.
 
     Raises:
         UsageError: more than one is given, or the expression is invalid.
@@ -191,7 +233,7 @@ def ask(prefix: str | None, anchor: str | None, verbs_by: str | None) -> PromptS
         return OwnReply(matches(anchor), {"anchor": anchor})
     if verbs_by is not None:
         return OwnReply(verbs(verbs_by), {"verbs": verbs_by})
-    return Choice()
+    return Choice() if replying is None else AsWritten(replying)
 
 
 def _first_new(longer: list[int], shorter: list[int]) -> int:

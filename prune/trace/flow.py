@@ -41,9 +41,9 @@ def flow_of(trace: Trace, metric: str = "change_answer") -> Flow:
     if metric not in (*METRICS, "interaction"):
         raise UsageError(f"no metric {metric!r}: there are {', '.join(METRICS)}, interaction")
     chosen = INTERACTION if metric == "interaction" else METRICS[metric]
-    cases = [case for case in trace.traced if not chosen.has_options or "true" in case]
+    cases = [case for case in trace.traced if chosen.is_of(case)]
     if not cases or not _shown(trace, metric):
-        raise UsageError(f"{trace.run}: its trace has no {metric} (no options, or no pairs)")
+        raise UsageError(f"{trace.run}: its trace has no {metric} (options, replies or pairs)")
     sweep, step = SWEEPS[Style(trace.header["style"])]
     own = trace.header["asking"]["way"] == "own reply"
     return Flow(
@@ -70,7 +70,9 @@ def _shown(trace: Trace, metric: str) -> list[Pathway]:
         return pairs
     traced = trace.pathways()
     # By default the paper's, without the variants that only a search needs.
-    return list(PUBLISHED) if tuple(traced) == TRACED else [p for p in traced if p not in pairs]
+    if tuple(traced[: len(TRACED)]) == TRACED:
+        return [*PUBLISHED, *(p for p in traced[len(TRACED) :] if p not in pairs)]
+    return [p for p in traced if p not in pairs]
 
 
 def _panels(

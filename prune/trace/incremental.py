@@ -16,12 +16,11 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from prune.errors import NumericError
 from prune.kernels import ALL, segment_attention
 from prune.layout.knockout_tables import knockout_tables
 from prune.layout.pathways import Pathway
 from prune.runtime.cache import as_argument
-from prune.runtime.captured import Replay
+from prune.runtime.captured import Replay, next_logits
 from prune.runtime.enforce import PlanEnforcer, masked_attention
 from prune.trace.knockout import knockout_masks
 
@@ -42,22 +41,36 @@ class DensePass:
             `[1, S, d]` or `None`.
         keys, values: `[1, Hkv, S, D]`, rotated.
         kwargs: the layer's keyword arguments.
+        count: how many of the last tokens are read.
+        states: their final states, `[count, d]`.
         logits: of the next token, float32 `[V]`.
     """
 
     replay: Replay
+    count: int = 1
     inputs: list[Tensor] = field(default_factory=list)
     added: list[Tensor | None] = field(default_factory=list)
     keys: list[Tensor] = field(default_factory=list)
     values: list[Tensor] = field(default_factory=list)
     kwargs: list[dict[str, Any]] = field(default_factory=list)
+    states: Tensor = field(default_factory=lambda: torch.empty(0))
     logits: Tensor = field(default_factory=lambda: torch.empty(0))
+
+    @property
+    def inherit(self) -> bool:
+        """Whether generated tokens lose what `last` loses: where a whole reply is read."""
+        return self.count > 1
 
 
 @torch.no_grad()
-def record_dense(replay: Replay) -> DensePass:
-    """Run a prompt once, densely, and record the states that knockouts start from."""
-    dense, outputs = DensePass(replay), []
+def record_dense(replay: Replay, count: int = 1) -> DensePass:
+    """Run a prompt once, densely, and record the states that knockouts start from.
+
+    Args:
+        replay: one prompt.
+        count: how many of its last tokens are read: 1, or those that predict a reply.
+    """
+    dense, outputs = DensePass(replay, count), []
     layers = replay.text_model.layers
 
     def before(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -72,10 +85,12 @@ def record_dense(replay: Replay) -> DensePass:
     cache = DynamicCache()
     try:
         reach = knockout_tables(()).repeat(len(layers), 0)
-        dense.logits = replay.last_logits(PlanEnforcer(reach, replay.segments), cache=cache)[0]
+        enforcer = PlanEnforcer(reach, replay.segments)
+        dense.states = replay.last_states(enforcer, count, cache=cache)[0]
     finally:
         for handle in handles:
             handle.remove()
+    dense.logits = next_logits(replay.model, dense.states[-1])
     for output, following in zip(outputs, dense.inputs[1:], strict=False):
         dense.added.append(None if output is following else following - output)
     dense.added.append(None)
@@ -153,7 +168,7 @@ class _KnockoutRows:
         # Layouts stay on the CPU, where the kernel reads them.
         role, frame = self.dense.replay.segments.role, self.dense.replay.segments.frame
         out = torch.empty_like(query)
-        tables = torch.from_numpy(knockout_tables(self.pathways))
+        tables = torch.from_numpy(knockout_tables(self.pathways, self.dense.inherit))
         for index in chosen.unique().tolist():
             rows = (chosen == index).nonzero()[:, 0].to(query.device)
             layout = role.expand(len(rows), -1), frame.expand(len(rows), -1)
@@ -163,10 +178,13 @@ class _KnockoutRows:
         return out
 
 
-def first_changed(replay: Replay, pathway: Pathway) -> int:
-    """The first row that loses an edge when a pathway is removed (or S)."""
+def first_changed(replay: Replay, pathway: Pathway, inherit: bool = False) -> int:
+    """The first row that loses an edge when a pathway is removed (or S).
+
+    `inherit` is that of `knockout_tables`.
+    """
     role, frame = replay.segments.role[0].numpy(), replay.segments.frame[0].numpy()
-    limit = knockout_tables([pathway])[1, 0]
+    limit = knockout_tables([pathway], inherit)[1, 0]
     # For every row the earliest frame of each role up to it: the key that is farthest away.
     oldest = np.where(role[:, None] == np.arange(len(limit)), frame[:, None], ALL)
     oldest = np.minimum.accumulate(oldest)
@@ -175,7 +193,6 @@ def first_changed(replay: Replay, pathway: Pathway) -> int:
     return int(changed.argmax()) if changed.any() else len(role)
 
 
-@torch.no_grad()
 def knockout_logits(
     dense: DensePass,
     pathways: Sequence[Pathway],
@@ -185,19 +202,38 @@ def knockout_logits(
     """Next-token logits of every pathway's knockout in every window: float32 `[P, W, V]`.
 
     Args:
+        dense, pathways, windows, head: as in `knockout_states`.
+
+    Raises:
+        NumericError: a logit is NaN or infinite.
+    """
+    states = knockout_states(dense, pathways, windows, head)[:, :, -1]
+    return next_logits(dense.replay.model, states)
+
+
+@torch.no_grad()
+def knockout_states(
+    dense: DensePass,
+    pathways: Sequence[Pathway],
+    windows: Sequence[Sequence[int]],
+    head: int | None = None,
+) -> Tensor:
+    """Final states of the last tokens under every pathway's knockout in every window.
+
+    Args:
         dense: the prompt's recorded pass.
         pathways: what is removed.
         windows: the layers of each knockout, ascending.
         head: the KV head it is removed in, or `None` for all.
 
-    Raises:
-        NumericError: a logit is NaN or infinite.
+    Returns:
+        `[P, W, dense.count, d]`.
     """
     length = dense.replay.segments.shape[1]
-    result = dense.logits.repeat(len(pathways), len(windows), 1)
+    result = dense.states.repeat(len(pathways), len(windows), 1, 1)
     # Without a layer there is nothing to remove.
     real = [number for number, window in enumerate(windows) if window]
-    starts = [first_changed(dense.replay, pathway) for pathway in pathways]
+    starts = [first_changed(dense.replay, pathway, dense.inherit) for pathway in pathways]
     for row, group in groupby(sorted(range(len(pathways)), key=starts.__getitem__),
                               key=starts.__getitem__):  # fmt: skip
         if row == length:  # The prompt has no such edge.
@@ -207,11 +243,10 @@ def knockout_logits(
         for first in range(0, len(real), together):
             some = real[first : first + together]
             at = [windows[number] for number in some]
-            logits = _run(dense, [pathways[i] for i in indices], at, row, head)
+            states = _run(dense, [pathways[i] for i in indices], at, row, head)
             for position, index in enumerate(indices):
-                result[index, some] = logits[position]
-    if not torch.isfinite(result).all():
-        raise NumericError("the model's logits are NaN or infinite")
+                # Of the rows that are read, those before the first changed one stay.
+                result[index, some, -states.shape[2] :] = states[position].to(result)
     return result
 
 
@@ -222,12 +257,14 @@ def _run(
     row: int,
     head: int | None,
 ) -> Tensor:
-    """Logits `[P, W, V]` of pathways that first change `row`."""
+    """Final states `[P, W, n, d]` of pathways that first change `row`: of the last rows read, those
+    from `row` on."""
     replay = dense.replay
     length = replay.segments.shape[1]
     edges = None
     if (1 + len(pathways)) * (length - row) * length <= MAX_EDGES:
-        edges = knockout_masks(replay, pathways, length - row).to(dense.inputs[0].device)
+        edges = knockout_masks(replay, pathways, length - row, dense.inherit)
+        edges = edges.to(dense.inputs[0].device)
     rows = _KnockoutRows(dense, pathways, row, edges, head)
     hidden: Tensor | None = None
     order: list[int] = []
@@ -249,7 +286,6 @@ def _run(
         if added is not None:
             hidden = hidden + added[:, row:]
     assert hidden is not None
-    final = replay.text_model.norm(hidden[:, -1])
-    logits = replay.model.get_output_embeddings()(final).float()
-    by_window: Tensor = logits.unflatten(0, (len(windows), len(pathways)))
+    final = replay.text_model.norm(hidden[:, -dense.count :])
+    by_window: Tensor = final.unflatten(0, (len(windows), len(pathways)))
     return by_window[torch.tensor(order).argsort()].transpose(0, 1)

@@ -14,7 +14,7 @@ from prune.kernels import allowed_edges
 from prune.layout.knockout_tables import knockout_tables
 from prune.layout.pathways import Pathway
 from prune.plan.model_id import geometry
-from prune.runtime.captured import Replay
+from prune.runtime.captured import Replay, next_logits
 from prune.runtime.enforce import MaskEnforcer
 from prune.trace.windows import Style, style_windows
 
@@ -41,9 +41,14 @@ class Knockouts:
         return style_windows(self.style, self.window, self.num_layers)
 
 
-def knockout_masks(replay: Replay, pathways: Sequence[Pathway], rows: int) -> Tensor:
-    """Edges of a prompt's last rows, densely and without each pathway: bool `[1 + P, rows, S]`."""
-    tables = torch.from_numpy(knockout_tables(pathways))
+def knockout_masks(
+    replay: Replay, pathways: Sequence[Pathway], rows: int, inherit: bool = False
+) -> Tensor:
+    """Edges of a prompt's last rows, densely and without each pathway: bool `[1 + P, rows, S]`.
+
+    `inherit` is that of `knockout_tables`.
+    """
+    tables = torch.from_numpy(knockout_tables(pathways, inherit))
     role, frame = replay.segments.role, replay.segments.frame
     return torch.stack([allowed_edges(role, frame, table, rows)[0, 0] for table in tables])
 
@@ -56,7 +61,21 @@ def plain_logits(replay: Replay, knockouts: Knockouts, batch: int = 32) -> Tenso
         knockouts: what to remove.
         batch: knockouts in one forward pass.
     """
-    masks = knockout_masks(replay, knockouts.pathways, replay.segments.shape[1])
+    return next_logits(replay.model, plain_states(replay, knockouts, 1, batch)[..., -1, :])
+
+
+def plain_states(replay: Replay, knockouts: Knockouts, count: int, batch: int = 32) -> Tensor:
+    """Final states of the last `count` tokens under every knockout, `[P, W, H, count, d]`.
+
+    Where a whole reply is read (`count` > 1), its tokens lose what `last` loses.
+
+    Args:
+        replay: one prompt.
+        knockouts: what to remove.
+        count: how many of the last tokens.
+        batch: knockouts in one forward pass.
+    """
+    masks = knockout_masks(replay, knockouts.pathways, replay.segments.shape[1], count > 1)
     windows, heads = knockouts.windows(), list(knockouts.heads)
     groups = 1 if heads == [None] else geometry(replay.model).num_kv_heads
     cut = torch.zeros(knockouts.num_layers, 1, len(windows), len(heads), groups, dtype=torch.bool)
@@ -66,8 +85,8 @@ def plain_logits(replay: Replay, knockouts: Knockouts, batch: int = 32) -> Tenso
     # The mask of every layer and KV head for every knockout; 0 is the dense one.
     choice = cut * torch.arange(1, len(knockouts.pathways) + 1).reshape(1, -1, 1, 1, 1)
     parts = [
-        replay.last_logits(MaskEnforcer(masks, columns), columns.shape[1])
+        replay.last_states(MaskEnforcer(masks, columns), count, columns.shape[1])
         for columns in choice.flatten(1, 3).split(batch, dim=1)
     ]
-    logits: Tensor = torch.cat(parts).unflatten(0, choice.shape[1:4])
-    return logits
+    states: Tensor = torch.cat(parts).unflatten(0, choice.shape[1:4])
+    return states

@@ -20,12 +20,16 @@ class Metric:
     Attributes:
         quantity: its name and unit, for axes.
         of: from a case and a pathway to its values.
-        has_options: whether only cases with options have it.
+        needs: the field of a case without which it has no such number, if there is one.
     """
 
     quantity: str
     of: Callable[[dict[str, Any], Pathway], Values]
-    has_options: bool = False
+    needs: str = ""
+
+    def is_of(self, case: dict[str, Any]) -> bool:
+        """Whether a case has it."""
+        return not self.needs or self.needs in case
 
 
 def _change(of: str) -> Callable[[dict[str, Any], Pathway], Values]:
@@ -60,12 +64,16 @@ METRICS = {
     "dlogp_answer": Metric("change of the answer's log-probability (nats)", _read("dlogp_answer")),
     "kl": Metric("KL divergence from the dense model (nats)", _read("kl")),
     "change_true": Metric(
-        "change of the true option's probability (%)", _change("p_true"), has_options=True
+        "change of the true option's probability (%)", _change("p_true"), needs="true"
     ),
     "dlogp_true": Metric(
-        "change of the true option's log-probability (nats)", _read("dlogp_true"), has_options=True
+        "change of the true option's log-probability (nats)", _read("dlogp_true"), needs="true"
     ),
-    "accuracy": Metric("change of accuracy over the options (points)", _accuracy, True),
+    "accuracy": Metric("change of accuracy over the options (points)", _accuracy, needs="true"),
+    "agreement": Metric(
+        "tokens of the reply with the same likeliest token (%)", _read("agreement"), needs="reply"
+    ),
+    "prefix": Metric("tokens before the first other one", _read("prefix"), needs="reply"),
 }
 """Metrics of every pathway."""
 

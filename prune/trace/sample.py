@@ -5,12 +5,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from prune.errors import NumericError
 from prune.inputs.samples import Sample
 from prune.runtime.attention import seam
 from prune.trace.ask import Choice, PromptStyle, TracedPrompt
 from prune.trace.incremental import knockout_logits, record_dense
 from prune.trace.knockout import Knockouts, plain_logits
+from prune.trace.numbers import mapped, nats, probability
+from prune.trace.reply_case import trace_reply
 
 CHOICE = Choice()
 
@@ -34,7 +35,8 @@ def trace_sample(
         asking: the prompt style.
 
     Returns:
-        `cases`: one, or one per anchor of the reply. A case has
+        `cases`: one, or one per anchor of the reply. A case of a whole reply is that of
+        `prune.trace.reply_case`; any other has
 
         - `token` and `p_answer`: the traced token (the dense model's likeliest, or the anchor's)
           and its dense probability; `anchor`: the text it begins, if it was traced for that;
@@ -49,7 +51,12 @@ def trace_sample(
     """
     cases = asking.cases(model, processor, sample, num_frames)
     with seam(model):
-        traced = [_trace(processor, case, sample.answer, knockouts, which) for case in cases]
+        traced = [
+            trace_reply(processor, case, knockouts)
+            if case.reply
+            else _trace(processor, case, sample.answer, knockouts, which)
+            for case in cases
+        ]
     return {"cases": traced}
 
 
@@ -61,7 +68,7 @@ def _trace(
     token = int(logp.argmax()) if case.token is None else case.token
     record: dict[str, Any] = {
         "token": processor.tokenizer.decode([token]),
-        "p_answer": _probability(logp[token]),
+        "p_answer": probability(logp[token]),
     }
     if case.anchor is not None:
         record["anchor"] = case.anchor
@@ -70,7 +77,7 @@ def _trace(
         true = case.options[true_option]
         record |= {
             "true": true_option,
-            "p_true": _probability(logp[true]),
+            "p_true": probability(logp[true]),
             "choice": int(logp[list(case.options)].argmax()),
             "correct": token == true,
         }
@@ -110,31 +117,14 @@ def _measure(
     """
     divergence = (dense.exp() * (dense - cut)).sum(-1).clamp(min=0)
     measures = {
-        "p_answer": _map(_probability, cut[..., token]),
-        "dlogp_answer": _map(_nats, cut[..., token] - dense[token]),
-        "kl": _map(_nats, divergence),
+        "p_answer": mapped(probability, cut[..., token]),
+        "dlogp_answer": mapped(nats, cut[..., token] - dense[token]),
+        "kl": mapped(nats, divergence),
     }
     if true is not None:
         measures |= {
-            "p_true": _map(_probability, cut[..., true]),
-            "dlogp_true": _map(_nats, cut[..., true] - dense[true]),
+            "p_true": mapped(probability, cut[..., true]),
+            "dlogp_true": mapped(nats, cut[..., true] - dense[true]),
             "choice": cut[..., options].argmax(-1).tolist(),
         }
     return measures
-
-
-def _map(number: Any, values: Tensor) -> Any:
-    return [_map(number, v) if v.ndim else number(v) for v in values.cpu()]
-
-
-def _probability(logp: Tensor) -> float:
-    value = float(logp.double().exp())
-    if not 0 <= value <= 1.000001:
-        raise NumericError(f"probability {value} is not between 0 and 1")
-    # Six digits: far below the effects, and short enough for a readable journal.
-    return float(f"{value:.6g}")
-
-
-def _nats(value: Tensor) -> float:
-    # To a millionth, for the same reason; adding 0 turns -0.0 into 0.0.
-    return round(float(value), 6) + 0.0

@@ -23,11 +23,14 @@ SETS = {
     "options": _of("question->last", "true_option->last", "false_options->last"),
     "true-option": _of("video->question", "question->true_option", "video->true_option"),
     "false-options": _of("video->question", "question->false_options", "video->false_options"),
+    "reply": CROSS_FRAME
+    + _of("video->question", "video->reply", "question->reply", "reply->reply"),
     "open-ended": _of("video->question", "video->response", "video->last", "question->last",
                       "response->last"),
 }  # fmt: skip
 """`all` is what a plan's search needs; `paper` takes question and options together, as the paper
-does; `sealed` is the same with `bridge` and `tail` as part of the question."""
+does; `sealed` is the same with `bridge` and `tail` as part of the question; `reply` is for open
+questions that are traced with their whole reply."""
 
 
 def choose(

@@ -74,7 +74,7 @@ def _curves(trace: Trace, task: str, anchor: Any, cases: list[Case]) -> list[dic
         (name, metric, pathway)
         for pathway in trace.pathways()
         for name, metric in METRICS.items()
-        if not metric.has_options or "true" in cases[0]
+        if all(map(metric.is_of, cases))
     ]
     wanted += [("interaction", INTERACTION, pathway) for pathway in paired(trace)]
     # One bootstrap for all of them: the same videos are drawn for each.

@@ -157,7 +157,8 @@ class Trace:
     def counts(self) -> dict[str, int]:
         """Numbers of samples: all, answered correctly, traced and failed; and of cases.
 
-        Cases are traced prompts: one per traced sample, or one per anchor of its reply.
+        Cases are traced prompts: one per traced sample, or one per anchor of its reply. `replies`
+        are those of a whole reply.
         """
         cases = [case for record in self.records for case in record.get("cases", ())]
         return {
@@ -166,6 +167,7 @@ class Trace:
             "traced": len({case["id"] for case in self.traced}),
             "failed": len(self.failed),
             "cases": len(self.traced),
+            "replies": sum("reply" in case for case in cases),
         }
 
 

@@ -1,22 +1,26 @@
-"""The workflow of `prune eval`: accuracy of a model or an export on a data set."""
+"""The workflow of `prune eval`: answers and replies of a model or an export to a data set."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from prune.checkpoint.load import open_model, resolve
+from prune.checkpoint.load import LoadedModel, open_model, resolve
 from prune.checkpoint.stored_plan import stored_plan, stored_positions
 from prune.evaluate.answers import under
 from prune.evaluate.paired import paired_report
 from prune.evaluate.questions import Questions
 from prune.inputs.media import DEFAULT_MEDIA, Media
 from prune.inputs.prompts import ANSWER_CUE
-from prune.inputs.samples import Sample, need_options
+from prune.inputs.replying import DEFAULT_REPLYING, Replying
+from prune.inputs.samples import Sample
 from prune.journal.progress import Progress, silent
 from prune.layout.pathways import dense_reach
 from prune.plan.model_id import Positions
+from prune.plan.plan import Plan
 from prune.results.accuracy import AccuracyReport
 from prune.results.answer import Answer
+from prune.results.replies import RepliesReport
+from prune.workflows.evaluate_replies import Told, reply_to, versus
 from prune.workflows.read_clips import read_clips
 from prune.workflows.select import select_samples
 
@@ -26,14 +30,18 @@ class Evaluation:
     """Answers to a data set.
 
     Attributes:
-        answers: the model's, in order.
+        answers: the model's, in order; of samples with options.
         comparison: with those of another model, if there is one.
+        replies: to open samples, if there are any.
         failed: the reason by id for each sample that could not be used.
+        total: number of samples, those included.
     """
 
     answers: list[Answer]
     comparison: AccuracyReport | None
+    replies: RepliesReport | None
     failed: dict[str, str]
+    total: int
 
 
 def evaluate_model(
@@ -50,6 +58,7 @@ def evaluate_model(
     per_task: int | None = None,
     seed: int = 0,
     positions: Positions | None = None,
+    replying: Replying = DEFAULT_REPLYING,
 ) -> Evaluation:
     """Answer the samples of a data set; an exported folder answers under its plan.
 
@@ -65,21 +74,56 @@ def evaluate_model(
         limit, per_task, seed: a draw of those (`prune.inputs.draw.draw_samples`).
         positions: whose rule gives text its positions; if None those that the plan of an export was
             measured at, for both models.
+        replying: by which replies a plan is measured on open samples.
 
     Raises:
         BadInputError: the data cannot be read, or no sample could be used.
         UsageError: the data has no such task.
     """
     samples = select_samples(data, tasks, None, limit, cue, per_task, seed, media)
-    need_options(samples, "prune eval")
     for name in (model, against):
         if positions is None and name is not None:
             positions = stored_positions(resolve(name))
-    answers, failed = answer_samples(model, samples, num_frames, progress, positions)
+    ours = _measured(model, samples, num_frames, replying, progress, positions)
     if against is None:
-        return Evaluation(answers, None, failed)
-    others, theirs = answer_samples(against, samples, num_frames, progress, positions)
-    return Evaluation(answers, paired_report(others, answers), failed | theirs)
+        told = ours.told.report if ours.told else None
+        return Evaluation(ours.answers, None, told, ours.failed, len(samples))
+    other = _measured(against, samples, num_frames, replying, progress, positions)
+    return Evaluation(
+        ours.answers,
+        paired_report(other.answers, ours.answers) if ours.answers else None,
+        versus(ours.told, other.told, samples) if ours.told and other.told else None,
+        ours.failed | other.failed,
+        len(samples),
+    )
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """Answers and replies of one model."""
+
+    answers: list[Answer]
+    told: Told | None
+    failed: dict[str, str]
+
+
+def _measured(
+    model: str | Path,
+    samples: Sequence[Sample],
+    num_frames: int,
+    replying: Replying,
+    progress: Progress,
+    positions: Positions | None,
+) -> _Measured:
+    opened = open_model(model, dense=True, positions=positions)
+    plan = stored_plan(opened.folder, opened.id)
+    choice = [sample for sample in samples if not sample.is_open]
+    asked = [sample for sample in samples if sample.is_open]
+    answers, failed = _answers(opened, plan, choice, num_frames, progress) if choice else ([], {})
+    if not asked:
+        return _Measured(answers, None, failed)
+    told = reply_to(opened, plan, asked, num_frames, replying, progress)
+    return _Measured(answers, told, failed | told.failed)
 
 
 def answer_samples(
@@ -89,7 +133,7 @@ def answer_samples(
     progress: Progress = silent,
     positions: Positions | None = None,
 ) -> tuple[list[Answer], dict[str, str]]:
-    """Answer samples with a model, under its plan if it has one.
+    """Answer samples with options with a model, under its plan if it has one.
 
     Returns:
         The answers, and the reason by id for each sample that could not be used.
@@ -99,7 +143,16 @@ def answer_samples(
         NumericError: the logits of every sample are NaN or infinite.
     """
     opened = open_model(model, dense=True, positions=positions)
-    plan = stored_plan(opened.folder, opened.id)
+    return _answers(opened, stored_plan(opened.folder, opened.id), samples, num_frames, progress)
+
+
+def _answers(
+    opened: LoadedModel,
+    plan: Plan | None,
+    samples: Sequence[Sample],
+    num_frames: int,
+    progress: Progress,
+) -> tuple[list[Answer], dict[str, str]]:
     reach = plan.reach if plan else dense_reach(opened.id.num_layers)
     batches, failed = read_clips(opened, samples, num_frames, progress)
     asked = Questions(opened, num_frames, batches, failed)

@@ -9,6 +9,7 @@ from prune.errors import BadInputError, UsageError
 from prune.inputs.draw import draw_samples
 from prune.inputs.media import DEFAULT_MEDIA, Media
 from prune.inputs.prompts import ANSWER_CUE
+from prune.inputs.replying import DEFAULT_REPLYING, Replying
 from prune.inputs.samples import Sample, load_samples
 from prune.journal.processes import processes, share_of
 from prune.journal.progress import Progress, silent
@@ -63,6 +64,7 @@ def trace_model(
     style: Style = Style.CENTRE,
     window: int | None = None,
     per_head: bool = False,
+    replying: Replying = DEFAULT_REPLYING,
     prefix: str | None = None,
     anchor: str | None = None,
     verbs: str | None = None,
@@ -94,6 +96,7 @@ def trace_model(
         style: the layers that a knockout cuts.
         window: number of layers cut together, `default_window` if None.
         per_head: cut one KV head at a time.
+        replying: by which replies open questions are followed, token by token.
         prefix: ask without options; the reply begins with this.
         anchor, verbs: ask without options, and trace what this regular expression, or this spaCy
             pipeline's verbs, match in the model's own reply.
@@ -105,8 +108,7 @@ def trace_model(
         BadInputError: the data has no sample to trace, or cannot be read.
         RefusedError: `run` holds another trace, or the model is not the recipe's.
     """
-    asking = ask(prefix, anchor, verbs)
-    own = isinstance(asking, OwnReply)
+    own = isinstance(ask(prefix, anchor, verbs), OwnReply)
     if which is not None and own:
         raise UsageError("--samples: a reply of the model's own is neither right nor wrong")
     followed = read_recipe(recipe) if recipe is not None else None
@@ -119,12 +121,16 @@ def trace_model(
     openly = prefix is not None or own
     if openly and not sets and not pathways:
         sets = ["open-ended"]
-    chosen = choose(list(sets), list(pathways), pairs)
     cue = cue or (followed.cue if followed else ANSWER_CUE)
     samples = _samples(data, followed, cue, media)
     if tasks is not None:
         samples = of_tasks(samples, tasks, data)
     samples = draw_samples(samples, limit, per_task, seed)
+    written = not openly and any(sample.is_open for sample in samples)
+    asking = ask(prefix, anchor, verbs, replying if written else None)
+    # What a search needs, and what a reply owes to its own words.
+    more = ["reply->reply"] if written and not sets and not pathways else []
+    chosen = choose([*sets, *(["all"] if more else [])], [*pathways, *more], pairs)
     opened = open_model(model, dense=True, positions=positions)
     if followed is not None:
         followed.check_model(opened.id)

@@ -12,7 +12,8 @@ from prune.evaluate.answers import prepare, under
 from prune.evaluate.forced import reference_ids
 from prune.evaluate.replies import Replies
 from prune.inputs.encode import prompt_of, read
-from prune.inputs.reply import Replying, continued, greedy_reply
+from prune.inputs.reply import continued, greedy_reply
+from prune.inputs.replying import Replying
 from prune.inputs.samples import Sample
 from prune.layout.pathways import PATHWAYS, dense_reach, remove_pathway
 from prune.layout.segments import Role

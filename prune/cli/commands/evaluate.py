@@ -20,14 +20,17 @@ from prune.cli.app import (
 )
 from prune.cli.console import out, progress
 from prune.cli.media import takes_media
+from prune.cli.replying import takes_replying
 from prune.errors import UsageError
 from prune.inputs.max_failed import MAX_FAILED
 from prune.inputs.media import DEFAULT_MEDIA, Media
 from prune.inputs.prompts import ANSWER_CUE
+from prune.inputs.replying import DEFAULT_REPLYING, Replying
 
 
 @app.command("eval", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 @takes_media
+@takes_replying
 def evaluate(
     context: typer.Context,
     model: Model,
@@ -50,6 +53,7 @@ def evaluate(
         typer.Option(help="With --data: another model, compared sample by sample."),
     ] = None,
     positions: Positions = None,
+    replying: Replying = DEFAULT_REPLYING,
     max_failed: MaxFailed = MAX_FAILED,
 ) -> None:
     """Answer questions; an exported folder answers under its plan.
@@ -69,6 +73,7 @@ def evaluate(
     if context.args:
         raise UsageError(f"no such option with --data: {context.args[0]}")
     from prune.cli.tables.accuracy import accuracy_table, comparison_table
+    from prune.cli.tables.replies import replies_tables
     from prune.workflows.evaluate import evaluate_model
 
     found = evaluate_model(
@@ -84,7 +89,13 @@ def evaluate(
         per_task=per_task,
         seed=seed,
         positions=positions,
+        replying=replying,
     )
-    compared = found.comparison
-    out.print(accuracy_table(found.answers) if compared is None else comparison_table(compared))
-    report_failed(found.failed, len(found.answers) + len(found.failed), max_failed)
+    if found.comparison is not None:
+        out.print(comparison_table(found.comparison))
+    elif found.answers:
+        out.print(accuracy_table(found.answers))
+    if found.replies is not None:
+        for table in replies_tables(found.replies):
+            out.print(table)
+    report_failed(found.failed, found.total, max_failed)

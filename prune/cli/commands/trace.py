@@ -25,13 +25,16 @@ from prune.cli.app import (
 )
 from prune.cli.console import out, progress
 from prune.cli.media import takes_media
+from prune.cli.replying import takes_replying
 from prune.inputs.max_failed import MAX_FAILED
 from prune.inputs.media import DEFAULT_MEDIA, Media
+from prune.inputs.replying import DEFAULT_REPLYING, Replying
 from prune.workflows.options import Style, Which
 
 
 @app.command()
 @takes_media
+@takes_replying
 def trace(
     data: Data,
     run: Annotated[
@@ -63,6 +66,7 @@ def trace(
     per_head: Annotated[
         bool, typer.Option("--per-head", help="Cut one KV head at a time.")
     ] = False,
+    replying: Replying = DEFAULT_REPLYING,
     prefix: Annotated[
         str | None, typer.Option(help="Ask without options; the reply begins with this.")
     ] = None,
@@ -108,6 +112,7 @@ def trace(
         style=style,
         window=window,
         per_head=per_head,
+        replying=replying,
         prefix=prefix,
         anchor=anchor,
         verbs=verbs,
@@ -119,6 +124,8 @@ def trace(
     counts = traced.trace.counts()
     own = anchor is not None or verbs is not None
     kind = f"{counts['cases']} anchors" if own else f"{counts['correct']} correct"
+    if counts["replies"]:
+        kind += f", {counts['replies']} open"
     out.print(f"{counts['traced']} of {counts['samples']} samples traced ({kind})")
     out.print(flow_table(traced.flow))
     ways = traced.open_ways
