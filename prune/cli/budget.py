@@ -1,4 +1,4 @@
-"""The budget of a search as options of a command, of which one may be given."""
+"""The budget of a search as options of a command: limits of the harm, or one saving."""
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -11,16 +11,23 @@ from prune.cli.grouped import grouped
 if TYPE_CHECKING:
     from prune.plan.budget import Budget
 
-DEFAULT_MAX_DROP = 0.5
-
 MaxDrop = Annotated[
     float | None,
-    typer.Option(min=0, help=f"Accuracy points that may be lost (default: {DEFAULT_MAX_DROP})."),
+    typer.Option(min=0, help="Accuracy points that may be lost (default with options: 0.5)."),
 ]
 MaxKl = Annotated[
     float | None,
     typer.Option(
         "--max-kl", min=0, help="Nats by which answers may diverge from the dense model's."
+    ),
+]
+MinAgreement = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        max=100,
+        help="Percent of answers and of reply tokens that have to stay the same (default of open "
+        "questions: 98).",
     ),
 ]
 Density = Annotated[
@@ -51,6 +58,7 @@ Objective = Annotated[
 _OPTIONS = {
     "max_drop": (MaxDrop, None),
     "max_kl": (MaxKl, None),
+    "min_agreement": (MinAgreement, None),
     "density": (Density, None),
     "prefill_speedup": (PrefillSpeedup, None),
     "kv_bytes": (KvBytes, None),
@@ -63,7 +71,7 @@ class BudgetOptions:
     """The budget as given on a command line.
 
     Attributes:
-        given: value by kind of budget; at most one is allowed.
+        given: value by kind of budget.
         objective: the cost to reduce.
     """
 
@@ -71,16 +79,17 @@ class BudgetOptions:
     objective: Saved = Saved.flops
 
     @property
-    def budget(self) -> "Budget":
-        """The budget; half a point of accuracy if none was given.
+    def budget(self) -> "Budget | None":
+        """The budget; None if none was given.
 
         Raises:
-            UsageError: more than one was given.
+            UsageError: values were given that exclude each other.
         """
         from prune.plan.budget import Budget
 
-        given = self.given or {"max_drop": DEFAULT_MAX_DROP}
-        return replace(Budget.of(**given), objective=self.objective.value)
+        if not self.given:
+            return None
+        return replace(Budget.of(**self.given), objective=self.objective.value)
 
 
 def _asked(objective: Saved, **values: float | None) -> BudgetOptions:

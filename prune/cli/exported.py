@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from prune.cli.console import err, out
+from prune.cli.tables.replies import replies_tables
 from prune.cli.tables.result import baseline_table, result_table
 from prune.results.export_result import Result
 
@@ -10,7 +11,11 @@ from prune.results.export_result import Result
 def show_export(result: Result, folder: Path) -> None:
     """Print the result, the paths, and the warning of a search that missed its budget."""
     out.print(result_table(result))
-    out.print(baseline_table(result))
+    if result.baselines:
+        out.print(baseline_table(result))
+    if result.replies is not None:
+        for table in replies_tables(result.replies):
+            out.print(table)
     if result.launched and result.launched.kernels:
         ran = ", ".join(f"{name} in {n} calls" for name, n in result.launched.kernels.items())
         out.print(f"\nAttention     {ran}, on {result.conditions['device']}", end="")

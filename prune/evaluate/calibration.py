@@ -5,26 +5,30 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from prune.checkpoint.load import LoadedModel
-from prune.errors import BadInputError
+from prune.errors import BadInputError, NumericError
 from prune.evaluate.answers import BATCH, EncodedBatch, answer, prepare, typical_prompt, under
 from prune.evaluate.clusters import codes_of, spread
 from prune.evaluate.questions import Questions
+from prune.evaluate.replies import Replies
+from prune.inputs.replying import DEFAULT_REPLYING, Replying
 from prune.inputs.samples import Sample
 from prune.layout.pathways import Reach, dense_reach
 from prune.plan.budget import Hopeless, Score
 from prune.plan.cost import Geometry
 from prune.plan.draft import Problem
 from prune.results.answer import Answer
+from prune.runtime.attention import seam
 from prune.runtime.resume import ResumableRun, layers_to_keep
 
 KEPT_BYTES = 2**30
 """Memory for states between layers, from which the next plan resumes."""
 
 Seen = NDArray[np.float64]
-"""Per sample, `[N, 4]`: correct (0 or 1), probability of the true option, divergence from dense,
-and task number."""
+"""Per sample, `[N, 5]`: correct (0 or 1) and probability of the true option, NaN of an open sample;
+divergence from dense; task number; and share of the dense model's choice or tokens that stays."""
 
 
 @dataclass
@@ -33,12 +37,14 @@ class Calibration:
 
     Attributes:
         batches: by task, so that a plan that harms one task shows it within a few batches.
-        dense: the dense model's answers, one list per batch.
+        dense: the dense model's answers, one list per batch; empty of an open batch.
+        told: the open batches.
     """
 
     opened: LoadedModel
     batches: list[EncodedBatch]
     dense: list[list[Answer]]
+    told: Replies
     _runs: list[ResumableRun] = field(init=False)
     _order: list[int] = field(init=False)
     _unchanged: list[Seen] = field(init=False)
@@ -51,9 +57,12 @@ class Calibration:
         layers = layers_to_keep(self.opened.id.num_layers, size, KEPT_BYTES)
         self._runs = [ResumableRun(batch.replay, layers) for batch in self.batches]
         self._order = list(range(len(self.batches)))
-        tasks = sorted({a.task for answers in self.dense for a in answers})
+        tasks = sorted({sample.task for batch in self.batches for sample in batch.samples})
         self._tasks = {task: float(number) for number, task in enumerate(tasks)}
-        self._unchanged = [_seen(answers, answers, self._tasks) for answers in self.dense]
+        self._unchanged = [
+            _seen(answers, answers, self._tasks) if answers else _untouched(batch, self._tasks)
+            for batch, answers in zip(self.batches, self.dense, strict=True)
+        ]
         videos = [video for batch in self.batches for video in batch.videos]
         self._videos = codes_of(videos, len(videos))
 
@@ -78,9 +87,9 @@ class Calibration:
         fall = np.zeros(len(seen))
         score = self.score
         for count, index in enumerate(self._order, 1):
-            answers = self._answers(index, reach)
-            seen[index] = _seen(answers, self.dense[index], self._tasks)
-            fall[index] = (self._unchanged[index] - seen[index])[:, 1].mean()
+            seen[index] = self._run(index, reach)
+            lost = self._unchanged[index] - seen[index]
+            fall[index] = (lost[:, 1] if self.dense[index] else lost[:, 4]).mean()
             score = self._score(seen, self._order[:count])
             if hopeless(score):
                 break
@@ -89,24 +98,57 @@ class Calibration:
 
     def _score(self, seen: Sequence[Seen], run: Sequence[int]) -> Score:
         now, before = np.concatenate(list(seen)), np.concatenate(self._unchanged)
-        accuracy, expected, kl, _ = now.mean(0).tolist()
+        choice = ~np.isnan(before[:, 0])
+        accuracy, expected = now[choice, :2].mean(0).tolist() if choice.any() else (0.0, 0.0)
         count = sum(len(seen[index]) for index in run)
-        tasks, lost = now[:, 3], (before - now)[:, 1]
-        worst = max(float(lost[tasks == task].mean()) for task in self._tasks.values())
+        tasks, lost = now[:, 3], before - now
+        deviation, worst = self._losses(lost[choice, 1], tasks[choice], self._videos[choice])
+        apart, least = self._losses(lost[:, 4], tasks, self._videos)
+        # As many samples as there are in all would have the error of those with options.
+        weight = float((len(now) / max(1, choice.sum())) ** 0.5)
         return Score(
             accuracy=100 * accuracy,
             expected=100 * expected,
-            kl=kl,
+            kl=float(now[:, 2].mean()),
             samples=count,
-            spread=100 * spread(lost, self._videos),
+            spread=100 * deviation * weight,
             worst=100 * worst,
             videos=int(self._videos.max()) + 1,
+            agreement=100 * float(now[:, 4].mean()),
+            agreement_spread=100 * apart,
+            agreement_worst=100 * least,
+            open=int((~choice).sum()),
         )
 
-    def _answers(self, index: int, reach: Reach) -> list[Answer]:
+    @staticmethod
+    def _losses(
+        lost: NDArray[np.float64], tasks: NDArray[np.float64], videos: NDArray[np.int64]
+    ) -> tuple[float, float]:
+        """The spread of what samples lose, and the mean loss of the task that loses most."""
+        if not len(lost):
+            return 0.0, 0.0
+        codes = codes_of([str(video) for video in videos], len(lost))
+        return spread(lost, codes), max(float(lost[tasks == t].mean()) for t in np.unique(tasks))
+
+    def _run(self, index: int, reach: Reach) -> Seen:
         model, processor = self.opened.model, self.opened.processor
-        run = self._runs[index]
-        return answer(model, processor, [self.batches[index]], lambda batch: run.states(reach))
+        batch, dense = self.batches[index], self.dense[index]
+
+        def run(batch: EncodedBatch) -> Tensor:
+            return self._runs[index].states(reach, batch.count)
+
+        if dense:
+            return _seen(answer(model, processor, [batch], run), dense, self._tasks)
+        with seam(model):
+            found = self.told.follow_batch(batch, run)
+        if len(found) < len(batch.samples):
+            raise NumericError(next(iter(self.told.failed.values())))
+        return np.array(
+            [
+                (np.nan, np.nan, one.mean_kl, self._tasks[one.task], one.agreement / 100)
+                for one in found
+            ]
+        )
 
 
 def calibrate(
@@ -114,21 +156,32 @@ def calibrate(
     samples: Sequence[Sample],
     num_frames: int,
     on_done: Callable[[int], None] = lambda n: None,
+    replying: Replying = DEFAULT_REPLYING,
 ) -> Calibration:
-    """Encode calibration samples and answer them densely.
+    """Encode calibration samples, and answer or reply to them densely.
 
     Raises:
         BadInputError: none of them can be used.
         NumericError: the logits of each are NaN or infinite.
     """
     by_task = sorted(samples, key=lambda sample: sample.task)
-    batches, failed = prepare(opened.model, opened.processor, by_task, num_frames, BATCH, on_done)
+    batches, failed = prepare(
+        opened.model, opened.processor, by_task, num_frames, BATCH, on_done, replying
+    )
     if not batches:
         raise BadInputError(f"no calibration sample could be used: {next(iter(failed.values()))}")
-    asked = Questions(opened, num_frames, batches, failed)
-    answers = {a.id: a for a in asked.ask(under(dense_reach(opened.id.num_layers)))}
-    dense = [[answers[sample.id] for sample in batch.samples] for batch in asked.batches]
-    return Calibration(opened, asked.batches, dense)
+    told = Replies(opened.model, [batch for batch in batches if batch.replies])
+    asked = Questions(opened, num_frames, [b for b in batches if not b.replies], failed)
+    run = under(dense_reach(opened.id.num_layers))
+    answers = {a.id: a for a in asked.ask(run)} if asked.batches else {}
+    usable = [*asked.batches, *told.batches]
+    dense = [[answers[s.id] for s in batch.samples if s.id in answers] for batch in usable]
+    return Calibration(opened, usable, dense, told)
+
+
+def _untouched(batch: EncodedBatch, tasks: dict[str, float]) -> Seen:
+    """What is seen of an open batch under the dense model."""
+    return np.array([(np.nan, np.nan, 0.0, tasks[sample.task], 1.0) for sample in batch.samples])
 
 
 def _seen(answers: Sequence[Answer], dense: Sequence[Answer], tasks: dict[str, float]) -> Seen:
@@ -136,5 +189,5 @@ def _seen(answers: Sequence[Answer], dense: Sequence[Answer], tasks: dict[str, f
     for now, before in zip(answers, dense, strict=True):
         p, q = np.array(before.p_options), np.array(now.p_options)
         kl = float((p * np.log(np.maximum(p, 1e-12) / np.maximum(q, 1e-12))).sum())
-        rows.append((now.correct, now.p_true, kl, tasks[now.task]))
+        rows.append((now.correct, now.p_true, kl, tasks[now.task], now.choice == before.choice))
     return np.array(rows, np.float64)

@@ -9,13 +9,16 @@ from prune.errors import UsageError
 from prune.layout.pathways import Reach
 from prune.plan.cost import Cost
 
-Kind = Literal["max_drop", "max_kl", "density", "prefill_speedup", "kv_bytes"]
+Kind = Literal["max_drop", "max_kl", "min_agreement", "density", "prefill_speedup", "kv_bytes"]
 
 Objective = Literal["flops", "edges", "kv_bytes"]
 """What a search reduces: prefill FLOPs (without dead states), edges, or the KV cache."""
 
-QUALITY: tuple[Kind, ...] = ("max_drop", "max_kl")
-"""Budgets that limit the loss; the others set how much must be saved."""
+QUALITY: tuple[Kind, ...] = ("max_drop", "max_kl", "min_agreement")
+"""Budgets that limit the loss, and may be given together; the others set how much must be saved."""
+
+MAX_DROP, MIN_AGREEMENT = 0.5, 98.0
+"""Limits where none is given: of questions with options, and of open ones."""
 
 
 WORST_TASK = 3
@@ -24,20 +27,24 @@ WORST_TASK = 3
 
 @dataclass(frozen=True)
 class Score:
-    """Quality of a model's answers to the calibration samples under a plan.
+    """Quality of a model's answers and replies to the calibration samples under a plan.
 
     Attributes:
-        accuracy: share of correct answers among the options, in percent.
+        accuracy: share of correct answers among the options, in percent; 0 without any options.
         expected: mean probability of the true option, in percent: the accuracy of an answer drawn
             from the model. It moves before answers flip, so a search over few samples fits less
             noise; confidence drops before accuracy does, so it is the stricter of the two.
-        kl: mean Kullback-Leibler divergence of the answers over the options from the dense
-            model's, in nats.
+        kl: mean Kullback-Leibler divergence from the dense model, in nats: of answers over the
+            options, and of replies over the vocabulary, mean over their tokens.
         samples: how many were run; those skipped for a hopeless plan count as unchanged.
         spread: standard deviation over samples of what each loses in `expected`, in points; if
             several are about one video, that of as many independent samples with the same error.
         worst: points of expected accuracy lost by the task that loses most.
         videos: how many videos all samples are about, None if each has one of its own.
+        agreement: mean share of answers that stay the same, and of the reply's tokens whose
+            likeliest token does, in percent.
+        agreement_spread, agreement_worst: as `spread` and `worst`, of what is lost in `agreement`.
+        open: how many of the samples are open.
     """
 
     accuracy: float
@@ -47,6 +54,15 @@ class Score:
     spread: float = 0.0
     worst: float = 0.0
     videos: int | None = None
+    agreement: float = 100.0
+    agreement_spread: float = 0.0
+    agreement_worst: float = 0.0
+    open: int = 0
+
+    def disagreed(self, dense: "Score") -> float:
+        """Points of agreement lost, as `lost` counts those of expected accuracy."""
+        error: float = self.agreement_spread / dense.samples**0.5
+        return max(100 - self.agreement + error, self.agreement_worst / WORST_TASK)
 
     def lost(self, dense: "Score") -> float:
         """Points of expected accuracy below the dense model, or a share of the worst task's.
@@ -76,48 +92,115 @@ class Budget:
     """The constraint and objective of a search.
 
     Attributes:
-        kind: `max_drop` (points of accuracy that may be lost) and `max_kl` (nats) limit the harm;
+        kind: `max_drop` (points of accuracy that may be lost), `max_kl` (nats) and `min_agreement`
+            (percent of answers and reply tokens that have to stay the same) limit the harm;
             `density` (share of edges to keep), `prefill_speedup` (counted FLOPs, dense over pruned)
             and `kv_bytes` (of one prompt's cache) set what has to be reached.
         value: the number.
         objective: what to reduce within a limit of the harm, or beyond the required saving.
+        also: further limits of the harm, which hold at the same time.
     """
 
     kind: Kind
     value: float
     objective: Objective = "flops"
+    also: tuple[tuple[Kind, float], ...] = ()
 
     @staticmethod
     def of(**given: float | None) -> "Budget":
-        """The one budget among keyword arguments; raises `UsageError` unless there is one."""
-        named = {kind: value for kind, value in given.items() if value is not None}
-        if len(named) != 1:
-            flags = ", ".join(f"--{kind.replace('_', '-')}" for kind in get_args(Kind))
-            raise UsageError(f"give exactly one of {flags}")
-        ((kind, value),) = named.items()
-        return Budget(kind, value)  # type: ignore[arg-type]
+        """The budget among keyword arguments.
+
+        Raises:
+            UsageError: there is none, or there are several that do not all limit the harm.
+        """
+        named: list[tuple[Kind, float]] = [
+            (kind, value) for kind in get_args(Kind) if (value := given.get(kind)) is not None
+        ]
+        if not named or (len(named) > 1 and any(kind not in QUALITY for kind, _ in named)):
+            limits, savings = (
+                ", ".join(flag_of(kind) for kind in get_args(Kind) if (kind in QUALITY) == limit)
+                for limit in (True, False)
+            )
+            raise UsageError(f"give limits of the harm ({limits}), or exactly one of {savings}")
+        (kind, value), *also = named
+        return Budget(kind, value, also=tuple(also))
+
+    @staticmethod
+    def default(options: int, open: int) -> "Budget":
+        """The limits where none is given, for as many samples with options and open ones."""
+        drop, agreement = MAX_DROP if options else None, MIN_AGREEMENT if open else None
+        return Budget.of(max_drop=drop, min_agreement=agreement)
 
     @property
     def limits_harm(self) -> bool:
         """Whether the budget limits the loss rather than requiring a saving."""
         return self.kind in QUALITY
 
+    @property
+    def limits(self) -> tuple[tuple[Kind, float], ...]:
+        """Every limit of the harm, the first one in front; none of a required saving."""
+        return ((self.kind, self.value), *self.also) if self.limits_harm else ()
+
+    @property
+    def asked(self) -> str:
+        """As options of a command, for example `--max-drop 0.5`."""
+        given = self.limits or ((self.kind, self.value),)
+        return " ".join(f"{flag_of(kind)} {value:g}" for kind, value in given)
+
+    @property
+    def allowance(self) -> float:
+        """The loss that the first limit allows, in nats or points."""
+        return allowance_of(self.kind, self.value)
+
+    def check(self, options: int, open: int) -> None:
+        """Check that the limits say something of all samples.
+
+        Raises:
+            UsageError: there are open ones, or none with options, and only `max_drop` is limited.
+        """
+        if open and {kind for kind, _ in self.limits} == {"max_drop"}:
+            raise UsageError(
+                f"{open} of {options + open} questions are open, which --max-drop does not limit: "
+                "give --min-agreement or --max-kl, too"
+            )
+        if not options and any(kind == "max_drop" for kind, _ in self.limits):
+            raise UsageError("--max-drop needs questions with options: give --min-agreement")
+
     def loss(self, score: Score, dense: Score) -> float:
-        """The loss of a plan: nats for `max_kl`, else points."""
-        return score.kl if self.kind == "max_kl" else score.lost(dense)
+        """The loss of a plan: nats for `max_kl`, else points.
+
+        Of several limits, the one that is used up most counts, in units of the first. Where a
+        saving is required, it is the larger one of lost accuracy and lost agreement.
+        """
+        if not self.limits_harm:
+            losses = [score.lost(dense)] if dense.open < dense.samples else []
+            return max([*losses, *([score.disagreed(dense)] if dense.open else [])])
+        first = _loss(self.kind, score, dense)
+        return max([first, *(self._scaled(*limit, score, dense) for limit in self.also)])
+
+    def _scaled(self, kind: Kind, value: float, score: Score, dense: Score) -> float:
+        """The loss under a further limit, in units of the first one."""
+        loss, allowed = _loss(kind, score, dense), allowance_of(kind, value)
+        if min(allowed, self.allowance) <= 0:
+            return math.inf if loss > allowed else 0.0
+        return self.allowance * loss / allowed
 
     def samples_needed(self, score: Score) -> int | None:
         """How many samples would distinguish a loss of this budget from chance, at 95%.
 
         By the normal approximation from what the samples at hand lost each, with as many samples
-        per video; None where the budget is not one of points.
+        per video; None where no limit is one of points.
 
         Args:
             score: of the plan that was found.
         """
-        if self.kind != "max_drop" or not self.value:
-            return None
-        return math.ceil((1.96 * score.spread / self.value) ** 2)
+        spread = {"max_drop": score.spread, "min_agreement": score.agreement_spread}
+        needed = [
+            math.ceil((1.96 * spread[kind] / allowed) ** 2)
+            for kind, value in self.limits
+            if kind in spread and (allowed := allowance_of(kind, value))
+        ]
+        return max(needed, default=None)
 
     def hopeless(self, allowed: float, dense: Score) -> Hopeless:
         """When a run over part of the samples, in any order, may stop.
@@ -149,3 +232,19 @@ class Budget:
             case "kv_bytes":
                 return cost.kv_bytes <= self.value
         return False
+
+
+def flag_of(kind: Kind) -> str:
+    """The option of a command that gives a budget of this kind."""
+    return f"--{kind.replace('_', '-')}"
+
+
+def allowance_of(kind: Kind, value: float) -> float:
+    """The loss that a limit allows: for `min_agreement` what is missing from 100%."""
+    return 100 - value if kind == "min_agreement" else value
+
+
+def _loss(kind: Kind, score: Score, dense: Score) -> float:
+    if kind == "max_kl":
+        return score.kl
+    return score.disagreed(dense) if kind == "min_agreement" else score.lost(dense)

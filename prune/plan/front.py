@@ -15,8 +15,9 @@ class Point:
         edges, flops, kv_bytes: shares of the dense model's, 0 to 1.
         accuracy, expected: of the calibration samples, in percent (`prune.plan.budget.Score`).
         accepted: whether the search continued from it.
-        best: whether it is on the Pareto front: no other is at least as good in accuracy and in all
-            three costs, and better in one.
+        best: whether it is on the Pareto front: no other is at least as good in accuracy, agreement
+            and all three costs, and better in one.
+        agreement: of the calibration samples, in percent.
     """
 
     what: str
@@ -27,6 +28,7 @@ class Point:
     expected: float
     accepted: bool
     best: bool
+    agreement: float = 100.0
 
 
 def front(found: SearchResult) -> tuple[Point, ...]:
@@ -47,13 +49,21 @@ def _point(step: SearchStep, dense: Cost, tried: list[SearchStep]) -> Point:
         step.score.expected,
         step.accepted,
         not any(_beats(other, step) for other in tried),
+        step.score.agreement,
     )
 
 
 def _beats(one: SearchStep, other: SearchStep) -> bool:
     """Whether `one` is at least as good everywhere, and better somewhere."""
     a, b = (
-        (s.cost.edges, s.cost.flops, s.cost.kv_bytes, -s.score.accuracy, -s.score.expected)
+        (
+            s.cost.edges,
+            s.cost.flops,
+            s.cost.kv_bytes,
+            -s.score.accuracy,
+            -s.score.expected,
+            -s.score.agreement if s.score.open else 0.0,
+        )
         for s in (one, other)
     )
     return all(x <= y for x, y in zip(a, b, strict=True)) and a != b

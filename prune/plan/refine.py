@@ -59,7 +59,7 @@ def settle(draft: Draft, ranked: list[Candidate]) -> list[Restoration]:
     Returns:
         What was tried on the plan that stays.
     """
-    allowed, kept = draft.budget.value, set[Pathway]()
+    allowed, kept = draft.budget.allowance, set[Pathway]()
     while True:
         tried, worth = restorations(draft, ranked), draft.worth(allowed)
         excess = {
@@ -95,10 +95,11 @@ def harms(draft: Draft, tried: list[Restoration]) -> tuple[Harm, ...]:
     for one in tried:
         score = one.step.score
         won = score.accuracy - draft.score.accuracy, score.expected - draft.score.expected
+        agreed = score.agreement - draft.score.agreement
         saved = (one.step.cost.flops - now.flops) / draft.dense_cost.flops
         layers = removed_layers(draft.reach, one.pathway, draft.histogram)
-        found.append(Harm(one.pathway.title, tuple(layers), won, saved))
-    return tuple(sorted(found, key=lambda harm: -max(harm.points)))
+        found.append(Harm(one.pathway.title, tuple(layers), won, saved, agreed))
+    return tuple(sorted(found, key=lambda harm: -max(*harm.points, harm.agreement)))
 
 
 def _pathways(ranked: list[Candidate]) -> list[Pathway]:

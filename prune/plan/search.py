@@ -58,9 +58,9 @@ def search(
     interrupted = False
     try:
         if budget.limits_harm:
-            descend(draft, ranked, budget.value)
+            descend(draft, ranked, budget.allowance)
             if heads is not None:
-                split(draft, ranked, heads, budget.value)
+                split(draft, ranked, heads, budget.allowance)
         else:
             for rung, allowed in enumerate(LADDER):
                 draft.reserve = max_runs * (1 - (rung + 1) / (len(LADDER) + 1))
@@ -76,12 +76,13 @@ def search(
         interrupted, measured = True, ()
     if budget.limits_harm:
         draft.reach = closed(draft.reach)
+    named = budget.limits or ((budget.kind, budget.value),)
     return SearchResult(
         plan=Plan(
             draft.reach,
             problem.model,
-            f"{budget.kind.replace('_', ' ')} {budget.value:g}",
-            {"method": method, "objective": budget.objective, budget.kind: budget.value},
+            ", ".join(f"{kind.replace('_', ' ')} {value:g}" for kind, value in named),
+            {"method": method, "objective": budget.objective, **dict(named)},
         ),
         score=draft.score,
         cost=draft.cost(draft.reach),

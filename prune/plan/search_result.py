@@ -34,12 +34,14 @@ class Harm:
         layers: 0-based layers in which it is removed.
         points: of accuracy and of expected accuracy that all of it would win back.
         flops: share of dense FLOPs that it saves.
+        agreement: points of agreement that all of it would win back.
     """
 
     pathway: str
     layers: tuple[int, ...]
     points: tuple[float, float]
     flops: float
+    agreement: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -84,8 +86,8 @@ class SearchResult:
             about = f" about {videos} videos"
             enough = f"some {needed} about {math.ceil(videos * needed / given)} videos"
         return (
-            f"{given} calibration samples{about} cannot distinguish the loss that --max-drop "
-            f"{self.budget.value:g} allows from chance; {enough} would"
+            f"{given} calibration samples{about} cannot distinguish the loss that "
+            f"{self.budget.asked} allows from chance; {enough} would"
         )
 
     @property

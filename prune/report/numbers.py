@@ -39,9 +39,22 @@ def si(value: float, unit: str) -> str:
 
 
 def limit_of(result: Result) -> float | None:
-    """Points of accuracy that the plan was allowed to lose, if that was its budget."""
-    budget = result.search.budget if result.search else None
-    return budget.value if budget and budget.kind == "max_drop" else None
+    """Points of accuracy that the plan was allowed to lose, if its budget limits them."""
+    return _limits(result).get("max_drop")
+
+
+def least_agreement(result: Result) -> float | None:
+    """Percent of reply tokens that had to stay the same, if its budget says so."""
+    return _limits(result).get("min_agreement")
+
+
+def most_kl(result: Result) -> float | None:
+    """Nats by which replies were allowed to diverge, if its budget says so."""
+    return _limits(result).get("max_kl")
+
+
+def _limits(result: Result) -> dict[str, float]:
+    return {kind: value for kind, value in result.search.budget.limits} if result.search else {}
 
 
 @dataclass(frozen=True)

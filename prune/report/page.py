@@ -16,7 +16,17 @@ from prune.report.figures.plan import plan_figure
 from prune.report.figures.style import svg
 from prune.report.figures.tokens import tokens_figure
 from prune.report.leak_paths import leak_paths, unseen
-from prune.report.numbers import limit_of, plus, shares, si, slowdown, speedups, spoken
+from prune.report.numbers import (
+    least_agreement,
+    limit_of,
+    most_kl,
+    plus,
+    shares,
+    si,
+    slowdown,
+    speedups,
+    spoken,
+)
 from prune.report.verdict import verdict
 from prune.results.export_result import Result
 from prune.results.latency import LatencyRow, by_quantity
@@ -64,6 +74,8 @@ def _numbers(result: Result, plan: Plan) -> dict[str, Any]:
         "spoken": spoken,
         "letter": letter,
         "limit": limit_of(result),
+        "agreement_limit": least_agreement(result),
+        "kl_limit": most_kl(result),
         "scale": _scale(result),
         "latency": latency,
         "speedups": speedups(result.latency),

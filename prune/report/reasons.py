@@ -4,12 +4,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from prune.report.numbers import asked_of, limit_of, shares, speedups, spoken
+from prune.report.numbers import asked_of, least_agreement, limit_of, shares, speedups, spoken
 from prune.results.accuracy import AccuracyReport
 from prune.results.audit_findings import Outcome
 from prune.results.export_result import Audit, Result
 from prune.results.interval import Interval
 from prune.results.latency import LatencyRow
+from prune.results.replies import RepliesReport, ReplyRow
 
 Tone = Literal["good", "open", "bad"]
 
@@ -30,6 +31,9 @@ def reasons(result: Result) -> Iterator[Reason]:
     """Accuracy, chance and rivals, savings, calibration and evidence, as far as they are known."""
     if result.accuracy is not None:
         yield from _accuracy_points(result, result.accuracy)
+    if result.replies is not None and result.replies.overall is not None:
+        agreement = least_agreement(result)
+        yield from _reply_points(result.replies, result.replies.overall, agreement)
     yield from _baseline_points(result)
     yield from _saving_points(result)
     if result.search is not None and result.search.warning is not None:
@@ -71,6 +75,29 @@ def _accuracy_points(result: Result, accuracy: AccuracyReport) -> Iterator[Reaso
             if worst.difference.value < 0
             else f"none of {count} tasks lost; {said}.",
             _tone(worst.difference, -bound),
+        )
+
+
+def _reply_points(
+    replies: RepliesReport, overall: ReplyRow, limit: float | None
+) -> Iterator[Reason]:
+    """Agreement of replies with the dense model, and the margin over chance and rivals."""
+    share, about = overall.agreement, f"{overall.n} replies about {overall.videos} videos"
+    free = next((f" {s.exact:.0f}% of free replies are the same text." for s in replies.free
+                 if (s.of, s.to) == ("pruned", "dense")), "")  # fmt: skip
+    yield Reason(
+        "Replies",
+        f"{share.value:.1f}% [{share.low:.1f}, {share.high:.1f}] of the tokens of {about} unseen "
+        f"by trace and search agree with the dense model, KL {overall.kl.mean:.3f} nats.{free}",
+        "open" if limit is None else _tone(share, limit),
+    )
+    if replies.baselines:
+        best = min(replies.baselines, key=lambda row: row.difference.value)
+        yield Reason(
+            "Best rival, replies",
+            f"the plan's replies agree by {spoken(best.difference)} points more than those of "
+            f"{best.name}.",
+            _tone(best.difference, 0.0),
         )
 
 

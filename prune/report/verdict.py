@@ -3,11 +3,14 @@
 import math
 from dataclasses import dataclass
 
+from prune.report.judged_replies import judge_replies
 from prune.report.numbers import asked_of, limit_of, shares, slowdown
 from prune.report.reasons import Reason, Tone, reasons, saves_nothing
 from prune.results.accuracy import AccuracyReport
 from prune.results.export_result import Result
 from prune.results.interval import growth_that_decides
+
+TONES: tuple[Tone, ...] = ("bad", "open", "good")
 
 ALIKE = 0.05
 """Share of the dense model's FLOPs by which a rival may cost more."""
@@ -26,17 +29,23 @@ class Verdict:
 def verdict(result: Result) -> Verdict:
     """Judge a plan by held-out questions, by rivals at the same cost, and by its savings.
 
-    With a budget of points (`--max-drop`) the loss is held against it, else against zero. A loss is
-    called allowed only if its whole interval is, and excessive only if its whole interval is.
+    With a budget of points (`--max-drop`) the loss is held against it, else against zero; replies
+    to open questions against theirs (`judge_replies`). A loss is called allowed only if its whole
+    interval is, and excessive only if its whole interval is.
     """
     points = tuple(reasons(result))
-    if result.accuracy is None:
+    accuracy, replies = result.accuracy, result.replies.overall if result.replies else None
+    judged = [_judged(accuracy, limit_of(result))] if accuracy else []
+    judged += [judge_replies(result, replies)] if replies else []
+    if not judged:
         return Verdict("open", "Not measured yet", "Its accuracy was not measured.", points)
     if saves_nothing(result):
         return Verdict("bad", "No", "It saves nothing.", points)
     if (rival := _rival(result)) is not None:
         return Verdict("bad", "No", f"{rival} answers better at the same cost.", points)
-    tone, headline, because = _judged(result.accuracy, limit_of(result))
+    # The worse of the two decides, and both are told.
+    tone, headline, _ = min(judged, key=lambda one: TONES.index(one[0]))
+    because = " ".join(told for _, _, told in judged)
     doubts = []
     if slower := slowdown(result):
         doubts.append(f"On the machine that measured it, it is slower: {slower}.")
@@ -50,7 +59,8 @@ def verdict(result: Result) -> Verdict:
 def _rival(result: Result) -> str | None:
     """A baseline that costs no more and answers better over the whole interval."""
     most = shares(result)[0] + ALIKE
-    better = [b for b in result.baselines if b.difference.high < 0 and b.flops <= most]
+    rivals = [*result.baselines, *(result.replies.baselines if result.replies else ())]
+    better = [b for b in rivals if b.difference.high < 0 and b.flops <= most]
     return better[0].name if better else None
 
 

@@ -20,8 +20,9 @@ from prune.results.flips import FlipDetail
 from prune.results.flow_map import Flow
 from prune.results.interval import Interval
 from prune.results.latency import BenchRow, LatencyRow, LaunchCounts, Shape
+from prune.results.replies import RepliesReport
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 RESULT_FILE = "prune_report.json"
 MAX_BYTES = 64 * 2**20
 """Of a report: some 100 000 flipped answers."""
@@ -61,6 +62,7 @@ class SearchReport:
             elimination would have taken.
         budget: what was asked for.
         warning: why the budget may not be trusted (`SearchResult.warning`).
+        open: how many of the samples are open.
     """
 
     samples: int
@@ -71,6 +73,7 @@ class SearchReport:
     exhaustive: int
     budget: Budget
     warning: str | None
+    open: int = 0
 
     @staticmethod
     def of(found: SearchResult) -> "SearchReport":
@@ -84,6 +87,7 @@ class SearchReport:
             found.exhaustive,
             found.budget,
             found.warning,
+            found.dense.open,
         )
 
     def save(self, path: Path) -> None:
@@ -131,6 +135,7 @@ class Result:
             (`prune.layout.segments.Segments.runs`).
         search: how the plan was found, if it was searched.
         baselines: other methods at the same cost.
+        replies: to open samples, if there are any; `accuracy` is None if there are no others.
         asked: what the flipped samples asked, worst first.
         shapes: what prompts of this and of more frames cost, counted.
         latency: of one request of the samples' number of frames.
@@ -157,6 +162,7 @@ class Result:
     latency: tuple[LatencyRow, ...]
     launched: LaunchCounts | None
     conditions: dict[str, str]
+    replies: RepliesReport | None = None
     failed: dict[str, str] = field(default_factory=dict)
     benched: tuple[BenchRow, ...] = ()
     benched_on: dict[str, str] = field(default_factory=dict)

@@ -11,7 +11,7 @@ from prune.inputs.max_failed import MAX_FAILED, check_failed
 from prune.inputs.media import DEFAULT_MEDIA, Media
 from prune.journal.progress import Progress, silent
 from prune.journal.records import check_traced
-from prune.plan.budget import Budget
+from prune.plan.budget import Budget, Objective
 from prune.plan.model_id import Positions
 from prune.plan.plan import Plan
 from prune.report.leak_paths import unseen
@@ -33,6 +33,7 @@ def export_model(
     test: Path | None = None,
     plan: Plan | None = None,
     budget: Budget | None = None,
+    objective: Objective = "flops",
     num_frames: int | None = None,
     cue: str | None = None,
     media: Media = DEFAULT_MEDIA,
@@ -56,7 +57,8 @@ def export_model(
         run: the run folder of a trace; a search needs it, and reports show its flow map.
         test: JSONL of held-out samples; see `prune.workflows.split`.
         plan: exported instead of a searched one.
-        budget: of the search.
+        budget: of the search; `Budget.default` if None.
+        objective: of the search, where no budget is given.
         num_frames: frames of every clip; as in the trace, or 8, if None.
         cue, media: how samples are asked and read; as in the trace where nothing is said.
         tasks: report on samples of these tasks alone.
@@ -78,8 +80,8 @@ def export_model(
     """
     if plan is not None and budget is not None:
         raise UsageError("a budget and a plan: give one of them")
-    if plan is None and (run is None or budget is None):
-        raise UsageError("a search needs --trace RUN and a budget (or give --plan or --preset)")
+    if plan is None and run is None:
+        raise UsageError("a search needs --trace RUN (or give --plan or --preset)")
     if run is None and test is None:
         raise UsageError("without --trace, give --test: the report needs held-out questions")
     trace = Trace.load(run) if run is not None else None
@@ -101,8 +103,8 @@ def export_model(
         )
     frames = num_frames or (trace.header["num_frames"] if trace else 8)
     found = None
-    if plan is None and trace is not None and budget is not None:
-        found = find_plan(opened, trace, calibration, progress, budget)
+    if plan is None and trace is not None:
+        found = find_plan(opened, trace, calibration, progress, budget, objective=objective)
         plan = found.plan
     assert plan is not None, "checked above"
     plan = plan.with_model(opened.id)

@@ -12,6 +12,8 @@ from prune.checkpoint.load import LoadedModel
 from prune.evaluate.answers import typical_prompt
 from prune.evaluate.flips import flip_details
 from prune.evaluate.questions import Questions
+from prune.evaluate.replies import Replies
+from prune.inputs.replying import Replying
 from prune.inputs.samples import Sample
 from prune.journal.progress import Progress
 from prune.layout.segments import Segments
@@ -22,6 +24,7 @@ from prune.results.export_result import CostRow, Result, SearchReport
 from prune.trace.flow import flow_of
 from prune.trace.trace import Trace
 from prune.workflows.compare_baselines import SEEDS, compare
+from prune.workflows.compare_replies import compare_replies
 from prune.workflows.read_clips import read_clips
 
 RUNS = 20
@@ -81,11 +84,16 @@ def measure_plan(
         BadInputError: no held-out sample can be used.
         NumericError: the logits of every held-out sample are NaN or infinite.
     """
-    batches, failed = read_clips(opened, held_out, num_frames, progress, "held-out clips")
+    replying = Replying.of(trace.header["asking"] if trace else {})
+    batches, failed = read_clips(opened, held_out, num_frames, progress, "held-out clips", replying)
     prompt = typical_prompt(batches)
-    asked = Questions(opened, num_frames, batches, failed)
-    accuracies, baselines = compare(plan, asked, progress, seeds)
-    one = asked.batches[0].samples[0]
+    asked = Questions(opened, num_frames, [b for b in batches if not b.replies], failed)
+    told = Replies(opened.model, [b for b in batches if b.replies])
+    accuracies, baselines = compare(plan, asked, progress, seeds) if asked.batches else (None, ())
+    replies = None
+    if told.batches:
+        replies, _ = compare_replies(opened, plan, told, num_frames, replying, progress, seeds)
+    one = batches[0].samples[0]
     with progress("Timing", RUNS) as advance:
         compared = sides(opened.model, opened.processor, plan)
         times = latency(compared, one, num_frames, RUNS, advance)
@@ -100,12 +108,13 @@ def measure_plan(
         flow=flow_of(trace) if trace else None,
         search=SearchReport.of(found) if found else None,
         accuracy=accuracies,
-        asked=flip_details(accuracies.flipped, held_out, num_frames),
+        asked=flip_details(accuracies.flipped, held_out, num_frames) if accuracies else (),
+        replies=replies,
         baselines=baselines,
         cost=costs(opened.model, plan, prompt),
         shapes=shapes(plan.reach, prompt, Geometry.of(opened.model), num_frames),
         latency=times,
         launched=ran,
         conditions=conditions(opened.model, frames=str(num_frames), batch="1", command=argv),
-        failed=asked.failed,
+        failed=asked.failed | told.failed,
     )

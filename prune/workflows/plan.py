@@ -1,19 +1,20 @@
 """The workflow of `prune plan`: from a trace and a budget to a plan."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from prune.checkpoint.load import LoadedModel, open_model
 from prune.errors import BadInputError
 from prune.evaluate.calibration import calibrate
 from prune.inputs.max_failed import MAX_FAILED, check_failed
-from prune.inputs.samples import Sample
+from prune.inputs.replying import Replying
+from prune.inputs.samples import Sample, need_options
 from prune.journal.progress import Progress, silent
 from prune.journal.records import check_traced
 from prune.layout.pathways import REMOVABLE
 from prune.learn.gates import GateSettings, harm_of, learn_gates
-from prune.plan.budget import Budget
+from prune.plan.budget import Budget, Objective
 from prune.plan.moves import candidates
 from prune.plan.plan import RUN_PLAN_FILE
 from prune.plan.search import search
@@ -49,9 +50,10 @@ class FoundPlan:
 
 def search_plan(
     run: Path,
-    budget: Budget,
+    budget: Budget | None = None,
     progress: Progress = silent,
     *,
+    objective: Objective = "flops",
     out: Path | None = None,
     model: str | Path | None = None,
     test: Path | None = None,
@@ -65,8 +67,9 @@ def search_plan(
 
     Args:
         run: the run folder of a trace.
-        budget: what may be lost, or has to be saved.
+        budget: what may be lost, or has to be saved; `Budget.default` if None.
         progress: shows the search.
+        objective: what to reduce where no budget is given.
         out: the plan file, `RUN/plan.json` if None.
         model: the traced model's folder, if it is no longer where it was traced.
         test: JSONL whose samples must not be searched on; see `prune.workflows.split`.
@@ -83,7 +86,7 @@ def search_plan(
     opened = open_model(name, dense=True, positions=trace.model.positions)
     check_traced(trace.header, opened, run)
     calibration, _ = split_samples(trace, test)
-    found = find_plan(opened, trace, calibration, progress, budget, method, per_head)
+    found = find_plan(opened, trace, calibration, progress, budget, method, per_head, objective)
     path = out or run / RUN_PLAN_FILE
     written = FoundPlan(
         found, path, path.with_suffix(".search.json"), path.with_suffix(".front.png")
@@ -100,9 +103,10 @@ def find_plan(
     trace: Trace,
     calibration: Sequence[Sample],
     progress: Progress,
-    budget: Budget,
+    budget: Budget | None = None,
     method: Method = Method.TRACE,
     per_head: bool = False,
+    objective: Objective = "flops",
 ) -> SearchResult:
     """Search the cheapest plan whose budget holds on the calibration samples.
 
@@ -111,15 +115,25 @@ def find_plan(
         trace: its knockouts rank the candidates.
         calibration: samples on which each step is checked.
         progress: shows the search.
-        budget: what may be lost, or has to be saved.
+        budget: what may be lost, or has to be saved; `Budget.default` if None.
         method: what ranks the candidates instead.
         per_head: whether pathways may also be removed in single KV heads.
+        objective: what to reduce where no budget is given.
 
     Raises:
+        UsageError: the budget limits nothing of some samples, or gates have no options to learn on.
         BadInputError: no calibration sample can be used, or the trace holds no removable pathway.
     """
+    open_ones = sum(sample.is_open for sample in calibration)
+    counts = len(calibration) - open_ones, open_ones
+    if budget is None:
+        budget = replace(Budget.default(*counts), objective=objective)
+    budget.check(*counts)
+    if method is Method.GATES:
+        need_options(calibration, "--method gates")
+    replying = Replying.of(trace.header["asking"])
     with progress("Reading calibration clips", len(calibration)) as advance:
-        prepared = calibrate(opened, calibration, trace.header["num_frames"], advance)
+        prepared = calibrate(opened, calibration, trace.header["num_frames"], advance, replying)
     if method is Method.GATES:
         settings = GateSettings()
         with progress("Learning gates", settings.steps) as advance:

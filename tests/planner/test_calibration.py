@@ -19,6 +19,7 @@ from prune.plan.plan import Plan
 from prune.plan.search import search
 from prune.report.figures.front import front_figure
 from prune.results.export_result import SearchReport
+from tests.helpers import without_options
 
 LAYERS = 12
 
@@ -146,3 +147,28 @@ def test_the_sealed_map_on_long_prompts() -> None:
     assert 0.55 < found.computed < 0.65
     dense = outlook(dense_reach(4), video_prompt(2))
     assert (dense.edges, dense.kv, dense.kv_multi_turn) == (1.0, 1.0, 1.0)
+
+
+def test_a_mixed_calibration_scores_answers_and_replies(
+    tiny: LoadedModel, samples: list[Sample]
+) -> None:
+    mixed = [*samples[:6], *map(without_options, samples[6:12])]
+    found = calibrate(tiny, mixed, 8)
+    choice = calibrate(tiny, samples[:6], 8)
+    reach = blind()
+    both, alone = (each.measure(reach, lambda score: False) for each in (found, choice))
+    told = found.told.follow(under(reach))
+    kept = [one.agreement for one in told]
+    assert min(kept) < 100, "the plan must change a reply"
+    (answers,) = choice.dense
+    now = answer(tiny.model, tiny.processor, choice.batches, under(reach))
+    kept += [100.0 * (a.choice == b.choice) for a, b in zip(now, answers, strict=True)]
+    assert both.agreement == pytest.approx(np.mean(kept), abs=1e-4)
+    assert both.open == 6 and alone.open == 0
+    assert both.expected == pytest.approx(alone.expected, abs=1e-3)
+    assert both.accuracy == alone.accuracy
+    kl = (6 * alone.kl + sum(one.mean_kl for one in told)) / 12
+    assert both.kl == pytest.approx(kl, rel=1e-3)
+    # The error of the six answers, as that of twelve.
+    assert both.spread / 12**0.5 == pytest.approx(alone.spread / 6**0.5, rel=1e-3)
+    assert found.score.agreement == 100 and found.score.kl == 0

@@ -66,7 +66,7 @@ def export(
     from prune.plan.plan import Plan
     from prune.workflows.export import export_model
 
-    if len(asked.given) + (plan_file is not None) + (preset is not None) > 1:
+    if bool(asked.given) + (plan_file is not None) + (preset is not None) > 1:
         raise UsageError("a budget, --plan and --preset: give one of them")
     plan = None
     if plan_file is not None:
@@ -81,6 +81,7 @@ def export(
         test=test,
         plan=plan,
         budget=asked.budget if plan is None else None,
+        objective=asked.objective.value,
         num_frames=frames,
         cue=cue,
         media=media,

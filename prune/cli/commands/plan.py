@@ -48,6 +48,7 @@ def plan(
         out=target,
         model=model,
         test=test,
+        objective=asked.objective.value,
         method=method,
         per_head=per_head,
         max_failed=max_failed,

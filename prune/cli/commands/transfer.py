@@ -1,5 +1,6 @@
 """`prune transfer`: plans used where they were not found."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -25,10 +26,17 @@ def transfer(
 ) -> None:
     """Search a plan on each task, and use each on every task, frame count and a longer text."""
     from prune.cli.tables.transfer import transfer_table
+    from prune.plan.budget import Budget
     from prune.workflows.transfer import transfer_plans
 
+    budget = asked.budget or Budget.default(options=1, open=0)
     found = transfer_plans(
-        run, asked.budget, progress, model=model, test=test, other_frames=frames or ()
+        run,
+        replace(budget, objective=asked.objective.value),
+        progress,
+        model=model,
+        test=test,
+        other_frames=frames or (),
     )
     out.print(transfer_table(found.transfer))
     out.print(f"Matrix  {found.matrix}\nFigure  {found.figure}")

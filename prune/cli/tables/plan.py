@@ -89,10 +89,12 @@ def found_table(found: SearchResult) -> Table:
     table.add_row("edges", "100%", f"{100 * cost.edges / dense.edges:.1f}%")
     table.add_row("prefill FLOPs", "100%", f"{100 * cost.flops / dense.flops:.1f}%")
     table.add_row("KV cache", "100%", f"{100 * cost.kv_bytes / dense.kv_bytes:.1f}%")
-    for name in ("accuracy", "expected"):
+    told = ["accuracy", "expected"] if found.dense.open < found.dense.samples else []
+    for name in (*told, *(["agreement"] if found.dense.open else [])):
         values = [getattr(score, name) for score in (found.dense, found.score)]
         table.add_row(f"{name}, %", *(f"{value:.2f}" for value in values))
     for harm in found.harms:
-        points = f"{harm.points[1]:+.2f} points, {100 * harm.flops:.1f}% of FLOPs"
+        won = harm.points[1] if told else harm.agreement
+        points = f"{won:+.2f} points, {100 * harm.flops:.1f}% of FLOPs"
         table.add_row(f"with {harm.pathway} restored", "", points)
     return table
