@@ -1,8 +1,6 @@
 """Small pieces that several tests use."""
 
-from dataclasses import replace
-
-from prune.inputs.sample import NO_ANSWER, Sample
+from prune.tiny.open_questions import without_options as without_options
 
 SAMPLE = {
     "id": "a",
@@ -12,9 +10,3 @@ SAMPLE = {
     "answer": "red",
     "task": "colour",
 }
-
-
-def without_options(sample: Sample) -> Sample:
-    """The sample as an open question; the true option is its reply."""
-    true = sample.options[sample.answer]
-    return replace(sample, options=(), answer=NO_ANSWER, reply=true)

@@ -14,9 +14,12 @@ def clips(
     folder: Annotated[Path, typer.Option("--out", help="Where the clips and JSONL files go.")],
     per_task: Annotated[int, typer.Option(min=1, help="Clips for each of the six tasks.")] = 20,
     seed: Annotated[int, typer.Option(help="Seed of the clips.")] = 0,
+    open: Annotated[
+        bool, typer.Option("--open", help="Also the same questions without options.")
+    ] = False,
 ) -> None:
     """Write the benchmark of [bold]tiny[/bold]: MP4 clips with questions (calibration and test)."""
     from prune.workflows.clips import draw_clips
 
-    for path in draw_clips(folder, per_task, seed):
+    for path in draw_clips(folder, per_task, seed, open):
         out.print(path)
