@@ -27,8 +27,9 @@ KEPT_BYTES = 2**30
 """Memory for states between layers, from which the next plan resumes."""
 
 Seen = NDArray[np.float64]
-"""Per sample, `[N, 5]`: correct (0 or 1) and probability of the true option, NaN of an open sample;
-divergence from dense; task number; and share of the dense model's choice or tokens that stays."""
+"""Per sample, `[N, 6]`: correct (0 or 1) and probability of the true option, NaN of an open sample;
+divergence from dense; task number; share of the dense model's choice or tokens that stays; and the
+share of them that is lost, or of their probability, if that is more."""
 
 
 @dataclass
@@ -89,7 +90,7 @@ class Calibration:
         for count, index in enumerate(self._order, 1):
             seen[index] = self._run(index, reach)
             lost = self._unchanged[index] - seen[index]
-            fall[index] = (lost[:, 1] if self.dense[index] else lost[:, 4]).mean()
+            fall[index] = (lost[:, 1] if self.dense[index] else -lost[:, 5]).mean()
             score = self._score(seen, self._order[:count])
             if hopeless(score):
                 break
@@ -103,7 +104,7 @@ class Calibration:
         count = sum(len(seen[index]) for index in run)
         tasks, lost = now[:, 3], before - now
         deviation, worst = self._losses(lost[choice, 1], tasks[choice], self._videos[choice])
-        apart, least = self._losses(lost[:, 4], tasks, self._videos)
+        apart, least = self._losses(now[:, 5], tasks, self._videos)
         # As many samples as there are in all would have the error of those with options.
         weight = float((len(now) / max(1, choice.sum())) ** 0.5)
         return Score(
@@ -115,6 +116,7 @@ class Calibration:
             worst=100 * worst,
             videos=int(self._videos.max()) + 1,
             agreement=100 * float(now[:, 4].mean()),
+            disagreement=100 * float(now[:, 5].mean()),
             agreement_spread=100 * apart,
             agreement_worst=100 * least,
             open=int((~choice).sum()),
@@ -145,7 +147,14 @@ class Calibration:
             raise NumericError(next(iter(self.told.failed.values())))
         return np.array(
             [
-                (np.nan, np.nan, one.mean_kl, self._tasks[one.task], one.agreement / 100)
+                (
+                    np.nan,
+                    np.nan,
+                    one.mean_kl,
+                    self._tasks[one.task],
+                    one.agreement / 100,
+                    one.lost / 100,
+                )
                 for one in found
             ]
         )
@@ -181,7 +190,9 @@ def calibrate(
 
 def _untouched(batch: EncodedBatch, tasks: dict[str, float]) -> Seen:
     """What is seen of an open batch under the dense model."""
-    return np.array([(np.nan, np.nan, 0.0, tasks[sample.task], 1.0) for sample in batch.samples])
+    return np.array(
+        [(np.nan, np.nan, 0.0, tasks[sample.task], 1.0, 0.0) for sample in batch.samples]
+    )
 
 
 def _seen(answers: Sequence[Answer], dense: Sequence[Answer], tasks: dict[str, float]) -> Seen:
@@ -189,5 +200,7 @@ def _seen(answers: Sequence[Answer], dense: Sequence[Answer], tasks: dict[str, f
     for now, before in zip(answers, dense, strict=True):
         p, q = np.array(before.p_options), np.array(now.p_options)
         kl = float((p * np.log(np.maximum(p, 1e-12) / np.maximum(q, 1e-12))).sum())
-        rows.append((now.correct, now.p_true, kl, tasks[now.task], now.choice == before.choice))
+        same, fall = now.choice == before.choice, float(p[before.choice] - q[before.choice])
+        lost = max(1.0 - same, fall)
+        rows.append((now.correct, now.p_true, kl, tasks[now.task], same, lost))
     return np.array(rows, np.float64)

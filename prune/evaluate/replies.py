@@ -88,7 +88,7 @@ class Replies:
 
 def compare_states(
     model: Any, dense: Tensor, states: Tensor, ids: Sequence[int]
-) -> tuple[tuple[float, ...], tuple[float, ...], tuple[bool, ...]]:
+) -> tuple[tuple[float, ...], tuple[float, ...], tuple[bool, ...], tuple[float, ...]]:
     """Compare the distributions that follow from two series of final states.
 
     Args:
@@ -98,7 +98,8 @@ def compare_states(
 
     Returns:
         Per token, the change of its log-probability, the divergence from the dense distribution
-        (both in nats), and whether the likeliest token is the same.
+        (both in nats), whether the likeliest token is the same, and how much of the probability of
+        the dense one is lost.
 
     Raises:
         NumericError: a logit is NaN or infinite.
@@ -107,8 +108,15 @@ def compare_states(
     chosen = torch.tensor(list(ids), device=before.device)[:, None]
     change = (after - before).gather(1, chosen)[:, 0]
     divergence = (before.exp() * (before - after)).sum(-1).clamp(min=0)
-    same = before.argmax(-1) == after.argmax(-1)
-    return tuple(change.tolist()), tuple(divergence.tolist()), tuple(same.tolist())
+    likeliest = before.argmax(-1, keepdim=True)
+    same = likeliest[:, 0] == after.argmax(-1)
+    fall = (before.gather(1, likeliest).exp() - after.gather(1, likeliest).exp())[:, 0]
+    return (
+        tuple(change.tolist()),
+        tuple(divergence.tolist()),
+        tuple(same.tolist()),
+        tuple(fall.tolist()),
+    )
 
 
 def _of_row(states: Tensor, batch: EncodedBatch, row: int) -> Tensor:

@@ -43,7 +43,10 @@ class Score:
         videos: how many videos all samples are about, None if each has one of its own.
         agreement: mean share of answers that stay the same, and of the reply's tokens whose
             likeliest token does, in percent.
-        agreement_spread, agreement_worst: as `spread` and `worst`, of what is lost in `agreement`.
+        disagreement: mean points of agreement that are lost, where a token (or an answer) that
+            stays counts by how much of its probability is lost: as `expected` does, it moves before
+            tokens flip.
+        agreement_spread, agreement_worst: as `spread` and `worst`, of `disagreement`.
         open: how many of the samples are open.
     """
 
@@ -55,6 +58,7 @@ class Score:
     worst: float = 0.0
     videos: int | None = None
     agreement: float = 100.0
+    disagreement: float = 0.0
     agreement_spread: float = 0.0
     agreement_worst: float = 0.0
     open: int = 0
@@ -62,7 +66,8 @@ class Score:
     def disagreed(self, dense: "Score") -> float:
         """Points of agreement lost, as `lost` counts those of expected accuracy."""
         error: float = self.agreement_spread / dense.samples**0.5
-        return max(100 - self.agreement + error, self.agreement_worst / WORST_TASK)
+        mean = max(100 - self.agreement, self.disagreement)
+        return max(mean + error, self.agreement_worst / WORST_TASK)
 
     def lost(self, dense: "Score") -> float:
         """Points of expected accuracy below the dense model, or a share of the worst task's.

@@ -22,14 +22,14 @@ def judge_replies(result: Result, replies: ReplyRow) -> Judged:
         limit = f"the limit of agreement (--min-agreement {agreement:g})"
         found.append(_judged(low, replies.agreement.value - agreement, high, limit, asked))
     if kl is not None:
-        low, high = (None if x is None else kl - x for x in (replies.kl.high, replies.kl.low))
+        worst, best = (None if x is None else kl - x for x in (replies.kl.high, replies.kl.low))
         limit = f"the limit of divergence (--max-kl {kl:g})"
-        found.append(_judged(low, kl - replies.kl.mean, high, limit, asked))
+        found.append(_judged(worst, kl - replies.kl.mean, best, limit, asked))
     if not found:
-        worst = 100 - replies.agreement.low
+        lost = 100 - replies.agreement.low
         return (
             "open",
-            f"Only if {worst:.1f}% of reply tokens may change",
+            f"Only if {lost:.1f}% of reply tokens may change",
             f"{asked} cannot rule out that so many do; no limit was set.",
         )
     order: tuple[Tone, ...] = ("bad", "open", "good")

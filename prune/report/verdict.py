@@ -7,8 +7,9 @@ from prune.report.judged_replies import judge_replies
 from prune.report.numbers import asked_of, limit_of, shares, slowdown
 from prune.report.reasons import Reason, Tone, reasons, saves_nothing
 from prune.results.accuracy import AccuracyReport
-from prune.results.export_result import Result
+from prune.results.export_result import BaselineRow, Result
 from prune.results.interval import growth_that_decides
+from prune.results.replies import ReplyBaseline
 
 TONES: tuple[Tone, ...] = ("bad", "open", "good")
 
@@ -59,7 +60,10 @@ def verdict(result: Result) -> Verdict:
 def _rival(result: Result) -> str | None:
     """A baseline that costs no more and answers better over the whole interval."""
     most = shares(result)[0] + ALIKE
-    rivals = [*result.baselines, *(result.replies.baselines if result.replies else ())]
+    rivals: list[BaselineRow | ReplyBaseline] = [
+        *result.baselines,
+        *(result.replies.baselines if result.replies else ()),
+    ]
     better = [b for b in rivals if b.difference.high < 0 and b.flops <= most]
     return better[0].name if better else None
 

@@ -12,6 +12,8 @@ class ForcedReply:
         kl: Kullback-Leibler divergence of each next token's distribution over the vocabulary from
             the dense model's, in nats.
         same: for each token, whether the likeliest token in its place is the dense model's.
+        fall: for each token, how much of the probability of the dense model's likeliest token is
+            lost; negative where it is gained.
         video: key of the video that the sample is about (`prune.inputs.video_key`).
     """
 
@@ -20,6 +22,7 @@ class ForcedReply:
     dlogp: tuple[float, ...]
     kl: tuple[float, ...]
     same: tuple[bool, ...]
+    fall: tuple[float, ...]
     video: str
 
     @property
@@ -31,6 +34,14 @@ class ForcedReply:
     def agreement(self) -> float:
         """Share of the reply's tokens with the same likeliest token, in percent."""
         return 100 * sum(self.same) / self.tokens
+
+    @property
+    def lost(self) -> float:
+        """Points of agreement lost, or of the probability on which it rests, whichever is more.
+
+        Probability falls before tokens flip, so a search over few samples fits less noise.
+        """
+        return 100 * max(sum(self.fall) / self.tokens, 1 - sum(self.same) / self.tokens)
 
     @property
     def mean_kl(self) -> float:

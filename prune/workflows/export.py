@@ -108,7 +108,8 @@ def export_model(
         plan = found.plan
     assert plan is not None, "checked above"
     plan = plan.with_model(opened.id)
-    for name in unseen(plan.reach):
+    asked = all(sample.is_open for sample in held_out)
+    for name in [name for name in unseen(plan.reach) if not (asked and name == "options")]:
         warnings.warn(
             f"under the plan {plan.name!r} no path leads from the {name} to the answer: the pruned "
             "model cannot see it",

@@ -164,6 +164,12 @@ def test_a_mixed_calibration_scores_answers_and_replies(
     now = answer(tiny.model, tiny.processor, choice.batches, under(reach))
     kept += [100.0 * (a.choice == b.choice) for a, b in zip(now, answers, strict=True)]
     assert both.agreement == pytest.approx(np.mean(kept), abs=1e-4)
+    lost = [one.lost for one in told]
+    lost += [100 * max(a.choice != b.choice, b.p_options[b.choice] - a.p_options[b.choice])
+             for a, b in zip(now, answers, strict=True)]  # fmt: skip
+    assert both.disagreement == pytest.approx(np.mean(lost), abs=1e-2)
+    assert both.agreement_spread == pytest.approx(np.std(lost), rel=1e-3)
+    assert both.disagreed(found.score) > 100 - both.agreement
     assert both.open == 6 and alone.open == 0
     assert both.expected == pytest.approx(alone.expected, abs=1e-3)
     assert both.accuracy == alone.accuracy

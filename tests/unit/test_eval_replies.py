@@ -68,13 +68,15 @@ def test_scores_are_those_of_the_libraries() -> None:
 
 def test_drift_is_measured_where_replies_are_long_enough() -> None:
     same = [True] * 15 + [False] * 5 + [True] * 44
-    long = ForcedReply("a", "t", (0.0,) * 64, (0.5,) * 64, tuple(same), "v")
-    short = ForcedReply("b", "t", (0.0,), (0.0,), (True,), "w")
+    long = ForcedReply("a", "t", (0.0,) * 64, (0.5,) * 64, tuple(same), (0.1,) * 64, "v")
+    short = ForcedReply("b", "t", (0.0,), (0.0,), (True,), (-0.2,), "w")
     rows, overall = reply_rows([long, short])
     assert len(rows) == 1 and overall.tokens == 32.5
     assert overall.agreement.value == pytest.approx((100 * 59 / 64 + 100) / 2)
     assert overall.prefix.value == pytest.approx((100 * 15 / 64 + 100) / 2)
     assert overall.kl.mean == pytest.approx(0.25)
+    # Tokens that flip count whole, and without any the probability that is lost.
+    assert long.lost == pytest.approx(100 * max(0.1, 5 / 64)) and short.lost == 0
     free = {"a": list(range(64)), "b": [1]}, {"a": [*range(40), *[0] * 24], "b": [1]}
     first, second = drift([long, short], *free)
     assert (first.length, first.n, second.length) == (16, 1, 64)

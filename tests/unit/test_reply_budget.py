@@ -41,6 +41,8 @@ def test_agreement_is_lost_with_its_error_and_by_the_worst_task() -> None:
     assert budget.allowance == 5.0
     one = Score(0.0, 0.0, 0.0, 100, agreement=97.0, agreement_spread=10.0)
     assert budget.loss(one, DENSE) == pytest.approx(3.0 + 1.0)
+    fading = Score(0.0, 0.0, 0.0, 100, agreement=99.0, disagreement=2.5)
+    assert budget.loss(fading, DENSE) == pytest.approx(2.5)
     task = Score(0.0, 0.0, 0.0, 100, agreement=97.0, agreement_worst=30.0)
     assert budget.loss(task, DENSE) == pytest.approx(10.0)
     assert budget.samples_needed(one) == math.ceil((1.96 * 10 / 5) ** 2)
