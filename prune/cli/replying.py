@@ -18,7 +18,7 @@ class Source(StrEnum):
 
 Reply = Annotated[
     Source,
-    typer.Option(help="Open questions: follow the dense model's own reply, or the data's."),
+    typer.Option(help="Of open questions: follow the dense model's own reply, or the data's."),
 ]
 ReplyTokens = Annotated[int, typer.Option(min=1, help="Open questions: longest reply, in tokens.")]
 

@@ -42,7 +42,8 @@ def _free(report: RepliesReport) -> Table:
 
 def _examples(report: RepliesReport, most: int = 3) -> Table:
     pruned = report.overall is not None or any(e.dense != e.pruned for e in report.examples)
-    columns = ("question", "reference", *(("against", "this model") if pruned else ("reply",)))
+    both = ("dense", "pruned") if report.overall else ("against", "this model")
+    columns = ("question", "reference", *(both if pruned else ("reply",)))
     table = _table("for example", *columns, left=len(columns))
     for example in report.examples[:most]:
         told = (example.dense, example.pruned) if pruned else (example.pruned,)
