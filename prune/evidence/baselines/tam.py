@@ -64,13 +64,14 @@ def _without_context(
 def _rank_filter(cells: NDArray[np.float64]) -> NDArray[np.float64]:
     """Each cell of `[h, w]` from its 3 x 3 neighbours by rank, with Gaussian weights.
 
-    The more the neighbours differ, the narrower the weights are around the median.
+    The weight of the neighbour `x` ranks from the median is `exp(-x^2 / (2 CV^2))`, where CV is the
+    coefficient of variation of all nine: where they are alike, the median alone counts.
     """
     padded = np.pad(cells, 1, mode="edge")
     around = np.lib.stride_tricks.sliding_window_view(padded, (3, 3)).reshape(*cells.shape, 9)
     ranked = np.sort(around, -1)
     mean = ranked.mean(-1, keepdims=True)
     spread = np.divide(ranked.std(-1, keepdims=True), mean, out=np.ones_like(mean), where=mean > 0)
-    weight = np.exp(-((np.arange(9) - 4) ** 2) * np.maximum(spread, 1e-3) / 2)
+    weight = np.exp(-((np.arange(9) - 4) ** 2) / (2 * np.maximum(spread, 1e-3) ** 2))
     smooth: NDArray[np.float64] = (ranked * weight).sum(-1) / weight.sum(-1)
     return smooth

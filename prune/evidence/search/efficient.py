@@ -23,7 +23,7 @@ def efficient(
         objective: F.
         on_step: see `prune.evidence.search`.
         scope: how many of the candidates that were best when last all were scored are scored again.
-        pending: how many of the worst are candidates for the back.
+        pending: how many of the worst are candidates for the back, while there are more.
         update: after how many turns all candidates are scored and sorted anew.
     """
     ranked = list(range(objective.num_regions))
@@ -41,7 +41,8 @@ def efficient(
             value = float(values[index])
         front.append(ranked.pop(index))
         best = max(best, value)
-        if len(ranked) > 1:
+        # The last ones are left to the front, which scores them all.
+        if len(ranked) > (1 if turn == 0 else pending):
             back.append(least_missed(objective, ranked, back, pending, turn == 0))
         turn += 1
         on_step(len(front) + len(back), best)
@@ -60,7 +61,7 @@ def least_missed(
         pending: how many of the last are candidates.
         first: in the first turn the ranking is fresh, and its last region is taken as it is.
     """
-    if first or len(ranked) <= pending:
+    if first:
         return ranked.pop()
     tail = ranked[-pending:]
     sets = np.ones((len(tail), objective.num_regions), bool)
