@@ -214,9 +214,8 @@ def test_what_an_export_needs_is_said_before_the_model_is_opened(
     plan, budget = mixed_plan(tiny), Budget("max_drop", 0.5)
     test, out = tmp_path / "test.jsonl", tmp_path / "out"
     for given, message in (
-        ({"plan": None, "budget": None, "test": test}, "needs --trace RUN and a budget"),
-        ({"budget": budget, "test": test}, "needs --trace RUN and a budget"),
-        ({"run": tmp_path, "test": test}, "needs --trace RUN and a budget"),
+        ({"plan": None, "budget": None, "test": test}, "a search needs --trace RUN"),
+        ({"budget": budget, "test": test}, "a search needs --trace RUN"),
         ({"plan": plan, "budget": budget, "test": test}, "give one of them"),
         ({"plan": plan}, "give --test"),
     ):
