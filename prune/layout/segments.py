@@ -1,10 +1,12 @@
 """Segments: the role of every token of a prompt, and the frame or option it belongs to."""
 
 import warnings
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -12,6 +14,7 @@ from torch import Tensor
 from prune.errors import BadInputError, RefusedError
 from prune.families import Family, family_of_processor
 from prune.families.family import Medium
+from prune.inputs.written import recall
 from prune.layout.role import NUM_ROLES as NUM_ROLES
 from prune.layout.role import Role as Role
 from prune.layout.roles import RowRoles
@@ -115,13 +118,46 @@ def segment(processor: Any, inputs: Any, strict: bool = False) -> Segments:
     input_ids = inputs["input_ids"].cpu()
     mask = inputs.get("attention_mask")
     real = torch.ones_like(input_ids).bool() if mask is None else mask.cpu().bool()
-    rows = [
-        RowRoles(processor, family, ids[kept].tolist())
-        for ids, kept in zip(input_ids, real, strict=True)
-    ]
+    tokens = [ids[kept].tolist() for ids, kept in zip(input_ids, real, strict=True)]
     listed = family.frame_counts(inputs)
+    contents = (
+        input_ids.shape,
+        *(x.contiguous().numpy().tobytes() for x in (input_ids, real)),
+        None if listed is None else tuple(listed),
+        tuple(recall(ids) for ids in tokens),
+        *(str(getattr(x, "chat_template", None)) for x in (processor, processor.tokenizer)),
+    )
+    recent = _RECENT.setdefault(processor, OrderedDict())
+    found = recent.get(contents)
+    if found is None:
+        rows = [RowRoles(processor, family, ids) for ids in tokens]
+        found = _placed(processor, family, rows, listed, real)
+        if not all(row.known for row in rows):
+            say_unknown(processor, strict)
+            return found
+        recent[contents] = found
+        while len(recent) > MOST_RECENT:
+            recent.popitem(last=False)
+    return found
+
+
+MOST_RECENT = 64
+
+_RECENT: WeakKeyDictionary[Any, OrderedDict[Hashable, Segments]] = WeakKeyDictionary()
+"""Layouts of the latest batches, by processor and contents: the same prompt may be asked again, and
+several plans of a search are."""
+
+
+def _placed(
+    processor: Any,
+    family: Family,
+    rows: Sequence[RowRoles],
+    listed: Sequence[int] | None,
+    real: Tensor,
+) -> Segments:
+    """The layout of rows whose videos have `listed` frames; see `segment`."""
     counts = None if listed is None else iter(listed)
-    per_frame = _per_frame(family, inputs, rows, listed)
+    per_frame = _per_frame(family, rows, listed)
     for row in rows:
         row.place_video(counts, per_frame)
         if row.has_video:
@@ -130,8 +166,6 @@ def segment(processor: Any, inputs: Any, strict: bool = False) -> Segments:
             row.role[-1] = int(Role.LAST)
     if counts is not None and next(counts, None) is not None:
         raise BadInputError("the inputs hold more videos than the prompts have tokens for")
-    if not all(row.known for row in rows):
-        say_unknown(processor, strict)
     return gathered(rows, real)
 
 
@@ -185,7 +219,7 @@ def gathered(rows: Sequence[RowRoles], real: Tensor) -> Segments:
 
 
 def _per_frame(
-    family: Family, inputs: Any, rows: Sequence[RowRoles], counts: Sequence[int] | None
+    family: Family, rows: Sequence[RowRoles], counts: Sequence[int] | None
 ) -> int | None:
     """Tokens of a frame where all of a batch's have as many, or None if that is not known."""
     runs = sum(row.video_runs for row in rows)

@@ -9,6 +9,7 @@ from prune.errors import BadInputError
 from prune.inputs.encode import choice_prompt, read
 from prune.inputs.prompts import find_options
 from prune.inputs.samples import Sample
+from prune.inputs.written import TokenSpans, remember
 from prune.layout.segments import Role, Segments, segment
 
 
@@ -70,6 +71,22 @@ def test_video_tokens_that_do_not_fit_the_frames_are_refused(tiny: LoadedModel) 
     inputs["attention_mask"] = inputs["attention_mask"][:, 2:]
     with pytest.raises(BadInputError, match="cannot be split evenly over 4 frames"):
         segment(tiny.processor, inputs)
+
+
+def test_tokens_asked_again_are_laid_out_by_what_is_known_of_them_now(
+    tiny: LoadedModel,
+) -> None:
+    video = np.zeros((2, 96, 96, 3), np.uint8)
+    text = "USER: <video>\nWhat moves behind the curtain?\nASSISTANT:"
+    inputs = tiny.processor(text=text, videos=[video])
+    first = segment(tiny.processor, inputs)
+    assert segment(tiny.processor, inputs) is first
+    ids = inputs["input_ids"][0].tolist()
+    remember(ids, TokenSpans(question=(-3, -2), options=()))
+    written = segment(tiny.processor, inputs)
+    assert written.count(Role.QUESTION) == 1 < first.count(Role.QUESTION)
+    wider = tiny.processor(text=text, videos=[np.zeros((3, 96, 96, 3), np.uint8)])
+    assert segment(tiny.processor, wider).frame.max() == 2
 
 
 def test_runs_round_trip(tiny: LoadedModel, samples: list[Sample]) -> None:
