@@ -36,7 +36,7 @@ STEP = 0.24
 ALWAYS = (0.0, 1.0)
 FIRST_HALF, SECOND_HALF = (0.0, 0.5), (0.5, 1.0)
 THIRDS = ((0.0, 1 / 3), (1 / 3, 2 / 3), (2 / 3, 1.0))
-RADII = ((0.08, 0.1), (0.12, 0.14))
+RADII = ((0.1, 0.112), (0.135, 0.15))
 """A small thing's and a large one's."""
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from train_deep import save_state
+from train_deep import LESSONS, save_state
 
 
 def halve(state: Any, dtype: torch.dtype) -> Any:
@@ -28,8 +28,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("state", type=Path)
     parser.add_argument("file", type=Path)
+    names = [lesson.name for lesson in LESSONS]
+    parser.add_argument("--lesson", choices=names, help="go on at this lesson's first step")
     args = parser.parse_args()
     state = torch.load(args.state, weights_only=True)
+    if args.lesson:
+        state["at"] = (names.index(args.lesson), 0, state["at"][-1])
     kept = {name: state[name] for name in ("packer", "at")}
     weights = {name: halve(state[name], torch.float16) for name in ("model", "heads")}
     optimizers = halve(state["optimizers"], torch.bfloat16)

@@ -52,8 +52,8 @@ FRAMES = (4, 4, 8, 8, 16)
 LESSONS = (
     Lesson("motion", 800, 24, (4, 8, 8, 16), DEPTH, motion=1.0),
     Lesson(
-        "open", 800, 16, FRAMES, 13,
-        (Slots("lookup", 8, 18), Slots("open", 4, 20), Slots("matching", 2, 45)), motion=0.3,
+        "open", 3000, 16, FRAMES, 13,
+        (Slots("lookup", 5, 18), Slots("open", 5, 20), Slots("matching", 4, 45)), motion=0.3,
     ),
     Lesson(
         "choices", 500, 16, FRAMES, 20,
@@ -178,10 +178,11 @@ class Training:
         rate = start + (end - start) * self.step / lesson.steps
         batch = self.packer.batch(lesson.clips, lesson.slots, self.packer.rng.choice(lesson.frames))
         model = self.model
-        # The projector learns in the first lesson alone: later its features would blow up.
-        with torch.set_grad_enabled(not lesson.slots):
+        # The projector learns what cells show and not from answers: its features would blow up.
+        with torch.set_grad_enabled(lesson.motion > 0):
             features = features_of(model, batch.pixels)
-        hidden = run_layers(model, batch, embed(model, batch, features), slice(DEPTH))
+        entering = features.detach() if lesson.slots else features
+        hidden = run_layers(model, batch, embed(model, batch, entering), slice(DEPTH))
         loss, right = torch.zeros(()), {}
         if lesson.motion:
             video = hidden[video_of(model, batch)].view_as(features)

@@ -98,11 +98,15 @@ def test_a_halved_state_is_close_and_goes_on(
     recipe["train_deep"].save_state(whole, training.state())
     monkeypatch.setattr(sys, "argv", ["halve.py", str(whole), str(half)])
     recipe["halve"].main()
+    assert torch.load(half, weights_only=True)["at"] == torch.load(whole, weights_only=True)["at"]
     assert half.stat().st_size < 0.55 * whole.stat().st_size
     exact = training.train_step(lessons)["loss"][0]
     training.restore(torch.load(half, weights_only=True))
     close = training.train_step(lessons)["loss"][0]
     assert close != exact and close == pytest.approx(exact, rel=1e-2)
+    monkeypatch.setattr(sys, "argv", [*sys.argv, "--lesson", "open"])
+    recipe["halve"].main()
+    assert torch.load(half, weights_only=True)["at"] == (1, 0, training.total - 1)
     assert all(p.dtype == torch.float32 and p.isfinite().all() for p in training.model.parameters())
 
 
@@ -140,6 +144,16 @@ def test_facts_are_true_and_fit_their_slots(recipe: dict[str, ModuleType], train
             if name == "step/way":
                 thing = next(t for t in scene.things if t.name in text)
                 assert (thing.at(0)[:2] == thing.at(1)[:2]) is (answer == "nowhere")
+
+
+def test_the_committed_state_goes_on(recipe: dict[str, ModuleType], training: Any) -> None:
+    training.restore(torch.load(RECIPE / "state" / "tiny_deep.pt", weights_only=True))
+    lessons = recipe["train_deep"].LESSONS
+    short = [_short(lesson, lesson.steps) for lesson in lessons]
+    assert lessons[training.lesson].name == "open"
+    found = training.train_step(tuple(short))
+    # An untrained model's is over 20, and two clips vary.
+    assert found["motion"][0] < 6
 
 
 def test_the_centre_of_a_curve(recipe: dict[str, ModuleType]) -> None:
