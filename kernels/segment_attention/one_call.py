@@ -143,7 +143,8 @@ class _Grid:
 
     def edges(self, table: np.ndarray) -> np.ndarray:
         """Which runs of rows read which runs, under a table `[R, R]`; bool."""
-        return self._runs.allowed(table)[self._begin :] & self._causal
+        found: np.ndarray = self._runs.allowed(table)[self._begin :] & self._causal
+        return found
 
     def is_plain(self, edges: np.ndarray) -> bool:
         """Whether nothing is removed."""
