@@ -17,14 +17,28 @@ from prune.kernels.segment_attention.folding import Folded, fold
 from prune.kernels.segment_attention.layout import Layout, ReachTable, Runs, slices, stretches
 from prune.kernels.segment_attention.structure import Structure, structure
 
+Shape = tuple[int, bool, tuple[tuple[int, int, int], ...]]
+"""Of a group: rows, whether causal, and of every key span length, pieces and their distance."""
+
 
 @dataclass(frozen=True)
 class Span:
-    """`length` positions from `start`; member `i` of a block is shifted by `i * step`."""
+    """`length` positions from `start`; member `i` of a block is shifted by `i * step`.
+
+    Or, without a step, several such `pieces`, each `apart` positions after the one before: the
+    text between frames.
+    """
 
     start: int
     length: int
     step: int = 0
+    pieces: int = 1
+    apart: int = 0
+
+    @property
+    def tokens(self) -> int:
+        """Number of positions."""
+        return self.length * self.pieces
 
 
 @dataclass(frozen=True)
@@ -47,7 +61,7 @@ class Block:
     def edges(self) -> int:
         """Number of (query, key) pairs, for one head."""
         rows = self.rows.length
-        keys = sum(span.length for span in self.keys)
+        keys = sum(span.tokens for span in self.keys)
         return self.count * (rows * keys + self.causal * (rows * (rows + 1) // 2))
 
     @property
@@ -125,32 +139,55 @@ def _blocks_of(folded: Folded, found: Structure) -> tuple[Block, ...]:
     single = found.causal & (length == 1)
     earlier = np.arange(len(found.allowed)) < (i + single)[:, None]
     owner, begin, last = stretches(found.allowed[i] & earlier)
-    bounds = folded.begins(begin, i[owner]).tolist(), folded.ends(last, i[owner]).tolist()
-    keys: list[list[tuple[int, int]]] = [[] for _ in range(len(i))]
-    for group, *span in zip(owner.tolist(), *bounds, strict=True):
-        keys[group].append((span[0], span[1]))
+    bounds = folded.begins(begin, i[owner]), folded.ends(last, i[owner])
+    keys: list[list[tuple[int, tuple[int, int, int]]]] = [[] for _ in range(len(i))]
+    for group, at, *form in _in_pieces(owner, bounds[0], bounds[1] - bounds[0]).tolist():
+        keys[group].append((at, (form[0], form[1], form[2])))
 
-    by_shape: dict[tuple[int, ...], list[tuple[int, ...]]] = {}
+    by_shape: dict[Shape, list[tuple[int, ...]]] = {}
     columns = start.tolist(), length.tolist(), (found.causal & ~single).tolist(), keys
     for row, rows, is_causal, spans in zip(*columns, strict=True):
-        shape = (rows, is_causal, *(end - begin for begin, end in spans))
-        by_shape.setdefault(shape, []).append((row, *(begin for begin, _ in spans)))
+        shape = rows, is_causal, tuple(form for _, form in spans)
+        by_shape.setdefault(shape, []).append((row, *(at for at, _ in spans)))
     return tuple(
         block for shape, at in by_shape.items() for block in _progressions(shape, at, folded)
     )
 
 
-def _progressions(
-    shape: tuple[int, ...], at: list[tuple[int, ...]], folded: Folded
-) -> Iterator[Block]:
+def _in_pieces(owner: np.ndarray, start: np.ndarray, length: np.ndarray) -> np.ndarray:
+    """Spans of groups, with equal ones that are equally far apart as pieces of one.
+
+    Returns:
+        `[N, 5]`: group, start, length of a piece, pieces, and how far apart they are.
+    """
+    apart = np.diff(start)
+    follows = (np.diff(owner) == 0) & (np.diff(length) == 0)
+    # A third span joins the first two if it is as far from the second as that is from the first.
+    joins = follows.copy()
+    joins[1:] &= ~follows[:-1] | (apart[1:] == apart[:-1])
+    first = np.flatnonzero(np.concatenate(([True], ~joins)))[: len(owner)]
+    pieces = np.diff(first, append=len(owner))
+    between = np.append(apart, 0)[first] * (pieces > 1)
+    return np.stack((owner[first], start[first], length[first], pieces, between), axis=1)
+
+
+def _slid(span: Span) -> tuple[Span, ...]:
+    """Pieces that shift with the group are spans of their own."""
+    if not span.step:
+        return (span,)
+    starts = (span.start + i * span.apart for i in range(span.pieces))
+    return tuple(Span(start, span.length, span.step) for start in starts)
+
+
+def _progressions(shape: Shape, at: list[tuple[int, ...]], folded: Folded) -> Iterator[Block]:
     """The groups of one shape as blocks: those that advance by constant steps are joined.
 
     Args:
-        shape: rows, whether causal, and the length of every key span.
+        shape: rows, whether causal, and of every key span its length, pieces and their distance.
         at: of every group, where its rows and its key spans start.
         folded: whose frames left out are in the progression that they interrupt.
     """
-    rows, causal, *lengths = shape
+    rows, causal, forms = shape
     moves = [tuple(b - a for a, b in zip(*pair, strict=True)) for pair in pairwise(at)]
     moves.append(())
     frames = [1] * len(moves)
@@ -170,9 +207,11 @@ def _progressions(
             while moves[last] == move:
                 count += frames[last]
                 last += 1
-        spans = [
-            Span(start, length, step if count > 1 else 0)
-            for start, length, step in zip(at[i], (rows, *lengths), move or at[i], strict=True)
+        first, *keys = [
+            Span(start, length, step if count > 1 else 0, pieces, apart)
+            for start, (length, pieces, apart), step in zip(
+                at[i], ((rows, 1, 0), *forms), move or at[i], strict=True
+            )
         ]
-        yield Block(spans[0], count, bool(causal), tuple(spans[1:]))
+        yield Block(first, count, causal, tuple(span for key in keys for span in _slid(key)))
         i = last + 1

@@ -212,6 +212,12 @@ def _take(x: Tensor, span: Span, count: int, adjacent: bool = False) -> Tensor:
     return x[0].unfold(1, span.length, span.step).permute(1, 0, 3, 2)
 
 
+def _positions(x: Tensor, span: Span) -> Tensor:
+    """A view `[N, H, pieces, length, D]` of what all groups share of `x` `[N, H, S, D]`."""
+    x = x.narrow(2, span.start, (span.pieces - 1) * span.apart + span.length)
+    return x.unfold(2, span.length, span.apart or span.length).transpose(3, 4)
+
+
 def _split(x: Tensor, count: int) -> Tensor:
     """`[1, H, count * length, ...]` as `[count, H, length, ...]`."""
     groups: Tensor = x[0].unflatten(1, (count, -1))
@@ -225,7 +231,7 @@ def _keys(x: Tensor, spans: tuple[Span, ...], count: int, adjacent: bool) -> Ten
         if span.step:
             taken.append(_take(x, span, count))
         else:
-            shared = x.narrow(2, span.start, span.length)
+            shared = _positions(x, span).flatten(2, 3)
             taken.append(shared if count == 1 or adjacent else shared.expand(count, -1, -1, -1))
     return taken[0] if len(taken) == 1 else torch.cat(taken, dim=2)
 
@@ -236,14 +242,13 @@ def _add_keys(
     """Add the gradient of what `_keys` returned. Spans of neighbours may overlap."""
     begin = 0
     for span in spans:
-        part = share.narrow(2, begin, span.length)
-        begin += span.length
-        if count == 1 or adjacent:
-            total.narrow(2, span.start, span.length).add_(part)
+        part = share.narrow(2, begin, span.tokens)
+        begin += span.tokens
+        if not span.step:
+            alone = part if count == 1 or adjacent else part.sum(0, keepdim=True)
+            _positions(total, span).add_(alone.unflatten(2, (span.pieces, span.length)))
         elif span.step >= span.length:
             _take(total, span, count).add_(part)
-        elif span.step:
+        else:
             for i in range(count):
                 total.narrow(2, span.start + i * span.step, span.length).add_(part[i : i + 1])
-        else:
-            total.narrow(2, span.start, span.length).add_(part.sum(0, keepdim=True))
