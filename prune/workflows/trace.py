@@ -121,6 +121,7 @@ def trace_model(
     openly = prefix is not None or own
     if openly and not sets and not pathways:
         sets = ["open-ended"]
+    chosen = choose(list(sets), list(pathways), pairs)
     cue = cue or (followed.cue if followed else ANSWER_CUE)
     samples = _samples(data, followed, cue, media)
     if tasks is not None:
@@ -128,9 +129,9 @@ def trace_model(
     samples = draw_samples(samples, limit, per_task, seed)
     written = not openly and any(sample.is_open for sample in samples)
     asking = ask(prefix, anchor, verbs, replying if written else None)
-    # What a search needs, and what a reply owes to its own words.
-    more = ["reply->reply"] if written and not sets and not pathways else []
-    chosen = choose([*sets, *(["all"] if more else [])], [*pathways, *more], pairs)
+    if written and not sets and not pathways:
+        # What a search needs, and what a reply owes to its own words.
+        chosen = choose(["all"], ["reply->reply"], pairs)
     opened = open_model(model, dense=True, positions=positions)
     if followed is not None:
         followed.check_model(opened.id)

@@ -195,6 +195,12 @@ class Reference:
         logprobs = [float(x[0].log_softmax(-1)[t]) for x, t in zip(out.logits, tokens, strict=True)]
         return Answer(tokens, logprobs)
 
+    @torch.no_grad()
+    def first(self, request: Request) -> torch.Tensor:
+        """Log-probabilities of the first token under the plan, float32 `[V]`."""
+        with prune.apply(self.model, self.plan, processor=self.processor, skip="none", strict=True):
+            return self.model(**request.inputs(self.processor)).logits[0, -1].log_softmax(-1)
+
     def pruned(self, request: Request, steps: int = STEPS) -> Answer:
         """The answer of the dense model with the plan's edges masked."""
         with prune.apply(self.model, self.plan, processor=self.processor, skip="none", strict=True):

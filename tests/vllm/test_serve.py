@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 
 from tests.vllm.folders import LAYERS, both
-from tests.vllm.requests import REQUESTS, STEPS, Answer, Clip, Reference, Request
+from tests.vllm.requests import REQUESTS, STEPS, Answer, Clip, Reference, Request, clip
 from tests.vllm.served import TOLERANCE
 
 CHATS = [one for one in REQUESTS if len(one.clips) == 1 and not one.images]
@@ -107,6 +107,13 @@ class Server:
         assert found, f"no metric {name}"
         return sum(float(line.rsplit(" ", 1)[1]) for line in found)
 
+    def wait(self) -> None:
+        """Until no request runs."""
+        end = time.monotonic() + 30
+        while self.metric("vllm:num_requests_running") and time.monotonic() < end:
+            time.sleep(0.2)
+        assert self.metric("vllm:num_requests_running") == 0
+
 
 def _free_port() -> int:
     with socket.socket() as found:
@@ -174,14 +181,22 @@ def test_concurrent_chats_are_the_masked_model_s(server: Server, tmp_path: Path)
 
 
 def test_a_plan_is_counted_at_the_metrics_of_vllm(server: Server) -> None:
-    names = ("states_computed", "states_dense", "blocks_freed", "dense_requests")
-    before = {name: server.metric(f"prune_{name}_total") for name in names}
+    names = (
+        "states_computed",
+        "states_keys_only",
+        "states_dense",
+        "blocks_freed",
+        "dense_requests",
+    )
     server.chat(CHATS[1])
-    end = time.monotonic() + 20
-    while server.metric("vllm:num_requests_running") and time.monotonic() < end:
-        time.sleep(0.2)
+    server.wait()
+    before = {name: server.metric(f"prune_{name}_total") for name in names}
+    # Of a clip that the server has seen it would find the states in its prefix cache.
+    server.chat(replace(CHATS[1], clips=(clip(40, 24, 112, 140),)))
+    server.wait()
     more = {name: server.metric(f"prune_{name}_total") - before[name] for name in names}
-    assert 0 < more["states_computed"] < 0.7 * more["states_dense"]
+    taken = more["states_computed"] + more["states_keys_only"]
+    assert 0 < more["states_computed"] < taken < 0.7 * more["states_dense"]
     assert more["blocks_freed"] > 0 and more["dense_requests"] == 0
     assert server.metric("prune_layers") == LAYERS
 
@@ -195,10 +210,7 @@ def test_a_client_that_is_gone_leaves_no_blocks(server: Server) -> None:
         for _ in range(3):
             assert json.loads(next(lines).removeprefix("data: "))["choices"] is not None
         assert server.metric("vllm:num_requests_running") == 1
-    end = time.monotonic() + 30
-    while server.metric("vllm:num_requests_running") and time.monotonic() < end:
-        time.sleep(0.2)
-    assert server.metric("vllm:num_requests_running") == 0
+    server.wait()
     assert server.metric("vllm:kv_cache_usage_perc") == 0
     bad = httpx.post(
         f"{server.url}/v1/chat/completions",

@@ -38,6 +38,9 @@ def install(text_model: Any, state: State) -> None:
     for index, layer in enumerate(text_model.layers):
         _attend(layer, index, state)
         _LayerForward(layer, state, index)
+        _OutputForward(layer.self_attn.o_proj, state, index)
+        _MiddleNormForward(layer.post_attention_layernorm, state, index)
+        _MlpForward(layer.mlp, state)
     _NormForward(text_model.norm, state, len(rules.reach) - 1)
 
 
@@ -91,11 +94,13 @@ class _LayerForward(_Forward):
             return self._forward(*args, **kwargs)
         given = {**dict(zip(_NAMES, args, strict=False)), **kwargs}
         taken = step.taken(self._layer)
-        before = step.taken(self._layer - 1) if self._layer else None
+        before = step.computed(self._layer - 1) if self._layer else None
         if before is None:
             step.positions = given["positions"]
             step.width = given["hidden_states"].shape[0]
-        self._state.computed += len(taken.rows)
+        computed = len(step.computed(self._layer).rows)
+        self._state.computed += computed
+        self._state.keys_only += len(taken.rows) - computed
         self._state.dense += step.size
         if len(taken.rows) < step.width:
             self._narrow(given, step, taken, before)
@@ -118,6 +123,48 @@ class _LayerForward(_Forward):
         given["positions"] = step.positions.index_select(-1, taken.rows)
 
 
+class _OutputForward(_Forward):
+    """The projection behind a layer's attention: drops the rows of which keys were enough.
+
+    Queries are not spared: vLLM computes them in one product with keys and values.
+    """
+
+    def __init__(self, module: Any, state: State, layer: int):
+        super().__init__(module, state)
+        self._layer, self._width = layer, module.output_size
+
+    def __call__(self, attended: Tensor) -> Any:
+        step = _step(self._state)
+        places = None if step is None else step.leaving(self._layer)
+        if places is None:
+            return self._forward(attended)
+        if not len(places):
+            return attended.new_zeros(0, self._width), None
+        return self._forward(attended.index_select(0, places))
+
+
+class _MiddleNormForward(_Forward):
+    """The norm between attention and MLP: the residual follows the rows of the projection."""
+
+    def __init__(self, module: Any, state: State, layer: int):
+        super().__init__(module, state)
+        self._layer = layer
+
+    def __call__(self, hidden: Tensor, residual: Tensor) -> Any:
+        step = _step(self._state)
+        places = None if step is None else step.leaving(self._layer)
+        if places is not None:
+            residual = residual.index_select(0, places)
+        return self._forward(hidden, residual) if len(hidden) else (hidden, residual)
+
+
+class _MlpForward(_Forward):
+    """A layer's MLP: nothing to do without rows, of which not every kernel takes none."""
+
+    def __call__(self, hidden: Tensor) -> Any:
+        return self._forward(hidden) if len(hidden) else hidden
+
+
 class _NormForward(_Forward):
     """The final norm's: gives every row of the step its place again.
 
@@ -133,12 +180,12 @@ class _NormForward(_Forward):
         step = _step(self._state)
         if step is None:
             return self._forward(hidden, residual)
-        rows = step.taken(self._last).rows
+        rows = step.computed(self._last).rows
         if len(rows):
             normed = self._forward(hidden, residual)
             hidden = normed if residual is None else normed[0]
         if len(rows) < step.width:
             wide = hidden.new_zeros(step.width, hidden.shape[1])
             hidden = wide.index_copy_(0, rows, hidden)
-            hidden[step.untaken(self._last)] = torch.nan
+            hidden[step.hidden(self._last)] = torch.nan
         return hidden if residual is None else (hidden, residual)

@@ -58,11 +58,13 @@ class RequestLayout:
         inside = self.frame[np.minimum(positions, len(self.frame) - 1)]
         return np.where(positions < len(self.frame), inside, np.int32(-1))
 
-    def states(self, start: int, stop: int) -> int:
-        """Token states that are computed of tokens, over all layers."""
+    def states(self, start: int, stop: int) -> tuple[int, int]:
+        """Of tokens, over all layers: states that are computed, and those with keys alone."""
         if self.needs is None:
-            return (stop - start) * len(self.rules.reach)
-        return int(self.needs.alive[:, self.roles(np.arange(start, stop))].sum())
+            return (stop - start) * len(self.rules.reach), 0
+        roles = self.roles(np.arange(start, stop))
+        computed = int(self.needs.computed[:, roles].sum())
+        return computed, int(self.needs.alive[:, roles].sum()) - computed
 
     def storage(self, layers: tuple[int, ...], block_size: int) -> Storage:
         """Where a group of layers stores the tokens."""

@@ -22,6 +22,7 @@ class Counts:
 
     Attributes:
         states_computed: token states (tokens times layers) that were computed.
+        states_keys_only: those of which a layer computed keys and values alone.
         states_dense: those that the dense model computes for the same tokens.
         blocks_freed: KV blocks that requests gave back while they ran on.
         dense_requests: requests with a video that ran dense, since their roles are not known.
@@ -29,6 +30,7 @@ class Counts:
     """
 
     states_computed: int = 0
+    states_keys_only: int = 0
     states_dense: int = 0
     blocks_freed: int = 0
     dense_requests: int = 0
@@ -52,6 +54,7 @@ def _metrics() -> dict[str, Any]:
     """By name; made once a plan is served, since a process may have each only once."""
     about = {
         "states_computed": "Token states (tokens times layers) that were computed.",
+        "states_keys_only": "Token states of which keys and values alone were computed.",
         "states_dense": "Token states that the dense model computes for the same tokens.",
         "blocks_freed": "KV blocks that requests gave back while they ran on.",
         "dense_requests": "Requests with a video that ran dense: their roles are not known.",

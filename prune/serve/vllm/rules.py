@@ -28,11 +28,13 @@ class Needs:
     Attributes:
         states: `State`, `[L, R]`, what each layer computes of the tokens of a role.
         alive: bool `[L, R]`, roles of the tokens that each layer takes and stores.
+        computed: bool `[L, R]`, those whose state each layer hands on; of others keys are enough.
         reach: of every layer, nothing for queries whose state is not needed.
     """
 
     states: NDArray[np.int8]
     alive: Roles
+    computed: Roles
     reach: tuple[ReachTable, ...]
 
 
@@ -67,7 +69,9 @@ class Rules:
         tables = self.reach.copy()
         tables[np.broadcast_to((found != State.COMPUTE)[:, None], tables.shape[:3])] = NONE
         reach = tuple(read_reach(torch.from_numpy(table)) for table in tables)
-        return Needs(found, self._alive(found), reach)
+        computed = found == State.COMPUTE
+        computed[: self.full_layers] = True
+        return Needs(found, self._alive(found), computed, reach)
 
     def _alive(self, found: NDArray[np.int8]) -> Roles:
         alive = found > State.DEAD

@@ -49,7 +49,9 @@ class PrunedScheduler(AsyncScheduler):
         for request_id, tokens in output.num_scheduled_tokens.items():
             # vLLM has counted them as computed.
             stop = self.requests[request_id].num_computed_tokens
-            self._counts.states_computed += self._layouts[request_id].states(stop - tokens, stop)
+            computed, keys = self._layouts[request_id].states(stop - tokens, stop)
+            self._counts.states_computed += computed
+            self._counts.states_keys_only += keys
             self._counts.states_dense += tokens * self._plan.plan.num_layers
         return output
 

@@ -18,6 +18,7 @@ class State:
         layouts: of the requests that are running.
         step: None in vLLM's own dummy runs.
         computed: states (tokens times layers) that were computed.
+        keys_only: those of which a layer computed keys and values alone.
         dense: states that the dense model computes for the same tokens.
     """
 
@@ -25,4 +26,5 @@ class State:
     layouts: dict[str, RequestLayout] = field(default_factory=dict)
     step: Step | None = None
     computed: int = 0
+    keys_only: int = 0
     dense: int = 0

@@ -1,6 +1,6 @@
 """One engine step: the tokens that are computed, and which of them each layer takes."""
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -52,6 +52,18 @@ class Part:
         taken: NDArray[np.bool_] = self.layout.needs.alive[layer][self._roles]
         return taken
 
+    def computed(self, layer: int) -> NDArray[np.bool_]:
+        """Of which of them a layer computes more than keys and values, bool `[stop - start]`."""
+        if self.layout.needs is None or self.plain:
+            return np.ones(self.stop - self.start, bool)
+        found: NDArray[np.bool_] = self.layout.needs.computed[layer][self._roles]
+        return found
+
+    def hands_on_all(self, layer: int) -> bool:
+        """Whether a layer computes the states of all tokens that it takes."""
+        needs = self.layout.needs
+        return needs is None or bool((needs.alive[layer] == needs.computed[layer]).all())
+
     def same_tokens(self, layer: int, other: int) -> bool:
         """Whether two layers take the same tokens of the whole request."""
         needs = self.layout.needs
@@ -88,11 +100,12 @@ class Step:
         self.parts = tuple(parts)
         self.size = sum(part.stop - part.start for part in parts)
         self._taken: dict[int, Taken] = {}
+        self._computed: dict[int, Taken] = {}
 
-    def untaken(self, layer: int) -> Tensor:
-        """Rows that a layer does not take, of requests that ask for their logits: int64 `[n]`."""
+    def hidden(self, layer: int) -> Tensor:
+        """Rows without a state behind a layer, of requests that ask for logits: int64 `[n]`."""
         rows = [
-            part.first + np.flatnonzero(~part.alive(layer)) for part in self.parts if part.shown
+            part.first + np.flatnonzero(~part.computed(layer)) for part in self.parts if part.shown
         ]
         return torch.from_numpy(np.concatenate([np.zeros(0, np.int64), *rows]))
 
@@ -101,13 +114,29 @@ class Step:
         if layer not in self._taken:
             before = self._taken.get(layer - 1)
             same = before and all(part.same_tokens(layer, layer - 1) for part in self.parts)
-            self._taken[layer] = before if before is not None and same else self._take(layer)
+            if before is None or not same:
+                before = self._rows(Part.alive, layer)
+            self._taken[layer] = before
         return self._taken[layer]
 
-    def _take(self, layer: int) -> Taken:
+    def computed(self, layer: int) -> Taken:
+        """The rows that a layer hands on; those that it takes, the same object, if it can be."""
+        if layer not in self._computed:
+            if all(part.hands_on_all(layer) for part in self.parts):
+                self._computed[layer] = self.taken(layer)
+            else:
+                self._computed[layer] = self._rows(Part.computed, layer)
+        return self._computed[layer]
+
+    def leaving(self, layer: int) -> Tensor | None:
+        """Places of the rows that a layer hands on among those that it takes; None for all."""
+        taken, computed = self.taken(layer), self.computed(layer)
+        return None if computed is taken else torch.searchsorted(taken.rows, computed.rows)
+
+    def _rows(self, of: Callable[[Part, int], NDArray[np.bool_]], layer: int) -> Taken:
         rows, places, at = [], [], 0
         for part in self.parts:
-            found = part.first + np.flatnonzero(part.alive(layer))
+            found = part.first + np.flatnonzero(of(part, layer))
             rows.append(found)
             places.append(slice(at, at + len(found)))
             at += len(found)
