@@ -68,6 +68,7 @@ test-demo-versions: $(OLDEST)/.ready $(REAL)/.ready
 	OMP_NUM_THREADS=1 $(REAL)/bin/python -m pytest tests/e2e/test_demo.py
 
 lint: $(STAMP)
+	$(BIN)/hadolint Dockerfile
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
