@@ -153,7 +153,7 @@ def _require_triton(q: Tensor, k: Tensor, v: Tensor) -> None:
         raise NotImplementedError(f"impl='triton' does not support {reason}")
     if not _has_triton():
         raise RuntimeError("impl='triton' needs the triton package, which is not installed")
-    from prune.kernels.segment_attention.triton import INTERPRETED
+    from prune.kernels.segment_attention.programs import INTERPRETED
 
     if INTERPRETED == q.is_cuda:
         expected = "tensors on the CPU, with TRITON_INTERPRET=1" if INTERPRETED else "a CUDA device"

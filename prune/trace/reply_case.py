@@ -7,8 +7,9 @@ from torch import Tensor
 
 from prune.runtime.captured import next_logits
 from prune.trace.ask import TracedPrompt
-from prune.trace.incremental import knockout_states, record_dense
-from prune.trace.knockout import Knockouts, plain_states
+from prune.trace.incremental import record_dense
+from prune.trace.knocked_out import knocked_out
+from prune.trace.knockout import Knockouts
 from prune.trace.numbers import mapped, nats, probability
 
 
@@ -33,21 +34,13 @@ def trace_reply(processor: Any, case: TracedPrompt, knockouts: Knockouts) -> dic
     before = next_logits(model, dense.states).log_softmax(-1)
     chosen = torch.tensor(ids, device=before.device)[:, None]
     own = before.gather(1, chosen)[:, 0]
-    if knockouts.exact_reference:
-        states = plain_states(case.replay, knockouts, count)
-    else:
-        windows = knockouts.windows()
-        by_head = [knockout_states(dense, knockouts.pathways, windows, h) for h in knockouts.heads]
-        states = torch.stack(by_head, 2)
-    if list(knockouts.heads) == [None]:
-        states = states[:, :, 0]
     return {
         "reply": processor.tokenizer.decode(ids, skip_special_tokens=False),
         "tokens": count,
         "p_answer": probability(own.mean()),
         "knockouts": {
             pathway.name: _measure(model, before, own, chosen, cut)
-            for pathway, cut in zip(knockouts.pathways, states, strict=True)
+            for pathway, cut in zip(knockouts.pathways, knocked_out(dense, knockouts), strict=True)
         },
     }
 

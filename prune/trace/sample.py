@@ -7,9 +7,11 @@ from torch import Tensor
 
 from prune.inputs.samples import Sample
 from prune.runtime.attention import seam
+from prune.runtime.captured import next_logits
 from prune.trace.ask import Choice, PromptStyle, TracedPrompt
-from prune.trace.incremental import knockout_logits, record_dense
-from prune.trace.knockout import Knockouts, plain_logits
+from prune.trace.incremental import record_dense
+from prune.trace.knocked_out import knocked_out
+from prune.trace.knockout import Knockouts
 from prune.trace.numbers import mapped, nats, probability
 from prune.trace.reply_case import trace_reply
 
@@ -83,15 +85,8 @@ def _trace(
         }
     if case.options and which != "all" and record["correct"] != (which == "correct"):
         return record
-    if knockouts.exact_reference:
-        logits = plain_logits(case.replay, knockouts)
-    else:
-        windows = knockouts.windows()
-        by_head = [knockout_logits(dense, knockouts.pathways, windows, h) for h in knockouts.heads]
-        logits = torch.stack(by_head, 2)
-    if list(knockouts.heads) == [None]:
-        logits = logits[:, :, 0]
-    cut = torch.log_softmax(logits, -1)
+    states = knocked_out(dense, knockouts)[..., -1, :]
+    cut = torch.log_softmax(next_logits(case.replay.model, states), -1)
     record["knockouts"] = {
         pathway.name: _measure(logp, rows, token, true, list(case.options))
         for pathway, rows in zip(knockouts.pathways, cut, strict=True)

@@ -6,9 +6,8 @@ end, so each is computed just as if it stood alone after the video, at a fractio
 """
 
 import random
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 import torch
@@ -21,6 +20,7 @@ from model import (
     choice_prompt,
     open_prompt,
 )
+from slots import Slots, attend_packed
 from transformers import AttentionInterface, AttentionMaskInterface
 
 from prune.inputs.prompts import find_options
@@ -34,54 +34,16 @@ from prune.tiny.scenes import COLORS, SHAPES, Scene, scene_of_split
 SAMPLED_TIMES = CLIP_TIMES[1::2]
 
 
-@dataclass(frozen=True)
-class Slots:
-    """`count` questions of one kind, each padded to `width` tokens.
-
-    Kinds: `matching` (text alone: which letter is this word), `describe`, `open`, `existence` (open
-    ones about existence and the steps towards it), `two` (a choice of two options), `choice` (of
-    all options).
-    """
-
-    kind: str
-    count: int
-    width: int
-
-
 def packed_attention(module, query, key, value, attention_mask, scaling=None, **kwargs):
     """Attention of packed sequences, `[B, H, S, D]` -> `[B, S, H, D]`.
 
     By keyword come `slots` and `masks`: for each layer one of the prefix and one of each kind of
     slot (`dropout.masks_of`).
     """
-    slots: Sequence[Slots] = kwargs["slots"]
-    shared_mask, *slot_masks = kwargs["masks"][module.layer_idx]
     with torch.autocast("cpu", enabled=False):
-        query, key, value = query.float(), key.float(), value.float()
-        batch, heads, length, dim = query.shape
-        start = prefix = length - sum(s.count * s.width for s in slots)
-        first = masked_attention(
-            *(x[:, :, :prefix] for x in (query, key, value)), shared_mask, scaling
-        )
-        outputs = [first.transpose(1, 2)]
-        for s, mask in zip(slots, slot_masks, strict=True):
-            stop = start + s.count * s.width
-            own = [
-                x[:, :, start:stop].unflatten(2, (s.count, s.width)).transpose(1, 2).flatten(0, 1)
-                for x in (query, key, value)
-            ]
-            shared = [
-                x[:, None, :, :prefix].expand(-1, s.count, -1, -1, -1).flatten(0, 1)
-                for x in (key, value)
-            ]
-            keys, values = (
-                torch.cat([one, more], 2) for one, more in zip(shared, own[1:], strict=True)
-            )
-            out = masked_attention(own[0], keys, values, mask, scaling)
-            out = out.unflatten(0, (batch, s.count)).permute(0, 1, 3, 2, 4)
-            outputs.append(out.reshape(batch, stop - start, heads, dim))
-            start = stop
-        return torch.cat(outputs, 1), None
+        qkv = query.float(), key.float(), value.float()
+        attend = partial(masked_attention, scale=scaling)
+        return attend_packed(qkv, kwargs["slots"], kwargs["masks"][module.layer_idx], attend), None
 
 
 AttentionInterface.register("packed", packed_attention)

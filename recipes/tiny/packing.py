@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from facts import fact, lookup
 from model import IMAGE_SIZE, PREFIX, TOKENS_PER_FRAME, choice_prompt, open_prompt
+from slots import Slots, attend_packed
 from transformers import AttentionInterface, AttentionMaskInterface
 
 from prune.tiny.draw import CLIP_TIMES, render
@@ -26,49 +27,18 @@ from prune.tiny.task_sets import TASK_SETS, ask_for, scene_for
 MIX = (*TASK_SETS["events"], "object_existence")
 
 
-@dataclass(frozen=True)
-class Slots:
-    """`count` questions of one kind, each padded to `width` tokens.
-
-    Kinds: `matching` (text alone: which letter is this word), `open` and `lookup` (in words,
-    `facts.py`), `two` (a choice of two options), `choice` (of all options).
-    """
-
-    kind: str
-    count: int
-    width: int
-
-
 def packed(module, query, key, value, attention_mask, scaling=None, **kwargs):
     """Attention of packed sequences, `[B, H, S, D]` -> `[B, S, H, D]`.
 
     By keyword come `slots` and, for each, `masks` (`Batch`).
     """
-    slots: Sequence[Slots] = kwargs["slots"]
-    batch, heads, length, dim = query.shape
-    start = prefix = length - sum(s.count * s.width for s in slots)
-    first = F.scaled_dot_product_attention(
-        *(x[:, :, :prefix] for x in (query, key, value)), is_causal=True
-    )
-    outputs = [first.transpose(1, 2)]
-    for s, mask in zip(slots, kwargs["masks"], strict=True):
-        stop = start + s.count * s.width
-        own = [
-            x[:, :, start:stop].unflatten(2, (s.count, s.width)).transpose(1, 2).flatten(0, 1)
-            for x in (query, key, value)
-        ]
-        shared = [
-            x[:, None, :, :prefix].expand(-1, s.count, -1, -1, -1).flatten(0, 1)
-            for x in (key, value)
-        ]
-        keys, values = (
-            torch.cat([one, more], 2) for one, more in zip(shared, own[1:], strict=True)
-        )
-        out = F.scaled_dot_product_attention(own[0], keys, values, attn_mask=mask)
-        out = out.unflatten(0, (batch, s.count)).permute(0, 1, 3, 2, 4)
-        outputs.append(out.reshape(batch, stop - start, heads, dim))
-        start = stop
-    return torch.cat(outputs, 1), None
+    masks = None, *kwargs["masks"]
+    return attend_packed((query, key, value), kwargs["slots"], masks, _attend), None
+
+
+def _attend(query, key, value, mask):
+    causal = mask is None
+    return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=causal)
 
 
 AttentionInterface.register("packed_deep", packed)

@@ -19,7 +19,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from prune.kernels.segment_attention import triton as kernels
+from prune.kernels.segment_attention import programs as kernels
 from prune.kernels.segment_attention.configs import HEAD_DIMS, config_for
 from prune.kernels.segment_attention.launch import OPTIONS
 from prune.kernels.segment_attention.worklist import FIELDS, MERGE_FIELDS

@@ -18,7 +18,7 @@ from segment_known_masks import KnownMask, known_masks
 
 from prune.kernels import NONE, segment_attention
 from prune.kernels.segment_attention import device_work, worklist
-from prune.kernels.segment_attention import triton as kernels
+from prune.kernels.segment_attention import programs as kernels
 
 DEVICE = "cpu" if kernels.INTERPRETED else "cuda"
 # The interpreter rounds bfloat16 products in its own way.

@@ -1,0 +1,26 @@
+"""The final states of a prompt under all knockouts that a trace asks for."""
+
+import torch
+from torch import Tensor
+
+from prune.trace.incremental import DensePass, knockout_states
+from prune.trace.knockout import Knockouts, plain_states
+
+
+def knocked_out(dense: DensePass, knockouts: Knockouts) -> Tensor:
+    """Final states of the last K tokens under every knockout.
+
+    Args:
+        dense: the prompt's recorded pass, with K = `dense.count`.
+        knockouts: what to remove.
+
+    Returns:
+        `[P, W, K, d]`; `[P, W, H, K, d]` where KV heads are cut one at a time.
+    """
+    if knockouts.exact_reference:
+        states = plain_states(dense.replay, knockouts, dense.count)
+    else:
+        windows = knockouts.windows()
+        by_head = [knockout_states(dense, knockouts.pathways, windows, h) for h in knockouts.heads]
+        states = torch.stack(by_head, 2)
+    return states[:, :, 0] if list(knockouts.heads) == [None] else states
