@@ -18,7 +18,7 @@ from prune.layout.pathways import Reach
 from prune.layout.segments import Segments
 from prune.runtime.attention import Enforcer
 from prune.runtime.cache import cache_in, hold_of_first, hold_only
-from prune.runtime.captured import Replay, next_logits
+from prune.runtime.captured import Replay
 from prune.runtime.eager import eager, eager_itself
 from prune.runtime.launches import CountingEnforcer, Launches
 from prune.runtime.rows import spread, take
@@ -259,16 +259,6 @@ def skipping(
     found = schedule(reach, segments, "single_turn", full_layers=full_layers)
     with hooked(text_model):
         yield Prefill(found, segments.shape[1], impl)
-
-
-def pruned_logits(replay: Replay, reach: Reach) -> Tensor:
-    """`Replay.last_logits` under a reach table, without dead states; float32 `[B, V]`.
-
-    Raises:
-        NumericError: a logit is NaN or infinite.
-        RefusedError: the model is not inside `prune.runtime.attention.seam`, so it ran dense.
-    """
-    return next_logits(replay.model, pruned_states(replay, reach)[:, -1])
 
 
 def pruned_states(replay: Replay, reach: Reach, count: int = 1) -> Tensor:

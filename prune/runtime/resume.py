@@ -16,7 +16,7 @@ from torch import Tensor
 from prune.families import family_of_model_type
 from prune.layout.pathways import Reach
 from prune.plan.liveness import State, order_of, states
-from prune.runtime.captured import Replay, next_logits
+from prune.runtime.captured import Replay
 from prune.runtime.launches import CountingEnforcer, Launches
 from prune.runtime.prefill import Prefill, hooked
 from prune.runtime.rows import spread
@@ -82,17 +82,6 @@ class ResumableRun:
         self._full_layers = family_of_model_type(config.model_type).full_layers(config)
         self._order = order_of(replay.segments)
         self._passes: list[_KeptRun] = []
-
-    def logits(self, reach: Reach) -> Tensor:
-        """Next-token logits under a reach table, without dead states: float32 `[B, V]`.
-
-        They are those of `prune.runtime.prefill.pruned_logits`.
-
-        Raises:
-            NumericError: a logit is NaN or infinite.
-            RefusedError: the model is not inside `prune.runtime.attention.seam`, so it ran dense.
-        """
-        return next_logits(self.replay.model, self.states(reach)[:, -1])
 
     def states(self, reach: Reach, count: int = 1) -> Tensor:
         """Final states of the last `count` tokens, `[B, count, d]`, without dead states.

@@ -11,7 +11,7 @@ from prune.plan.model_id import geometry
 from prune.plan.moves import slides
 from prune.runtime.attention import seam
 from prune.runtime.captured import Replay, capture
-from prune.runtime.prefill import pruned_logits
+from prune.runtime.prefill import pruned_states
 from prune.runtime.resume import PASSES, ResumableRun, layers_to_keep
 from tests.families.specimen import tiny_of
 
@@ -55,12 +55,12 @@ def test_it_is_the_run_from_the_start(name: str) -> None:
     plans = tried(layers, 24)
     with seam(replay.model):
         for reach in plans:
-            expected = pruned_logits(replay, reach)
+            expected = pruned_states(replay, reach)
             ran.clear()
-            found = resuming.logits(reach)
+            found = resuming.states(reach)
             torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
         assert len(ran) < layers, "the last plan shares layers with one of those before it"
-        again = resuming.logits(plans[-1])
+        again = resuming.states(plans[-1])
     torch.testing.assert_close(again, found)
     assert all("forward" not in layer.__dict__ for layer in replay.text_model.layers)
 
@@ -69,7 +69,7 @@ def test_a_layer_that_ran_dense_is_found_out() -> None:
     replay = replay_of("llava_next_video")
     reach = dense_reach(geometry(replay.model).num_layers)
     with pytest.raises(RefusedError, match="layers 0, 1"):
-        ResumableRun(replay, [1]).logits(reach)
+        ResumableRun(replay, [1]).states(reach)
 
 
 @pytest.mark.parametrize("room", [0, 5, 11, 10**6])

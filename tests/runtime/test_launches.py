@@ -13,7 +13,7 @@ from prune.layout.pathways import dense_reach
 from prune.plan.plan import Plan
 from prune.runtime.captured import capture
 from prune.runtime.launches import CountingEnforcer, Launches
-from prune.runtime.prefill import pruned_logits
+from prune.runtime.prefill import pruned_states
 from tests.unit.test_apply import mixed_plan
 
 
@@ -80,7 +80,7 @@ def test_a_layer_that_runs_dense_is_refused(
             tiny.model(**inputs)
     replay = capture(tiny.model, tiny.processor, inputs)
     with pytest.raises(RefusedError, match="ran another attention"):
-        pruned_logits(replay, dense_reach(plan.num_layers))
+        pruned_states(replay, dense_reach(plan.num_layers))
 
 
 def test_one_silent_layer_is_named() -> None:

@@ -13,8 +13,8 @@ from prune.plan.cost import Geometry, cost_of
 from prune.plan.liveness import FOLLOW_UP, State, order_of, states
 from prune.plan.model_id import geometry
 from prune.plan.plan import Plan
-from prune.runtime.captured import capture
-from prune.runtime.prefill import pruned_logits
+from prune.runtime.captured import capture, next_logits
+from prune.runtime.prefill import pruned_states
 from tests.families.reference import masked_logits
 from tests.families.specimen import Prompt, Tiny, tiny_of
 from tests.runtime.conversation import (
@@ -155,7 +155,7 @@ def test_a_replay_skips_dead_states_too(random_tiny: Tiny, plan: Plan) -> None:
     replay = capture(random_tiny.model, random_tiny.processor, inputs)
     whole = masked_logits(random_tiny, plan, inputs, replay.segments)
     with prune.runtime.attention.seam(random_tiny.model):
-        found = pruned_logits(replay, plan.reach)
+        found = next_logits(replay.model, pruned_states(replay, plan.reach)[:, -1])
     torch.testing.assert_close(found, whole[:, -1], atol=1e-5, rtol=1e-5)
 
 
