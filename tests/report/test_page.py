@@ -50,6 +50,7 @@ def test_every_part_is_shown(result: Result, plan: Plan) -> None:
         plan.sha256,
     ):
         assert text in page, text
+    assert "60.0, 65.0%. 1 sample could not be used: " in " ".join(page.split())
 
 
 def test_links_and_pictures_lead_somewhere_in_the_page(result: Result, plan: Plan) -> None:
