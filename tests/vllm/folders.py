@@ -30,14 +30,22 @@ SIDE = 196
 PIXELS = {"shortest_edge": 28 * 28, "longest_edge": 64 * 112 * 140}
 
 
-def small(name: str) -> tuple[Any, Any]:
-    """A random float32 model of a family and its processor."""
+def small(name: str, vision: dict[str, Any] | None = None, **sizes: Any) -> tuple[Any, Any]:
+    """A random float32 model of a family and its processor.
+
+    Args:
+        name: of the family.
+        vision: entries of its vision tower's configuration.
+        sizes: entries of its text model's.
+    """
     # vLLM loads and copies the tokenizer a dozen times at its start.
     with patch.object(models, "qwen", partial(qwen, size=VOCABULARY)):
         kind, config, processor = models.FAMILIES[name]()
     given = config.to_dict()
     text = given["text_config"]
     text |= {"num_hidden_layers": LAYERS, "tie_word_embeddings": False, **TEXT[name]}
+    text |= sizes
+    given["vision_config"] |= vision or {}
     text.pop("layer_types", None)
     if "mrope_section" in (rope := text["rope_parameters"]):
         text["rope_parameters"] = {**rope, "mrope_section": [4, 6, 6]}
