@@ -25,7 +25,7 @@ def smooth_gradcam(case: Case, copies: int = COPIES) -> NDArray[np.float64]:
     """Activations of one layer, weighted by the gradient of the target's logits, `[T, H, W]`.
 
     The weight of a channel is the mean over video tokens of its positive gradient; the map of a
-    copy is the positive part of the weighted sum; copies are averaged.
+    copy is the positive part of the weighted sum, over its greatest value; copies are averaged.
 
     Args:
         case: what to explain.
@@ -70,5 +70,17 @@ def _maps(case: Case, features: Tensor) -> Tensor:
     finally:
         handle.remove()
     here = video.to(gradient.device)
-    weight = gradient[:, here].relu().mean(1, keepdim=True)
-    return (kept[0].detach()[:, here] * weight).sum(-1).relu()
+    return activation_maps(kept[0].detach()[:, here], gradient[:, here])
+
+
+def activation_maps(states: Tensor, gradient: Tensor) -> Tensor:
+    """Grad-CAM of each copy, `[N, V]` from 0 to 1.
+
+    Args:
+        states: activations of a layer at the video tokens, `[N, V, D]`.
+        gradient: of the target's logits by them, `[N, V, D]`.
+    """
+    weight = gradient.relu().mean(1, keepdim=True)
+    found = (states * weight).mean(-1).relu()
+    top = found.amax(1, keepdim=True)
+    return found / top.where(top > 0, 1.0)
