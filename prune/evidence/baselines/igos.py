@@ -68,7 +68,8 @@ def igos(case: Case, iterations: int = ITERATIONS, steps: int = STEPS) -> NDArra
         logits = case.model(**inputs, **{name: pixels.reshape(shape)}).logits.float()
         steps = logits[0, -len(target.ids) - 1 : -1].log_softmax(-1)
         ids = torch.tensor(target.ids, device=logits.device)[:, None]
-        return steps.gather(1, ids)[list(target.positions), 0]
+        found: Tensor = steps.gather(1, ids)[list(target.positions), 0]
+        return found
 
     with torch.no_grad():
         keyword = logs(clip) - logs(gone) > KEYWORD
