@@ -1,7 +1,9 @@
 """Attention of a pruned model in vLLM, over vLLM's own paged cache.
 
-Generated tokens, and requests without a video, run on vLLM's own kernel: their table has only the
-blocks that they read. Prompts with a video run on `prune.kernels.segment_attention`.
+All of it runs on vLLM's own kernel. Generated tokens, and requests without a video, read the cache
+by a table of the blocks that they read; prompts with a video are sequences of rows and the keys
+that these read (`sequences.py`), put together for the call. Of plans by KV head prompts run on
+`prune.kernels.segment_attention`.
 """
 
 from dataclasses import replace
@@ -19,13 +21,11 @@ from vllm.v1.attention.backends.cpu_attn import (
 )
 
 from prune.serve.vllm.blocks import PrunedSpec
+from prune.serve.vllm.prefill import ISA
 from prune.serve.vllm.state import STATE, State
 from prune.serve.vllm.step import Step
 from prune.serve.vllm.tables import Tables
 from prune.serve.vllm.views import PrunedMetadata
-
-ISA = "vec"
-"""The layout in which vLLM's CPU kernel stores keys: `[D, block]`, values `[block, D]`."""
 
 
 class PrunedBuilder(CPUAttentionMetadataBuilder):
@@ -116,11 +116,11 @@ class PrunedImpl(CPUAttentionBackendImpl):
             read = torch.empty_like(output[rows])
             super().forward(layer, query[rows].contiguous(), key, value, kv_cache, stock, read)
             output[rows] = read
-        for prompt in view.prompts:
-            query_, key_, value_ = (x[prompt.rows] for x in (query, key, value))
-            output[prompt.rows] = prompt.attend(
-                self.layer_idx, query_, key_, value_, kv_cache, self.scale
-            )
+        view.attend(
+            self.layer_idx, query, key, value, kv_cache, output,
+            scratch=getattr(self, STATE).scratch, scale=self.scale, alibi_slopes=self.alibi_slopes,
+            sliding_window=self.sliding_window, softcap=self.logits_soft_cap, s_aux=self.sinks,
+        )  # fmt: skip
         return output
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from prune.serve.vllm.layout import RequestLayout, ServedPlan
+from prune.serve.vllm.prefill import Scratch
 from prune.serve.vllm.step import Step
 
 STATE = "_prune_state"
@@ -17,6 +18,7 @@ class State:
         plan: of the model.
         layouts: of the requests that are running.
         step: None in vLLM's own dummy runs.
+        scratch: room for the keys of one layer's prompts.
         computed: states (tokens times layers) that were computed.
         keys_only: those of which a layer computed keys and values alone.
         dense: states that the dense model computes for the same tokens.
@@ -25,6 +27,7 @@ class State:
     plan: ServedPlan
     layouts: dict[str, RequestLayout] = field(default_factory=dict)
     step: Step | None = None
+    scratch: Scratch = field(default_factory=Scratch)
     computed: int = 0
     keys_only: int = 0
     dense: int = 0

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,7 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from vllm.v1.attention.backends.cpu_attn import CPUAttentionMetadata
 
-from prune.kernels import Layout, prepare, segment_attention
+from prune.kernels import Layout, ReachTable, prepare, segment_attention
+from prune.serve.vllm.prefill import Call, Scratch, Shape
+from prune.serve.vllm.sequences import sequences_of
 from prune.serve.vllm.step import Part, Step, Taken
 from prune.serve.vllm.tables import Tables
 
@@ -33,14 +36,15 @@ class PrunedMetadata:
     plain: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        self._views: dict[int, LayerView] = {}
+        self._views: dict[tuple[int, bytes], LayerView] = {}
 
     def view(self, layer: int) -> "LayerView":
-        """The same for one layer; layers that take the same tokens share it."""
+        """The same for one layer; layers that take and keep the same tokens share it."""
         taken = self.step.taken(layer)
-        if id(taken) not in self._views:
-            self._views[id(taken)] = LayerView(self, layer, taken)
-        return self._views[id(taken)]
+        key = id(taken), self.step.parts[0].layout.rules.kept[layer].tobytes()
+        if key not in self._views:
+            self._views[key] = LayerView(self, layer, taken)
+        return self._views[key]
 
 
 class LayerView:
@@ -48,8 +52,8 @@ class LayerView:
 
     Attributes:
         slots: int64 `[n]`, where its rows are stored.
-        plain: int64 `[m]`, its rows that vLLM's kernel runs; None for all.
-        prompts: the requests that `segment_attention` runs.
+        plain: int64 `[m]`, its rows that vLLM's kernel runs on the cache as it is; None for all.
+        prompts: the other requests.
     """
 
     def __init__(self, metadata: PrunedMetadata, layer: int, taken: Taken):
@@ -67,6 +71,55 @@ class LayerView:
             for index in masked
             if taken.parts[index].stop > taken.parts[index].start
         ]
+        self._calls: dict[tuple[int, ...], Call | None] = {}
+
+    def attend(
+        self, layer: int, query: Tensor, key: Tensor, value: Tensor, cache: Tensor, output: Tensor,
+        scratch: Scratch, scale: float, **how: Any,
+    ) -> None:  # fmt: skip
+        """Write the rows of the prompts into `output`.
+
+        Args:
+            layer: which.
+            query: `[n, Hq, D]`, of all rows of the layer.
+            key: `[n, Hkv, D]`.
+            value: `[n, Hkv, D]`.
+            cache: `[blocks, Hkv, block, 2 D]`.
+            output: `[n, Hq, D]`.
+            scratch: room for vLLM's kernel.
+            scale: factor of `q k`.
+            how: more arguments of that kernel.
+        """
+        if not self.prompts:
+            return
+        past = [prompt.read(cache) for prompt in self.prompts]
+        call = self._call(layer, Shape(query.shape[1], key.shape[1], query.shape[2], query.dtype))
+        if call is None:
+            for prompt, read in zip(self.prompts, past, strict=True):
+                q, k, v = (x[prompt.rows] for x in (query, key, value))
+                output[prompt.rows] = prompt.attend(layer, q, k, v, read, scale)
+            return
+        for prompt in self.prompts:
+            output[prompt.rows] = 0
+        if cached := [pair for pair in past if pair is not None]:
+            key = torch.cat([key, *(keys for keys, _ in cached)])
+            value = torch.cat([value, *(values for _, values in cached)])
+        call.run(query, key, value, output, scratch, scale=scale, **how)
+
+    def _call(self, layer: int, shape: Shape) -> Call | None:
+        """The call of vLLM's kernel; None if KV heads read different keys."""
+        name = tuple(id(prompt.reach(layer)) for prompt in self.prompts)
+        if name not in self._calls:
+            found, at = [], len(self.slots)
+            for prompt in self.prompts:
+                rows = np.arange(prompt.rows.start, prompt.rows.stop)
+                keys = np.concatenate([np.arange(at, at + prompt.num_past), rows])
+                at += prompt.num_past
+                one = sequences_of(prompt.layout, len(rows), prompt.reach(layer))
+                if one is not None:
+                    found.append((one, rows, keys))
+            self._calls[name] = Call(found, shape) if len(found) == len(self.prompts) else None
+        return self._calls[name]
 
 
 class PromptView:
@@ -109,30 +162,47 @@ class PromptView:
         role, frame = self._part.layout.roles(positions), self._part.layout.frames(positions)
         return prepare(torch.from_numpy(role)[None], torch.from_numpy(frame)[None])
 
+    @property
+    def num_past(self) -> int:
+        """Number of keys in the cache that it may read."""
+        return len(self._past)
+
+    def reach(self, layer: int) -> ReachTable:
+        """What its rows read in a layer."""
+        needs = self._part.layout.needs
+        assert needs is not None
+        return needs.reach[layer]
+
+    def read(self, cache: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Its keys and values in the cache `[num_past, Hkv, D]`; None if there are none."""
+        return None if self.past_slots is None else _read(cache, *self.past_slots)
+
     def attend(
-        self, layer: int, query: Tensor, key: Tensor, value: Tensor, cache: Tensor, scale: float
+        self,
+        layer: int,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        past: tuple[Tensor, Tensor] | None,
+        scale: float,
     ) -> Tensor:
-        """Read the prompt's keys.
+        """Its rows' attention in prune's own implementation, which knows plans by KV head.
 
         Args:
             layer: which.
             query: `[n, Hq, D]`, of its own rows.
             key: `[n, Hkv, D]`.
             value: `[n, Hkv, D]`.
-            cache: `[blocks, Hkv, block, 2 D]`.
+            past: keys and values in the cache.
             scale: factor of `q k`.
 
         Returns:
             `[n, Hq, D]`.
         """
-        if self.past_slots is not None:
-            keys, values = _read(cache, *self.past_slots)
-            key = torch.cat([keys.to(key.dtype), key])
-            value = torch.cat([values.to(value.dtype), value])
-        needs = self._part.layout.needs
-        assert needs is not None
+        if past is not None:
+            key, value = torch.cat([past[0], key]), torch.cat([past[1], value])
         query, key, value = (x.transpose(0, 1)[None] for x in (query, key, value))
-        out = segment_attention(query, key, value, self.layout, None, needs.reach[layer], scale)
+        out = segment_attention(query, key, value, self.layout, None, self.reach(layer), scale)
         return out[0].transpose(0, 1)
 
 
