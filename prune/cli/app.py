@@ -31,6 +31,13 @@ OwnCue = Annotated[
     str | None,
     typer.Option("--cue", help="What a prompt ends with (default: as traced, or the recipe's)."),
 ]
+System = Annotated[
+    str | None,
+    typer.Option(
+        help="System prompt in front of the video (default: as traced, the recipe's, or the chat "
+        "template's)."
+    ),
+]
 Frames = Annotated[int, typer.Option(min=1, help="Frames sampled from every clip.")]
 Data = Annotated[Path, typer.Option(help="JSONL: id, video, question, options, answer, task.")]
 Limit = Annotated[
@@ -47,7 +54,7 @@ Sets = Annotated[
     typer.Option(
         "--set",
         help="Pathways by the name of their set: all, cross-frame, paper, "
-        "sealed, options, true-option, false-options, open-ended.",
+        "sealed, published, closed, options, true-option, false-options, reply, open-ended.",
     ),
 ]
 Pathways = Annotated[

@@ -24,7 +24,7 @@ Write = Callable[[Any, Sample], Question]
 
 def choice_prompt(processor: Any, sample: Sample) -> Question:
     """The sample with its options and the cue of its answer; the next token is a letter."""
-    question = choice_question(sample.question, list(sample.options))
+    question = choice_question(sample.question, list(sample.options), sample.wording.instruction)
     return _prompt(processor, sample, question, sample.cue)
 
 
@@ -40,7 +40,7 @@ def prompt_of(processor: Any, sample: Sample) -> Question:
 
 def _prompt(processor: Any, sample: Sample, question: Question, cue: str = "") -> Question:
     images = len(sample.files) if sample.medium == "image" else 0
-    found = question.within(chat(processor, question.text, images) + cue)
+    found = question.within(chat(processor, question.text, images, sample.wording.system) + cue)
     if found is None:
         raise BadInputError(
             f"the chat template of {type(processor).__name__} changes the text of the question "
@@ -49,11 +49,24 @@ def _prompt(processor: Any, sample: Sample, question: Question, cue: str = "") -
     return found
 
 
-def chat(processor: Any, text: str, images: int = 0) -> str:
-    """What a user says about one video, or about some images, in the model's chat template."""
+def chat(processor: Any, text: str, images: int = 0, system: str = "") -> str:
+    """What a user says about one video, or about some images, in the model's chat template.
+
+    Raises:
+        RefusedError: the template drops the system prompt.
+    """
     media = [{"type": "image"}] * images or [{"type": "video"}]
     content = [*media, {"type": "text", "text": text}]
-    return write_chat(processor, [{"role": "user", "content": content}])
+    messages: list[dict[str, Any]] = [{"role": "user", "content": content}]
+    if system:
+        messages.insert(0, {"role": "system", "content": [{"type": "text", "text": system}]})
+    written = write_chat(processor, messages)
+    if system.strip() not in written:
+        raise RefusedError(
+            f"the chat template of {type(processor).__name__} drops the system prompt: leave out "
+            "--system, or the system of the recipe"
+        )
+    return written
 
 
 def continuation(tokenizer: Any, before: str, text: str) -> list[int]:
@@ -239,7 +252,12 @@ def _token_spans(prompt: Question, places: Sequence[tuple[int, int]]) -> TokenSp
         first, stop = (sum(start < edge for start in starts) for edge in span)
         return first - len(places), stop - len(places)
 
-    return TokenSpans(tokens(prompt.question), tuple(tokens(span) for span in prompt.options))
+    return TokenSpans(
+        tokens(prompt.question),
+        tuple(map(tokens, prompt.options)),
+        stem=tokens(prompt.stem),
+        ends=tuple(map(tokens, prompt.ends)),
+    )
 
 
 def read(processor: Any, samples: Sequence[Sample], num_frames: int) -> Any:

@@ -1,14 +1,12 @@
 """The text of a question: writing it with its spans, and finding options in text of others."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
 
-DEFAULT_SYSTEM = (
-    "Carefully watch the video and pay attention to the cause and sequence of events, the detail "
-    "and movement of objects, and the action and pose of persons. Based on your observations, "
-    "select the best option that accurately addresses the question."
-)
 ANSWER_CUE = "Best option:("
+INSTRUCTION = "Only give the best option."
 
 Span = tuple[int, int]
 """Where a part of a text starts and stops."""
@@ -17,17 +15,48 @@ _LETTERED_LINE = re.compile(r"^[ \t]*\(?([A-Z])[).:](?=\s|$)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
+class Wording:
+    """What a prompt says around a question with options, beside its cue.
+
+    Attributes:
+        system: a system prompt in front of the video; the chat template's own one if empty.
+        instruction: behind the options.
+    """
+
+    system: str = ""
+    instruction: str = INSTRUCTION
+
+    @property
+    def given(self) -> dict[str, str]:
+        """What differs from the default, by name, for files."""
+        return {k: v for k, v in asdict(self).items() if v != getattr(DEFAULT_WORDING, k)}
+
+    @staticmethod
+    def of(header: Mapping[str, Any]) -> "Wording":
+        """The wording among the fields of a file that holds what was `given`."""
+        return replace(DEFAULT_WORDING, **{k: header[k] for k in _WORDED if k in header})
+
+
+DEFAULT_WORDING = Wording()
+_WORDED = [field.name for field in fields(Wording)]
+
+
+@dataclass(frozen=True)
 class Question:
     """A question as text, and which characters of it are what.
 
     Attributes:
-        question: span of the question itself.
+        question: span of the question with the words around it ("Question:", "Options:").
         options: span of each answer option; none in an open question.
+        stem: span of the question alone, within `question`.
+        ends: span of what separates each option from what follows it.
     """
 
     text: str
     question: Span
     options: tuple[Span, ...] = ()
+    stem: Span = (0, 0)
+    ends: tuple[Span, ...] = ()
 
     def within(self, prompt: str) -> "Question | None":
         """The same spans in a prompt that holds this text, or None if it does not.
@@ -39,9 +68,12 @@ class Question:
         at = prompt.rfind(core)
         if at < 0:
             return None
-        move = at - lead
-        options = tuple((start + move, stop + move) for start, stop in self.options)
-        return Question(prompt, (self.question[0] + move, self.question[1] + move), options)
+
+        def moved(span: Span) -> Span:
+            return span[0] + at - lead, span[1] + at - lead
+
+        options, ends = (tuple(map(moved, spans)) for spans in (self.options, self.ends))
+        return Question(prompt, moved(self.question), options, moved(self.stem), ends)
 
 
 def letter(index: int) -> str:
@@ -49,18 +81,22 @@ def letter(index: int) -> str:
     return chr(ord("A") + index)
 
 
-def choice_question(question: str, options: list[str]) -> Question:
+def choice_question(question: str, options: list[str], instruction: str = INSTRUCTION) -> Question:
     """Question and lettered options in the form of Map the Flow (2510.13251, appendix)."""
     text = f"Question: {question}\nOptions:\n"
     stop = len(text)
-    spans = []
+    stem = len("Question: ")
+    spans, ends = [], []
     for index, option in enumerate(options):
         line = f"({letter(index)}) {option}\n"
         # The line's end belongs to the option before another one, as the separator does.
         final = index == len(options) - 1
         spans.append((len(text), len(text) + len(line) - final))
         text += line
-    return Question(f"{text}Only give the best option.", (0, stop), tuple(spans))
+        ends.append((len(text) - 1, len(text)))
+    return Question(
+        text + instruction, (0, stop), tuple(spans), (stem, stem + len(question)), tuple(ends)
+    )
 
 
 def choice_text(question: str, options: list[str]) -> str:
@@ -71,7 +107,7 @@ def choice_text(question: str, options: list[str]) -> str:
 def open_question(question: str) -> Question:
     """A question without options, which is answered in the model's own words."""
     text = f"Question: {question}"
-    return Question(text, (0, len(text)))
+    return Question(text, (0, len(text)), stem=(len("Question: "), len(text)))
 
 
 def find_options(text: str) -> tuple[Span, ...]:

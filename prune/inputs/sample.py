@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from prune.inputs.media import DEFAULT_MEDIA, Media
-from prune.inputs.prompts import ANSWER_CUE, letter
+from prune.inputs.prompts import ANSWER_CUE, DEFAULT_WORDING, Wording, letter
 
 ALL_TASKS = "all"
 """The task of lines that name none, and the row of all tasks in tables."""
@@ -32,6 +32,7 @@ class Sample:
         own: what the sample itself says of that, which has precedence.
         medium: `image` if the files are shown as images, one each, not as a video.
         reply: a reply to an open question that others wrote, if there is one.
+        wording: what the prompt says around the question.
     """
 
     id: str
@@ -47,6 +48,7 @@ class Sample:
     own: Media = DEFAULT_MEDIA
     medium: Medium = "video"
     reply: str | None = None
+    wording: Wording = DEFAULT_WORDING
 
     @property
     def is_open(self) -> bool:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from prune.errors import BadInputError, UsageError
 from prune.inputs.media import DEFAULT_MEDIA, Media
-from prune.inputs.prompts import ANSWER_CUE
+from prune.inputs.prompts import ANSWER_CUE, DEFAULT_WORDING, Wording
 from prune.inputs.sample import ALL_TASKS as ALL_TASKS
 from prune.inputs.sample import Sample as Sample
 from prune.inputs.sample_line import line_of, parse_line
@@ -23,7 +23,10 @@ from prune.io.files import write_atomically
 
 
 def load_samples(
-    path: str | Path, cue: str = ANSWER_CUE, media: Media = DEFAULT_MEDIA
+    path: str | Path,
+    cue: str = ANSWER_CUE,
+    media: Media = DEFAULT_MEDIA,
+    wording: Wording = DEFAULT_WORDING,
 ) -> list[Sample]:
     """Read a data set.
 
@@ -31,6 +34,7 @@ def load_samples(
         path: JSONL in UTF-8, with or without a byte order mark.
         cue: what the prompts of its samples end with.
         media: how clips are read of which a line says nothing.
+        wording: what the prompts say around a question.
 
     Raises:
         BadInputError: it cannot be read, or a line is bad; the first such line is named.
@@ -49,7 +53,7 @@ def load_samples(
         if not line.strip():
             continue
         try:
-            sample = replace(parse_line(line, folder), cue=cue, media=media)
+            sample = replace(parse_line(line, folder), cue=cue, media=media, wording=wording)
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(str(part) for part in first["loc"])

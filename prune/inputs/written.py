@@ -26,12 +26,16 @@ class TokenSpans:
         options: of each option.
         images: how many images the prompt shows in place of a video.
         alike: whether those are equally large, so that all have as many tokens.
+        stem: of the question without the words around it.
+        ends: of what separates each option from what follows; empty where a token holds both.
     """
 
     question: tuple[int, int]
     options: tuple[tuple[int, int], ...]
     images: int = 0
     alike: bool = True
+    stem: tuple[int, int] = (0, 0)
+    ends: tuple[tuple[int, int], ...] = ()
 
 
 _prompts: OrderedDict[bytes, TokenSpans] = OrderedDict()

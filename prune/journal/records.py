@@ -104,7 +104,7 @@ def data_identity(samples: Sequence[Sample]) -> dict[str, Any]:
         "data_sha256": fingerprint(samples),
         "samples": [s.id for s in samples],
         "cue": samples[0].cue if samples else "",
-        **(samples[0].media.given if samples else {}),
+        **({**samples[0].media.given, **samples[0].wording.given} if samples else {}),
         "versions": versions(),
     }
 

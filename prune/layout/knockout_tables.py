@@ -1,4 +1,4 @@
-"""Reach tables of one layer with pathways knocked out, over the finer option roles."""
+"""Reach tables of one layer with pathways knocked out, over the finer roles of a trace."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -6,22 +6,46 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from prune.inputs.written import TokenSpans
 from prune.kernels import ALL
-from prune.layout.pathways import OptionRole, Pathway, Reach
-from prune.layout.segments import NUM_ROLES, Role, Segments
+from prune.layout.fine_role import NUM_FINE, FineRole, with_parts
+from prune.layout.pathways import Pathway, Reach
+from prune.layout.segments import Role, Segments
 
 
-def tell_options_apart(segments: Segments, true_option: int) -> Segments:
-    """The layout in which every options token says whether its option is the true one."""
-    told = torch.where(
-        segments.option == true_option, OptionRole.TRUE_OPTION, OptionRole.FALSE_OPTIONS
-    )
+def tell_options_apart(
+    segments: Segments, true_option: int, spans: TokenSpans | None = None
+) -> Segments:
+    """The layout of one question with the finer roles of its parts (`FineRole`).
+
+    Args:
+        segments: a batch of one.
+        true_option: index of the true one.
+        spans: where the question's parts are, if it is known; without them only true and false
+            options are distinguished.
+    """
+    told = torch.where(segments.option == true_option, FineRole.TRUE_OPTION, FineRole.FALSE_OPTIONS)
     role = torch.where(segments.role == Role.OPTIONS, told, segments.role)
+    if spans is not None:
+        row, size = role[0], role.shape[1]
+        row[row == Role.TAIL] = FineRole.INSTRUCTION
+        _mark(row, spans.stem, FineRole.STEM)
+        for index, end in enumerate(spans.ends):
+            inner = segments.option[0, end[0] + size] == index if end[0] < end[1] else False
+            if index == true_option:
+                _mark(row, end, FineRole.TRUE_END if inner else FineRole.LAST_TRUE_END)
+            else:
+                _mark(row, end, FineRole.FALSE_END if inner else FineRole.LAST_FALSE_END)
     return replace(segments, role=role.to(segments.role.dtype))
 
 
+def _mark(row: torch.Tensor, span: tuple[int, int], role: FineRole) -> None:
+    """Give the tokens of a span, counted from the end of the row, a finer role."""
+    row[len(row) + span[0] : len(row) + span[1]] = int(role)
+
+
 def knockout_tables(pathways: Sequence[Pathway], inherit: bool = False) -> Reach:
-    """One layer's reach over `Role` and `OptionRole`, `[1 + P, 1, R, R]`.
+    """One layer's reach over `Role` and `FineRole`, `[1 + P, 1, R, R]`.
 
     The first is dense, the others lack one pathway each. Generated tokens are `Role.ANSWER`.
 
@@ -30,11 +54,10 @@ def knockout_tables(pathways: Sequence[Pathway], inherit: bool = False) -> Reach
         inherit: whether generated tokens also lose what `last` loses, as they do in a plan; else
             their role is one like any other.
     """
-    size = NUM_ROLES + len(OptionRole)
-    tables = np.full((1 + len(pathways), 1, size, size), ALL, np.int32)
+    tables = np.full((1 + len(pathways), 1, NUM_FINE, NUM_FINE), ALL, np.int32)
     for table, pathway in zip(tables[1:, 0], pathways, strict=True):
         for single in pathway.singles:
-            block = np.ix_(_finer(single.queries), _finer(single.keys))
+            block = np.ix_(with_parts(single.queries), with_parts(single.keys))
             table[block] = np.minimum(table[block], single.limit)
     if inherit:
         own = tables[..., Role.ANSWER, Role.ANSWER].copy()
@@ -45,6 +68,24 @@ def knockout_tables(pathways: Sequence[Pathway], inherit: bool = False) -> Reach
     return tables
 
 
-def _finer(roles: Sequence[Role | OptionRole]) -> list[int]:
-    """Roles, with `options` also split into the `OptionRole`s."""
-    return [*roles, *(OptionRole if Role.OPTIONS in roles else ())]
+def merged(tables: Reach, segments: Segments) -> tuple[Reach, Segments]:
+    """The same edges over the roles of a prompt that tables tell apart: kernels take up to 16.
+
+    Args:
+        tables: `[..., R, R]`.
+        segments: the layout over those roles.
+
+    Returns:
+        Tables `[..., C, C]`, C at most R, and the layout over their roles.
+    """
+    present = segments.role.unique().numpy()
+    present = present[present >= 0]
+    flat = tables[..., present[:, None], present].reshape(-1, len(present), len(present))
+    alike = np.concatenate([flat.transpose(1, 0, 2), flat.transpose(2, 0, 1)], -1)
+    signatures = alike.reshape(len(present), -1)
+    _, first, kind = np.unique(signatures, axis=0, return_index=True, return_inverse=True)
+    kinds = np.zeros(tables.shape[-1], np.int8)
+    kinds[present] = kind.ravel()
+    role = torch.from_numpy(kinds)[segments.role.clamp(min=0).long()]
+    role = torch.where(segments.role < 0, segments.role, role)
+    return tables[..., present[first][:, None], present[first]], replace(segments, role=role)

@@ -6,13 +6,13 @@ exists: `NONE`, 0 (same frame), w (up to w frames back) or `ALL`. Causality alwa
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import IntEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
 from prune.errors import UsageError
 from prune.kernels import ALL as ALL
+from prune.layout.fine_role import PARTS, AnyRole, FineRole, is_fine
 from prune.layout.segments import NUM_ROLES, Role
 
 NONE = -1
@@ -33,13 +33,6 @@ Reach = NDArray[np.int32]
 """int32 `[L, G, R, R]`."""
 
 
-class OptionRole(IntEnum):
-    """Options distinguished by their truth: in knockouts (`prune.trace`), never in a plan."""
-
-    TRUE_OPTION = NUM_ROLES
-    FALSE_OPTIONS = NUM_ROLES + 1
-
-
 @dataclass(frozen=True)
 class Pathway:
     """A set of edges: from the states of `keys` into those of `queries`.
@@ -50,8 +43,8 @@ class Pathway:
     """
 
     name: str
-    keys: tuple[Role | OptionRole, ...]
-    queries: tuple[Role | OptionRole, ...]
+    keys: tuple[AnyRole, ...]
+    queries: tuple[AnyRole, ...]
     limit: int = NONE
     joined: tuple["Pathway", ...] = ()
 
@@ -121,10 +114,21 @@ MAP_ROWS = (
 """The rows of a plan drawn as a grid of pathways and layers."""
 
 
-_WORDS: dict[str, tuple[Role | OptionRole, ...]] = {
+TRUE_END = (FineRole.TRUE_END, FineRole.LAST_TRUE_END)
+FALSE_END = (FineRole.FALSE_END, FineRole.LAST_FALSE_END)
+
+_WORDS: dict[str, tuple[AnyRole, ...]] = {
     **{role.name.lower(): (role,) for role in PLANNED},
     "video": VIDEO,
-    **{role.name.lower(): (role,) for role in OptionRole},
+    "true_option": (FineRole.TRUE_OPTION, FineRole.TRUE_END),
+    "false_options": (FineRole.FALSE_OPTIONS, FineRole.FALSE_END),
+    "true_option_text": (FineRole.TRUE_OPTION,),
+    "false_options_text": (FineRole.FALSE_OPTIONS,),
+    "true_option_end": TRUE_END,
+    "false_options_end": FALSE_END,
+    "option_end": TRUE_END + FALSE_END,
+    "question_text": (FineRole.STEM,),
+    "instruction": (FineRole.INSTRUCTION,),
     "response": (Role.ANSWER,),
     "reply": (Role.LAST, Role.ANSWER),
 }
@@ -135,11 +139,15 @@ def find_pathway(text: str) -> Pathway:
 
     Args:
         text: such as `cross_frame`, `video->question,options` or `video->last + question->last`.
-            Roles are those of `prune.layout.segments`, `true_option`, `false_options`, `response`
-            (tokens of a reply) and `reply` (those and `last`, which predicts the first of them).
+            Roles are those of `prune.layout.segments`; parts of a question (`FineRole`):
+            `question_text`, the question alone, `true_option` and `false_options` with the
+            separators behind them (but that of the last option, which is `tail`), these options'
+            `_text` and `_end` alone, `option_end` for all separators, and `instruction`, the tail
+            without one; `response` (tokens of a reply) and `reply` (those and `last`, which
+            predicts the first of them).
 
     Raises:
-        UsageError: it is none of these.
+        UsageError: it is none of these, or no prompt has such an edge.
     """
     pathways = [_single(part.strip()) for part in text.split("+")]
     return pathways[0] if len(pathways) == 1 else join(pathways)
@@ -159,7 +167,25 @@ def _single(text: str) -> Pathway:
             f"pathway {text!r}: {error} is not a role; write roles on both sides of ->, such as "
             f"'video->question,options', of {', '.join(_WORDS)}; or one of {', '.join(PATHWAYS)}"
         ) from None
+    if max(map(_place, by)) < min(map(_place, read)):
+        raise UsageError(
+            f"pathway {text!r} has no edges: {queries} stands before {keys}, and a token "
+            "reads only those before it"
+        )
     return Pathway(f"{keys}->{queries}", read, by)
+
+
+_ORDER: dict[AnyRole, Role] = {
+    Role.TIMESTAMP: Role.VIDEO,
+    # In a traced reply `last` is its last token so far.
+    Role.ANSWER: Role.LAST,
+    **{part: role for role, parts in PARTS.items() for part in parts},
+}
+"""The role beside which another stands in a prompt, where its number does not say it."""
+
+
+def _place(role: AnyRole) -> int:
+    return int(_ORDER.get(role, role))
 
 
 def dense_reach(num_layers: int, groups: int = 1) -> Reach:
@@ -170,8 +196,8 @@ def dense_reach(num_layers: int, groups: int = 1) -> Reach:
 def limit_edges(
     reach: Reach,
     layers: slice | list[int],
-    queries: tuple[Role | OptionRole, ...],
-    keys: tuple[Role | OptionRole, ...],
+    queries: tuple[AnyRole, ...],
+    keys: tuple[AnyRole, ...],
     limit: int,
 ) -> None:
     """Lower `reach` in place to at most `limit` for the given layers, query and key roles."""
@@ -185,11 +211,14 @@ def remove_pathway(reach: Reach, pathway: Pathway, layers: slice | list[int]) ->
     """Remove a pathway from `reach` in place in the given layers.
 
     Raises:
-        UsageError: it distinguishes options by their truth, which no plan knows.
+        UsageError: it distinguishes parts of a question, which no plan knows.
     """
     for single in pathway.singles:
-        if set(single.keys + single.queries) & set(OptionRole):
-            raise UsageError(f"{single.name}: only a trace can distinguish true from false options")
+        if is_fine(single.keys + single.queries):
+            raise UsageError(
+                f"{single.name}: only a trace can distinguish parts of a question, such as its "
+                "true option"
+            )
         limit_edges(reach, layers, single.queries, single.keys, single.limit)
 
 

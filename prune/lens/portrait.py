@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from prune.checkpoint.load import LoadedModel
 from prune.inputs.encode import decode, encode
 from prune.inputs.samples import Sample
+from prune.inputs.written import recall
 from prune.layout.knockout_tables import tell_options_apart
 from prune.layout.pathways import Pathway
 from prune.lens.attention import Pool, attention_rows, pooled
@@ -80,6 +81,7 @@ def portray(
     model, processor = opened.model, opened.processor
     clip = decode(sample, settings.num_frames)
     inputs = encode(processor, [sample], [clip])
+    spans = recall(inputs["input_ids"][0].tolist())
     replay = capture(model, processor, inputs)
     grid = grid_of(processor, inputs, replay.segments)
     queries = {q: query_rows(processor, inputs, replay.segments, q) for q in view.queries}
@@ -88,7 +90,7 @@ def portray(
     maps = {}
     with seam(model):
         visit_states(replay, said)
-        told = replace(replay, segments=tell_options_apart(replay.segments, sample.answer))
+        told = replace(replay, segments=tell_options_apart(replay.segments, sample.answer, spans))
         for query, rows in queries.items():
             runs = (attention_rows(told, rows),
                     attention_rows(told, rows, view.pathway, view.layers))  # fmt: skip

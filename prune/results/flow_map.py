@@ -6,6 +6,9 @@ Traces are summarised into it (`prune.trace.flow`), reports keep it, figures dra
 from dataclasses import dataclass
 from typing import Literal
 
+OWN_REPLIES = "own replies"
+"""What was traced where it is anchors of the model's own replies."""
+
 
 @dataclass(frozen=True)
 class Curve:

@@ -25,6 +25,7 @@ from prune.inputs.encode import (
 from prune.inputs.reply import greedy_reply
 from prune.inputs.replying import Replying
 from prune.inputs.samples import Sample, need_options
+from prune.inputs.written import recall
 from prune.layout.knockout_tables import tell_options_apart
 from prune.layout.tokens import token_starts
 from prune.runtime.captured import Replay, capture
@@ -86,8 +87,10 @@ class Choice:
         self, model: Any, processor: Any, sample: Sample, num_frames: int
     ) -> list[TracedPrompt]:
         """See `PromptStyle`."""
-        replay = capture(model, processor, read(processor, [sample], num_frames))
-        told = tell_options_apart(replay.segments, sample.answer)
+        inputs = read(processor, [sample], num_frames)
+        spans = recall(inputs["input_ids"][0].tolist())
+        replay = capture(model, processor, inputs)
+        told = tell_options_apart(replay.segments, sample.answer, spans)
         return [TracedPrompt(replace(replay, segments=told), letter_ids(processor, sample))]
 
 

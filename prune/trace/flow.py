@@ -8,7 +8,7 @@ import numpy as np
 from prune.errors import UsageError
 from prune.evaluate.stats import bootstrap_band
 from prune.layout.pathways import PUBLISHED, TRACED, Pathway
-from prune.results.flow_map import Curve, Flow, Panel
+from prune.results.flow_map import OWN_REPLIES, Curve, Flow, Panel
 from prune.trace.metrics import INTERACTION, METRICS, Metric, Values
 from prune.trace.trace import Trace
 from prune.trace.windows import Style
@@ -16,6 +16,9 @@ from prune.trace.windows import Style
 Case = dict[str, Any]
 
 CROSS_FRAME = PUBLISHED[0]
+
+ANCHORS = 3
+"""Anchors that a reply needs to be drawn, where one has as many (the paper: three verbs)."""
 
 SWEEPS = {
     Style.CENTRE: ("window {}", "layer (centre of the window)"),
@@ -52,7 +55,7 @@ def flow_of(trace: Trace, metric: str = "change_answer") -> Flow:
         quantity=chosen.quantity,
         sweep=sweep.format(trace.header["window"]),
         step=step,
-        which="own replies" if own else f"{trace.header['which']} answers",
+        which=OWN_REPLIES if own else f"{trace.header['which']} answers",
         form="heads" if trace.per_head else "layers" if step else "once",
     )
 
@@ -91,11 +94,10 @@ def _panels(
             for pathway in pathways
         ]
     if any("anchor" in case for case in cases):
-        numbers = sorted({case["number"] for case in cases})
-        groups = {f"Anchor {n}": [c for c in cases if c["number"] == n] for n in numbers}
+        groups = common_anchors(cases)
         return [
-            Panel(f"{title} (n={len(group)})", tuple(_by_pathway(metric, pathways, group)))
-            for title, group in groups.items()
+            Panel(f"Anchor {n} (n={len(group)})", tuple(_by_pathway(metric, pathways, group)))
+            for n, group in groups.items()
         ]
     panels = []
     if CROSS_FRAME in pathways:
@@ -107,6 +109,22 @@ def _panels(
         title = "Pairs of pathways, all tasks" if metric is INTERACTION else "Pathways, all tasks"
         panels.append(Panel(title, tuple(_by_pathway(metric, others, cases))))
     return panels
+
+
+def common_anchors(cases: Sequence[Case]) -> dict[int, list[Case]]:
+    """Cases by the number of their anchor, all over the same samples.
+
+    The samples are those with at least `ANCHORS` anchors, or with as many as any has if none has
+    those; the anchors are those that each of them has. So panels differ by the place of the anchor
+    in the reply, not by which replies are long enough to have it.
+    """
+    found: dict[str, list[Case]] = {}
+    for case in cases:
+        found.setdefault(case["id"], []).append(case)
+    enough = min(ANCHORS, max(map(len, found.values())))
+    common = [anchors for anchors in found.values() if len(anchors) >= enough]
+    every = min(map(len, common))
+    return {n + 1: [anchors[n] for anchors in common] for n in range(every)}
 
 
 def _by_task(metric: Metric, pathway: Pathway, groups: dict[str, list[Case]]) -> list[Curve]:

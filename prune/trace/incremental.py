@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from prune.kernels import ALL, segment_attention
-from prune.layout.knockout_tables import knockout_tables
+from prune.layout.knockout_tables import knockout_tables, merged
 from prune.layout.pathways import Pathway
 from prune.runtime.cache import as_argument
 from prune.runtime.captured import Replay, next_logits
@@ -84,8 +84,9 @@ def record_dense(replay: Replay, count: int = 1) -> DensePass:
     handles += [layer.register_forward_hook(after) for layer in layers]
     cache = DynamicCache()
     try:
-        reach = knockout_tables(()).repeat(len(layers), 0)
-        enforcer = PlanEnforcer(reach, replay.segments)
+        enforcer = PlanEnforcer(
+            *merged(knockout_tables(()).repeat(len(layers), 0), replay.segments)
+        )
         dense.states = replay.last_states(enforcer, count, cache=cache)[0]
     finally:
         for handle in handles:
@@ -166,9 +167,10 @@ class _KnockoutRows:
             mask = self.edges[chosen.to(query.device), None]
             return masked_attention(query, key, value, mask, scale)
         # Layouts stay on the CPU, where the kernel reads them.
-        role, frame = self.dense.replay.segments.role, self.dense.replay.segments.frame
+        found = knockout_tables(self.pathways, self.dense.inherit)
+        compact, segments = merged(found, self.dense.replay.segments)
+        tables, role, frame = torch.from_numpy(compact), segments.role, segments.frame
         out = torch.empty_like(query)
-        tables = torch.from_numpy(knockout_tables(self.pathways, self.dense.inherit))
         for index in chosen.unique().tolist():
             rows = (chosen == index).nonzero()[:, 0].to(query.device)
             layout = role.expand(len(rows), -1), frame.expand(len(rows), -1)

@@ -48,6 +48,14 @@ def _accuracy(case: dict[str, Any], pathway: Pathway) -> Values:
     return change
 
 
+def _free_accuracy(case: dict[str, Any], pathway: Pathway) -> Values:
+    """The same, where any token of the vocabulary may be the answer, as in the paper."""
+    letter = case["letters"][case["true"]]
+    after = _read("likeliest")(case, pathway) == letter
+    change: Values = 100.0 * (after.astype(float) - (case["likeliest"] == letter))
+    return change
+
+
 def _interaction(case: dict[str, Any], pathway: Pathway) -> Values:
     """The effect of joint pathways minus the sum of their individual effects.
 
@@ -70,6 +78,9 @@ METRICS = {
         "change of the true option's log-probability (nats)", _read("dlogp_true"), needs="true"
     ),
     "accuracy": Metric("change of accuracy over the options (points)", _accuracy, needs="true"),
+    "free_accuracy": Metric(
+        "change of accuracy over the vocabulary (points)", _free_accuracy, needs="true"
+    ),
     "agreement": Metric(
         "tokens of the reply with the same likeliest token (%)", _read("agreement"), needs="reply"
     ),

@@ -42,8 +42,10 @@ def trace_sample(
 
         - `token` and `p_answer`: the traced token (the dense model's likeliest, or the anchor's)
           and its dense probability; `anchor`: the text it begins, if it was traced for that;
-        - where there are options: `true`, index of the true one; `p_true`, its probability;
-          `choice`, the likeliest option; `correct`, whether `token` is the true one's;
+        - `likeliest`: id of the likeliest token of the whole vocabulary;
+        - where there are options: `letters`, the ids of their letters; `true`, index of the true
+          one; `p_true`, its probability; `choice`, the likeliest option; `correct`, whether `token`
+          is the true one's;
         - `knockouts`: by pathway the measures of `_measure`, each a list with one item per window
           (a list with one item per KV head, if these are cut one at a time).
 
@@ -71,6 +73,7 @@ def _trace(
     record: dict[str, Any] = {
         "token": processor.tokenizer.decode([token]),
         "p_answer": probability(logp[token]),
+        "likeliest": int(logp.argmax()),
     }
     if case.anchor is not None:
         record["anchor"] = case.anchor
@@ -78,6 +81,7 @@ def _trace(
     if case.options:
         true = case.options[true_option]
         record |= {
+            "letters": list(case.options),
             "true": true_option,
             "p_true": probability(logp[true]),
             "choice": int(logp[list(case.options)].argmax()),
@@ -107,14 +111,16 @@ def _measure(
 
     Returns:
         `p_answer` and `dlogp_answer`, probability of the traced token and change of its logarithm
-        (nats); `kl`, divergence of the next token's distribution from the dense one (nats); and,
-        where there are options, `p_true` and `dlogp_true`, and `choice`, the likeliest option.
+        (nats); `kl`, divergence of the next token's distribution from the dense one (nats);
+        `likeliest`, id of the likeliest token of the whole vocabulary; and, where there are
+        options, `p_true` and `dlogp_true`, and `choice`, the likeliest option.
     """
     divergence = (dense.exp() * (dense - cut)).sum(-1).clamp(min=0)
     measures = {
         "p_answer": mapped(probability, cut[..., token]),
         "dlogp_answer": mapped(nats, cut[..., token] - dense[token]),
         "kl": mapped(nats, divergence),
+        "likeliest": cut.argmax(-1).tolist(),
     }
     if true is not None:
         measures |= {

@@ -12,6 +12,9 @@ def _of(*names: str) -> tuple[Pathway, ...]:
     return tuple(find_pathway(name) for name in names)
 
 
+_ASKED = "bridge,question,instruction"
+_TRUE, _FALSE = (f"{name}_text,{name}_end" for name in ("true_option", "false_options"))
+
 SETS = {
     "all": TRACED,
     "cross-frame": CROSS_FRAME,
@@ -20,6 +23,15 @@ SETS = {
     "sealed": CROSS_FRAME
     + _of("video->bridge,question,options,tail", "video->last",
           "bridge,question,options,tail->last", "last->last"),
+    "published": CROSS_FRAME
+    + _of("video->question,options", "video->last", "question,options->last", "last->last",
+          "question_text->last", "true_option_text->last", "false_options_text->last",
+          "video->question_text", "question_text->true_option_text", "video->true_option_text"),
+    "closed": CROSS_FRAME
+    + _of("video->bridge,question,options,tail", "video->last",
+          "bridge,question,options,tail->last", "last->last",
+          f"{_ASKED}->last", f"{_TRUE}->last", f"{_FALSE}->last",
+          f"video->{_ASKED}", f"{_ASKED}->{_TRUE}", f"video->{_TRUE}"),
     "options": _of("question->last", "true_option->last", "false_options->last"),
     "true-option": _of("video->question", "question->true_option", "video->true_option"),
     "false-options": _of("video->question", "question->false_options", "video->false_options"),
@@ -29,8 +41,11 @@ SETS = {
                       "response->last"),
 }  # fmt: skip
 """`all` is what a plan's search needs; `paper` takes question and options together, as the paper
-does; `sealed` is the same with `bridge` and `tail` as part of the question; `reply` is for open
-questions that are traced with their whole reply."""
+does; `sealed` is the same with `bridge` and `tail` as part of the question. `published` are all of
+the paper's pathways over the token ranges of its released code, in which the question without its
+options is the bare question, and an option ends before what separates it from the next one;
+`closed` are the same pathways over ranges that leave no token out. `reply` is for open questions
+that are traced with their whole reply."""
 
 
 def choose(

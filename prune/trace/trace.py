@@ -28,7 +28,7 @@ from prune.trace.knockout import Knockouts
 from prune.trace.sample import CHOICE, trace_sample
 from prune.trace.windows import Style, style_windows
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 FOLDER = "trace"
 
 

@@ -53,6 +53,7 @@ def evaluate_model(
     tasks: Sequence[str] | None = None,
     num_frames: int = 8,
     cue: str = ANSWER_CUE,
+    system: str = "",
     media: Media = DEFAULT_MEDIA,
     limit: int | None = None,
     per_task: int | None = None,
@@ -70,6 +71,7 @@ def evaluate_model(
         tasks: only samples of these tasks.
         num_frames: frames of every clip.
         cue: what a prompt ends with (`prune.inputs.samples.Sample`).
+        system: a system prompt in front of the video; the chat template's own one if empty.
         media: how clips are read of which the data says nothing.
         limit, per_task, seed: a draw of those (`prune.inputs.draw.draw_samples`).
         positions: whose rule gives text its positions; if None those that the plan of an export was
@@ -80,7 +82,7 @@ def evaluate_model(
         BadInputError: the data cannot be read, or no sample could be used.
         UsageError: the data has no such task.
     """
-    samples = select_samples(data, tasks, None, limit, cue, per_task, seed, media)
+    samples = select_samples(data, tasks, None, limit, cue, per_task, seed, media, system)
     for name in (model, against):
         if positions is None and name is not None:
             positions = stored_positions(resolve(name))

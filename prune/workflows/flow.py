@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from prune.errors import BadInputError, UsageError
-from prune.report.figures.flow import flow_figure
+from prune.report.figures.flow import MOST, flow_figure
 from prune.report.figures.style import save_figure
 from prune.trace.flow import flow_of
 from prune.trace.trace import Trace
@@ -19,11 +19,14 @@ def draw_flow(runs: Sequence[Path], out: Path, metric: str = "change_answer") ->
         metric: a name in `prune.trace.metrics.METRICS`, or `interaction` of pairs.
 
     Raises:
-        UsageError: the file is of another kind, or a trace has no such metric.
+        UsageError: the file is of another kind, there are too many traces, or one has no such
+            metric.
         BadInputError: there is no trace, or several that cannot share axes.
     """
     if out.suffix not in (".png", ".svg"):
         raise UsageError(f"--out {out}: name a .png or .svg file")
+    if len(runs) > MOST:
+        raise UsageError(f"{len(runs)} runs: one figure holds the curves of {MOST}; draw several")
     traces = [Trace.load(run) for run in runs]
     names = [trace.model.name for trace in traces]
     if len(set(names)) < len(names):

@@ -50,6 +50,7 @@ def lens_model(
     limit: int | None = None,
     num_frames: int = 8,
     cue: str = ANSWER_CUE,
+    system: str = "",
     media: Media = DEFAULT_MEDIA,
     which: str = "correct",
     words: str | Path | None = None,
@@ -77,6 +78,7 @@ def lens_model(
         limit: only N samples (`prune.inputs.draw`).
         num_frames: frames of every clip.
         cue: what a prompt ends with (`prune.inputs.samples.Sample`).
+        system: a system prompt in front of the video; the chat template's own one if empty.
         media: how clips are read of which the data says nothing.
         which: `correct`, `wrong` or `all`: the answers in the figures.
         words: what is looked for on video tokens (`prune.lens.vocabulary.load_groups`).
@@ -98,7 +100,7 @@ def lens_model(
         NumericError: a state is NaN or infinite in all samples.
         RefusedError: `out` holds another survey.
     """
-    samples = select_samples(data, limit=limit, cue=cue, media=media)
+    samples = select_samples(data, limit=limit, cue=cue, media=media, system=system)
     need_options(samples, "prune lens")
     chosen = by_id(samples, portraits, data)
     groups = load_groups(words, samples)

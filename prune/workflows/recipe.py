@@ -1,5 +1,6 @@
 """Recipes: YAML files of a closed schema that say how a model is traced and planned."""
 
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Literal
@@ -8,7 +9,9 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from prune.errors import BadInputError, RefusedError, UsageError
-from prune.inputs.prompts import ANSWER_CUE
+from prune.inputs.media import Media
+from prune.inputs.prompts import ANSWER_CUE, INSTRUCTION, Wording
+from prune.inputs.samples import Sample
 from prune.io.closed import ClosedModel, first_problem
 from prune.plan.model_id import ModelId
 from prune.plan.presets import PRESETS
@@ -42,7 +45,10 @@ class Recipe(ClosedModel):
         benchmark: a name of `prune.datasets`, or `tiny`.
         set: pathways that are knocked out (`prune.trace.sets`).
         window: number of layers knocked out together.
-        cue: what prompts end with.
+        sampling: the policy by which frames are taken (`prune.inputs.media.Media`).
+        system: the system prompt, in front of the video; the chat template's own one if empty.
+        instruction: what follows the options.
+        cue: what prompts end with; empty where the reply is the letter itself.
         note: remarks for the user.
     """
 
@@ -58,8 +64,28 @@ class Recipe(ClosedModel):
     set: str
     window: Annotated[int, Field(ge=1)]
     plan: RecipePlan
-    cue: Annotated[str, Field(min_length=1)] = ANSWER_CUE
+    sampling: Literal["uniform", "map-the-flow"] = "uniform"
+    system: str = ""
+    instruction: Annotated[str, Field(min_length=1)] = INSTRUCTION
+    cue: str = ANSWER_CUE
     note: str = ""
+
+    @property
+    def media(self) -> Media:
+        """How its clips are read."""
+        return Media(sampling=self.sampling) if self.sampling != "uniform" else Media()
+
+    @property
+    def wording(self) -> Wording:
+        """What its prompts say around a question."""
+        return Wording(self.system, self.instruction)
+
+    def of_its_tasks(self, samples: Sequence[Sample], data: Path) -> list[Sample]:
+        """The samples of its tasks; raises `BadInputError` if `data` has none of one of them."""
+        missing = set(self.tasks) - {sample.task for sample in samples}
+        if missing:
+            raise BadInputError(f"{data}: has no question of task {min(missing)!r}")
+        return [sample for sample in samples if sample.task in self.tasks]
 
     def check_model(self, model: ModelId) -> None:
         """Raise `RefusedError` for a model of another type or depth."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from prune.errors import UsageError
 from prune.inputs.draw import draw_samples
 from prune.inputs.media import DEFAULT_MEDIA, Media
-from prune.inputs.prompts import ANSWER_CUE
+from prune.inputs.prompts import ANSWER_CUE, Wording
 from prune.inputs.samples import Sample, load_samples
 
 
@@ -19,6 +19,7 @@ def select_samples(
     per_task: int | None = None,
     seed: int = 0,
     media: Media = DEFAULT_MEDIA,
+    system: str = "",
 ) -> list[Sample]:
     """Load a data set and select samples of it.
 
@@ -29,12 +30,13 @@ def select_samples(
         limit, per_task, seed: a draw of those (`prune.inputs.draw.draw_samples`).
         cue: what a prompt ends with (`prune.inputs.samples.Sample`).
         media: how clips are read of which the data says nothing.
+        system: a system prompt in front of the video; the chat template's own one if empty.
 
     Raises:
         BadInputError: the data set cannot be read.
         UsageError: it has no such task or sample.
     """
-    samples = load_samples(data, cue, media)
+    samples = load_samples(data, cue, media, Wording(system))
     if tasks is not None:
         samples = of_tasks(samples, tasks, data)
     if ids:

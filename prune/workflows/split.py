@@ -1,11 +1,12 @@
 """The split of samples by video: those to search or learn on, and those to report on."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from prune.errors import BadInputError
 from prune.inputs.media import DEFAULT_MEDIA, Media
-from prune.inputs.prompts import ANSWER_CUE
+from prune.inputs.prompts import ANSWER_CUE, Wording
 from prune.inputs.samples import Sample, load_samples
 from prune.inputs.video_key import video_keys
 from prune.journal.records import check_data
@@ -17,6 +18,7 @@ def split_samples(
     test: Path | None,
     cue: str | None = None,
     media: Media = DEFAULT_MEDIA,
+    system: str | None = None,
 ) -> tuple[list[Sample], list[Sample]]:
     """Split samples into those to search on and those to report on, which share no video.
 
@@ -28,19 +30,22 @@ def split_samples(
         test: JSONL of held-out samples.
         cue: what prompts end with, in place of the trace's.
         media: how clips are read, in place of what the trace says of it.
+        system: the system prompt, in place of the trace's.
 
     Raises:
         BadInputError: a file cannot be read, or a sample or a video is in both files.
         RefusedError: questions or clips have changed since they were traced.
     """
     header = trace.header if trace else {}
-    cue = cue or header.get("cue", ANSWER_CUE)
+    cue = header.get("cue", ANSWER_CUE) if cue is None else cue
+    wording = Wording.of(header)
+    wording = wording if system is None else replace(wording, system=system)
     media = media.over(Media.of(header))
-    searched = load_samples(trace.data, cue, media) if trace else []
+    searched = load_samples(trace.data, cue, media, wording) if trace else []
     if trace is not None:
         check_data(trace.header, searched, trace.run)
     if test is not None:
-        held_out = load_samples(test, cue, media)
+        held_out = load_samples(test, cue, media, wording)
         check_apart(searched, held_out, test)
         return searched, held_out
     videos = video_keys(searched)

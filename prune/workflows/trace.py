@@ -1,16 +1,16 @@
 """The workflow of `prune trace`: from names and options to a trace and its figures on disk."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from prune.checkpoint.load import open_model
-from prune.errors import BadInputError, UsageError
+from prune.errors import UsageError
 from prune.inputs.draw import draw_samples
 from prune.inputs.media import DEFAULT_MEDIA, Media
-from prune.inputs.prompts import ANSWER_CUE
+from prune.inputs.prompts import ANSWER_CUE, DEFAULT_WORDING
 from prune.inputs.replying import DEFAULT_REPLYING, Replying
-from prune.inputs.samples import Sample, load_samples
+from prune.inputs.samples import load_samples
 from prune.journal.processes import processes, share_of
 from prune.journal.progress import Progress, silent
 from prune.plan.model_id import Positions
@@ -24,7 +24,7 @@ from prune.trace.sets import choose
 from prune.trace.table import write_table
 from prune.trace.trace import Trace, write_trace
 from prune.trace.windows import Style, default_window
-from prune.workflows.recipe import Recipe, read_recipe
+from prune.workflows.recipe import read_recipe
 from prune.workflows.select import of_tasks
 
 
@@ -54,8 +54,9 @@ def trace_model(
     per_task: int | None = None,
     tasks: Sequence[str] | None = None,
     seed: int = 0,
-    num_frames: int = 8,
+    num_frames: int | None = None,
     cue: str | None = None,
+    system: str | None = None,
     media: Media = DEFAULT_MEDIA,
     which: str | None = None,
     sets: Sequence[str] = (),
@@ -81,13 +82,14 @@ def trace_model(
         data: JSONL of the samples.
         run: the run folder; a trace in it that was stopped resumes.
         progress: shows the samples traced.
-        recipe: name or file of a recipe: its frames and tasks hold, its model, window, samples and
-            pathways stand in for what is not given.
+        recipe: name or file of a recipe: its tasks hold, and everything else that it says stands
+            in for what is not given.
         tasks: only samples of these tasks.
         limit, per_task, seed: a draw of those (`prune.inputs.draw.draw_samples`).
-        num_frames: frames of every clip.
+        num_frames: frames of every clip; the recipe's if None, or 8.
         cue: what a prompt ends with (`prune.inputs.samples.Sample`); the recipe's if None, or
             `ANSWER_CUE`.
+        system: a system prompt in front of the video; the recipe's if None, or the chat template's.
         media: how clips are read of which the data says nothing.
         which: `correct` (the default), `wrong` or `all`: the answers that are traced.
         sets, pathways: what is cut (`prune.trace.sets.SETS`, `prune.layout.pathways.find_pathway`);
@@ -113,7 +115,9 @@ def trace_model(
         raise UsageError("--samples: a reply of the model's own is neither right nor wrong")
     followed = read_recipe(recipe) if recipe is not None else None
     if followed is not None:
-        model, num_frames = model or followed.model, followed.num_frames
+        model, num_frames = model or followed.model, num_frames or followed.num_frames
+        media = media.over(followed.media)
+        cue = followed.cue if cue is None else cue
         window, which = window or followed.window, which or followed.samples
         sets = sets or ([] if pathways else [followed.set])
     if model is None:
@@ -122,8 +126,12 @@ def trace_model(
     if openly and not sets and not pathways:
         sets = ["open-ended"]
     chosen = choose(list(sets), list(pathways), pairs)
-    cue = cue or (followed.cue if followed else ANSWER_CUE)
-    samples = _samples(data, followed, cue, media)
+    num_frames = num_frames or 8
+    wording = followed.wording if followed else DEFAULT_WORDING
+    wording = wording if system is None else replace(wording, system=system)
+    samples = load_samples(data, ANSWER_CUE if cue is None else cue, media, wording)
+    if followed is not None:
+        samples = followed.of_its_tasks(samples, data)
     if tasks is not None:
         samples = of_tasks(samples, tasks, data)
     samples = draw_samples(samples, limit, per_task, seed)
@@ -159,13 +167,3 @@ def write_summary(trace: Trace) -> None:
     if paired(trace):
         write_flow(trace.run, {name: flow_of(trace, "interaction")}, "pairs")
     write_table(trace, trace.run)
-
-
-def _samples(data: Path, recipe: Recipe | None, cue: str, media: Media) -> list[Sample]:
-    samples = load_samples(data, cue, media)
-    if recipe is None:
-        return samples
-    missing = set(recipe.tasks) - {sample.task for sample in samples}
-    if missing:
-        raise BadInputError(f"{data}: has no question of task {min(missing)!r}")
-    return [sample for sample in samples if sample.task in recipe.tasks]

@@ -34,17 +34,18 @@ FEW = ("cross_frame", "video->question,options", "true_option->last")
 def test_metrics_by_hand() -> None:
     def cut(p: float, dlogp: float, choice: int) -> dict[str, Any]:
         return {"p_answer": [p], "dlogp_answer": [dlogp], "kl": [0.25], "p_true": [p / 2],
-                "dlogp_true": [dlogp - 1], "choice": [choice]}  # fmt: skip
+                "dlogp_true": [dlogp - 1], "choice": [choice], "likeliest": [99]}  # fmt: skip
 
     case = {
-        "p_answer": 0.8, "p_true": 0.2, "true": 1, "choice": 1,
+        "p_answer": 0.8, "p_true": 0.2, "true": 1, "choice": 1, "letters": [40, 41, 42],
+        "likeliest": 41,
         "knockouts": {"cross_frame": cut(0.6, -0.5, 1), "video->last": cut(0.4, -1.0, 0),
                       "cross_frame + video->last": cut(0.1, -2.5, 2)},
     }  # fmt: skip
     cross_frame, last, both = (find_pathway(name) for name in case["knockouts"])  # type: ignore
     expected = {
         "change_answer": -25, "dlogp_answer": -0.5, "kl": 0.25, "change_true": 50,
-        "dlogp_true": -1.5, "accuracy": 0,
+        "dlogp_true": -1.5, "accuracy": 0, "free_accuracy": -100,
     }  # fmt: skip
     for name, value in expected.items():
         np.testing.assert_allclose(METRICS[name].of(case, cross_frame), [value])
@@ -133,9 +134,13 @@ def test_every_anchor_is_reported(trace_of: Any) -> None:
     found = [len(record["cases"]) for record in trace.records]
     assert trace.counts()["cases"] == sum(found) > 6
     flow = flow_of(trace)
+    # All panels are over the same samples: those with at least three anchors, if one has as many.
+    common = [count for count in found if count >= min(3, max(found))]
     assert [panel.title for panel in flow.panels] == [
-        f"Anchor {n} (n={sum(count >= n for count in found)})" for n in range(1, max(found) + 1)
+        f"Anchor {n} (n={len(common)})" for n in range(1, min(common) + 1)
     ]
+    panels = flow_figure({"tiny": flow}).axes
+    assert len(panels) == 1 or not panels[0].get_shared_y_axes().joined(panels[0], panels[1])
     assert {row["anchor"] for row in table(trace)} == {"", *range(1, max(found) + 1)}
     with pytest.raises(UsageError, match="no accuracy"):
         flow_of(trace, "accuracy")
@@ -182,3 +187,10 @@ def test_several_models_share_a_figure(plain: Trace, trace_of: Any, tmp_path: Pa
     refused = run(plain.run, other, "--out", out)
     assert isinstance(refused.exception, BadInputError)
     assert isinstance(run(plain.run, "--out", tmp_path / "two.pdf").exception, UsageError)
+    many = run(*[plain.run] * 9, "--out", out)
+    assert isinstance(many.exception, UsageError) and "holds the curves of 8" in str(many.exception)
+    eight = flow_figure({f"run {n}": flow_of(plain) for n in range(8)})
+    assert len(eight.axes[0].lines) == 8 * 4 + 1
+    styles = {line.get_linestyle() for line in eight.legends[0].get_lines()}
+    patterns = {str(line._unscaled_dash_pattern) for line in eight.legends[0].get_lines()}
+    assert len(styles | patterns) >= 8

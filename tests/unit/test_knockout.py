@@ -10,9 +10,13 @@ from prune.checkpoint.load import LoadedModel
 from prune.errors import UsageError
 from prune.inputs.encode import read
 from prune.inputs.samples import Sample
-from prune.layout.knockout_tables import knockout_tables, tell_options_apart
+from prune.inputs.written import recall
+from prune.kernels import allowed_edges
+from prune.kernels.segment_attention.layout import MAX_ROLES
+from prune.layout.fine_role import FineRole, with_parts
+from prune.layout.knockout_tables import knockout_tables, merged, tell_options_apart
 from prune.layout.pathways import PATHWAYS, dense_reach, find_pathway, join, knockout, limit_edges
-from prune.layout.segments import Role, Segments
+from prune.layout.segments import Role, Segments, segment
 from prune.plan.plan import Plan
 from prune.runtime.attention import seam
 from prune.runtime.captured import Replay, capture
@@ -89,6 +93,49 @@ def test_joined_pathways_go_together() -> None:
     assert (both == alone[0].clip(max=alone[1])).all()
     assert (knockout(3, joined, [1]) == knockout(3, parts[0], [1]).clip(
         max=knockout(3, parts[1], [1]))).all()  # fmt: skip
+
+
+def test_a_pathway_without_edges_is_refused() -> None:
+    for text in ("question->video", "last->true_option", "tail->option_end", "options->bridge"):
+        if text == "tail->option_end":  # The end of the last option is part of the tail.
+            find_pathway(text)
+            continue
+        with pytest.raises(UsageError, match="has no edges"):
+            find_pathway(text)
+
+
+def test_closed_ranges_leave_no_token_out(tiny: LoadedModel, samples: list[Sample]) -> None:
+    """Every token from the video to `last` is of the question or of an option, and of one alone."""
+    sample = samples[2]
+    inputs = read(tiny.processor, [sample], 8)
+    spans = recall(inputs["input_ids"][0].tolist())
+    before = segment(tiny.processor, inputs)
+    told = tell_options_apart(before, sample.answer, spans)
+    by_name = {p.name.removesuffix("->last"): set(with_parts(p.keys)) for p in SETS["closed"][5:8]}
+    after = int((before.role[0] == Role.VIDEO).nonzero().max()) + 1
+    roles = told.role[0, after:-1].tolist()
+    assert all(sum(role in part for part in by_name.values()) == 1 for role in roles)
+    decode = tiny.processor.tokenizer.decode
+    said = {
+        part: decode(inputs["input_ids"][0, told.role[0] == part]).strip()
+        for part in (FineRole.STEM, FineRole.TRUE_OPTION)
+    }
+    assert said[FineRole.STEM] == sample.question
+    assert said[FineRole.TRUE_OPTION].endswith(sample.options[sample.answer])
+    ends = told.role[0] == FineRole.TRUE_END
+    ends |= told.role[0] == FineRole.LAST_TRUE_END
+    assert int(ends.sum()) == 1 and not decode(inputs["input_ids"][0, ends]).strip()
+
+
+def test_merged_roles_keep_every_edge(tiny: LoadedModel, samples: list[Sample]) -> None:
+    replay, _ = replay_of(tiny, samples[2])
+    tables = knockout_tables([*SETS["published"], *SETS["closed"]])
+    fewer, segments = merged(tables, replay.segments)
+    assert fewer.shape[-1] <= MAX_ROLES < tables.shape[-1]
+    for one, other in zip(tables[::3], fewer[::3], strict=True):
+        layouts = (replay.segments, one), (segments, other)
+        a, b = (allowed_edges(s.role, s.frame, torch.from_numpy(t), s.shape[1]) for s, t in layouts)
+        assert (a == b).all()
 
 
 def test_no_plan_can_tell_options_apart() -> None:

@@ -22,6 +22,7 @@ from prune.trace.trace import Trace
 from prune.trace.windows import default_window
 from prune.workflows.recipe import read_recipe, recipe_names
 from prune.workflows.recipe_cost import memory, passes
+from prune.workflows.split import split_samples
 
 GOOD = {
     "reproduces": "x", "model_type": "internvl", "num_layers": 2, "num_frames": 8,
@@ -97,7 +98,14 @@ def test_a_trace_follows_its_recipe(clips: Path, tmp_path: Path) -> None:
     trace = Trace.load(tmp_path / "run")
     assert trace.header["pathways"] == ["cross_frame"] and trace.header["window"] == 2
     assert {record["task"] for record in trace.records} == {"object_count"}
-    assert trace.header["cue"] == "Answer: ("
+    assert trace.header["cue"] == "Answer: (" and trace.header["num_frames"] == 8
+    assert "system" not in trace.header
+    asked = ["--frames", "4", "--system", "Look.", "--out", str(tmp_path / "four")]
+    assert CliRunner().invoke(app, ["trace", *follow, *asked]).exit_code == 0
+    four = Trace.load(tmp_path / "four")
+    assert four.header["num_frames"] == 4 and four.header["system"] == "Look."
+    searched, _ = split_samples(four, None)
+    assert {s.wording.system for s in searched} == {"Look."}
     cue = ["--cue", "Its letter: (", "--out", str(tmp_path / "asked")]
     assert CliRunner().invoke(app, ["trace", *follow, *cue]).exit_code == 0
     assert Trace.load(tmp_path / "asked").header["cue"] == "Its letter: ("

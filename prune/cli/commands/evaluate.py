@@ -14,6 +14,7 @@ from prune.cli.app import (
     Model,
     PerTask,
     Positions,
+    System,
     app,
     names,
     report_failed,
@@ -44,6 +45,7 @@ def evaluate(
     ] = None,
     frames: Frames = 8,
     cue: Cue = ANSWER_CUE,
+    system: System = None,
     media: Media = DEFAULT_MEDIA,
     limit: Limit = None,
     per_task: PerTask = None,
@@ -66,6 +68,8 @@ def evaluate(
             raise UsageError("--against: give --data FILE as well")
         if tasks is None:
             raise UsageError("give --data FILE, or --tasks of lm-eval such as tiny or tvbench")
+        if system is not None:
+            raise UsageError("--system without --data: give lm-eval's --system_instruction")
         from prune.workflows.harness import run_harness
 
         run_harness(model, tasks, frames, limit, cue, media, context.args, positions)
@@ -84,6 +88,7 @@ def evaluate(
         tasks=names(tasks),
         num_frames=frames,
         cue=cue,
+        system=system or "",
         media=media,
         limit=limit,
         per_task=per_task,

@@ -13,6 +13,7 @@ from prune.cli.app import (
     OwnCue,
     PerTask,
     Positions,
+    System,
     Tasks,
     app,
     command_line,
@@ -52,6 +53,7 @@ def export(
         int | None, typer.Option(min=1, help="Frames of every clip (default: as traced, or 8).")
     ] = None,
     cue: OwnCue = None,
+    system: System = None,
     media: Media = DEFAULT_MEDIA,
     limit: Limit = None,
     per_task: PerTask = None,
@@ -84,6 +86,7 @@ def export(
         objective=asked.objective.value,
         num_frames=frames,
         cue=cue,
+        system=system,
         media=media,
         limit=limit,
         per_task=per_task,

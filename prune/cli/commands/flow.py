@@ -18,8 +18,8 @@ def flow(
     metric: Annotated[
         str,
         typer.Option(
-            help="change_answer, dlogp_answer, kl, change_true, dlogp_true, accuracy, or "
-            "interaction of pairs."
+            help="change_answer, dlogp_answer, kl, change_true, dlogp_true, accuracy, "
+            "free_accuracy (over the whole vocabulary), or interaction of pairs."
         ),
     ] = "change_answer",
 ) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from prune.cli.app import Cue, Frames, app
+from prune.cli.app import Cue, Frames, System, app
 from prune.cli.console import out
 from prune.cli.media import takes_media
 from prune.errors import UsageError
@@ -32,6 +32,7 @@ def inspect(
     ] = None,
     frames: Frames = 8,
     cue: Cue = ANSWER_CUE,
+    system: System = None,
     media: Media = DEFAULT_MEDIA,
 ) -> None:
     """Draw a plan as a grid, with its dead states, leaks, and savings on long prompts.
@@ -43,7 +44,7 @@ def inspect(
             raise UsageError("--sample: give --prompt FILE as well")
         _show_plan(what)
     else:
-        _show_prompt(what, prompt, sample, frames, cue, media)
+        _show_prompt(what, prompt, sample, frames, cue, system or "", media)
 
 
 def _show_plan(what: str) -> None:
@@ -59,12 +60,20 @@ def _show_plan(what: str) -> None:
 
 
 def _show_prompt(
-    model: str, prompt: Path, sample: str | None, frames: int, cue: str, media: Media
+    model: str,
+    prompt: Path,
+    sample: str | None,
+    frames: int,
+    cue: str,
+    system: str,
+    media: Media,
 ) -> None:
     from prune.cli.tables.prompt import legend_table, prompt_table
     from prune.workflows.prompt import roles_of_prompt
 
-    found = roles_of_prompt(model, prompt, sample, num_frames=frames, cue=cue, media=media)
+    found = roles_of_prompt(
+        model, prompt, sample, num_frames=frames, cue=cue, system=system, media=media
+    )
     out.print(prompt_table(found))
     if found.known:
         out.print(legend_table(found))

@@ -5,7 +5,18 @@ from typing import Annotated
 
 import typer
 
-from prune.cli.app import Cue, Data, Frames, Limit, MaxFailed, Model, Positions, app, report_failed
+from prune.cli.app import (
+    Cue,
+    Data,
+    Frames,
+    Limit,
+    MaxFailed,
+    Model,
+    Positions,
+    System,
+    app,
+    report_failed,
+)
 from prune.cli.console import out, progress
 from prune.cli.media import takes_media
 from prune.inputs.max_failed import MAX_FAILED
@@ -25,6 +36,7 @@ def lens(
     limit: Limit = None,
     frames: Frames = 8,
     cue: Cue = ANSWER_CUE,
+    system: System = None,
     media: Media = DEFAULT_MEDIA,
     samples: Annotated[Which, typer.Option(help="Which answers are shown.")] = Which.CORRECT,
     words: Annotated[
@@ -81,6 +93,7 @@ def lens(
         limit=limit,
         num_frames=frames,
         cue=cue,
+        system=system or "",
         media=media,
         which=samples,
         words=words,

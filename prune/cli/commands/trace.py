@@ -9,7 +9,6 @@ from prune.cli.app import (
     MODEL_HELP,
     Data,
     DrawSeed,
-    Frames,
     Limit,
     MaxFailed,
     OwnCue,
@@ -17,6 +16,7 @@ from prune.cli.app import (
     PerTask,
     Positions,
     Sets,
+    System,
     Tasks,
     Window,
     app,
@@ -49,8 +49,11 @@ def trace(
     per_task: PerTask = None,
     tasks: Tasks = None,
     seed: DrawSeed = 0,
-    frames: Frames = 8,
+    frames: Annotated[
+        int | None, typer.Option(min=1, help="Frames of every clip (default: the recipe's, or 8).")
+    ] = None,
     cue: OwnCue = None,
+    system: System = None,
     media: Media = DEFAULT_MEDIA,
     samples: Annotated[
         Which | None, typer.Option(help="Which answers to trace (default: correct).")
@@ -104,6 +107,7 @@ def trace(
         seed=seed,
         num_frames=frames,
         cue=cue,
+        system=system,
         media=media,
         which=samples,
         sets=named_set or (),

@@ -1,9 +1,9 @@
 """The flow map figure: effect of knocking out each pathway on the answer, by layer."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from textwrap import fill
-from typing import Literal
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,19 +14,25 @@ from prune.report.figures.heads import heads_figure
 from prune.report.figures.once import once_figure
 from prune.report.figures.panels import panel_grid
 from prune.report.figures.style import INK, MUTED, distinct, save_both, style_axes
-from prune.results.flow_map import Curve, Flow
+from prune.results.flow_map import OWN_REPLIES, Curve, Flow, Panel
 from prune.results.interval import FEWEST
 
-LINES: tuple[Literal["-", "--", ":", "-."], ...] = ("-", "--", ":", "-.")
+_LINES: tuple[Any, ...] = (
+    "-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)), (0, (1, 4)), (0, (8, 4)), (0, (4, 1, 1, 4)),
+)  # fmt: skip
 """Of the first, second, ... model."""
+
+MOST = len(_LINES)
+"""Traces that one figure can hold."""
 
 
 def flow_figure(flows: Mapping[str, Flow]) -> Figure:
     """Flow maps of one model, or of several of the same quantity over each other.
 
     Args:
-        flows: by name of the model; several must be curves over layers.
+        flows: by name of the model, at most `MOST`; several must be curves over layers.
     """
+    assert len(flows) <= MOST
     first = next(iter(flows.values()))
     if first.form == "heads":
         figure = heads_figure(first)
@@ -53,7 +59,7 @@ def _caption(model: str, flow: Flow) -> str:
     """The measurement and its samples, in words."""
     counts = flow.counts
     anchors = f"{counts['cases']} anchors in " if counts["cases"] > counts["traced"] else ""
-    right = f"{counts['correct']} answered correctly, " if flow.which != "own replies" else ""
+    right = f"{counts['correct']} answered correctly, " if flow.which != OWN_REPLIES else ""
     return (
         f"{model}: attention knockout, {flow.sweep}; traced: {anchors}{counts['traced']} of "
         f"{counts['samples']} samples ({flow.which}; {right}{counts['failed']} failed); "
@@ -63,22 +69,26 @@ def _caption(model: str, flow: Flow) -> str:
 
 def _curves_figure(flows: Mapping[str, Flow]) -> Figure:
     first = next(iter(flows.values()))
-    figure, grid = panel_grid(len(first.panels), 5.25, 4.6, sharey=True)
-    for axes, panel in zip(grid, first.panels, strict=True):
-        style_axes(axes, panel.title)
-        labels = [curve.label for curve in panel.curves]
+    panels: dict[str, list[tuple[Panel, Any]]] = {}
+    for flow, line in zip(flows.values(), _LINES, strict=False):
+        for panel in flow.panels:
+            panels.setdefault(panel.title, []).append((panel, line))
+    # Anchors of replies differ in size by orders of magnitude.
+    shared = first.which != OWN_REPLIES
+    figure, grid = panel_grid(len(panels), 5.25, 4.6, sharey=shared)
+    for axes, (title, drawn) in zip(grid, panels.items(), strict=True):
+        style_axes(axes, title)
+        curves = [curve for panel, _ in drawn for curve in panel.curves]
+        labels = list(dict.fromkeys(curve.label for curve in curves))
         colors = dict(zip(labels, distinct(len(labels)), strict=True))
-        for flow, line in zip(flows.values(), LINES, strict=False):
-            for other in flow.panels:
-                if other.title == panel.title:
-                    known = [curve for curve in other.curves if curve.label in colors]
-                    _draw(axes, known, colors, line)
+        for panel, line in drawn:
+            _draw(axes, panel.curves, colors, line)
         axes.axhline(0, color=MUTED, linewidth=0.8)
         axes.set_xlabel(first.step, fontsize=9, color=INK)
         place = axes.get_subplotspec()
-        if place and place.is_first_col():
+        if place and (place.is_first_col() or not shared):
             axes.set_ylabel(first.quantity, fontsize=9, color=INK)
-        layers = np.arange(1, max(len(curve.mean) for curve in panel.curves) + 1)
+        layers = np.arange(1, max(len(curve.mean) for curve in curves) + 1)
         axes.set_xticks(layers[:: max(1, len(layers) // 12)])
         key = [Line2D([], [], color=color, label=label) for label, color in colors.items()]
         axes.legend(handles=key, fontsize=8, frameon=False, loc="upper center",
@@ -87,14 +97,14 @@ def _curves_figure(flows: Mapping[str, Flow]) -> Figure:
     if len(flows) > 1:
         named = [
             Line2D([], [], color=INK, linestyle=line, label=name)
-            for name, line in zip(flows, LINES, strict=False)
+            for name, line in zip(flows, _LINES, strict=False)
         ]
         figure.legend(handles=named, fontsize=9, loc="outside lower center", ncols=len(flows),
                       frameon=False)  # fmt: skip
     return figure
 
 
-def _draw(axes: Axes, curves: list[Curve], colors: dict[str, str], line: str) -> None:
+def _draw(axes: Axes, curves: Sequence[Curve], colors: dict[str, str], line: Any) -> None:
     for curve in curves:
         layers, color = np.arange(1, len(curve.mean) + 1), colors[curve.label]
         axes.plot(layers, curve.mean, color=color, linewidth=1.8, linestyle=line)
