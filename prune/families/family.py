@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import pairwise
 from operator import attrgetter
 from typing import Any
+
+import numpy as np
 
 from prune.errors import BadInputError, RefusedError
 
@@ -125,16 +127,19 @@ class Family:
         name = getattr(processor, "image_token", None)
         image = None if name is None else processor.tokenizer.convert_tokens_to_ids(name)
         bounds = [_token_id(processor, token) for token in self.video_bounds or ()]
-        found, inside, position = [], not bounds, 0
-        for token, run in groupby(ids):
-            count = len(list(run))
+        found, inside = [], not bounds
+        marks = {video, image, *bounds}
+        tokens = np.asarray(ids, np.int64)
+        edges = [0, *(np.flatnonzero(tokens[1:] != tokens[:-1]) + 1).tolist(), len(ids)]
+        for start, stop in pairwise(edges):
+            if start == stop or (token := ids[start]) not in marks:
+                continue
             if bounds and token in bounds:
                 inside = token == bounds[0]
             if token in (video, image):
                 # Where images use the same token, the text before the run decides.
                 is_video = token == video and inside
-                found.append(Medium(position, position + count, is_video))
-            position += count
+                found.append(Medium(start, stop, is_video))
         return found
 
     def frame_counts(self, inputs: Any) -> list[int] | None:

@@ -1,11 +1,14 @@
 """Roles of the tokens of one prompt, from its media and the turns of its text."""
 
 import re
-from bisect import bisect_right
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
+from itertools import pairwise
 from typing import Any
+
+import numpy as np
 
 from prune.errors import BadInputError
 from prune.families.family import Family, Medium
@@ -25,21 +28,41 @@ class _Text:
 
     Attributes:
         first: its first token in the prompt.
-        starts: offset of every token in the whole text.
+        starts: offset of every token in the piece.
+        text: of the piece.
         start, stop: of the piece in the whole text.
     """
 
     first: int
     starts: list[int]
+    text: str
     start: int
     stop: int
+
+    @property
+    def end(self) -> int:
+        """The token behind its last one in the prompt."""
+        return self.first + len(self.starts)
+
+    def token_at(self, offset: int) -> int:
+        """The first token in the prompt that belongs to what stands at an offset, or behind it.
+
+        A token belongs where its first visible character does: " Question" is question.
+        """
+        at = offset - self.start
+        token = bisect_left(self.starts, at)
+        if token:
+            start = self.starts[token - 1]
+            stop = self.starts[token] if token < len(self.starts) else len(self.text)
+            token -= start + _blank(self.text[start:stop]) >= at
+        return self.first + token
 
 
 class RowRoles:
     """Roles, frames and options of the tokens of one prompt.
 
     Attributes:
-        role, frame, option: a number per token (`prune.layout.segments.Segments`).
+        role, frame, option: int8, int32 and int32 `[S]` (`prune.layout.segments.Segments`).
         known: whether the prompt's turns could be found; if not, all tokens are `answer`, which
             read each other.
     """
@@ -59,9 +82,9 @@ class RowRoles:
             ids: tokens of the prompt.
             media: where its media are, by whoever placed them; None to find them by their tokens.
         """
-        self.role = [int(Role.SYSTEM)] * len(ids)
-        self.frame = [-1] * len(ids)
-        self.option = [-1] * len(ids)
+        self.role = np.full(len(ids), Role.SYSTEM, np.int8)
+        self.frame = np.full(len(ids), -1, np.int32)
+        self.option = np.full(len(ids), -1, np.int32)
         self.known = True
         self._ids, self._family = ids, family
         self._placed = media is not None
@@ -116,13 +139,13 @@ class RowRoles:
             self._place_images()
             return
         for medium in self._media:
-            self._fill(medium, Role.IMAGE, -1)
+            self._fill(medium.start, medium.stop, Role.IMAGE, -1)
         place = self._frame_runs if self._family.frame_runs else self._whole_videos
         place(counts, per_frame)
 
-    def _fill(self, medium: Medium, role: Role, frame: int) -> None:
-        self.role[medium.start : medium.stop] = [int(role)] * medium.size
-        self.frame[medium.start : medium.stop] = [frame] * medium.size
+    def _fill(self, start: int, stop: int, role: Role, frame: int) -> None:
+        """Give some tokens a role and a frame."""
+        self.role[start:stop], self.frame[start:stop] = role, frame
 
     def _frame_runs(self, counts: Iterator[int] | None, per_frame: int | None) -> None:
         left = 0
@@ -131,8 +154,8 @@ class RowRoles:
                 first, left = not left, (left or _next(counts)) - 1
             else:
                 first = self._starts_video(index)
-            self._fill(self._media[index], Role.VIDEO, frame)
-            piece = self._pieces[index]
+            medium, piece = self._media[index], self._pieces[index]
+            self._fill(medium.start, medium.stop, Role.VIDEO, frame)
             if first:
                 said = self._announcement(index, self._family.starts or self._family.announces)
                 said = said or self._announcement(index, self._family.announces)
@@ -140,9 +163,7 @@ class RowRoles:
             else:
                 start = piece.start
                 self._inside.add(index)
-            for token, at in enumerate(piece.starts, piece.first):
-                if at >= start:
-                    self.role[token], self.frame[token] = int(Role.TIMESTAMP), frame
+            self._fill(piece.token_at(start), piece.end, Role.TIMESTAMP, frame)
         if left:
             raise BadInputError("the inputs hold more frames than the prompt has runs of tokens")
 
@@ -162,14 +183,12 @@ class RowRoles:
             )
         for index, medium in enumerate(self._media):
             frame = index * self._images // runs
-            self._fill(medium, Role.VIDEO, frame)
+            self._fill(medium.start, medium.stop, Role.VIDEO, frame)
             if index:
                 before = self._pieces[index]
-                for token in range(before.first, before.first + len(before.starts)):
-                    self.role[token], self.frame[token] = int(Role.TIMESTAMP), frame
+                self._fill(before.first, before.end, Role.TIMESTAMP, frame)
         if runs < self._images:
-            for place, token in enumerate(tokens):
-                self.frame[token] = place * self._images // len(tokens)
+            self.frame[tokens] = np.arange(len(tokens)) * self._images // len(tokens)
 
     def _starts_video(self, index: int) -> bool:
         """Whether a frame is the first of its video, by the text before it."""
@@ -192,10 +211,11 @@ class RowRoles:
                         f"{left - self._family.extra_tokens} video tokens cannot be split evenly "
                         f"over {count} frames"
                     )
-                start = run.stop - left
-                for i in range(size):
-                    self.role[start + i] = int(Role.VIDEO)
-                    self.frame[start + i] = first + min(i // (tokens // count), count - 1)
+                start, each = run.stop - left, tokens // count
+                for frame in range(count):
+                    last = frame == count - 1
+                    stop = start + (size if last else (frame + 1) * each)
+                    self._fill(start + frame * each, stop, Role.VIDEO, first + frame)
                 first, left = first + count, left - size
 
     def place_text(self, processor: Any, follows: bool = False) -> None:
@@ -211,11 +231,10 @@ class RowRoles:
                 turns = Turns(0, 0, 0, len(self._text), "")
             if turns is None:
                 self.known = False
-                self.role = [int(Role.ANSWER)] * len(self._ids)
-                self.frame = [-1] * len(self._ids)
+                self.role[:], self.frame[:] = Role.ANSWER, -1
                 return
             self._place_turns(turns, follows)
-        self.role[-1], self.frame[-1], self.option[-1] = int(Role.LAST), -1, -1
+        self.role[-1], self.frame[-1], self.option[-1] = Role.LAST, -1, -1
 
     def _place_written(self) -> bool:
         """Use the spans of a prompt that prune wrote; whether it did."""
@@ -225,15 +244,17 @@ class RowRoles:
         size = len(self._ids)
         shown = self._media if self._images else [self._media[i] for i in self._videos]
         after = shown[-1].stop if shown else 0
-        for token in range(after, size):
-            place = token - size
-            self.role[token] = int(Role.BRIDGE if place < spans.question[0] else Role.TAIL)
-            if spans.question[0] <= place < spans.question[1]:
-                self.role[token] = int(Role.QUESTION)
-            for index, (start, stop) in enumerate(spans.options):
-                if start <= place < stop:
-                    self.role[token], self.option[token] = int(Role.OPTIONS), index
+        asked = size + spans.question[0]
+        self._paint(after, asked, Role.BRIDGE)
+        self._paint(max(after, asked), size, Role.TAIL)
+        self._paint(max(after, asked), size + spans.question[1], Role.QUESTION)
+        for index, (start, stop) in enumerate(spans.options):
+            self._paint(max(after, size + start), size + stop, Role.OPTIONS, index)
         return True
+
+    def _paint(self, start: int, stop: int, role: Role, option: int = -1) -> None:
+        """Give some text tokens a role; all but `OPTIONS` are of no option."""
+        self.role[start:stop], self.option[start:stop] = role, option
 
     def _place_turns(self, turns: Turns, follows: bool) -> None:
         """Roles from the structure of a prompt that someone else wrote."""
@@ -245,27 +266,36 @@ class RowRoles:
         words = [self._words_of(index, turns) for index in range(len(self._pieces))]
         final = max((i for i, found in enumerate(words) if found), default=len(words))
         options = self._options(words)
-        starts = [start for start, _ in options]
+        bounds = [*(start for start, _ in options), *(stop for _, stop in options[-1:])]
+        asked = min([turns.end, *(found[0] for found in words[final : final + 1] if found)])
+        told = 0 if follows else turns.first
         for index, piece in enumerate(self._pieces):
             early = piece.first < first_video and not follows
-            for token, at in enumerate(piece.starts, piece.first):
-                if self.role[token] == Role.TIMESTAMP:
-                    continue
-                option = bisect_right(starts, at) - 1
-                if at < turns.last and (follows or at >= turns.first):
-                    framing = (
-                        early and at >= opened and not (around and around[0] <= at < around[1])
-                    )
-                    role = Role.SYSTEM if framing else Role.HISTORY
-                elif options and options[0][0] <= at < options[-1][1] and words[index]:
-                    role, self.option[token] = Role.OPTIONS, option
-                elif (found := words[index]) and found[0] <= at < found[1] and option < 0:
-                    role = Role.QUESTION
-                elif at >= turns.end or index > final or self._is_behind(at, words[final:]):
-                    role = Role.TAIL
-                else:
-                    role = Role.SYSTEM if early else Role.BRIDGE
-                self.role[token] = int(role)
+            # Behind the turn's own text stands what announces the next frame.
+            announced = np.flatnonzero(self.role[piece.first : piece.end] == Role.TIMESTAMP)
+            end = piece.first + int(announced[0]) if len(announced) else piece.end
+            paint = partial(self._paint_text, piece, end)
+            tail = piece.first if index > final else min(end, piece.token_at(asked))
+            self._paint(piece.first, tail, Role.SYSTEM if early else Role.BRIDGE)
+            self._paint(tail, end, Role.TAIL)
+            if found := words[index]:
+                paint(found[0], min([found[1], *bounds[:1]]), Role.QUESTION)
+                for option, (start, stop) in enumerate(pairwise(bounds)):
+                    paint(start, stop, Role.OPTIONS, option)
+            paint(told, turns.last, Role.HISTORY)
+            if early:
+                paint(max(told, opened), turns.last, Role.SYSTEM)
+                if around:
+                    start, stop = max(told, opened, around[0]), min(turns.last, around[1])
+                    paint(start, stop, Role.HISTORY)
+
+    def _paint_text(
+        self, piece: _Text, end: int, start: int, stop: int, role: Role, option: int = -1
+    ) -> None:
+        """Give what stands between two places a role, in a piece's tokens before `end`."""
+        if start < stop:
+            places = piece.token_at(start), min(end, piece.token_at(stop))
+            self._paint(*places, role, option)
 
     def _words_of(self, index: int, turns: Turns) -> tuple[int, int] | None:
         """The user's words in a piece of the last turn."""
@@ -281,11 +311,6 @@ class RowRoles:
             if found and (options := find_options(self._text[slice(*found)])):
                 return [(found[0] + start, found[0] + stop) for start, stop in options]
         return []
-
-    @staticmethod
-    def _is_behind(at: int, words: Sequence[tuple[int, int] | None]) -> bool:
-        """Whether a place is behind the user's first words of these."""
-        return bool(words and words[0] and at >= words[0][0])
 
     def _words(self, start: int, stop: int, opener: str = "") -> tuple[int, int] | None:
         """Where the user's words in a part of the text start and stop, without what is written
@@ -319,13 +344,7 @@ def _pieces(tokenizer: Any, ids: list[int], media: list[Medium]) -> tuple[list[_
     first = 0
     for start, stop in edges:
         piece, starts = token_starts(tokenizer, ids[first:start])
-        lengths = zip(starts, [*starts[1:], len(piece)], strict=False)
-        # A token belongs where its first visible character does: " Question" is question.
-        visible = [
-            len(text) + a + (_blank(piece[a:b]) if piece[a:b][:1].isspace() else 0)
-            for a, b in lengths
-        ]
-        pieces.append(_Text(first, visible, len(text), len(text) + len(piece)))
+        pieces.append(_Text(first, starts, piece, len(text), len(text) + len(piece)))
         text += piece + _MEDIUM
         first = stop
     return pieces, text.removesuffix(_MEDIUM)

@@ -8,6 +8,7 @@ from itertools import groupby
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -162,8 +163,8 @@ def _placed(
         row.place_video(counts, per_frame)
         if row.has_video:
             row.place_text(processor)
-        elif row.role:
-            row.role[-1] = int(Role.LAST)
+        elif len(row.role):
+            row.role[-1] = Role.LAST
     if counts is not None and next(counts, None) is not None:
         raise BadInputError("the inputs hold more videos than the prompts have tokens for")
     return gathered(rows, real)
@@ -191,7 +192,7 @@ def segment_row(
     if row.has_video:
         row.place_text(processor)
     else:
-        row.role[-1] = int(Role.LAST)
+        row.role[-1] = Role.LAST
     return gathered([row], torch.ones(1, len(ids), dtype=torch.bool))
 
 
@@ -208,14 +209,15 @@ def say_unknown(processor: Any, strict: bool) -> None:
 
 def gathered(rows: Sequence[RowRoles], real: Tensor) -> Segments:
     """Rows of roles as a batch; `real` `[B, S]` tells tokens from padding."""
-    role = torch.full(real.shape, -1, dtype=torch.int8)
-    frame = torch.full(real.shape, -1, dtype=torch.int32)
-    option = torch.full(real.shape, -1, dtype=torch.int32)
+    there = real.numpy()
+    role = np.full(there.shape, -1, np.int8)
+    frame = np.full(there.shape, -1, np.int32)
+    option = np.full(there.shape, -1, np.int32)
     for b, row in enumerate(rows):
-        role[b, real[b]] = torch.tensor(row.role, dtype=torch.int8)
-        frame[b, real[b]] = torch.tensor(row.frame, dtype=torch.int32)
-        option[b, real[b]] = torch.tensor(row.option, dtype=torch.int32)
-    return Segments(role, frame, option)
+        role[b, there[b]] = row.role
+        frame[b, there[b]] = row.frame
+        option[b, there[b]] = row.option
+    return Segments(*(torch.from_numpy(x) for x in (role, frame, option)))
 
 
 def _per_frame(

@@ -1,10 +1,14 @@
 """Offsets of tokens in the text that they stand for."""
 
+from itertools import accumulate
 from typing import Any
 from weakref import WeakKeyDictionary
 
+WHOLE = 2048
+"""Tokens that are decoded at once where no character is cut over several of them."""
+
 STRIDE, OVERLAP = 48, 8
-"""Tokens that are decoded together, and those decoded again in front of them.
+"""Elsewhere: tokens that are decoded together, and those decoded again in front of them.
 
 The overlap is longer than any character that is cut over several tokens, and than what a tokenizer
 changes at the beginning of a text.
@@ -24,6 +28,12 @@ def token_starts(tokenizer: Any, ids: list[int]) -> tuple[str, list[int]]:
         )
         return text
 
+    if 0 < len(ids) <= WHOLE and (pieces := _pieces(tokenizer, ids)):
+        text = decode(0, len(ids))
+        # Nothing stands before the first one, which may lose its space.
+        pieces[0] = pieces[0][sum(map(len, pieces)) - len(text) :]
+        if "".join(pieces) == text:
+            return text, [0, *accumulate(map(len, pieces[:-1]))]
     text, starts = "", []
     # Tokenizers of the SentencePiece kind drop a space when a token stands alone, so lengths are
     # those of ever longer pieces that begin at the same token.
@@ -56,22 +66,22 @@ def token_starts(tokenizer: Any, ids: list[int]) -> tuple[str, list[int]]:
     return text + last[len(known) :], starts
 
 
-_KNOWN: WeakKeyDictionary[Any, dict[int, str]] = WeakKeyDictionary()
-"""What single tokens add to a text, by tokenizer."""
+_KNOWN: WeakKeyDictionary[Any, dict[int, str | None]] = WeakKeyDictionary()
+"""What single tokens add to a text, by tokenizer; None for a part of a character."""
 
 
 def _pieces(tokenizer: Any, ids: list[int]) -> list[str]:
     """What each token adds to a text; empty if one of them is a part of a character."""
     known = _KNOWN.setdefault(tokenizer, {})
-    for token in ids:
-        if token not in known:
-            # Behind itself, since a token that stands alone may lose its space.
-            once, twice = (
-                tokenizer.decode(
-                    [token] * times, skip_special_tokens=False, clean_up_tokenization_spaces=False
-                )
-                for times in (1, 2)
+    for token in set(ids).difference(known):
+        # Behind itself, since a token that stands alone may lose its space.
+        once, twice = (
+            tokenizer.decode(
+                [token] * times, skip_special_tokens=False, clean_up_tokenization_spaces=False
             )
-            known[token] = twice[len(once) :]
-    pieces = [known[token] for token in ids]
-    return [] if any("\ufffd" in piece for piece in pieces) else pieces
+            for times in (1, 2)
+        )
+        piece = twice[len(once) :]
+        known[token] = None if "\ufffd" in piece else piece
+    pieces = [piece for token in ids if (piece := known[token]) is not None]
+    return pieces if len(pieces) == len(ids) else []
