@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from prune.errors import UsageError
+from prune.errors import BadInputError, UsageError
 from prune.evidence.fill import FILLS
 from prune.evidence.forced import TeacherForcing, forced_replay
 from prune.evidence.masked import MaskedScorer
@@ -57,7 +57,7 @@ class Explainable(Protocol):
         ...
 
     def options(self) -> NDArray[np.float64]:
-        """Probability of each option's letter with the whole clip visible, `[n]`."""
+        """Probability of each option's letter with the whole clip visible, `[n]`; 0 if open."""
         ...
 
     def scorer(self, regions: Regions, removal: str = ...) -> Scorer:
@@ -140,10 +140,15 @@ def open_case(
         reply: token ids of a reply to explain in place of the model's own greedy one.
 
     Raises:
-        BadInputError: the clip cannot be decoded.
+        BadInputError: the clip cannot be decoded, or its images have several sizes.
         UsageError: the reply has no such target.
     """
     clip = decode(sample, num_frames)
+    if clip[0].dtype == object:
+        raise BadInputError(
+            "the images have several sizes, and regions need one: make them equally large, or ask "
+            "about each alone"
+        )
     inputs = encode(processor, [sample], [clip])
     if reply is None:
         running = apply(model, plan, processor=processor) if plan else nullcontext()
@@ -152,6 +157,6 @@ def open_case(
     found = find_target(target, reply, processor, sample)
     reach: Reach | None = plan.reach if plan else None
     replay = forced_replay(model, processor, inputs, found.ids)
-    letters = letter_ids(processor, sample)
+    letters = letter_ids(processor, sample) if sample.options else []
     forcing = TeacherForcing(replay, found.ids, reach, letters)
     return Case(model, processor, sample, clip, inputs, found, forcing)

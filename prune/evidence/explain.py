@@ -180,16 +180,13 @@ def record_of(case: Explainable, found: Explanation, settings: ExplainSettings) 
     """Every number of an explanation, for JSON (`docs/explaining-an-answer.md` names them)."""
     sample, target = case.sample, case.target
     tokens = len(target.texts)
-    options = found.curves.insertion[:, tokens:].argmax(1)
     level = modality(found.curves)
     record: dict[str, Any] = {
         "id": sample.id,
         "task": sample.task,
+        "medium": sample.medium,
         "question": sample.question,
-        "options": list(sample.options),
-        "answer": sample.options[sample.answer],
-        "chosen": sample.options[int(options[-1])],
-        "correct": bool(options[-1] == sample.answer),
+        **_answered(case, found),
         "reply": list(target.texts),
         "target": {"name": target.name, "tokens": list(target.positions)},
         "settings": asdict(settings),
@@ -209,13 +206,42 @@ def record_of(case: Explainable, found: Explanation, settings: ExplainSettings) 
         "forwards": found.forwards,
         "seconds": round(found.seconds, 3),
     }  # fmt: skip
-    if target.name in ("right", "other"):
-        wanted = options == sample.letters.index(target.texts[0])
-        record["correction"] = round(minimal_correction(found.curves.area, wanted), 6)
-        # The regions to remove: those after the last point at which that is answered.
-        last = int(np.flatnonzero(wanted)[-1]) if wanted.any() else 0
-        record["causes"] = found.order[last:]
+    if target.is_counter and sample.options:
+        record |= _correction(case, found)
     return record
+
+
+def _answered(case: Explainable, found: Explanation) -> dict[str, Any]:
+    """The options, and which the model takes with the whole clip; None for an open question."""
+    sample = case.sample
+    if sample.is_open:
+        return {"options": [], "answer": sample.reply, "chosen": None, "correct": None}
+    whole = found.curves.insertion[-1, len(case.target.texts) :]
+    chosen = int(whole.argmax())
+    return {
+        "options": list(sample.options),
+        "answer": sample.options[sample.answer],
+        "chosen": sample.options[chosen],
+        "correct": chosen == sample.answer,
+    }
+
+
+def _correction(case: Explainable, found: Explanation) -> dict[str, Any]:
+    """What has to go until the counter answer is given, and the answer before and after."""
+    sample, target = case.sample, case.target
+    p = found.curves.insertion[:, len(target.texts) :]
+    wanted = p.argmax(1) == sample.letters.index(target.texts[0])
+    # The regions to remove: those after the last point at which that is answered.
+    last = int(np.flatnonzero(wanted)[-1]) if wanted.any() else 0
+    steps = {"before": p[-1], "after": p[last]}
+    return {
+        "correction": round(minimal_correction(found.curves.area, wanted), 6),
+        "causes": found.order[last:],
+        "revised": {
+            when: {"answer": sample.options[int(row.argmax())], "p": round(float(row.max()), 6)}
+            for when, row in steps.items()
+        },
+    }
 
 
 def _regions(found: Explanation) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ from prune.journal.records import Record, check_usable, data_identity, failed_of
 from prune.journal.write import write_records
 from prune.results.treatment import Treatment
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 FOLDER = "evidence"
 
 Draw = Callable[[Explainable, Explanation, Record], None]
@@ -72,9 +72,11 @@ def explain_samples(
             return {"skipped": "more than two options"}
         try:
             case = open_one(sample)
-            right = int(case.options().argmax()) == sample.answer
-            if which != "all" and right != (which == "correct"):
-                return {"skipped": f"not {which}"}
+            if which != "all":
+                if sample.is_open:
+                    return {"skipped": "open: nothing says whether its reply is correct"}
+                if (int(case.options().argmax()) == sample.answer) != (which == "correct"):
+                    return {"skipped": f"not {which}"}
             found = explain(case, settings, on_step)
         except UsageError as error:  # Specific to this reply: others may have the target.
             raise BadInputError(str(error)) from None
@@ -107,7 +109,9 @@ def summary(records: Sequence[Record]) -> dict[str, Any]:
         "seconds": round(sum(r["seconds"] for r in explained), 3),
         "scores": _by_task(explained),
     }
-    corrections = [r["correction"] for r in explained if "correction" in r and not r["correct"]]
+    corrections = [
+        r["correction"] for r in explained if "correction" in r and r["correct"] is False
+    ]
     if corrections:
         found["correction"] = {
             "samples": len(corrections),

@@ -10,7 +10,7 @@ from prune.errors import RefusedError, UsageError
 from prune.evidence.fill import FILLS
 from prune.evidence.regions import Regions, whole_frames
 from prune.evidence.remote import Endpoint, RemoteScorer
-from prune.evidence.reply import ReplyTarget, counter_letter, positions_of
+from prune.evidence.reply import ReplyTarget, counter_text, positions_of
 from prune.inputs.encode import decode
 from prune.inputs.prompts import choice_text
 from prune.inputs.samples import Sample
@@ -82,7 +82,7 @@ def open_remote(endpoint: Endpoint, sample: Sample, num_frames: int, target: str
     frames, _ = decode(sample, num_frames)
     question = choice_text(sample.question, list(sample.options))
     texts = endpoint.reply(frames, question)
-    letter = counter_letter(target, sample, "".join(texts[:1]))
-    texts = [letter] if letter else texts
-    found = ReplyTarget((), tuple(texts), positions_of(target, texts), target)
+    instead = counter_text(target, sample, "".join(texts[:1]))
+    texts = [instead] if instead else texts
+    found = ReplyTarget((), tuple(texts), positions_of(target, texts, sample.is_open), target)
     return RemoteCase(endpoint, sample, frames, found)

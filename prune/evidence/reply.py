@@ -1,11 +1,12 @@
 """The target of an explanation: a reply, and those of its tokens that are explained."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from prune.errors import UsageError
-from prune.inputs.encode import letter_ids
+from prune.inputs.encode import continuation, letter_ids, prompt_of
 from prune.inputs.samples import Sample
 
 
@@ -25,32 +26,43 @@ class ReplyTarget:
     positions: tuple[int, ...]
     name: str
 
+    @property
+    def is_counter(self) -> bool:
+        """Whether the reply is not the model's own, but begins with another answer."""
+        return self.name in ("right", "other") or self.name.startswith("counter:")
+
 
 def find_target(spec: str, reply: Sequence[int], processor: Any, sample: Sample) -> ReplyTarget:
     """The target in a reply that a user's specification means.
 
     Args:
-        spec: `answer` (its first token, the option's letter), `sentence` (all of it), `word:TEXT`
-            (the tokens that spell TEXT), `tokens:0,2` (by index), `counter:B` (that the reply
-            began with option B instead), `right` (with the true option: 2509.22496's target for
-            hallucinations), or `other` (with the option that was not chosen, where there are two).
+        spec: `answer` (the option's letter, or the whole of an open reply), `sentence` (all of it),
+            `word:TEXT` and `phrase:SOME TEXT` (the tokens that spell it, of the first place),
+            `tokens:0,2` or `tokens:2-5` (by index), `counter:TEXT` (that the reply began with this
+            option, or of an open question with this word, instead), `right` (with the true option:
+            2509.22496's target for hallucinations), or `other` (with the option that was not
+            chosen, where there are two).
         reply: token ids of the model's own reply.
         processor: the model's.
-        sample: whose options `counter` means.
+        sample: the question.
 
     Raises:
         UsageError: it is none of those, or the reply holds no such token.
     """
     said = processor.tokenizer.decode(list(reply[:1]))
-    letter = counter_letter(spec, sample, said)
-    index = sample.letters.index(letter) if letter else 0
-    ids = [letter_ids(processor, sample)[index]] if letter else list(reply)
+    instead = counter_text(spec, sample, said)
+    if instead in sample.letters:
+        ids = [letter_ids(processor, sample)[sample.letters.index(instead)]]
+    elif instead:
+        ids = continuation(processor.tokenizer, prompt_of(processor, sample).text, instead)
+    else:
+        ids = list(reply)
     texts = _texts(processor, ids)
-    return ReplyTarget(tuple(ids), tuple(texts), positions_of(spec, texts), spec)
+    return ReplyTarget(tuple(ids), tuple(texts), positions_of(spec, texts, sample.is_open), spec)
 
 
-def counter_letter(spec: str, sample: Sample, said: str) -> str:
-    """The option's letter that a counter answer begins with, or "" if `spec` names none.
+def counter_text(spec: str, sample: Sample, said: str) -> str:
+    """What a counter answer begins with: an option's letter, or a word; "" if `spec` names none.
 
     Args:
         spec: see `find_target`.
@@ -61,6 +73,10 @@ def counter_letter(spec: str, sample: Sample, said: str) -> str:
         UsageError: the sample has no such option.
     """
     kind, _, value = spec.partition(":")
+    if sample.is_open and spec in ("right", "other"):
+        raise UsageError(
+            f"target {spec}: {sample.id} is open and has no options: take counter:WORD"
+        )
     if spec == "other":
         if len(sample.letters) != 2 or said.strip() not in sample.letters:
             raise UsageError(
@@ -72,33 +88,44 @@ def counter_letter(spec: str, sample: Sample, said: str) -> str:
         return sample.letters[sample.answer]
     if kind != "counter":
         return ""
-    if value not in sample.letters:
+    if not value or not (sample.is_open or value in sample.letters):
         raise UsageError(
-            f"target {spec!r}: {sample.id} has the options {', '.join(sample.letters)}"
+            f"target {spec!r}: {sample.id} has the options {', '.join(sample.letters) or 'none'}"
         )
     return value
 
 
-def positions_of(spec: str, texts: Sequence[str]) -> tuple[int, ...]:
+def positions_of(spec: str, texts: Sequence[str], is_open: bool = False) -> tuple[int, ...]:
     """Indices of the tokens that `spec` means in a reply; errors as in `find_target`."""
     kind, _, value = spec.partition(":")
     every = range(len(texts))
-    if spec in ("right", "other") or kind in ("answer", "counter"):
+    if spec in ("right", "other") or kind == "counter" or (kind == "answer" and not is_open):
         chosen = list(every[:1])
-    elif kind == "sentence":
+    elif kind in ("sentence", "answer"):
         chosen = list(every)
-    elif kind == "word":
+    elif kind in ("word", "phrase"):
         chosen = _spelling(texts, value)
-    elif kind == "tokens" and all(part.strip().isdecimal() for part in value.split(",")):
-        chosen = [i for i in every if i in {int(part) for part in value.split(",")}]
+    elif kind == "tokens" and (indices := _indices(value)):
+        chosen = [i for i in every if i in indices]
     else:
         raise UsageError(
-            f"target {spec!r}: expected answer, sentence, word:TEXT, tokens:0,2, "
-            "counter:LETTER, right or other"
+            f"target {spec!r}: expected answer, sentence, word:TEXT, phrase:TEXT, tokens:0,2-5, "
+            "counter:TEXT, right or other"
         )
     if not chosen:
         raise UsageError(f"target {spec!r}: the reply {''.join(texts)!r} has no such token")
     return tuple(chosen)
+
+
+def _indices(text: str) -> set[int]:
+    """The numbers in `0,2-5`; none if it is something else."""
+    found: set[int] = set()
+    for part in text.split(","):
+        first, dash, last = (piece.strip() for piece in part.partition("-"))
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            return set()
+        found |= set(range(int(first), int(last if dash else first) + 1))
+    return found
 
 
 def _texts(processor: Any, ids: list[int]) -> list[str]:
@@ -107,14 +134,23 @@ def _texts(processor: Any, ids: list[int]) -> list[str]:
     return [text[len(before) :] for before, text in zip(["", *whole], whole, strict=False)]
 
 
-def _spelling(texts: Sequence[str], word: str) -> list[int]:
-    """Indices of the tokens that overlap the first place where a reply spells `word`."""
-    place = "".join(texts).find(word)
-    if place < 0 or not word:
+def _spelling(texts: Sequence[str], words: str) -> list[int]:
+    """Indices of the tokens that overlap the first place where a reply spells some words.
+
+    Whole words before parts of words; upper and lower case, and white space, do not matter.
+    """
+    if not words.strip():
+        return []
+    pattern = r"\s+".join(map(re.escape, words.split()))
+    reply = "".join(texts)
+    place = re.search(rf"(?<!\w){pattern}(?!\w)", reply, re.IGNORECASE) or re.search(
+        pattern, reply, re.IGNORECASE
+    )
+    if place is None:
         return []
     chosen, start = [], 0
     for index, text in enumerate(texts):
-        if start < place + len(word) and start + len(text) > place:
+        if start < place.end() and start + len(text) > place.start():
             chosen.append(index)
         start += len(text)
     return chosen

@@ -1,6 +1,6 @@
 """Cells of video tokens in the grid of their temporal unit."""
 
-from math import isqrt
+from math import isqrt, prod
 from typing import Any
 
 import numpy as np
@@ -22,13 +22,15 @@ def token_grid(segments: Segments, inputs: Any) -> tuple[int, int, int]:
     """
     counts = np.bincount(_frames(segments))
     size = int(counts.min())
-    thw = inputs.get("video_grid_thw")
-    if thw is not None:
-        height, width = thw[0, 1:].tolist()
-        merge = isqrt(height * width // size)
-        shape = height // merge, width // merge
-        if shape[0] * shape[1] == size:
-            return len(counts), *shape
+    _refuse_tiles(inputs, len(counts))
+    for name in ("video_grid_thw", "image_grid_thw"):
+        thw = inputs.get(name)
+        if thw is not None:
+            height, width = thw[0, 1:].tolist()
+            merge = isqrt(height * width // size)
+            shape = height // merge, width // merge
+            if shape[0] * shape[1] == size:
+                return len(counts), *shape
     for tokens in (size, size - 1):
         if tokens > 0 and isqrt(tokens) ** 2 == tokens and counts.max() <= size + 1:
             return len(counts), isqrt(tokens), isqrt(tokens)
@@ -36,6 +38,33 @@ def token_grid(segments: Segments, inputs: Any) -> tuple[int, int, int]:
         f"{sorted(set(counts.tolist()))} video tokens per frame form no grid: explain whole frames "
         "(--regions frames), or remove pixels instead of tokens (--removal black)"
     )
+
+
+def _refuse_tiles(inputs: Any, units: int) -> None:
+    """Refuse images that the processor cut into tiles: their tokens lie in no order of one grid."""
+    for name in ("pixel_values", "pixel_values_images"):
+        pixels = inputs.get(name)
+        if pixels is not None and pixels.ndim >= 4 and prod(pixels.shape[:-3]) > units:
+            raise RefusedError(
+                f"the processor cuts {units} images into {prod(pixels.shape[:-3])} tiles, whose "
+                "tokens form no grid: remove pixels instead of tokens (--removal black)"
+            )
+
+
+def token_cells(segments: Segments, inputs: Any) -> tuple[NDArray[np.int64], tuple[int, int, int]]:
+    """The cell of every video token in the grid `(U, h, w)`, `[V]`, -1 of one without.
+
+    Raises:
+        RefusedError: the tokens of a unit form no grid.
+    """
+    unit = _frames(segments)
+    counts = np.bincount(unit)
+    units, rows, columns = token_grid(segments, inputs)
+    place = np.concatenate([np.arange(n) for n in counts])
+    # A class token stands in front of its frame's cells, a newline behind.
+    place -= (counts == rows * columns + 1).all()
+    inside = (place >= 0) & (place < rows * columns)
+    return np.where(inside, unit * rows * columns + place, -1), (units, rows, columns)
 
 
 def token_regions(regions: Regions, segments: Segments, inputs: Any) -> NDArray[np.int64]:
@@ -51,23 +80,20 @@ def token_regions(regions: Regions, segments: Segments, inputs: Any) -> NDArray[
     per_unit = -(-len(regions.labels) // units)
     spans = [regions.labels[u * per_unit : (u + 1) * per_unit] for u in range(units)]
     most = np.array([np.bincount(span.ravel()).argmax() for span in spans])
-    if all(len(np.unique(span)) == 1 for span in spans):
-        return most[unit]
-    _, rows, columns = token_grid(segments, inputs)
-    height, width = regions.labels.shape[1:]
-    place = np.concatenate([np.arange(n) for n in np.bincount(unit)])
-    # A class token stands in front of its frame's cells, a newline behind.
-    place -= (np.bincount(unit) == rows * columns + 1).all()
     found = most[unit]
-    for token, (u, cell) in enumerate(zip(unit, place, strict=True)):
-        if 0 <= cell < rows * columns:
-            r, c = divmod(int(cell), columns)
-            labels = spans[u][
-                :,
-                r * height // rows : max(r * height // rows + 1, (r + 1) * height // rows),
-                c * width // columns : max(c * width // columns + 1, (c + 1) * width // columns),
-            ]
-            found[token] = np.bincount(labels.ravel()).argmax()
+    if all(len(np.unique(span)) == 1 for span in spans):
+        return found
+    cells, (_, rows, columns) = token_cells(segments, inputs)
+    height, width = regions.labels.shape[1:]
+    for token in np.flatnonzero(cells >= 0):
+        u, cell = divmod(int(cells[token]), rows * columns)
+        r, c = divmod(cell, columns)
+        labels = spans[u][
+            :,
+            r * height // rows : max(r * height // rows + 1, (r + 1) * height // rows),
+            c * width // columns : max(c * width // columns + 1, (c + 1) * width // columns),
+        ]
+        found[token] = np.bincount(labels.ravel()).argmax()
     return found
 
 
@@ -81,15 +107,13 @@ def token_map(
     Raises:
         RefusedError: the tokens of a unit form no grid.
     """
-    units, rows, columns = token_grid(segments, inputs)
-    per_unit = len(values) // units
-    spare = per_unit - rows * columns
-    cells = values.reshape(units, per_unit)[:, spare : spare + rows * columns]
+    cells, (units, rows, columns) = token_cells(segments, inputs)
+    grid = np.zeros(units * rows * columns)
+    grid[cells[cells >= 0]] = values[cells >= 0]
     frames, height, width = shape
     unit = np.arange(frames) // -(-frames // units)
     row, column = np.arange(height) * rows // height, np.arange(width) * columns // width
-    grid = cells.reshape(units, rows, columns).astype(np.float64)
-    return grid[unit][:, row][:, :, column]
+    return grid.reshape(units, rows, columns)[unit][:, row][:, :, column]
 
 
 def _frames(segments: Segments) -> NDArray[np.int64]:

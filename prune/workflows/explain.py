@@ -9,7 +9,7 @@ from typing import Any
 
 from prune.checkpoint.load import open_model
 from prune.checkpoint.stored_plan import stored_plan
-from prune.errors import UsageError
+from prune.errors import BadInputError, UsageError
 from prune.evidence.case import Explainable, open_case
 from prune.evidence.explain import ExplainSettings, Explanation
 from prune.evidence.explanations import FOLDER, Open, explain_samples, summary, treatment_of
@@ -18,7 +18,8 @@ from prune.evidence.remote_case import open_remote
 from prune.inputs.encode import check_samples
 from prune.inputs.media import DEFAULT_MEDIA, Media
 from prune.inputs.prompts import ANSWER_CUE
-from prune.inputs.samples import Sample, need_options
+from prune.inputs.sample import ALL_TASKS, NO_ANSWER
+from prune.inputs.samples import Sample
 from prune.io.files import safe_name, write_atomically
 from prune.journal.processes import processes, share_of
 from prune.journal.progress import Progress, silent
@@ -29,6 +30,10 @@ from prune.report.figures.style import save_figure
 from prune.report.figures.treatment import treatment_figure
 from prune.results.treatment import Treatment
 from prune.workflows.select import select_samples
+
+CLIPS = ExplainSettings()
+IMAGES = ExplainSettings("superpixels", 64, "black")
+"""What is usual for each."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,7 @@ class ExplainedRun:
 
 def explain_model(
     model: str | Path,
-    data: Path,
+    data: Path | Sequence[Sample],
     run: Path,
     progress: Progress = silent,
     *,
@@ -60,10 +65,10 @@ def explain_model(
     limit: int | None = None,
     which: str = "all",
     target: str = "answer",
-    regions: str = "grid",
-    count: int = 9,
+    regions: str | None = None,
+    count: int | None = None,
     align: bool = False,
-    removal: str = "masked",
+    removal: str | None = None,
     search: str = "doubling",
     num_frames: int = 8,
     cue: str = ANSWER_CUE,
@@ -80,13 +85,15 @@ def explain_model(
 
     Args:
         model: folder, hub id, `tiny` or `tiny-ov`; an exported folder is explained under its plan.
-        data: JSONL of the samples.
+        data: JSONL of the samples, or samples (`shown`).
         run: the run folder; a run in it that was stopped resumes.
         progress: shows the samples explained, and beside them the regions of the present one.
         tasks, ids, limit: only some samples (`prune.workflows.select.select_samples`).
         which: `correct`, `wrong` or `all`: the answers that are explained.
-        target, regions, count, removal, search, num_frames: see
-            `prune.evidence.explain.ExplainSettings`.
+        target, search, num_frames: see `prune.evidence.explain.ExplainSettings`.
+        regions, count, removal: see there; without them, clips are cut in a grid of about 9 cells a
+            frame whose tokens are masked, and images in about 64 superpixels that become black, as
+            in 2509.22496.
         align: make the regions follow the model's token grid.
         cue: what a prompt ends with (`prune.inputs.samples.Sample`).
         media: how clips are read of which the data says nothing.
@@ -104,11 +111,21 @@ def explain_model(
     """
     if endpoint and positions is not None:
         raise UsageError("--positions: a server places text by its own rule: leave it out")
+    if isinstance(data, Path):
+        samples = select_samples(data, tasks, ids, limit, cue, media=media)
+    else:
+        samples = list(data)
+    if which != "all" and all(sample.is_open for sample in samples):
+        raise UsageError(
+            f"--samples {which}: the questions are open, so no reply is wrong: take all"
+        )
+    usual = IMAGES if all(sample.medium == "image" for sample in samples) else CLIPS
+    removal = removal or usual.removal
     if endpoint and removal == "masked":
         removal = "black"
-    settings = ExplainSettings(regions, count, removal, search, target, num_frames, align)
-    samples = select_samples(data, tasks, ids, limit, cue, media=media)
-    need_options(samples, "prune explain")
+    settings = ExplainSettings(
+        regions or usual.regions, count or usual.count, removal, search, target, num_frames, align
+    )
     if endpoint:
         remote = Endpoint(endpoint, str(model), api_key, sampled)
         identity: dict[str, Any] = {"model": {"endpoint": endpoint, "name": str(model)}}
@@ -134,6 +151,22 @@ def explain_model(
         write_atomically(run / "summary.json", json.dumps(found, indent=2) + "\n")
     figures = [figure_path(run, r["id"]) for r in records if "scores" in r]
     return ExplainedRun(records, found, treated, figures)
+
+
+def shown(images: Sequence[Path], question: str, media: Media = DEFAULT_MEDIA) -> Sample:
+    """One open question about images that no data set names.
+
+    Raises:
+        BadInputError: there is no such file.
+    """
+    for path in images:
+        if not path.is_file():
+            raise BadInputError(f"{path}: no such image")
+    files = tuple(path.resolve() for path in images)
+    video = files[0] if len(files) == 1 else files
+    return Sample(
+        images[0].stem, video, question, (), NO_ANSWER, ALL_TASKS, media=media, medium="image"
+    )
 
 
 def figure_path(run: Path, sample_id: str) -> Path:

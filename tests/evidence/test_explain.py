@@ -7,12 +7,16 @@ import numpy as np
 import pytest
 
 from prune.checkpoint.load import LoadedModel
+from prune.errors import UsageError
 from prune.evidence.case import Case, open_case
 from prune.evidence.explain import ExplainSettings, explain, record_of
 from prune.evidence.explanations import FOLDER, explain_samples, summary, treatment_of
+from prune.inputs.sample import NO_ANSWER
 from prune.inputs.samples import Sample
 from prune.journal.journal import JOURNAL
 from prune.report.figures.evidence import evidence_figure
+from prune.report.figures.headline import headline
+from prune.report.figures.reply import wrapped
 from prune.workflows.explain import figure_path
 from tests.evidence.server import Tiny, serving
 
@@ -38,7 +42,50 @@ def test_a_record_holds_every_number(case: Case) -> None:
     assert record["regions"][3]["frames"] == [3, 3]
     assert record["regions"][3]["box"] == [0, 0, 1, 1]
     figure = evidence_figure(record, case.frames, found.regions.labels, found.saliency)
-    assert len(figure.axes) == 2 * 8 + 3
+    assert len(figure.axes) == 2 * 8 + 1 + 3, "film, map, colour bar, reply and two panels"
+
+
+def test_a_long_reply_goes_over_several_lines() -> None:
+    texts = [" word", ",", " another", "\n", " of$", " them"] * 40
+    placed = wrapped(texts, 300)
+    assert placed[-1].line > 10 and placed[3].text == "↵"
+    assert all(word.x >= 0 and word.x + word.width <= 300 for word in placed)
+    lines = [word.line for word in placed]
+    assert lines == sorted(lines) and set(lines) == set(range(lines[-1] + 1))
+    (cut,) = wrapped(["a" * 500], 100)
+    assert cut.width <= 100 and cut.text.endswith("…")
+
+
+@pytest.mark.parametrize("spec", ["answer", "sentence", "phrase:a Circle", "tokens:0-1"])
+def test_open_questions_are_explained(
+    tiny: LoadedModel, samples: list[Sample], spec: str, tmp_path: Path
+) -> None:
+    sample = next(s for s in samples if s.task == "scene_transition")
+    asked = Sample(**{**sample.__dict__, "options": (), "answer": NO_ANSWER})
+    reply = tiny.processor.tokenizer.encode("a circle moves", add_special_tokens=False)
+    settings = ExplainSettings(regions="frames", target=spec)
+    (record,) = explain_samples(
+        lambda s: open_case(tiny.model, tiny.processor, s, target=spec, reply=reply),
+        {"model": "tiny"}, [asked], tmp_path, settings,
+        draw=lambda case, found, record: evidence_figure(
+            record, case.frames, found.regions.labels, found.saliency
+        ).savefig(tmp_path / "figure.png"),
+    )  # fmt: skip
+    assert record["options"] == [] and record["correct"] is None and record["chosen"] is None
+    spoken = "".join(record["reply"][i] for i in record["target"]["tokens"])
+    expected = {"phrase:a Circle": "a circle", "tokens:0-1": "".join(record["reply"][:2])}
+    assert spoken.strip() == expected.get(spec, "a circle moves").strip()
+    assert (tmp_path / "figure.png").stat().st_size > 10_000
+    assert summary([record])["explained"] == 1
+
+
+def test_a_word_in_place_of_an_open_reply(tiny: LoadedModel, samples: list[Sample]) -> None:
+    sample = next(s for s in samples if s.task == "object_existence")
+    asked = Sample(**{**sample.__dict__, "options": (), "answer": NO_ANSWER})
+    case = open_case(tiny.model, tiny.processor, asked, target="counter:no")
+    assert "".join(case.target.texts).strip() == "no" and case.target.positions == (0,)
+    with pytest.raises(UsageError, match="is open and has no options"):
+        open_case(tiny.model, tiny.processor, asked, target="right")
 
 
 def test_evidence_beats_the_text_in_the_modality_score(case: Case) -> None:
@@ -69,6 +116,12 @@ def test_the_right_answer_of_a_wrong_one(tiny: LoadedModel, samples: list[Sample
         case, explain(case, CHEAP), ExplainSettings(regions="frames", target="right")
     )
     assert not record["correct"] and 0 < record["correction"] <= 1
+    revised = record["revised"]
+    assert revised["before"]["answer"] == record["chosen"]
+    assert revised["after"]["answer"] == wrong.options[wrong.answer] != record["chosen"]
+    about, finding = headline(record, 1)
+    assert about.startswith("Explained: the true answer") and repr(record["answer"]) in about
+    assert f"→ {record['answer']} " in finding and "% of the clip" in finding
     gone = sum(record["regions"][i]["area"] for i in record["causes"])
     assert gone == pytest.approx(record["correction"], abs=1e-4)
     found = summary([{**record, "video": "v"}])

@@ -8,7 +8,6 @@ import typer
 
 from prune.cli.app import (
     Cue,
-    Data,
     Frames,
     Limit,
     MaxFailed,
@@ -20,18 +19,34 @@ from prune.cli.app import (
 )
 from prune.cli.console import out, progress
 from prune.cli.media import takes_media
+from prune.errors import UsageError
 from prune.inputs.max_failed import MAX_FAILED
 from prune.inputs.media import DEFAULT_MEDIA, Media
 from prune.inputs.prompts import ANSWER_CUE
 from prune.workflows.options import Which
+
+OptionalData = Annotated[
+    Path | None, typer.Option("--data", help="JSONL: id, media, question, options, answer, task.")
+]
 
 
 @app.command()
 @takes_media
 def explain(
     model: Model,
-    data: Data,
-    run: Annotated[Path, typer.Option("--out", help="Run folder; a run that was stopped resumes.")],
+    data: OptionalData = None,
+    run: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            help="Run folder; a run that was stopped resumes (default of an image: NAME-evidence).",
+        ),
+    ] = None,
+    image: Annotated[
+        list[Path] | None,
+        typer.Option(help="An image to ask --question about, in place of --data; repeat for more."),
+    ] = None,
+    question: Annotated[str, typer.Option(help="An open question about --image.")] = "",
     sample: Annotated[
         list[str] | None, typer.Option(help="Id of a sample to explain; repeat for more.")
     ] = None,
@@ -41,20 +56,33 @@ def explain(
     target: Annotated[
         str,
         typer.Option(
-            help="answer, sentence, word:TEXT, tokens:0,2, counter:LETTER, right (the true "
-            "option in place of a wrong answer), or other (of two options the one not chosen)."
+            help="answer, sentence, word:TEXT, phrase:TEXT, tokens:0,2-5, counter:LETTER (or WORD "
+            "of an open reply), right (the true option in place of a wrong answer), or other (of "
+            "two options the one not chosen)."
         ),
     ] = "answer",
     regions: Annotated[
-        str, typer.Option(help="grid, frames, superpixels, tubes, or coarse (frames, then cells).")
-    ] = "grid",
-    count: Annotated[int, typer.Option(min=1, help="Approximate number of regions per frame.")] = 9,
+        str | None,
+        typer.Option(
+            help="grid (default), frames, superpixels (default of images), slico, tubes, or coarse "
+            "(frames, then cells)."
+        ),
+    ] = None,
+    count: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Approximate number of regions per frame (default: 9; images 64)."
+        ),
+    ] = None,
     align: Annotated[
         bool, typer.Option("--align", help="Regions follow the model's token grid.")
     ] = False,
     removal: Annotated[
-        str, typer.Option(help="masked (visual tokens), or pixels: black, mean, blur.")
-    ] = "masked",
+        str | None,
+        typer.Option(
+            help="masked (visual tokens), or pixels: black (default of images), mean, blur."
+        ),
+    ] = None,
     search: Annotated[str, typer.Option(help="full, doubling, efficient or lazy.")] = "doubling",
     frames: Frames = 8,
     cue: Cue = ANSWER_CUE,
@@ -70,13 +98,18 @@ def explain(
     max_failed: MaxFailed = MAX_FAILED,
 ) -> None:
     """Find the frames and regions that an answer rests on, and draw them."""
+    if bool(image) == (data is not None) or bool(image) != bool(question):
+        raise UsageError("give --data, or --image with --question")
+    if run is None and not image:
+        raise UsageError("--out: name the run folder")
     from prune.cli.tables.evidence import scores_table, summary_lines, treatment_line
     from prune.journal.processes import processes
-    from prune.workflows.explain import explain_model
+    from prune.workflows.explain import explain_model, shown
 
+    run = run or Path(f"{(image or [Path()])[0].stem}-evidence")
     found = explain_model(
         model,
-        data,
+        [shown(image, question, media)] if image else data or Path(),
         run,
         progress,
         tasks=names(tasks),

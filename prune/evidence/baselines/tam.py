@@ -5,6 +5,7 @@ import torch
 from numpy.typing import NDArray
 
 from prune.evidence.case import Case
+from prune.evidence.tokens import token_cells
 from prune.layout.pathways import dense_reach
 from prune.layout.segments import Role
 from prune.runtime.attention import seam
@@ -69,13 +70,12 @@ def token_map_of(
 
 def _filtered(case: Case, values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Values of the video tokens `[V]` after the rank filter of each frame's cells."""
-    units, rows, columns = case.grid
-    spare = len(values) // units - rows * columns
-    cells = values.reshape(units, -1).copy()
-    for row in cells:
-        inner = row[spare : spare + rows * columns]
-        inner[:] = rank_filter(inner.reshape(rows, columns)).ravel()
-    return cells.ravel()
+    cells, shape = token_cells(case.forcing.replay.segments, case.inputs)
+    grid, smooth = np.zeros(shape), values.copy()
+    grid.flat[cells[cells >= 0]] = values[cells >= 0]
+    filtered = np.stack([rank_filter(unit) for unit in grid])
+    smooth[cells >= 0] = filtered.flat[cells[cells >= 0]]
+    return smooth
 
 
 def _without_context(

@@ -10,12 +10,14 @@ from prune.errors import UsageError
 from prune.evidence.regions.frames import whole_frames
 from prune.evidence.regions.grid import grid
 from prune.evidence.regions.regions import Regions
+from prune.evidence.regions.slico import slico
 from prune.evidence.regions.superpixels import superpixels
 from prune.evidence.regions.tubes import tubes
 
 PARTITIONS: dict[str, Callable[[NDArray[np.uint8], int], Regions]] = {
     "frames": lambda frames, count: whole_frames(frames),
     "grid": grid,
+    "slico": slico,
     "superpixels": superpixels,
     "tubes": tubes,
 }
@@ -29,4 +31,6 @@ def partition(name: str, frames: NDArray[Any], count: int) -> Regions:
     return PARTITIONS[name](frames, count)
 
 
-__all__ = ["PARTITIONS", "Regions", "grid", "partition", "superpixels", "tubes", "whole_frames"]
+__all__ = [
+    "PARTITIONS", "Regions", "grid", "partition", "slico", "superpixels", "tubes", "whole_frames",
+]  # fmt: skip

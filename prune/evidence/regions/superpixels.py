@@ -1,4 +1,4 @@
-"""SLICO superpixels of every frame (2509.22496, section 4: 64 per image)."""
+"""SLICO superpixels of every frame by scikit-image, in Lab; `slico` has the authors' own cut."""
 
 from typing import Any
 

@@ -1,20 +1,27 @@
-"""One explanation on a page: film strip, map, reply and curves."""
+"""One explanation on a page: frames, map, reply and curves."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from prune.report.figures.film import film_strip, heat_strip
-from prune.report.figures.reply import reply_line
+from prune.report.figures.film import EVIDENCE, REMOVED, SHOWN, film_strip, heat_strip
+from prune.report.figures.headline import headline, is_counter, named_reply, shown_as
+from prune.report.figures.reply import height_of, reply_lines
 from prune.report.figures.style import COLORS, INK, MUTED, style_axes
 
 TOP_AREA = 0.1
-"""The regions outlined in the film: those that come first, until they cover this share; of a wrong
-answer that is explained by the right one, those that have to go instead."""
+"""The regions outlined: those that come first, until they cover this share; where another answer
+than the model's is explained, those that have to go for it instead."""
+
+COLUMNS = 8
+EDGE, BAR = 0.45, 0.9
+"""Margins, and what the colour bar takes on the right, in inches."""
 
 
 def evidence_figure(
@@ -31,26 +38,131 @@ def evidence_figure(
         labels: region of each pixel, `[T, H, W]`.
         saliency: the attribution map, `[T, H, W]`.
     """
-    count = len(frames)
-    figure = Figure(figsize=(max(8.0, 1.25 * count), 6.6), layout="constrained")
-    grid = figure.add_gridspec(4, 2, height_ratios=[1, 1, 0.32, 1.9])
-    film = grid[0, :].subgridspec(1, count, wspace=0.03)
-    heat = grid[1, :].subgridspec(1, count, wspace=0.03)
-    top, caption = record["order"][: _count(record)], "evidence"
-    if record.get("causes"):
-        top, caption = record["causes"], "the cause"
-    film_strip([figure.add_subplot(film[i]) for i in range(count)], frames, labels, top, caption)
-    heat_strip([figure.add_subplot(heat[i]) for i in range(count)], frames, saliency, "map")
+    top = record["order"][: _count(record)]
+    caption, color = "evidence", SHOWN
+    if is_counter(record) and record.get("causes"):
+        top, caption, color = record["causes"][::-1], "the cause", REMOVED
+    page = _Page(10.6)
+    page.say(_question(record), 11.5, "bold")
+    about, finding = headline(record, min(len(top), len(record["order"])))
+    page.say(about, 9.5)
+    page.say(finding, 12)
+    page.skip(0.16)
+    start = page.down
+    rows = page.pictures(frames, captions=(caption, "map"))
+    for (film, heat), part in rows:
+        film_strip(film, frames[part], labels[part], top, caption, color, ranked=True)
+        heat_strip(heat, frames[part], saliency[part], "map")
+    page.bar(start)
+    page.skip(0.1)
     target = record["target"]["tokens"]
-    reply_line(figure.add_subplot(grid[2, :]), record["reply"], record["modality"]["code"], target)
-    _curves(figure.add_subplot(grid[3, 0]), record)
-    _options(figure.add_subplot(grid[3, 1]), record)
+    points = 72 * (page.width - 2 * EDGE)
+    texts = named_reply(record)
+    reply = page.row(height_of(texts, points) / 72)
+    reply_lines(reply, texts, record["modality"]["code"], target, EVIDENCE, points)
+    page.skip(0.45)
+    panels = page.row(2.1, 2 if record["options"] else 1)
+    for axes, draw in zip(np.atleast_1d(panels), (_curves, _options), strict=False):
+        draw(axes, record)
+    return page.figure()
+
+
+class _Page:
+    """A figure that grows downwards; rows are placed in inches."""
+
+    def __init__(self, width: float):
+        self.width, self.down = width, 0.12
+        self._figure = Figure(figsize=(width, 1))
+        self._axes: list[tuple[Axes, tuple[float, float, float, float]]] = []
+        self._said: list[tuple[float, str, float, str]] = []
+
+    def skip(self, inches: float) -> None:
+        self.down += inches
+
+    def say(self, text: str, size: float, weight: str = "normal") -> None:
+        """Text over the whole width, wrapped."""
+        for line in wrap(text, int((self.width - 2 * EDGE) * 72 / (0.56 * size))) or [""]:
+            self._said.append((self.down, line.replace("$", r"\$"), size, weight))
+            self.down += 1.45 * size / 72
+
+    def row(self, height: float, parts: int = 1) -> Any:
+        """One axes, or several side by side."""
+        gap = 0.6
+        each = (self.width - 2 * EDGE - gap * (parts - 1)) / parts
+        found = [self._add(EDGE + i * (each + gap), each, height) for i in range(parts)]
+        self.down += height
+        return found if parts > 1 else found[0]
+
+    def pictures(
+        self, frames: NDArray[np.uint8], captions: Sequence[str]
+    ) -> list[tuple[list[list[Axes]], slice]]:
+        """Axes for each caption of every few frames: below each other, or side by side if one."""
+        shape = frames.shape[1] / frames.shape[2]
+        room = self.width - 2 * EDGE - BAR
+        if len(frames) == 1:
+            each = min(room / len(captions) - 0.1, 3.6 / shape)
+            found = [
+                [self._add(EDGE + i * (each + 0.25), each, each * shape)]
+                for i in range(len(captions))
+            ]
+            self.down += each * shape
+            return [(found, slice(0, 1))]
+        columns = min(COLUMNS, len(frames))
+        each = min(room / columns, 2.2)
+        parts = []
+        for start in range(0, len(frames), columns):
+            part = slice(start, min(start + columns, len(frames)))
+            both: list[list[Axes]] = []
+            for _ in captions:
+                self.down += 0.16 if not both else 0.04
+                both.append(
+                    [
+                        self._add(EDGE + i * each, each - 0.05, (each - 0.05) * shape)
+                        for i in range(part.stop - start)
+                    ]
+                )
+                self.down += (each - 0.05) * shape
+            parts.append((both, part))
+        return parts
+
+    def bar(self, start: float) -> None:
+        """The colour bar of maps and words, from `start` down to here."""
+        height = min(2.4, self.down - start)
+        down, self.down = self.down, start
+        axes = self._add(self.width - EDGE - 0.62, 0.14, height)
+        self.down = down
+        bar = self._figure.colorbar(ScalarMappable(cmap=EVIDENCE), cax=axes, ticks=[0, 0.5, 1])
+        bar.ax.tick_params(labelsize=7.5, colors=MUTED)
+        bar.set_label("evidence: a region's attribution,\na word's modality score",
+                      fontsize=7.5, color=MUTED)  # fmt: skip
+        bar.outline.set_visible(False)
+
+    def _add(self, left: float, width: float, height: float) -> Axes:
+        axes = self._figure.add_axes((0, 0, 0.1, 0.1), label=str(len(self._axes)))
+        self._axes.append((axes, (left, self.down, width, height)))
+        return axes
+
+    def figure(self) -> Figure:
+        """The finished figure."""
+        total = self.down + 0.62
+        self._figure.set_size_inches(self.width, total)
+        for axes, (left, down, width, height) in self._axes:
+            axes.set_position(
+                (left / self.width, 1 - (down + height) / total, width / self.width, height / total)
+            )
+        for down, line, size, weight in self._said:
+            self._figure.text(
+                EDGE / self.width, 1 - down / total, line, fontsize=size, color=INK, va="top",
+                fontweight=weight,
+            )  # fmt: skip
+        return self._figure
+
+
+def _question(record: Mapping[str, Any]) -> str:
+    if record["correct"] is None:
+        return str(record["question"])
     verdict = "right" if record["correct"] else f"wrong, the answer is {record['answer']}"
-    figure.suptitle(
-        f"{record['question']}  →  {record['chosen']} ({verdict})".replace("$", r"\$"),
-        fontsize=11, color=INK, x=0.01, ha="left",
-    )  # fmt: skip
-    return figure
+    return f"{record['question']}  →  {record['chosen']} ({verdict})"
 
 
 def _count(record: Mapping[str, Any]) -> int:
@@ -59,32 +171,35 @@ def _count(record: Mapping[str, Any]) -> int:
 
 def _curves(axes: Axes, record: Mapping[str, Any]) -> None:
     curves, target = record["curves"], record["target"]["tokens"]
-    style_axes(axes, "Probability of the target")
+    style_axes(axes, "Probability of what is explained")
     area = 100 * np.array(curves["area"])
     for name, color, label in (
-        ("insertion", COLORS[0], "shown alone"),
-        ("deletion", COLORS[1], "removed"),
+        ("insertion", SHOWN, "shown alone"),
+        ("deletion", REMOVED, "removed"),
     ):
         p = np.array(curves[name])[:, target].mean(1)
         score = record["scores"][f"{name}_auc"]
         axes.plot(area, p, color=color, linewidth=1.8, label=f"{label} (AUC {score:.3f})")
-    _share_axis(axes)
+    _share_axis(axes, record)
 
 
 def _options(axes: Axes, record: Mapping[str, Any]) -> None:
     style_axes(axes, "Options, as regions are shown")
     area = 100 * np.array(record["curves"]["area"])
     p = np.array(record["curves"]["insertion_options"])
-    for index, (option, color) in enumerate(zip(record["options"], COLORS * 4, strict=False)):
+    # Blue and red are taken: what is shown, and what is removed.
+    for index, (option, color) in enumerate(zip(record["options"], COLORS[2:] * 6, strict=False)):
         style = "-" if option == record["answer"] else "--"
         axes.plot(area, p[:, index], style, color=color, linewidth=1.6,
                   label=option.replace("$", r"\$")[:40])  # fmt: skip
-    _share_axis(axes)
+    _share_axis(axes, record)
 
 
-def _share_axis(axes: Axes) -> None:
+def _share_axis(axes: Axes, record: Mapping[str, Any]) -> None:
     axes.set_xlabel(
-        "share of the clip, most important regions first (%)", fontsize=8.5, color=MUTED
+        f"share of the {shown_as(record)}, most important regions first (%)",
+        fontsize=8.5,
+        color=MUTED,
     )
     axes.set_ylim(-0.02, 1.05)
     axes.legend(fontsize=8, frameon=False)

@@ -4,11 +4,22 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import Colormap, LinearSegmentedColormap
+from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from prune.report.figures.style import COLORS, INK, MUTED
 
-HEAT = "magma"
+EVIDENCE: Colormap = LinearSegmentedColormap.from_list(
+    "evidence", ["#ffffff", "#fde7b0", "#f6a94a", "#c8552b", "#5d1a1a"]
+)
+"""From what does not matter to what the target rests on; for regions and words alike."""
+
+SHOWN, REMOVED = COLORS[0], COLORS[1]
+"""What is shown or should be, and what is removed or should be, in every panel."""
+
+RANKED = 9
+"""Regions whose rank is written on them."""
 
 
 def film_strip(
@@ -17,6 +28,8 @@ def film_strip(
     labels: NDArray[np.int32],
     top: Sequence[int],
     caption: str = "",
+    color: str = SHOWN,
+    ranked: bool = False,
 ) -> None:
     """Draw every frame; regions other than `top` fade, those are outlined.
 
@@ -26,15 +39,23 @@ def film_strip(
         labels: the region of each pixel, `[T, H, W]`.
         top: the regions to show.
         caption: beside the first frame.
+        color: of the outline.
+        ranked: whether the first of `top` bear their rank.
     """
     shown = np.isin(labels, list(top))
     for index, (ax, frame) in enumerate(zip(axes, frames, strict=True)):
         faded = 0.35 * frame + 0.65 * 235
         ax.imshow(np.where(shown[index, ..., None], frame, faded).astype(np.uint8))
-        if shown[index].any() and not shown[index].all():
-            ax.contour(shown[index], levels=[0.5], colors=[COLORS[1]], linewidths=1.4)
+        if shown[index].any():
+            inside = np.pad(shown[index], 1).astype(float)  # So that the frame's edge is drawn.
+            rows, columns = (np.arange(-1, size + 1) for size in shown[index].shape)
+            ax.contour(columns, rows, inside, levels=[0.5], colors=[color], linewidths=1.4)
+            ax.set(xlim=(-1, len(columns) - 2), ylim=(len(rows) - 2, -1))
+        if ranked:
+            _write_ranks(ax, labels[index], top, color)
         _bare(ax)
-        ax.set_title(str(index + 1), fontsize=8, color=MUTED, pad=2)
+        if len(frames) > 1:
+            ax.set_title(str(index + 1), fontsize=8, color=MUTED, pad=2)
     axes[0].set_ylabel(caption, fontsize=8.5, color=INK)
 
 
@@ -44,12 +65,26 @@ def heat_strip(
     saliency: NDArray[np.floating],
     caption: str = "",
 ) -> None:
-    """Draw a map `[T, H, W]` in [0, 1] over the grey frames `[T, H, W, 3]`."""
+    """Draw a map `[T, H, W]` in [0, 1], shaded by the grey frames `[T, H, W, 3]`."""
     for ax, frame, heat in zip(axes, frames, saliency, strict=True):
-        ax.imshow(frame.mean(-1), cmap="gray", vmin=0, vmax=255)
-        ax.imshow(heat, cmap=HEAT, vmin=0, vmax=1, alpha=0.6)
+        shade = 0.55 + 0.45 * frame.mean(-1, keepdims=True) / 255
+        ax.imshow(EVIDENCE(heat)[..., :3] * shade)
         _bare(ax)
     axes[0].set_ylabel(caption, fontsize=8.5, color=INK)
+
+
+def _write_ranks(ax: Axes, labels: NDArray[np.int32], top: Sequence[int], color: str) -> None:
+    for rank, region in enumerate(top[:RANKED], 1):
+        rows, columns = np.nonzero(labels == region)
+        if len(rows):
+            # The pixel of the region nearest to its centre: the centre itself may lie outside.
+            away = (rows - rows.mean()) ** 2 + (columns - columns.mean()) ** 2
+            near = int(away.argmin())
+            ax.text(
+                columns[near], rows[near], str(rank), fontsize=8, color="white", ha="center",
+                va="center", fontweight="bold",
+                path_effects=[withStroke(linewidth=2.2, foreground=color)],
+            )  # fmt: skip
 
 
 def _bare(ax: Axes) -> None:
