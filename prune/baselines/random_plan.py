@@ -7,7 +7,7 @@ from prune.evaluate.answers import under
 from prune.layout.edges import edge_histogram
 from prune.layout.pathways import LAST, OPTIONS, QUESTION_SEALED, VIDEO, Reach, inherit_rows
 from prune.layout.segments import Role
-from prune.plan.cost import cost_of
+from prune.plan.cost import Cost, cost_of
 from prune.plan.liveness import State, order_of, states
 
 DRAWS = 200
@@ -27,6 +27,19 @@ def random_plan(target: CostTarget, seed: int = 0) -> Baseline:
     (queries and keys of the same roles) are needed. Their number is the plan's; they are drawn from
     the layers in which the plan still needs their keys, so that what is dead there stays dead.
     """
+    found, cost = random_reach(target, seed)
+    return Baseline(
+        "random layers",
+        "the plan's cuts in layers drawn at random",
+        f"seed {seed}",
+        cost.edges,
+        cost.flops,
+        under(found),
+    )
+
+
+def random_reach(target: CostTarget, seed: int = 0) -> tuple[Reach, Cost]:
+    """The reach table of a `random_plan`, and what it costs on the target's prompt."""
     reach = target.plan.reach
     rng = np.random.default_rng(seed)
     alive = states(reach, order=order_of(target.prompt)) != State.DEAD
@@ -34,14 +47,7 @@ def random_plan(target: CostTarget, seed: int = 0) -> Baseline:
     histogram = edge_histogram(target.prompt)
     costs = [cost_of(table, target.prompt, target.geometry, histogram=histogram) for table in found]
     best = int(np.argmin([abs(cost.flops - target.cost.flops) for cost in costs]))
-    return Baseline(
-        "random layers",
-        "the plan's cuts in layers drawn at random",
-        f"seed {seed}",
-        costs[best].edges,
-        costs[best].flops,
-        under(found[best]),
-    )
+    return found[best], costs[best]
 
 
 def _shuffled(reach: Reach, alive: np.ndarray, rng: np.random.Generator) -> Reach:

@@ -23,6 +23,7 @@ COMMANDS = (
     "demo",
     "clips",
     "trace",
+    "reproduce",
     "screen",
     "flow",
     "plan",
@@ -62,7 +63,7 @@ def _root(
         raise typer.Exit
 
 
-RESUME = {"audit", "demo", "explain", "heal", "lens", "screen", "trace"}
+RESUME = {"audit", "demo", "explain", "heal", "lens", "reproduce", "screen", "trace"}
 """Commands that find what they finished before."""
 
 _received: list[int] = []

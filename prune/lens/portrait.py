@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from prune.checkpoint.load import LoadedModel
-from prune.inputs.encode import decode, encode
+from prune.inputs.encode import Clip, decode, encode
 from prune.inputs.samples import Sample
 from prune.inputs.written import recall
 from prune.layout.knockout_tables import tell_options_apart
@@ -20,7 +21,7 @@ from prune.lens.survey import SurveySettings
 from prune.lens.video import VideoWords
 from prune.lens.vocabulary import Vocabulary
 from prune.runtime.attention import seam
-from prune.runtime.captured import capture
+from prune.runtime.captured import Replay, capture
 
 
 @dataclass(frozen=True)
@@ -78,24 +79,45 @@ def portray(
         NumericError: a state is NaN or infinite.
         UsageError: the prompt has no such query.
     """
-    model, processor = opened.model, opened.processor
     clip = decode(sample, settings.num_frames)
-    inputs = encode(processor, [sample], [clip])
+    inputs = encode(opened.processor, [sample], [clip])
+    replay = capture(opened.model, opened.processor, inputs)
+    with seam(opened.model):
+        return portray_clip(opened, sample, settings, view, clip, inputs, replay, k)
+
+
+def portray_clip(
+    opened: LoadedModel,
+    sample: Sample,
+    settings: SurveySettings,
+    view: View,
+    clip: Clip,
+    inputs: Any,
+    replay: Replay,
+    k: int = 5,
+) -> Portrait:
+    """`portray` a captured prompt, inside `prune.runtime.attention.seam`.
+
+    Args:
+        opened, sample, settings, view, k: as in `portray`.
+        clip: the sample's decoded clip.
+        inputs: its encoded prompt, a batch of one.
+        replay: the captured prompt.
+    """
+    model, processor = opened.model, opened.processor
     spans = recall(inputs["input_ids"][0].tolist())
-    replay = capture(model, processor, inputs)
     grid = grid_of(processor, inputs, replay.segments)
     queries = {q: query_rows(processor, inputs, replay.segments, q) for q in view.queries}
     lens = Lens(model, replay.text_model, settings.norm, settings.matrix)
     said = VideoWords(lens, grid.position, k)
     maps = {}
-    with seam(model):
-        visit_states(replay, said)
-        told = replace(replay, segments=tell_options_apart(replay.segments, sample.answer, spans))
-        for query, rows in queries.items():
-            runs = (attention_rows(told, rows),
-                    attention_rows(told, rows, view.pathway, view.layers))  # fmt: skip
-            cells = [grid.spread(pooled(run, view.pool)[:, grid.position]) for run in runs]
-            maps[query] = np.stack([cell.double().numpy() for cell in cells])
+    visit_states(replay, said)
+    told = replace(replay, segments=tell_options_apart(replay.segments, sample.answer, spans))
+    for query, rows in queries.items():
+        runs = (attention_rows(told, rows),
+                attention_rows(told, rows, view.pathway, view.layers))  # fmt: skip
+        cells = [grid.spread(pooled(run, view.pool)[:, grid.position]) for run in runs]
+        maps[query] = np.stack([cell.double().numpy() for cell in cells])
     shown = [shown_frame(t, grid.num_frames, len(clip[0])) for t in range(grid.num_frames)]
     box = visible_box(processor, *clip[0].shape[1:3])
     return Portrait(sample, clip[0][shown], box, grid, said, maps)

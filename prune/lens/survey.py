@@ -18,7 +18,7 @@ from prune.lens.states import Lens, Matrix, Visit, visit_states
 from prune.lens.video import VideoWords, count_words
 from prune.lens.vocabulary import Groups, Vocabulary
 from prune.runtime.attention import seam
-from prune.runtime.captured import capture
+from prune.runtime.captured import Replay, capture
 
 SCHEMA_VERSION = 2
 FOLDER = "journal"
@@ -80,9 +80,23 @@ def look(opened: LoadedModel, sample: Sample, settings: SurveySettings) -> Recor
         BadInputError: the clip cannot be decoded, or its tokens are no grid.
         NumericError: a state is NaN or infinite.
     """
+    inputs = read(opened.processor, [sample], settings.num_frames)
+    replay = capture(opened.model, opened.processor, inputs)
+    with seam(opened.model):
+        return look_at(opened, sample, settings, inputs, replay)
+
+
+def look_at(
+    opened: LoadedModel, sample: Sample, settings: SurveySettings, inputs: Any, replay: Replay
+) -> Record:
+    """`look` at a captured prompt, inside `prune.runtime.attention.seam`.
+
+    Args:
+        opened, sample, settings: as in `look`.
+        inputs: the sample's encoded prompt, a batch of one.
+        replay: the captured prompt.
+    """
     model, processor = opened.model, opened.processor
-    inputs = read(processor, [sample], settings.num_frames)
-    replay = capture(model, processor, inputs)
     letters = letter_ids(processor, sample)
     answers = {
         name: AnswerByLayer(Lens(model, replay.text_model, norm), letters)
@@ -97,8 +111,7 @@ def look(opened: LoadedModel, sample: Sample, settings: SurveySettings) -> Recor
         for see in visits:
             see(layer, states)
 
-    with seam(model):
-        answer = int(visit_states(replay, visit)[0].argmax())
+    answer = int(visit_states(replay, visit)[0].argmax())
     vocabulary = Vocabulary.of(settings.groups, processor.tokenizer)
     counts = count_words(video.words(vocabulary), len(vocabulary.words))
     record: Record = {"correct": answer == letters[sample.answer], "true": sample.answer}

@@ -88,10 +88,22 @@ class Choice:
     ) -> list[TracedPrompt]:
         """See `PromptStyle`."""
         inputs = read(processor, [sample], num_frames)
-        spans = recall(inputs["input_ids"][0].tolist())
         replay = capture(model, processor, inputs)
-        told = tell_options_apart(replay.segments, sample.answer, spans)
-        return [TracedPrompt(replace(replay, segments=told), letter_ids(processor, sample))]
+        return [choice_case(processor, sample, inputs, replay)]
+
+
+def choice_case(processor: Any, sample: Sample, inputs: Any, replay: Replay) -> TracedPrompt:
+    """The traced prompt of a question with options.
+
+    Args:
+        processor: the model's.
+        sample: what is asked.
+        inputs: its encoded prompt, a batch of one.
+        replay: the captured prompt.
+    """
+    spans = recall(inputs["input_ids"][0].tolist())
+    told = tell_options_apart(replay.segments, sample.answer, spans)
+    return TracedPrompt(replace(replay, segments=told), letter_ids(processor, sample))
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """The flow map of a trace (2510.13251, figures 2 and 3)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -58,6 +59,69 @@ def flow_of(trace: Trace, metric: str = "change_answer") -> Flow:
         which=OWN_REPLIES if own else f"{trace.header['which']} answers",
         form="heads" if trace.per_head else "layers" if step else "once",
     )
+
+
+def task_flow(trace: Trace, pathways: Mapping[str, Pathway], metric: str = "change_answer") -> Flow:
+    """A panel for each task, and one over all of them, with a curve for each pathway.
+
+    Args:
+        trace: what was knocked out, in sweeps over layers.
+        pathways: by the label of their curve.
+        metric: a name in `METRICS`.
+
+    Raises:
+        UsageError: the trace has no such metric.
+    """
+    flow, chosen = flow_of(trace, metric), METRICS[metric]
+    groups = _groups([case for case in trace.traced if chosen.is_of(case)])
+    panels = tuple(
+        Panel(
+            f"{title} (n={len(group)})",
+            tuple(
+                _curve(label, [chosen.of(case, pathway) for case in group], group)
+                for label, pathway in pathways.items()
+            ),
+        )
+        for title, group in groups.items()
+    )
+    return replace(flow, panels=panels)
+
+
+def paired_flow(before: Trace, after: Trace, pathway: Pathway) -> Flow | None:
+    """How much more a pathway matters to one model than to another, on the samples of both.
+
+    Args:
+        before, after: traces of two models of the same depth.
+        pathway: the one that is compared.
+
+    Returns:
+        The difference of the change of the answer's probability, for each task and over all; None
+        if no sample was traced in both, or the depths differ.
+    """
+    if len(before.windows()) != len(after.windows()):
+        return None
+    known = {case["id"]: case for case in before.traced}
+    common = [case for case in after.traced if case["id"] in known]
+    if not common:
+        return None
+    of = METRICS["change_answer"].of
+    curves = tuple(
+        _curve(title, [of(case, pathway) - of(known[case["id"]], pathway) for case in group], group)
+        for title, group in _groups(common).items()
+    )
+    return replace(
+        flow_of(after),
+        panels=(Panel(f"Difference on {len(common)} common samples", curves),),
+        quantity="difference of the change (points)",
+    )
+
+
+def _groups(cases: Sequence[Case]) -> dict[str, list[Case]]:
+    """Cases by the title of their task, and all of them, if there are several tasks."""
+    groups: dict[str, list[Case]] = {}
+    for case in sorted(cases, key=lambda case: str(case["task"])):
+        groups.setdefault(case["task"].replace("_", " "), []).append(case)
+    return groups if len(groups) == 1 else {**groups, "all tasks": list(cases)}
 
 
 def paired(trace: Trace) -> list[Pathway]:

@@ -9,7 +9,7 @@ from prune.inputs.samples import Sample
 from prune.runtime.attention import seam
 from prune.runtime.captured import next_logits
 from prune.trace.ask import Choice, PromptStyle, TracedPrompt
-from prune.trace.incremental import record_dense
+from prune.trace.incremental import DensePass, record_dense
 from prune.trace.knocked_out import knocked_out
 from prune.trace.knockout import Knockouts
 from prune.trace.numbers import mapped, nats, probability
@@ -38,16 +38,7 @@ def trace_sample(
 
     Returns:
         `cases`: one, or one per anchor of the reply. A case of a whole reply is that of
-        `prune.trace.reply_case`; any other has
-
-        - `token` and `p_answer`: the traced token (the dense model's likeliest, or the anchor's)
-          and its dense probability; `anchor`: the text it begins, if it was traced for that;
-        - `likeliest`: id of the likeliest token of the whole vocabulary;
-        - where there are options: `letters`, the ids of their letters; `true`, index of the true
-          one; `p_true`, its probability; `choice`, the likeliest option; `correct`, whether `token`
-          is the true one's;
-        - `knockouts`: by pathway the measures of `_measure`, each a list with one item per window
-          (a list with one item per KV head, if these are cut one at a time).
+        `prune.trace.reply_case`, any other that of `trace_case`.
 
     Raises:
         BadInputError: the clip cannot be decoded.
@@ -58,16 +49,44 @@ def trace_sample(
         traced = [
             trace_reply(processor, case, knockouts)
             if case.reply
-            else _trace(processor, case, sample.answer, knockouts, which)
+            else trace_case(processor, case, sample.answer, knockouts, which)
             for case in cases
         ]
     return {"cases": traced}
 
 
-def _trace(
-    processor: Any, case: TracedPrompt, true_option: int, knockouts: Knockouts, which: str
+def trace_case(
+    processor: Any,
+    case: TracedPrompt,
+    true_option: int,
+    knockouts: Knockouts,
+    which: str,
+    dense: DensePass | None = None,
 ) -> dict[str, Any]:
-    dense = record_dense(case.replay)
+    """Trace the next token of one prompt, inside `prune.runtime.attention.seam`.
+
+    Args:
+        processor: the model's.
+        case: the prompt.
+        true_option: index of the true option, where there are options.
+        knockouts: what to remove.
+        which: as in `trace_sample`.
+        dense: the recorded pass of the prompt, if there is one.
+
+    Returns:
+        - `token` and `p_answer`: the traced token (the dense model's likeliest, or the anchor's)
+          and its dense probability; `anchor`: the text it begins, if it was traced for that;
+        - `likeliest`: id of the likeliest token of the whole vocabulary;
+        - where there are options: `letters`, the ids of their letters; `true`, index of the true
+          one; `p_true`, its probability; `choice`, the likeliest option; `correct`, whether `token`
+          is the true one's;
+        - `knockouts`: by pathway the measures of `_measure`, each a list with one item per window
+          (a list with one item per KV head, if these are cut one at a time).
+
+    Raises:
+        NumericError: a logit is NaN or infinite.
+    """
+    dense = dense or record_dense(case.replay)
     logp = torch.log_softmax(dense.logits, -1)
     token = int(logp.argmax()) if case.token is None else case.token
     record: dict[str, Any] = {

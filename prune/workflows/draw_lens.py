@@ -67,6 +67,7 @@ def draw_survey(out: Path, seen: Survey, which: str, bin_size: int, min_hits: in
         {g: share[:, c] for g, c in columns.items()},
         bin_names(bins),
         f"{what}; {_reading(seen.header)}; words with fewer than {min_hits} hits left out",
+        {g: [words.words[column][1] for column in c] for g, c in columns.items()},
     )
     save_both(figure, out / "words")
 

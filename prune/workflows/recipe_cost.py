@@ -1,6 +1,7 @@
 """The workflow of `prune recipe`: the cost of recipes, counted and not measured."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,8 +47,20 @@ def passes(recipe: Recipe) -> Passes:
     (`prune.trace.incremental`).
     """
     windows = style_windows(Style.CENTRE, recipe.window, recipe.num_layers)
-    parts = sum(1 - window[0] / recipe.num_layers for window in windows)
-    pathways = SETS[recipe.set]
+    return count_passes(SETS[recipe.set], windows, recipe.num_layers)
+
+
+def count_passes(
+    pathways: Sequence[Pathway], windows: Sequence[Sequence[int]], num_layers: int
+) -> Passes:
+    """Count the forward passes of a trace of one sample.
+
+    Args:
+        pathways: what is removed.
+        windows: the layers of each knockout.
+        num_layers: L.
+    """
+    parts = sum(1 - window[0] / num_layers for window in windows)
     into_video = sum(_changes_video(pathway) for pathway in pathways)
     knockouts = len(pathways) * len(windows)
     return Passes(

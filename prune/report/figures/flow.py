@@ -73,8 +73,8 @@ def _curves_figure(flows: Mapping[str, Flow]) -> Figure:
     for flow, line in zip(flows.values(), _LINES, strict=False):
         for panel in flow.panels:
             panels.setdefault(panel.title, []).append((panel, line))
-    # Anchors of replies differ in size by orders of magnitude.
-    shared = first.which != OWN_REPLIES
+    # Anchors of replies, and tasks, differ in size by orders of magnitude.
+    shared = first.which != OWN_REPLIES and len(panels) < 3
     figure, grid = panel_grid(len(panels), 5.25, 4.6, sharey=shared)
     for axes, (title, drawn) in zip(grid, panels.items(), strict=True):
         style_axes(axes, title)
