@@ -18,6 +18,8 @@ NO_TOKEN = -1
 def rows_of(chosen: Tensor) -> Tensor:
     """The chosen columns of every row: bool `[B, S]` to int64 `[B, n]`."""
     marks = chosen.numpy()
+    if len(marks) == 1:
+        return torch.from_numpy(marks[0].nonzero()[0][None])
     counts = marks.sum(1)
     row, column = marks.nonzero()
     width = int(counts.max())

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from prune.kernels import Layout, ReachTable, prepare, read_reach
 from prune.layout.pathways import NONE, Reach
-from prune.layout.segments import Segments
+from prune.layout.segments import NUM_ROLES, Segments
 from prune.plan.liveness import Mode, State, decode_reads, order_of, states
 from prune.runtime.cache import Ledger
 from prune.runtime.rows import NO_TOKEN, key_roles, rows_of, within
@@ -115,6 +115,57 @@ def _of_prompt(
     return _Planner(table, segments, mode, 0, stop, None, full_layers, worth).schedule()
 
 
+class _Form:
+    """What every layer needs of each role, in all prompts that have the same roles in one order.
+
+    Sets of roles are bytes of `[R + 1]` booleans; the last one, for padding, is False.
+
+    Attributes:
+        needed: of every layer the roles whose keys are read.
+        computed: those whose states are.
+        kept: those whose keys stay in the cache.
+    """
+
+    def __init__(self, reach: Reach, mode: Mode, order: np.ndarray, present: np.ndarray):
+        state = states(reach, mode, order)
+        self._reach, self._absent = reach, ~present[:-1]
+        self._idle = state != State.COMPUTE
+        self.needed, self.computed, self.kept = (
+            [(np.append(row, False) & present).tobytes() for row in roles]
+            for roles in (state >= State.KV_ONLY, ~self._idle, decode_reads(reach, mode))
+        )
+        self._tables: dict[tuple[int, bool], ReachTable] = {}
+
+    def table(self, layer: int, idle: bool) -> ReachTable:
+        """A layer's reach between the roles at hand; with nothing of those whose queries are
+        `idle`, where those do not run."""
+        if (layer, idle) not in self._tables:
+            table = self._reach[layer].copy()
+            table[:, self._absent] = table[:, :, self._absent] = NONE
+            if idle:
+                table[:, self._idle[layer]] = NONE
+            self._tables[layer, idle] = read_reach(torch.from_numpy(table))
+        return self._tables[layer, idle]
+
+
+def _form_of(reach: Reach, segments: Segments, mode: Mode) -> _Form:
+    present = np.zeros(NUM_ROLES + 1, bool)
+    present[segments.role.numpy()] = True
+    present[-1] = False
+    order = order_of(segments)
+    return _form(reach.tobytes(), reach.shape, mode, order.tobytes(), present.tobytes())
+
+
+@lru_cache(maxsize=64)
+def _form(reach: bytes, shape: tuple[int, ...], mode: Mode, order: bytes, present: bytes) -> _Form:
+    return _Form(
+        np.frombuffer(reach, np.int32).reshape(shape),
+        mode,
+        np.frombuffer(order, bool).reshape(NUM_ROLES, NUM_ROLES),
+        np.frombuffer(present, bool),
+    )
+
+
 class _Planner:
     """Makes one schedule. What layers share (most do) is computed once."""
 
@@ -129,72 +180,83 @@ class _Planner:
         full_layers: int,
         worth: Worth,
     ) -> None:
-        self._reach, self._segments, self._worth = reach, segments, worth
+        self._form, self._num_layers = _form_of(reach, segments, mode), len(reach)
+        self._segments, self._worth = segments, worth
         self._start, self._stop, self._ledger = start, stop, ledger
         self._full_layers = full_layers
-        self._state = states(reach, mode, order_of(segments))
-        self._reads = decode_reads(reach, mode)
         self._role = segments.role[:, start:stop]
         self._everything = torch.arange(stop - start).expand(len(self._role), -1)
         self._columns: dict[bytes, Tensor] = {}
         self._keys: dict[Hashable, tuple[Tensor, Tensor, Layout]] = {}
         self._kept: dict[Hashable, tuple[Tensor | None, Tensor]] = {}
         self._places: dict[tuple[int, int], Tensor] = {}
+        self._steps: dict[Hashable, LayerStep] = {}
 
     def schedule(self) -> Schedule:
         steps = []
-        before, num_layers = self._everything, len(self._reach)
-        for layer in range(num_layers):
-            needed = self._chosen(layer, State.KV_ONLY)
+        before = self._everything
+        for layer in range(self._num_layers):
+            needed = self._chosen(layer, self._form.needed)
             gone = (before.shape[1] - needed.shape[1]) * len(needed)
-            if gone * (num_layers - layer) < self._worth.drop:
+            if gone * (self._num_layers - layer) < self._worth.drop:
                 needed = before
-            step = self._step(layer, before, needed)
-            steps.append(step)
+            steps.append(self._step(layer, before, needed))
             before = needed
         computed = self._role >= 0
-        if self._full_layers < num_layers:
-            computed = _of_roles(self._role, self._state[-1] == State.COMPUTE)
+        if self._full_layers < self._num_layers:
+            computed = _of_roles(self._role, self._form.computed[-1])
         return Schedule(tuple(steps), None if before is self._everything else before, computed)
 
     def _step(self, layer: int, before: Tensor, needed: Tensor) -> LayerStep:
         """A layer that is given the columns `before` and takes `needed` of them."""
-        computed = self._chosen(layer, State.COMPUTE)
-        # In a chunk every layer has keys of its own in front.
-        same = (id(needed), layer if self._start else None)
-        if same not in self._keys:
-            self._keys[same] = self._keys_of(layer, needed)
-        positions, key_role, layout = self._keys[same]
-        held_by = (same, self._reads[layer].tobytes())
-        if held_by not in self._kept:
-            self._kept[held_by] = self._held(layer, positions, key_role)
-        keep, held = self._kept[held_by]
-        compute = None
+        computed = self._chosen(layer, self._form.computed)
         idle = (needed.shape[1] - computed.shape[1]) * len(needed)
-        if idle >= max(1, self._worth.narrow):
-            compute = self._within(computed, needed)
-        table = self._reach[layer].copy()
+        narrowed = idle >= max(1, self._worth.narrow)
         # Rows that are run without need may as well read: one table for more layers.
-        if compute is not None or self._worth == EVERY:
-            table[:, self._state[layer] != State.COMPUTE] = NONE
+        table = self._form.table(layer, narrowed or self._worth == EVERY)
+        # In a chunk every layer has keys of its own in front.
+        keys = id(needed), layer if self._start else None
+        kept = keys, self._form.kept[layer]
+        step = id(before), kept, id(computed) if narrowed else None, id(table)
+        if step not in self._steps:
+            self._steps[step] = self._made(
+                layer, before, needed, computed if narrowed else None, table, keys, kept
+            )
+        return self._steps[step]
+
+    def _made(
+        self,
+        layer: int,
+        before: Tensor,
+        needed: Tensor,
+        computed: Tensor | None,
+        table: ReachTable,
+        keys: Hashable,
+        kept: Hashable,
+    ) -> LayerStep:
+        if keys not in self._keys:
+            self._keys[keys] = self._keys_of(layer, needed)
+        positions, role, layout = self._keys[keys]
+        if kept not in self._kept:
+            self._kept[kept] = self._held(layer, positions, role)
+        keep, held = self._kept[kept]
         return LayerStep(
             arrive=None if needed is before else self._within(needed, before),
             columns=None if needed is self._everything else needed,
-            compute=compute,
+            compute=None if computed is None else self._within(computed, needed),
             layout=layout,
-            reach=read_reach(torch.from_numpy(table)),
+            reach=table,
             keep=keep,
             held=held,
         )
 
-    def _chosen(self, layer: int, least: State) -> Tensor:
-        """Columns of the tokens whose state in a layer is at least that."""
+    def _chosen(self, layer: int, roles: list[bytes]) -> Tensor:
+        """Columns of the tokens of a layer's roles."""
         if layer < self._full_layers:
             return self._everything
-        wanted = self._state[layer] >= least
-        key = wanted.tobytes()
+        key = roles[layer]
         if key not in self._columns:
-            found = rows_of(_of_roles(self._role, wanted))
+            found = rows_of(_of_roles(self._role, key))
             if not found.shape[1]:  # a chunk without a needed token: modules cannot run on nothing
                 found = torch.full((len(self._role), 1), NO_TOKEN)
             whole = found.shape == self._everything.shape
@@ -213,7 +275,7 @@ class _Planner:
         """Places of the keys that stay in the cache, None for all, and which tokens those are."""
         # A chunk's keys are read by the rest of the prompt, so they are dropped at its end.
         last = self._stop == self._segments.shape[1]
-        keep = rows_of(_of_roles(role, self._reads[layer]) if last else role >= 0)
+        keep = rows_of(_of_roles(role, self._form.kept[layer]) if last else role >= 0)
         whole = keep.shape == positions.shape
         return (None, positions) if whole else (keep, _pick(positions, keep))
 
@@ -224,9 +286,9 @@ class _Planner:
         return self._places[key]
 
 
-def _of_roles(role: Tensor, wanted: np.ndarray) -> Tensor:
-    """Whether each token's role is among `wanted` `[R]`; padding is of none."""
-    return torch.from_numpy(np.append(wanted, False)[role.numpy()])
+def _of_roles(role: Tensor, roles: bytes) -> Tensor:
+    """Whether each token's role is one of a `_Form`'s set."""
+    return torch.from_numpy(np.frombuffer(roles, bool)[role.numpy()])
 
 
 def _positions(columns: Tensor, role: Tensor, start: int) -> Tensor:
