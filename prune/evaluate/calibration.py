@@ -1,7 +1,7 @@
 """Calibration samples, on which a search measures its plans."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,9 @@ from prune.runtime.resume import ResumableRun, layers_to_keep
 
 KEPT_BYTES = 2**30
 """Memory for states between layers, from which the next plan resumes."""
+
+PART = 128
+"""Plans are ranked on every second batch, unless that is fewer samples than this."""
 
 Seen = NDArray[np.float64]
 """Per sample, `[N, 6]`: correct (0 or 1) and probability of the true option, NaN of an open sample;
@@ -50,7 +53,7 @@ class Calibration:
     _order: list[int] = field(init=False)
     _unchanged: list[Seen] = field(init=False)
     _tasks: dict[str, float] = field(init=False)
-    _videos: NDArray[np.int64] = field(init=False)
+    _videos: list[NDArray[np.int64]] = field(init=False)
 
     def __post_init__(self) -> None:
         hidden = [batch.replay.kwargs["inputs_embeds"] for batch in self.batches]
@@ -65,46 +68,73 @@ class Calibration:
             for batch, answers in zip(self.batches, self.dense, strict=True)
         ]
         videos = [video for batch in self.batches for video in batch.videos]
-        self._videos = codes_of(videos, len(videos))
+        self._videos = np.split(
+            codes_of(videos, len(videos)),
+            np.cumsum([len(batch.samples) for batch in self.batches])[:-1],
+        )
 
     @property
     def score(self) -> Score:
         """The dense model's."""
-        return self._score(self._unchanged, range(len(self.batches)))
+        every = range(len(self.batches))
+        return self._score(self._unchanged, every, every)
 
     def problem(self) -> Problem:
         """The problem that a search solves."""
-        return Problem(
+        whole = Problem(
             self.opened.id,
             typical_prompt(self.batches),
             Geometry.of(self.opened.model),
             self.score,
             self.measure,
         )
+        # Batches are in order of their tasks, so tasks of two batches or more are in it.
+        part = range(0, len(self.batches), 2)
+        if sum(len(self.batches[index].samples) for index in part) < PART:
+            return whole
+        return replace(
+            whole,
+            part=replace(
+                whole,
+                dense=self._score(self._unchanged, part, part),
+                measure=lambda reach, hopeless: self.measure(reach, hopeless, part),
+            ),
+        )
 
-    def measure(self, reach: Reach, hopeless: Hopeless) -> Score:
-        """`prune.plan.budget.Measure`; begins with the batches that lost most last time."""
+    def measure(
+        self, reach: Reach, hopeless: Hopeless, among: Sequence[int] | None = None
+    ) -> Score:
+        """`prune.plan.budget.Measure`; begins with the batches that lost most last time.
+
+        Args:
+            reach, hopeless: see there.
+            among: indices of the batches to run; all if None.
+        """
+        among = range(len(self.batches)) if among is None else among
         seen = list(self._unchanged)
         fall = np.zeros(len(seen))
-        score = self.score
-        for count, index in enumerate(self._order, 1):
+        score, run = self._score(seen, (), among), list[int]()
+        for index in [index for index in self._order if index in among]:
             seen[index] = self._run(index, reach)
+            run.append(index)
             lost = self._unchanged[index] - seen[index]
             fall[index] = (lost[:, 1] if self.dense[index] else -lost[:, 5]).mean()
-            score = self._score(seen, self._order[:count])
+            score = self._score(seen, run, among)
             if hopeless(score):
                 break
         self._order.sort(key=lambda index: -fall[index])
         return score
 
-    def _score(self, seen: Sequence[Seen], run: Sequence[int]) -> Score:
-        now, before = np.concatenate(list(seen)), np.concatenate(self._unchanged)
+    def _score(self, seen: Sequence[Seen], run: Sequence[int], among: Sequence[int]) -> Score:
+        """The score of the batches `among`, of which some were `run`."""
+        now, before = (np.concatenate([rows[i] for i in among]) for rows in (seen, self._unchanged))
+        videos = np.concatenate([self._videos[i] for i in among])
         choice = ~np.isnan(before[:, 0])
         accuracy, expected = now[choice, :2].mean(0).tolist() if choice.any() else (0.0, 0.0)
         count = sum(len(seen[index]) for index in run)
         tasks, lost = now[:, 3], before - now
-        deviation, worst = self._losses(lost[choice, 1], tasks[choice], self._videos[choice])
-        apart, least = self._losses(now[:, 5], tasks, self._videos)
+        deviation, worst = self._losses(lost[choice, 1], tasks[choice], videos[choice])
+        apart, least = self._losses(now[:, 5], tasks, videos)
         # As many samples as there are in all would have the error of those with options.
         weight = float((len(now) / max(1, choice.sum())) ** 0.5)
         return Score(
@@ -114,7 +144,7 @@ class Calibration:
             samples=count,
             spread=100 * deviation * weight,
             worst=100 * worst,
-            videos=int(self._videos.max()) + 1,
+            videos=len(np.unique(videos)),
             agreement=100 * float(now[:, 4].mean()),
             disagreement=100 * float(now[:, 5].mean()),
             agreement_spread=100 * apart,

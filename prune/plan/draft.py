@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 
 from prune.layout.edges import EdgeHistogram, edge_histogram
 from prune.layout.pathways import Reach, dense_reach
@@ -26,6 +27,7 @@ class Problem:
         geometry: of the model.
         dense: the dense model's score on the calibration samples.
         measure: runs a reach table on them.
+        part: the same problem on a part of the samples, which ranks plans; None where they are few.
     """
 
     model: ModelId
@@ -33,6 +35,23 @@ class Problem:
     geometry: Geometry
     dense: Score
     measure: Measure
+    part: "Problem | None" = None
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The loss of a plan by the part of the calibration samples that rank plans.
+
+    Attributes:
+        step: how the plan did on these samples.
+        before: how the plan so far did on them.
+        lost: what it would lose on all samples: the loss of the plan so far, and the difference
+            between the two on the part.
+    """
+
+    step: SearchStep
+    before: Score
+    lost: float
 
 
 class Draft:
@@ -55,6 +74,7 @@ class Draft:
         self.reach = dense_reach(problem.model.num_layers)
         self.score = problem.dense
         self.steps: list[SearchStep] = []
+        self._before: tuple[bytes, Score] | None = None
 
     def cost(self, reach: Reach) -> Cost:
         """Counted on the typical prompt."""
@@ -94,9 +114,41 @@ class Draft:
 
     def run(self, reach: Reach, allowed: float) -> Score:
         """Run a plan until it is certain to lose more than `allowed`."""
-        dense = self.problem.dense
-        score = self.problem.measure(reach, self.budget.hopeless(allowed, dense))
-        self.runs_left -= score.samples / dense.samples
+        return self._run(self.problem, reach, allowed)
+
+    def estimate(self, what: str, reach: Reach, allowed: float = inf) -> Estimate:
+        """Run a plan on the part that ranks plans, until it is certain to lose more than `allowed`.
+
+        It is compared with the plan so far on the same samples, so what these have in common drops
+        out of the difference.
+        """
+        part = self.problem.part or self.problem
+        before = self._before_on(part)
+        common = self.budget.loss(before, part.dense)
+        score = self._run(part, reach, allowed - self.lost + common)
+        lost = self.lost + self.budget.loss(score, part.dense) - common
+        return Estimate(self.note(what, reach, score, False), before, lost)
+
+    def on_all(self, step: SearchStep, reach: Reach) -> SearchStep:
+        """A step on all samples: the given one if it is, or another run of its plan."""
+        if step.score.samples == self.problem.dense.samples:
+            return step
+        return self.note(step.what, reach, self.run(reach, inf), False)
+
+    def _before_on(self, part: Problem) -> Score:
+        """The score of the plan so far, on a part of the samples."""
+        if part is self.problem:
+            return self.score
+        now = self.reach.tobytes()
+        if self._before is None or self._before[0] != now:
+            score = self._run(part, self.reach, inf)
+            self.note("the plan so far", self.reach, score, False)
+            self._before = now, score
+        return self._before[1]
+
+    def _run(self, problem: Problem, reach: Reach, allowed: float) -> Score:
+        score = problem.measure(reach, self.budget.hopeless(allowed, problem.dense))
+        self.runs_left -= score.samples / self.problem.dense.samples
         return score
 
     def differs(self, reach: Reach) -> bool:

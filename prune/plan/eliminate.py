@@ -12,6 +12,10 @@ ALONE = 2 / 3
 """Share of the remaining runs that cut candidates one at a time, to measure the loss of each given
 the structures already removed. A trace measures it only on the dense model."""
 
+PATIENCE = 8
+"""Candidates rejected in a row, one at a time, after which the rest are not tried: they come later
+in the order because they are expected to be worth less."""
+
 SMALL = 0.001
 """Share of the dense cost below which candidates come last, whatever their harm."""
 
@@ -70,7 +74,8 @@ def by_harm_per_cost(draft: Draft, ranked: list[Candidate]) -> list[Candidate]:
 def by_loss_per_cost(draft: Draft, ranked: list[Candidate], allowed: float) -> list[Candidate]:
     """Least loss per saving first; candidates that alone lose more than `allowed` are left out.
 
-    Candidates without a run left for them come after the others, in the order given.
+    The losses are estimates on a part of the samples; what is removed is checked on all. Candidates
+    without a run left for them come after the others, in the order given.
     """
     now, before = draft.price(draft.reach), draft.lost
     stop = draft.reserve + (1 - ALONE) * (draft.runs_left - draft.reserve)
@@ -78,9 +83,7 @@ def by_loss_per_cost(draft: Draft, ranked: list[Candidate], allowed: float) -> l
     while rest and draft.runs_left > stop:
         (candidate, *rest) = rest
         reach = without(draft.reach, [candidate])
-        score = draft.run(reach, allowed)
-        draft.note(f"{candidate.name} alone", reach, score, False)
-        lost = draft.budget.loss(score, draft.problem.dense)
+        lost = draft.estimate(f"{candidate.name} alone", reach, allowed).lost
         if lost <= allowed:
             saved = max(now - draft.price(reach), 1e-9)
             order.append((max(0.0, lost - before) / saved, -saved, candidate))
@@ -92,10 +95,12 @@ def remove(draft: Draft, rest: list[Candidate], allowed: float) -> None:
     """Remove candidates in blocks, half of them at first.
 
     After a block that is accepted the next one is twice as large; in one that is not, bisection
-    finds the candidate that was too much, which is never tried again.
+    finds the candidate that was too much, which is never tried again. After `PATIENCE` such
+    candidates in a row the rest stay.
     """
     size, suspects, worth = max(1, len(rest) // 2), 0, draft.worth(allowed)
-    while rest and draft.runs_left > draft.reserve and not draft.done:
+    rejected = 0
+    while rest and draft.runs_left > draft.reserve and not draft.done and rejected < PATIENCE:
         if suspects == 1:
             rest, suspects = rest[1:], 0
             continue
@@ -103,9 +108,10 @@ def remove(draft: Draft, rest: list[Candidate], allowed: float) -> None:
         title = block[0].name + (f" and {len(block) - 1} more" if len(block) > 1 else "")
         reach = without(draft.reach, block)
         if draft.holds(reach, title, worth(reach)):
-            rest = rest[len(block) :]
+            rest, rejected = rest[len(block) :], 0
             suspects, size = max(0, suspects - len(block)), size if suspects else 2 * size
         else:
+            rejected += len(block) == 1
             suspects, size = len(block), size if suspects else max(1, size // 2)
 
 

@@ -3,10 +3,10 @@
 from dataclasses import dataclass, replace
 
 from prune.layout.pathways import Pathway, Reach
-from prune.plan.draft import Draft
+from prune.plan.draft import Draft, Estimate
 from prune.plan.eliminate import by_harm_per_cost, remove
 from prune.plan.moves import Candidate, removed_layers, restored
-from prune.plan.search_result import Harm, SearchStep
+from prune.plan.search_result import Harm
 
 DEAR = 1 / 4
 """Share of the allowed loss that a pathway has to win back, beyond what removing it is worth, to be
@@ -15,11 +15,15 @@ restored at the end. Less may be chance."""
 
 @dataclass(frozen=True, eq=False)
 class Restoration:
-    """The plan with one pathway restored in every layer."""
+    """The plan with one pathway restored in every layer.
+
+    Attributes:
+        found: what it loses, by the part of the samples that rank plans.
+    """
 
     pathway: Pathway
     reach: Reach
-    step: SearchStep
+    found: Estimate
 
 
 def repay(draft: Draft, ranked: list[Candidate]) -> None:
@@ -59,22 +63,30 @@ def settle(draft: Draft, ranked: list[Candidate]) -> list[Restoration]:
     Returns:
         What was tried on the plan that stays.
     """
-    allowed, kept = draft.budget.allowance, set[Pathway]()
+    allowed, kept, refuted = draft.budget.allowance, set[Pathway](), set[Pathway]()
+    tried = restorations(draft, ranked)
     while True:
-        tried, worth = restorations(draft, ranked), draft.worth(allowed)
+        worth = draft.worth(allowed)
         excess = {
-            one: worth(one.reach) - draft.budget.loss(one.step.score, draft.problem.dense)
+            one: worth(one.reach) - one.found.lost
             for one in tried
-            if one.pathway not in kept
+            if one.pathway not in kept | refuted
         }
         dearest = max(excess, key=excess.__getitem__, default=None)
         if dearest is None or excess[dearest] <= DEAR * allowed:
             return tried
-        draft.reach, draft.score = dearest.reach, dearest.step.score
-        draft.steps[draft.steps.index(dearest.step)] = replace(dearest.step, accepted=True)
+        step = draft.on_all(dearest.found.step, dearest.reach)
+        lost = draft.budget.loss(step.score, draft.problem.dense)
+        if worth(dearest.reach) - lost <= DEAR * allowed:
+            refuted.add(dearest.pathway)
+            continue
+        draft.reach, draft.score = dearest.reach, step.score
+        draft.steps[draft.steps.index(step)] = replace(step, accepted=True)
         kept.add(dearest.pathway)
+        refuted.clear()
         others = [candidate for candidate in ranked if candidate.pathway not in kept]
         remove(draft, by_harm_per_cost(draft, others), allowed)
+        tried = restorations(draft, ranked)
 
 
 def restorations(draft: Draft, ranked: list[Candidate]) -> list[Restoration]:
@@ -83,9 +95,8 @@ def restorations(draft: Draft, ranked: list[Candidate]) -> list[Restoration]:
     for pathway in _pathways(ranked):
         if removed_layers(draft.reach, pathway, draft.histogram):
             reach = restored(draft.reach, pathway)
-            score = draft.problem.measure(reach, lambda score: False)
-            step = draft.note(f"{pathway.title} restored", reach, score, False)
-            tried.append(Restoration(pathway, reach, step))
+            found = draft.estimate(f"{pathway.title} restored", reach)
+            tried.append(Restoration(pathway, reach, found))
     return tried
 
 
@@ -93,12 +104,12 @@ def harms(draft: Draft, tried: list[Restoration]) -> tuple[Harm, ...]:
     """What restoring each removed pathway would win back, the largest first."""
     found, now = [], draft.cost(draft.reach)
     for one in tried:
-        score = one.step.score
-        won = score.accuracy - draft.score.accuracy, score.expected - draft.score.expected
-        agreed = score.agreement - draft.score.agreement
-        saved = (one.step.cost.flops - now.flops) / draft.dense_cost.flops
+        score, before = one.found.step.score, one.found.before
+        won = score.accuracy - before.accuracy, score.expected - before.expected
+        agreed = score.agreement - before.agreement
+        saved = (one.found.step.cost.flops - now.flops) / draft.dense_cost.flops
         layers = removed_layers(draft.reach, one.pathway, draft.histogram)
-        found.append(Harm(one.pathway.title, tuple(layers), won, saved, agreed))
+        found.append(Harm(one.pathway.title, tuple(layers), won, saved, agreed, score.samples))
     return tuple(sorted(found, key=lambda harm: -max(*harm.points, harm.agreement)))
 
 

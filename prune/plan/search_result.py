@@ -35,6 +35,7 @@ class Harm:
         points: of accuracy and of expected accuracy that all of it would win back.
         flops: share of dense FLOPs that it saves.
         agreement: points of agreement that all of it would win back.
+        samples: how many it was measured on.
     """
 
     pathway: str
@@ -42,6 +43,7 @@ class Harm:
     points: tuple[float, float]
     flops: float
     agreement: float = 0.0
+    samples: int = 0
 
 
 @dataclass(frozen=True)

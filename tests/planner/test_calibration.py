@@ -102,6 +102,21 @@ def test_a_hopeless_plan_is_given_up_and_the_rest_counts_as_unchanged(
     assert several.measure(blind(), lambda score: False) == whole
 
 
+def test_every_second_batch_ranks_plans(
+    tiny: LoadedModel, samples: list[Sample], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("prune.evaluate.calibration.BATCH", 2)
+    several = calibrate(tiny, samples[:12], 8)
+    assert several.problem().part is None, "too few samples to spare any"
+    monkeypatch.setattr("prune.evaluate.calibration.PART", 6)
+    part = several.problem().part
+    assert part is not None
+    same = calibrate(tiny, [s for batch in several.batches[::2] for s in batch.samples], 8)
+    never = Budget("max_kl", 9.0).hopeless(9.0, part.dense)
+    assert part.dense == same.score and part.dense.samples == 6
+    assert part.measure(blind(), never) == same.measure(blind(), never)
+
+
 def test_another_family_with_shared_kv_heads_is_searched_the_same_way(
     samples: list[Sample],
 ) -> None:

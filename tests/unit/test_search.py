@@ -22,7 +22,8 @@ from prune.layout.pathways import (
 from prune.layout.segments import Role, Segments
 from prune.plan.budget import Budget, Hopeless, Score
 from prune.plan.cost import Geometry, cost_of, dense_cost
-from prune.plan.draft import Problem
+from prune.plan.draft import Draft, Problem
+from prune.plan.eliminate import PATIENCE, remove
 from prune.plan.liveness import State, leaks, states
 from prune.plan.model_id import ModelId
 from prune.plan.moves import candidates, closed, restored, slides
@@ -116,6 +117,60 @@ def test_candidates_go_by_what_they_lose_beside_the_others_and_only_if_that_is_w
     found = search(problem, ranked, Budget("max_drop", 0.95, "edges"), max_runs=100)
     assert [harm.layers for harm in found.harms] == removed
     assert found.dense.expected - found.score.expected == pytest.approx(0.3 * len(removed))
+
+
+@pytest.mark.parametrize("sees", [0.0, 1.0], ids=["nothing", "what all see"])
+def test_a_part_of_the_samples_ranks_plans_and_all_decide(sees: float) -> None:
+    """Whatever the part says, the budget holds on all samples; and it is cheaper to ask."""
+    part = replace(DENSE, samples=25)
+
+    def measure(reach: Reach, hopeless: Hopeless) -> Score:
+        lost = 80.0 - Model().measure(reach, hopeless).expected
+        return replace(part, expected=80.0 - sees * lost)
+
+    whole = Problem(MODEL, PROMPT, GEOMETRY, DENSE, Model().measure)
+    ranked, budget = candidates(harms(0)), Budget("max_drop", 1.0)
+    alone = search(whole, ranked, budget, max_runs=100)
+    problem = replace(whole, part=replace(whole, dense=part, measure=measure))
+    found = search(problem, ranked, budget, max_runs=100)
+    assert found.score == Model().measure(found.plan.reach, lambda score: False)
+    assert found.score.accuracy == 90.0
+    if sees:
+        assert found.forwards < 0.7 * alone.forwards
+        assert found.cost.edges == alone.cost.edges
+        assert {h.pathway: h.points for h in found.harms} == {
+            h.pathway: (0.0, h.points[1]) for h in alone.harms
+        }
+    assert all(harm.samples == 25 for harm in found.harms)
+
+
+def test_what_the_part_would_restore_is_measured_on_all_first() -> None:
+    """The part claims that every restored pathway wins back 5 points; nothing does."""
+    part = replace(DENSE, samples=25)
+
+    def measure(reach: Reach, hopeless: Hopeless) -> Score:
+        kept = float((reach == ALL).mean())
+        return replace(part, expected=75.0 + 5.0 * kept)
+
+    whole = Problem(MODEL, PROMPT, GEOMETRY, DENSE, Model().measure)
+    problem = replace(whole, part=replace(whole, dense=part, measure=measure))
+    found = search(problem, candidates(harms(0)), Budget("max_drop", 1.0), max_runs=100)
+    again = [step for step in found.steps if step.what.endswith("restored")]
+    assert any(step.score.samples == 100 for step in again), "one was asked about on all samples"
+    assert not any(step.accepted for step in again)
+
+
+def test_after_some_rejections_in_a_row_the_rest_is_not_tried() -> None:
+    def measure(reach: Reach, hopeless: Hopeless) -> Score:
+        return replace(DENSE, expected=70.0)
+
+    problem = Problem(MODEL, PROMPT, GEOMETRY, DENSE, measure)
+    ranked = candidates({pathway.name: np.ones(LAYERS) for pathway in REMOVABLE})
+    draft = Draft(problem, Budget("max_drop", 1.0), 1000, lambda step: None)
+    remove(draft, ranked, 1.0)
+    single = [step for step in draft.steps if " more" not in step.what]
+    assert len(single) == PATIENCE < len(ranked)
+    assert (draft.reach == dense_reach(LAYERS)).all()
 
 
 @pytest.mark.parametrize("dear", [0.25, 9.0], ids=["restored", "kept out"])
