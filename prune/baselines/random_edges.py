@@ -11,6 +11,7 @@ from prune.baselines.baseline import Baseline, CostTarget
 from prune.evaluate.answers import EncodedBatch
 from prune.inputs.samples import Sample
 from prune.kernels import allowed_edges
+from prune.layout.edges import edge_histogram
 from prune.layout.pathways import Reach, dense_reach
 from prune.layout.segments import Role
 from prune.plan.cost import dense_cost
@@ -55,13 +56,8 @@ def random_masks(
     )[:, 0].numpy()
     masks = np.repeat(dense[None], num_layers, 0)
     for b, sample in enumerate(samples):
-        kept = allowed_edges(
-            segments.role[b : b + 1],
-            segments.frame[b : b + 1],
-            torch.from_numpy(reach.reshape(-1, *reach.shape[2:])),
-            width,
-        )
-        removed = round(num_layers * dense[b].sum() - int(kept.sum()) / reach.shape[1])
+        kept = edge_histogram(segments.row(b)).kept(reach).mean(1).sum()
+        removed = round(num_layers * dense[b].sum() - float(kept))
         digest = hashlib.sha256(f"{seed}/{sample.id}".encode()).digest()
         rng = np.random.default_rng(int.from_bytes(digest[:8], "big"))
         video = np.flatnonzero(segments.role[b].numpy() == Role.VIDEO)

@@ -1,6 +1,10 @@
 """The workflow of `prune demo`: clips, trace, search, export, report and timing of `tiny`."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import torch
 
 from prune.journal.progress import Progress, silent
 from prune.plan.budget import Budget
@@ -30,7 +34,8 @@ def run_demo(
 ) -> tuple[Result, Path, Benchmark]:
     """Draw clips, trace `tiny`, search a plan, measure it, export the model, report and time it.
 
-    A second run keeps the clips, resumes the trace and replaces the export.
+    A second run keeps the clips, resumes the trace and replaces the export. All of it runs on one
+    thread: at the width of `tiny` a second one takes more CPU time than it saves.
 
     Args:
         out: the working folder.
@@ -41,6 +46,22 @@ def run_demo(
     Returns:
         The result, the exported folder, and its times by length.
     """
+    with one_thread():
+        return _run(out, seed, progress, argv)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch use one thread inside the block."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _run(out: Path, seed: int, progress: Progress, argv: str) -> tuple[Result, Path, Benchmark]:
     clips = out / f"clips-{seed}"
     with progress("Drawing clips", len(CLIPS)) as advance:
         for split, per_task in CLIPS.items():

@@ -151,7 +151,7 @@ def find_plan(
         seam(opened.model),
         progress("Searching a plan", passes * prepared.score.samples) as advance,
     ):
-        return search(
+        found = search(
             prepared.problem(),
             candidates(harm),
             budget,
@@ -160,3 +160,7 @@ def find_plan(
             heads=opened.id.num_kv_heads if per_head else None,
             on_step=lambda step: advance(step.score.samples),
         )
+        done = f"{'stopped' if found.interrupted else 'done'} after {found.forwards:,} prompts"
+        left = max(0, passes * prepared.score.samples - found.forwards)
+        advance(0 if found.interrupted else left, done)
+        return found
