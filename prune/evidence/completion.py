@@ -43,6 +43,7 @@ class Choice(BaseModel):
 
     message: _Message = _Message()
     logprobs: _Logprobs | None = None
+    finish_reason: str | None = None
 
     @property
     def text(self) -> str:
@@ -53,6 +54,22 @@ class Choice(BaseModel):
     def tokens(self) -> list[ChosenToken]:
         """Its tokens; none if the endpoint returns no log-probabilities."""
         return (self.logprobs.content if self.logprobs else None) or []
+
+    @property
+    def spoken(self) -> list[str]:
+        """Texts of the tokens without those that end the reply, which some servers list, too.
+
+        A reply that was cut off has none of them. Special tokens within it stay.
+        """
+        texts = [token.token for token in self.tokens]
+        if self.finish_reason == "length":
+            return texts
+        while texts and not (texts[-1] and self.text.endswith(texts[-1])):
+            # A piece of a character is no part of any text: no end of a reply either.
+            if "\ufffd" in texts[-1]:
+                break
+            texts.pop()
+        return texts or [token.token for token in self.tokens]
 
 
 class _Completion(BaseModel):

@@ -265,5 +265,8 @@ def _regions(found: Explanation) -> list[dict[str, Any]]:
 
 
 def _short(values: Any) -> Any:
-    """Six decimals: far below the effects, and short enough to read."""
-    return np.round(np.asarray(values, float), 6).tolist()
+    """Six decimals: far below the effects, and short enough to read; None where not known."""
+    rounded = np.round(np.asarray(values, float), 6)
+    known = rounded.astype(object)
+    known[np.isnan(rounded)] = None
+    return known.tolist()

@@ -19,6 +19,9 @@ from prune.results.treatment import Treatment
 SCHEMA_VERSION = 4
 FOLDER = "evidence"
 
+NEGLIGIBLE = 0.1
+"""Below this probability of all options together, a model answers in other words."""
+
 Draw = Callable[[Explainable, Explanation, Record], None]
 
 Open = Callable[[Sample], Explainable]
@@ -107,6 +110,7 @@ def summary(records: Sequence[Record]) -> dict[str, Any]:
         "failed": failed_of(records),
         "forwards": sum(r["forwards"] for r in explained),
         "seconds": round(sum(r["seconds"] for r in explained), 3),
+        "other_words": [r["id"] for r in explained if _of_options(r) < NEGLIGIBLE],
         "scores": _by_task(explained),
     }
     corrections = [
@@ -119,6 +123,12 @@ def summary(records: Sequence[Record]) -> dict[str, Any]:
             "csr_10": round(csr(corrections), 6),
         }
     return found
+
+
+def _of_options(record: Record) -> float:
+    """Probability of all options together with the whole clip; 1 of an open question."""
+    whole = record["curves"]["insertion_options"][-1]
+    return sum(whole) if whole else 1.0
 
 
 def treatment_of(records: Sequence[Record]) -> Treatment | None:

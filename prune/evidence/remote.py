@@ -79,7 +79,7 @@ class Endpoint:
                 f"{self.url}: answers without the tokens of its reply (logprobs): let it sample "
                 "continuations instead (--sampled N)"
             )
-        return [token.token for token in choice.tokens[:max_tokens]]
+        return choice.spoken[:max_tokens]
 
     def _reply_by_steps(
         self, frames: NDArray[np.uint8], question: str, max_tokens: int
@@ -105,7 +105,9 @@ class RemoteScorer:
         question: the user's text.
         tokens: of the reply, K.
         regions: of the clip.
-        alternatives: A words that could replace the first token; they cost no request.
+        wanted: the tokens whose probability is asked for; that of the others is not known (NaN).
+        alternatives: A words that could replace the first token; they cost no request if it is
+            wanted.
         forwards: requests so far.
     """
 
@@ -115,6 +117,7 @@ class RemoteScorer:
     question: str
     tokens: Sequence[str]
     regions: Regions
+    wanted: Sequence[int]
     alternatives: Sequence[str] = ()
     forwards: int = 0
 
@@ -126,15 +129,18 @@ class RemoteScorer:
     def probabilities(self, visible: NDArray[np.bool_]) -> NDArray[np.float64]:
         """See `prune.evidence.scorer.Scorer`; 0 for a token that is not among those returned.
 
+        Each wanted token, and the first if there are alternatives, costs a request for each set.
+
         Raises:
             BadInputError: the endpoint does not answer, or answers without log-probabilities.
         """
-        found = np.empty((len(visible), len(self.tokens) + len(self.alternatives)))
+        found = np.full((len(visible), len(self.tokens) + len(self.alternatives)), np.nan)
+        asked = sorted({*self.wanted, *([0] if self.alternatives else [])})
         for row, seen in enumerate(visible):
             frames = np.where(self.regions.shown(seen)[..., None], self.frames, self.fill)
-            for index, token in enumerate(self.tokens):
+            for index in asked:
                 next_words = self._next(frames, "".join(self.tokens[:index]))
-                found[row, index] = _share(next_words, token)
+                found[row, index] = _share(next_words, self.tokens[index])
                 if index == 0:
                     found[row, len(self.tokens) :] = [
                         _share(next_words, word) for word in self.alternatives

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from prune.errors import RefusedError, UsageError
+from prune.errors import BadInputError, RefusedError, UsageError
 from prune.evidence.fill import FILLS
 from prune.evidence.regions import Regions, whole_frames
 from prune.evidence.remote import Endpoint, RemoteScorer
 from prune.evidence.reply import ReplyTarget, counter_text, positions_of
 from prune.inputs.encode import decode
-from prune.inputs.prompts import choice_text
+from prune.inputs.prompts import choice_text, open_question
 from prune.inputs.samples import Sample
 
 
@@ -44,26 +44,37 @@ class RemoteCase:
 
     def options(self) -> NDArray[np.float64]:
         """Probability of each option's letter with the whole clip visible, `[n]`; one request."""
-        scorer = self._asking(whole_frames(self.frames), "black", self.target.texts[:1])
+        if self.sample.is_open:
+            return np.empty(0)
+        scorer = self._asking(whole_frames(self.frames), "black", self.target.texts[:1], [0])
         return scorer.probabilities(np.ones((1, len(self.frames)), bool))[0, 1:]
 
     def scorer(self, regions: Regions, removal: str = "black") -> RemoteScorer:
         """Scores sets of the regions; raises `UsageError` unless pixels are removed."""
-        return self._asking(regions, removal, self.target.texts)
+        return self._asking(regions, removal, self.target.texts, self.target.positions)
 
-    def _asking(self, regions: Regions, removal: str, tokens: Sequence[str]) -> RemoteScorer:
+    def _asking(
+        self, regions: Regions, removal: str, tokens: Sequence[str], wanted: Sequence[int]
+    ) -> RemoteScorer:
         if removal not in FILLS:
             raise UsageError(
                 f"removal {removal!r}: an endpoint only receives pixels: use {' or '.join(FILLS)}"
             )
-        question = choice_text(self.sample.question, list(self.sample.options))
+        question = asked(self.sample)
         self._scorers.append(
             RemoteScorer(
                 self.endpoint, self.frames, FILLS[removal](self.frames), question,
-                tokens, regions, self.sample.letters,
+                tokens, regions, wanted, self.sample.letters,
             )
         )  # fmt: skip
         return self._scorers[-1]
+
+
+def asked(sample: Sample) -> str:
+    """The user's text: the question, with its options if it has some."""
+    if sample.is_open:
+        return open_question(sample.question).text
+    return choice_text(sample.question, list(sample.options))
 
 
 def open_remote(endpoint: Endpoint, sample: Sample, num_frames: int, target: str) -> RemoteCase:
@@ -80,8 +91,9 @@ def open_remote(endpoint: Endpoint, sample: Sample, num_frames: int, target: str
         UsageError: the reply has no such target.
     """
     frames, _ = decode(sample, num_frames)
-    question = choice_text(sample.question, list(sample.options))
-    texts = endpoint.reply(frames, question)
+    if frames.dtype == object:
+        raise BadInputError("the images have several sizes, and regions need one: ask alone")
+    texts = endpoint.reply(frames, asked(sample))
     instead = counter_text(target, sample, "".join(texts[:1]))
     texts = [instead] if instead else texts
     found = ReplyTarget((), tuple(texts), positions_of(target, texts, sample.is_open), target)

@@ -57,7 +57,7 @@ def find_target(spec: str, reply: Sequence[int], processor: Any, sample: Sample)
         ids = continuation(processor.tokenizer, prompt_of(processor, sample).text, instead)
     else:
         ids = list(reply)
-    texts = _texts(processor, ids)
+    texts = token_texts(processor, ids)
     return ReplyTarget(tuple(ids), tuple(texts), positions_of(spec, texts, sample.is_open), spec)
 
 
@@ -128,9 +128,9 @@ def _indices(text: str) -> set[int]:
     return found
 
 
-def _texts(processor: Any, ids: list[int]) -> list[str]:
+def token_texts(processor: Any, ids: Sequence[int]) -> list[str]:
     """The text of each token, with the space that a tokenizer drops when it stands alone."""
-    whole = [processor.tokenizer.decode(ids[: i + 1]) for i in range(len(ids))]
+    whole = [processor.tokenizer.decode(list(ids[: i + 1])) for i in range(len(ids))]
     return [text[len(before) :] for before, text in zip(["", *whole], whole, strict=False)]
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from prune.checkpoint.load import LoadedModel
+from prune.cli.tables.evidence import summary_lines
 from prune.errors import UsageError
 from prune.evidence.case import Case, open_case
 from prune.evidence.explain import ExplainSettings, explain, record_of
@@ -43,6 +44,15 @@ def test_a_record_holds_every_number(case: Case) -> None:
     assert record["regions"][3]["box"] == [0, 0, 1, 1]
     figure = evidence_figure(record, case.frames, found.regions.labels, found.saliency)
     assert len(figure.axes) == 2 * 8 + 1 + 3, "film, map, colour bar, reply and two panels"
+
+
+def test_answers_in_other_words_are_warned_of(case: Case) -> None:
+    record = {**record_of(case, explain(case, CHEAP), CHEAP), "video": "v"}
+    assert "Warning" not in summary_lines(summary([record]))
+    few = [[p / 100 for p in row] for row in record["curves"]["insertion_options"]]
+    other = {**record, "curves": {**record["curves"], "insertion_options": few}}
+    line = summary_lines(summary([record, other]))["Warning"]
+    assert line.startswith("1 of 2 answers are in other words") and record["id"] in line
 
 
 def test_a_long_reply_goes_over_several_lines() -> None:

@@ -1,5 +1,7 @@
 """A model behind an endpoint is explained as the same model at hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -7,18 +9,23 @@ from scipy import stats
 from prune.checkpoint.load import LoadedModel
 from prune.errors import BadInputError, ResourceError
 from prune.evidence.case import Case
+from prune.evidence.completion import Choice, read_choices
 from prune.evidence.objective import Objective
 from prune.evidence.regions import whole_frames
 from prune.evidence.remote import Endpoint, RemoteScorer
-from prune.evidence.remote_case import open_remote
+from prune.evidence.remote_case import RemoteCase, open_remote
+from prune.evidence.reply import ReplyTarget
 from prune.inputs.prompts import choice_text
+from prune.inputs.sample import NO_ANSWER
 from tests.evidence.server import Tiny, serving
 
 
 def scorer_of(case: Case, endpoint: Endpoint, tokens: list[str]) -> RemoteScorer:
     question = choice_text(case.sample.question, list(case.sample.options))
     fill = np.zeros_like(case.frames)
-    return RemoteScorer(endpoint, case.frames, fill, question, tokens, whole_frames(case.frames))
+    wanted = range(len(tokens))
+    regions = whole_frames(case.frames)
+    return RemoteScorer(endpoint, case.frames, fill, question, tokens, regions, wanted)
 
 
 def test_the_order_is_that_of_the_model_itself(case: Case, tiny: LoadedModel) -> None:
@@ -43,6 +50,38 @@ def test_later_tokens_follow_the_reply_so_far(case: Case, tiny: LoadedModel) -> 
     assert scorer.forwards == 3
     whole = case.scorer(whole_frames(case.frames), "black").probabilities(everything)
     assert found == pytest.approx(whole[:, :3], abs=1e-4)
+
+
+def test_only_what_the_target_needs_is_asked_for(case: Case, tiny: LoadedModel) -> None:
+    everything = np.ones((1, 8), bool)
+    with serving(Tiny(tiny)) as url:
+        far = open_remote(Endpoint(url, "tiny"), case.sample, 8, "tokens:2")
+        scorer = far.scorer(whole_frames(case.frames), "black")
+        found = scorer.probabilities(everything)
+        assert scorer.forwards == 2, "the third token, and the options"
+        open_sample = replace(case.sample, options=(), answer=NO_ANSWER)
+        target = ReplyTarget((), far.target.texts, (2,), "tokens:2")
+        alone = RemoteCase(Endpoint(url, "tiny"), open_sample, case.frames, target)
+        scorer = alone.scorer(whole_frames(case.frames), "black")
+        scorer.probabilities(everything)
+        assert scorer.forwards == 1 and alone.options().size == 0
+    known = np.isfinite(found[0, : len(far.target.texts)])
+    assert known.tolist() == [i in (0, 2) for i in range(len(known))]
+
+
+def test_tokens_that_end_a_reply_are_none_of_it() -> None:
+    def choice(text: str, *tokens: str, why: str = "stop") -> Choice:
+        content = [{"token": token} for token in tokens]
+        (found,) = read_choices(
+            {"choices": [{"message": {"content": text}, "finish_reason": why,
+                          "logprobs": {"content": content}}]}, "url",
+        )  # fmt: skip
+        return found
+
+    assert choice("A cat.", "A", " cat", ".", "<|im_end|>").spoken == ["A", " cat", "."]
+    assert choice("A cat", "A", " cat", "", "</s>").spoken == ["A", " cat"]
+    assert choice("A cat", "A", "<sep>", " cat").spoken == ["A", "<sep>", " cat"]
+    assert choice("A cat", "A", " cat", "<sep>", why="length").spoken == ["A", " cat", "<sep>"]
 
 
 def test_without_log_probabilities_replies_are_sampled(case: Case, tiny: LoadedModel) -> None:

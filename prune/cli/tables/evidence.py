@@ -29,6 +29,13 @@ def scores_table(found: dict[str, Any]) -> Table:
 def summary_lines(found: dict[str, Any]) -> dict[str, str]:
     """What else a summary says, by the first word of the line."""
     lines = {"Forwards": f"{found['forwards']} in {found['seconds']:.1f} s"}
+    if found["other_words"]:
+        lines["Warning"] = (
+            f"{len(found['other_words'])} of {found['explained']} answers are in other "
+            "words: all options' letters together have less than 10% of the probability, and "
+            f"their order says little (first {found['other_words'][0]}): give another --cue, or "
+            "ask without options"
+        )
     if "correction" in found:
         c = found["correction"]
         lines["Correction"] = (
