@@ -31,6 +31,13 @@ OwnCue = Annotated[
     str | None,
     typer.Option("--cue", help="What a prompt ends with (default: as traced, or the recipe's)."),
 ]
+Keep = Annotated[
+    str | None,
+    typer.Option(
+        help="A plan: the layers in which pathways are kept, such as "
+        "'cross_frame=6-15; video->question,options=6-20; video->last=none' (from 1)."
+    ),
+]
 System = Annotated[
     str | None,
     typer.Option(

@@ -35,6 +35,9 @@ PARTS: dict[Role, tuple[FineRole, ...]] = {
 }  # fmt: skip
 """The parts of each role that has some."""
 
+WHOLE: dict[AnyRole, Role] = {part: role for role, parts in PARTS.items() for part in parts}
+"""The role that each part is one of."""
+
 NUM_FINE = NUM_ROLES + len(FineRole)
 
 

@@ -8,7 +8,7 @@ import torch
 
 from prune.inputs.written import TokenSpans
 from prune.kernels import ALL
-from prune.layout.fine_role import NUM_FINE, FineRole, with_parts
+from prune.layout.fine_role import NUM_FINE, WHOLE, FineRole, with_parts
 from prune.layout.pathways import Pathway, Reach
 from prune.layout.segments import Role, Segments
 
@@ -44,15 +44,18 @@ def _mark(row: torch.Tensor, span: tuple[int, int], role: FineRole) -> None:
     row[len(row) + span[0] : len(row) + span[1]] = int(role)
 
 
-def knockout_tables(pathways: Sequence[Pathway], inherit: bool = False) -> Reach:
+def knockout_tables(
+    pathways: Sequence[Pathway], inherit: bool = False, under: Reach | None = None
+) -> Reach:
     """One layer's reach over `Role` and `FineRole`, `[1 + P, 1, R, R]`.
 
-    The first is dense, the others lack one pathway each. Generated tokens are `Role.ANSWER`.
+    The first removes nothing, the others lack one pathway each. Generated tokens are `Role.ANSWER`.
 
     Args:
         pathways: what is removed.
         inherit: whether generated tokens also lose what `last` loses, as they do in a plan; else
             their role is one like any other.
+        under: one layer's reach `[R, R]` of a plan, whose edges are missing in all of them.
     """
     tables = np.full((1 + len(pathways), 1, NUM_FINE, NUM_FINE), ALL, np.int32)
     for table, pathway in zip(tables[1:, 0], pathways, strict=True):
@@ -65,6 +68,9 @@ def knockout_tables(pathways: Sequence[Pathway], inherit: bool = False) -> Reach
             tables[..., Role.ANSWER, :], tables[..., Role.LAST, :]
         )
         tables[..., Role.ANSWER, Role.ANSWER] = own
+    if under is not None:
+        whole = [int(WHOLE.get(role, role)) for role in (*Role, *FineRole)]
+        tables = np.minimum(tables, under[np.ix_(whole, whole)])
     return tables
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from prune.errors import UsageError
 from prune.kernels import ALL as ALL
-from prune.layout.fine_role import PARTS, AnyRole, FineRole, is_fine
+from prune.layout.fine_role import WHOLE, AnyRole, FineRole, is_fine
 from prune.layout.segments import NUM_ROLES, Role
 
 NONE = -1
@@ -179,7 +179,7 @@ _ORDER: dict[AnyRole, Role] = {
     Role.TIMESTAMP: Role.VIDEO,
     # In a traced reply `last` is its last token so far.
     Role.ANSWER: Role.LAST,
-    **{part: role for role, parts in PARTS.items() for part in parts},
+    **WHOLE,
 }
 """The role beside which another stands in a prompt, where its number does not say it."""
 

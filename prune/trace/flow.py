@@ -54,7 +54,8 @@ def flow_of(trace: Trace, metric: str = "change_answer") -> Flow:
         panels=tuple(_panels(trace, chosen, cases, _shown(trace, metric))),
         counts=trace.counts(),
         quantity=chosen.quantity,
-        sweep=sweep.format(trace.header["window"]),
+        sweep=sweep.format(trace.header["window"])
+        + (f", under the plan {trace.header['keep']}" if "keep" in trace.header else ""),
         step=step,
         which=OWN_REPLIES if own else f"{trace.header['which']} answers",
         form="heads" if trace.per_head else "layers" if step else "once",

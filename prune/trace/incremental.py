@@ -18,7 +18,7 @@ from transformers import DynamicCache
 
 from prune.kernels import ALL, segment_attention
 from prune.layout.knockout_tables import knockout_tables, merged
-from prune.layout.pathways import Pathway
+from prune.layout.pathways import Pathway, Reach
 from prune.runtime.cache import as_argument
 from prune.runtime.captured import Replay, next_logits
 from prune.runtime.enforce import PlanEnforcer, masked_attention
@@ -42,12 +42,14 @@ class DensePass:
         keys, values: `[1, Hkv, S, D]`, rotated.
         kwargs: the layer's keyword arguments.
         count: how many of the last tokens are read.
+        under: reach `[L, 1, R, R]` of the plan that it ran under; dense if None.
         states: their final states, `[count, d]`.
         logits: of the next token, float32 `[V]`.
     """
 
     replay: Replay
     count: int = 1
+    under: Reach | None = None
     inputs: list[Tensor] = field(default_factory=list)
     added: list[Tensor | None] = field(default_factory=list)
     keys: list[Tensor] = field(default_factory=list)
@@ -61,16 +63,21 @@ class DensePass:
         """Whether generated tokens lose what `last` loses: where a whole reply is read."""
         return self.count > 1
 
+    def row(self, layer: int) -> Reach | None:
+        """The plan's reach `[R, R]` in a layer."""
+        return None if self.under is None else self.under[layer, 0]
+
 
 @torch.no_grad()
-def record_dense(replay: Replay, count: int = 1) -> DensePass:
+def record_dense(replay: Replay, count: int = 1, under: Reach | None = None) -> DensePass:
     """Run a prompt once, densely, and record the states that knockouts start from.
 
     Args:
         replay: one prompt.
         count: how many of its last tokens are read: 1, or those that predict a reply.
+        under: reach `[L, 1, R, R]` of a plan that it runs under instead of densely.
     """
-    dense, outputs = DensePass(replay, count), []
+    dense, outputs = DensePass(replay, count, under), []
     layers = replay.text_model.layers
 
     def before(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -84,9 +91,8 @@ def record_dense(replay: Replay, count: int = 1) -> DensePass:
     handles += [layer.register_forward_hook(after) for layer in layers]
     cache = DynamicCache()
     try:
-        enforcer = PlanEnforcer(
-            *merged(knockout_tables(()).repeat(len(layers), 0), replay.segments)
-        )
+        rows = [knockout_tables((), under=dense.row(layer))[0] for layer in range(len(layers))]
+        enforcer = PlanEnforcer(*merged(np.stack(rows), replay.segments))
         dense.states = replay.last_states(enforcer, count, cache=cache)[0]
     finally:
         for handle in handles:
@@ -123,14 +129,14 @@ class _KnockoutRows:
         pathway: for every batch entry the index of its pathway.
         layers: for every batch entry the layers of its window.
         head: the KV head that the knockouts are in, or `None` for all.
-        edges: of the dense model and of each pathway's knockout, bool `[1 + P, S - r, S]`; `None`
-            where that is too large, and the kernel takes over.
+        edges: by layer, those without a knockout and with each pathway's, bool
+            `[1 + P, S - r, S]`; `None` where that is too large, and the kernel takes over.
     """
 
     dense: DensePass
     pathways: Sequence[Pathway]
     row: int
-    edges: Tensor | None
+    edges: Sequence[Tensor] | None
     head: int | None
     pathway: list[int] = field(default_factory=list)
     layers: list[Sequence[int]] = field(default_factory=list)
@@ -151,23 +157,23 @@ class _KnockoutRows:
                 for pathway, layers in zip(self.pathway, self.layers, strict=True)
             ]
         )
-        out = self._attend(chosen, query, key, value, scale)
+        out = self._attend(layer, chosen, query, key, value, scale)
         if self.head is None:
             return out
         shared_by = query.shape[1] // key.shape[1]
         cut = torch.arange(query.shape[1], device=query.device) // shared_by == self.head
-        others = self._attend(torch.zeros_like(chosen), query, key, value, scale)
+        others = self._attend(layer, torch.zeros_like(chosen), query, key, value, scale)
         return torch.where(cut[:, None, None], out, others)
 
     def _attend(
-        self, chosen: Tensor, query: Tensor, key: Tensor, value: Tensor, scale: float
+        self, layer: int, chosen: Tensor, query: Tensor, key: Tensor, value: Tensor, scale: float
     ) -> Tensor:
-        """Attention of every batch entry under the `chosen` `[B]` of `edges`."""
+        """Attention of every batch entry under the `chosen` `[B]` of the layer's `edges`."""
         if self.edges is not None:
-            mask = self.edges[chosen.to(query.device), None]
+            mask = self.edges[layer][chosen.to(query.device), None]
             return masked_attention(query, key, value, mask, scale)
         # Layouts stay on the CPU, where the kernel reads them.
-        found = knockout_tables(self.pathways, self.dense.inherit)
+        found = knockout_tables(self.pathways, self.dense.inherit, self.dense.row(layer))
         compact, segments = merged(found, self.dense.replay.segments)
         tables, role, frame = torch.from_numpy(compact), segments.role, segments.frame
         out = torch.empty_like(query)
@@ -252,6 +258,20 @@ def knockout_states(
     return result
 
 
+def _edges(dense: DensePass, pathways: Sequence[Pathway], rows: int) -> list[Tensor]:
+    """The masks of every layer; layers under equal rows of the plan share theirs."""
+    known: dict[bytes, Tensor] = {}
+    found = []
+    for layer, inputs in enumerate(dense.inputs):
+        under = dense.row(layer)
+        key = b"" if under is None else under.tobytes()
+        if key not in known:
+            masks = knockout_masks(dense.replay, pathways, rows, dense.inherit, under)
+            known[key] = masks.to(inputs.device)
+        found.append(known[key])
+    return found
+
+
 def _run(
     dense: DensePass,
     pathways: Sequence[Pathway],
@@ -265,8 +285,7 @@ def _run(
     length = replay.segments.shape[1]
     edges = None
     if (1 + len(pathways)) * (length - row) * length <= MAX_EDGES:
-        edges = knockout_masks(replay, pathways, length - row, dense.inherit)
-        edges = edges.to(dense.inputs[0].device)
+        edges = _edges(dense, pathways, length - row)
     rows = _KnockoutRows(dense, pathways, row, edges, head)
     hidden: Tensor | None = None
     order: list[int] = []

@@ -6,13 +6,14 @@ of a batch that runs through all layers.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from prune.kernels import allowed_edges
 from prune.layout.knockout_tables import knockout_tables
-from prune.layout.pathways import Pathway
+from prune.layout.pathways import Pathway, Reach
 from prune.plan.model_id import geometry
 from prune.runtime.captured import Replay, next_logits
 from prune.runtime.enforce import MaskEnforcer
@@ -27,6 +28,7 @@ class Knockouts:
         window: number of layers around each layer.
         exact_reference: run each through all layers (`plain_logits`), not incrementally.
         heads: KV heads to cut one at a time; `None` cuts all together.
+        under: reach `[L, 1, R, R]` of the plan that the model runs under; dense if None.
     """
 
     pathways: Sequence[Pathway]
@@ -35,6 +37,7 @@ class Knockouts:
     exact_reference: bool = False
     style: Style = Style.CENTRE
     heads: Sequence[int | None] = field(default=(None,))
+    under: Reach | None = None
 
     def windows(self) -> list[list[int]]:
         """The layers of every knockout, see `style_windows`."""
@@ -42,13 +45,17 @@ class Knockouts:
 
 
 def knockout_masks(
-    replay: Replay, pathways: Sequence[Pathway], rows: int, inherit: bool = False
+    replay: Replay,
+    pathways: Sequence[Pathway],
+    rows: int,
+    inherit: bool = False,
+    under: Reach | None = None,
 ) -> Tensor:
     """Edges of a prompt's last rows, densely and without each pathway: bool `[1 + P, rows, S]`.
 
-    `inherit` is that of `knockout_tables`.
+    `inherit` and `under` are those of `knockout_tables`.
     """
-    tables = torch.from_numpy(knockout_tables(pathways, inherit))
+    tables = torch.from_numpy(knockout_tables(pathways, inherit, under))
     role, frame = replay.segments.role, replay.segments.frame
     return torch.stack([allowed_edges(role, frame, table, rows)[0, 0] for table in tables])
 
@@ -75,7 +82,12 @@ def plain_states(replay: Replay, knockouts: Knockouts, count: int, batch: int = 
         count: how many of the last tokens.
         batch: knockouts in one forward pass.
     """
-    masks = knockout_masks(replay, knockouts.pathways, replay.segments.shape[1], count > 1)
+    length, under = replay.segments.shape[1], knockouts.under
+    each = [None] if under is None else [layer[0] for layer in under]
+    kinds, of_layer = _distinct(each, knockouts.num_layers)
+    masks = torch.cat(
+        [knockout_masks(replay, knockouts.pathways, length, count > 1, kind) for kind in kinds]
+    )
     windows, heads = knockouts.windows(), list(knockouts.heads)
     groups = 1 if heads == [None] else geometry(replay.model).num_kv_heads
     cut = torch.zeros(knockouts.num_layers, 1, len(windows), len(heads), groups, dtype=torch.bool)
@@ -84,9 +96,20 @@ def plain_states(replay: Replay, knockouts: Knockouts, count: int, batch: int = 
             cut[layers, 0, number, column, slice(None) if head is None else head] = True
     # The mask of every layer and KV head for every knockout; 0 is the dense one.
     choice = cut * torch.arange(1, len(knockouts.pathways) + 1).reshape(1, -1, 1, 1, 1)
+    # Layers under other rows of the plan have masks of their own.
+    choice += (of_layer * (1 + len(knockouts.pathways))).reshape(-1, 1, 1, 1, 1)
     parts = [
         replay.last_states(MaskEnforcer(masks, columns), count, columns.shape[1])
         for columns in choice.flatten(1, 3).split(batch, dim=1)
     ]
     states: Tensor = torch.cat(parts).unflatten(0, choice.shape[1:4])
     return states
+
+
+def _distinct(tables: Sequence[Any], num_layers: int) -> tuple[list[Any], Tensor]:
+    """Tables without repetitions, and which of them each layer has, int64 `[L]`."""
+    if len(tables) == 1:
+        return list(tables), torch.zeros(num_layers, dtype=torch.int64)
+    known: dict[bytes, int] = {}
+    places = [known.setdefault(table.tobytes(), len(known)) for table in tables]
+    return [tables[places.index(kind)] for kind in range(len(known))], torch.tensor(places)

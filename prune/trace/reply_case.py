@@ -30,7 +30,7 @@ def trace_reply(processor: Any, case: TracedPrompt, knockouts: Knockouts) -> dic
     """
     ids, count = list(case.reply), len(case.reply)
     model = case.replay.model
-    dense = record_dense(case.replay, count)
+    dense = record_dense(case.replay, count, knockouts.under)
     before = next_logits(model, dense.states).log_softmax(-1)
     chosen = torch.tensor(ids, device=before.device)[:, None]
     own = before.gather(1, chosen)[:, 0]

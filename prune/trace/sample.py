@@ -86,7 +86,7 @@ def trace_case(
     Raises:
         NumericError: a logit is NaN or infinite.
     """
-    dense = dense or record_dense(case.replay)
+    dense = dense or record_dense(case.replay, under=knockouts.under)
     logp = torch.log_softmax(dense.logits, -1)
     token = int(logp.argmax()) if case.token is None else case.token
     record: dict[str, Any] = {

@@ -142,10 +142,13 @@ class Trace:
         cut without harm clears all its layers. In a layer that no window contains, it is infinite.
 
         Raises:
-            BadInputError: KV heads were cut one at a time, which does not measure all together.
+            BadInputError: KV heads were cut one at a time, which does not measure all together, or
+                the model was traced under a plan.
         """
         if self.per_head:
             raise BadInputError(f"{self.run}: a plan needs a trace without --per-head")
+        if "keep" in self.header:
+            raise BadInputError(f"{self.run}: a plan needs a trace of the dense model, not --keep")
         tasks = sorted({case["task"] for case in self.traced})
         change = np.array([self.relative_change(pathway, task).mean(0) for task in tasks])
         fall = np.maximum(0, -change.min(0))
@@ -180,6 +183,7 @@ def _header(
     which: str,
     knockouts: Knockouts,
     asking: PromptStyle,
+    keep: str | None,
 ) -> dict[str, Any]:
     return {
         "schema_version": SCHEMA_VERSION,
@@ -195,6 +199,7 @@ def _header(
         "window": knockouts.window,
         "heads": list(knockouts.heads),
         "exact_reference": knockouts.exact_reference,
+        **({} if keep is None else {"keep": keep}),
     }
 
 
@@ -208,13 +213,14 @@ def write_trace(
     which: str = "correct",
     on_done: Callable[[int], None] = lambda n: None,
     asking: PromptStyle = CHOICE,
+    keep: str | None = None,
 ) -> Trace:
     """Trace `samples` into `run/trace`, resuming where an earlier call stopped.
 
     Under `torchrun` the samples are split over its processes.
 
     A sample whose clip cannot be decoded or whose logits are not finite is recorded with the reason
-    and counts nowhere.
+    and counts nowhere. `keep` says for the header which plan `knockouts.under` is.
 
     Raises:
         RefusedError: the folder holds a trace of something else, or the tokenizer cannot be asked
@@ -223,7 +229,7 @@ def write_trace(
         NumericError: the logits of every sample are NaN or infinite.
     """
     asking.check(opened.processor, samples)
-    header = _header(opened, data, run, samples, num_frames, which, knockouts, asking)
+    header = _header(opened, data, run, samples, num_frames, which, knockouts, asking, keep)
 
     def trace_one(sample: Sample) -> dict[str, Any]:
         return trace_sample(

@@ -12,6 +12,7 @@ from prune.inputs.media import DEFAULT_MEDIA, Media
 from prune.journal.progress import Progress, silent
 from prune.journal.records import check_traced
 from prune.plan.budget import Budget, Objective
+from prune.plan.keep import keep_plan
 from prune.plan.model_id import Positions
 from prune.plan.plan import Plan
 from prune.report.leak_paths import unseen
@@ -32,6 +33,7 @@ def export_model(
     run: Path | None = None,
     test: Path | None = None,
     plan: Plan | None = None,
+    keep: str | None = None,
     budget: Budget | None = None,
     objective: Objective = "flops",
     num_frames: int | None = None,
@@ -58,6 +60,7 @@ def export_model(
         run: the run folder of a trace; a search needs it, and reports show its flow map.
         test: JSONL of held-out samples; see `prune.workflows.split`.
         plan: exported instead of a searched one.
+        keep: the plan of this text instead (`prune.plan.keep`).
         budget: of the search; `Budget.default` if None.
         objective: of the search, where no budget is given.
         num_frames: frames of every clip; as in the trace, or 8, if None.
@@ -79,10 +82,10 @@ def export_model(
         BadInputError: there are no held-out samples, or a file cannot be read.
         ResourceError: the disk is full or cannot be written.
     """
-    if plan is not None and budget is not None:
+    if sum(given is not None for given in (plan, keep, budget)) > 1:
         raise UsageError("a budget and a plan: give one of them")
-    if plan is None and run is None:
-        raise UsageError("a search needs --trace RUN (or give --plan or --preset)")
+    if plan is None and keep is None and run is None:
+        raise UsageError("a search needs --trace RUN (or give --plan, --preset or --keep)")
     if run is None and test is None:
         raise UsageError("without --trace, give --test: the report needs held-out questions")
     trace = Trace.load(run) if run is not None else None
@@ -91,6 +94,8 @@ def export_model(
     if positions is None and (made := trace.model if trace else plan and plan.model):
         positions = made.positions
     opened = open_model(model, dense=True, positions=positions)
+    if keep is not None:
+        plan = keep_plan(keep, opened.id)
     if trace is not None:
         check_failed(trace.failed, len(trace.records), max_failed)
         check_traced(trace.header, opened, trace.run)

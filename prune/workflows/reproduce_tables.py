@@ -22,9 +22,14 @@ EFFECTIVE = (
 
 
 def half_rows(traces: Mapping[str, Trace]) -> list[list[str]]:
-    """A row for each task of each side, and one for all tasks: what one knockout changes."""
+    """A row for each task of each side, and one for all tasks: what one knockout changes.
+
+    Args:
+        traces: of the single knockout, by side (`tuned`, `base`).
+    """
     rows = []
-    for trace in traces.values():
+    for side, trace in traces.items():
+        name = trace.model.name + (" (base)" if side == "base" else "")
         groups: dict[str, list[dict[str, Any]]] = {}
         for case in trace.traced:
             groups.setdefault(case["task"].replace("_", " "), []).append(case)
@@ -37,7 +42,7 @@ def half_rows(traces: Mapping[str, Trace]) -> list[list[str]]:
                 )
                 for name in ("change_answer", "accuracy", "free_accuracy")
             ]
-            rows.append([trace.model.name, task, str(len(cases)), *map(_mean, measured)])
+            rows.append([name, task, str(len(cases)), *map(_mean, measured)])
     return rows
 
 

@@ -13,6 +13,7 @@ from prune.inputs.replying import DEFAULT_REPLYING, Replying
 from prune.inputs.samples import load_samples
 from prune.journal.processes import processes, share_of
 from prune.journal.progress import Progress, silent
+from prune.plan.keep import kept_reach
 from prune.plan.model_id import Positions
 from prune.report.figures.flow import write_flow
 from prune.results.flow_map import Flow
@@ -65,6 +66,7 @@ def trace_model(
     style: Style = Style.CENTRE,
     window: int | None = None,
     per_head: bool = False,
+    keep: str | None = None,
     replying: Replying = DEFAULT_REPLYING,
     prefix: str | None = None,
     anchor: str | None = None,
@@ -98,6 +100,7 @@ def trace_model(
         style: the layers that a knockout cuts.
         window: number of layers cut together, `default_window` if None.
         per_head: cut one KV head at a time.
+        keep: trace the model under the plan of this text (`prune.plan.keep`), not the dense one.
         replying: by which replies open questions are followed, token by token.
         prefix: ask without options; the reply begins with this.
         anchor, verbs: ask without options, and trace what this regular expression, or this spaCy
@@ -146,11 +149,12 @@ def trace_model(
     heads = tuple(range(opened.id.num_kv_heads)) if per_head else (None,)
     depth = opened.id.num_layers
     width = window or default_window(depth)
-    knockouts = Knockouts(chosen, depth, width, exact_reference, style, heads)
+    under = None if keep is None else kept_reach(keep, depth)
+    knockouts = Knockouts(chosen, depth, width, exact_reference, style, heads, under)
     kept = "all" if own else which or "correct"
     with progress("Tracing", share_of(len(samples))) as advance:
         trace = write_trace(
-            opened, data, run, samples, knockouts, num_frames, kept, advance, asking
+            opened, data, run, samples, knockouts, num_frames, kept, advance, asking, keep
         )
     if processes().is_main_process:
         write_summary(trace)

@@ -8,6 +8,7 @@ import torch
 from prune.families import video_families
 from prune.layout.knockout_tables import tell_options_apart
 from prune.layout.pathways import TRACED, Pathway
+from prune.plan.keep import kept_reach
 from prune.plan.model_id import geometry
 from prune.runtime.attention import seam
 from prune.runtime.captured import Replay, capture
@@ -33,7 +34,7 @@ def replay_of(name: str) -> Replay:
 def check(replay: Replay, knockouts: Knockouts) -> None:
     with seam(replay.model):
         plain = plain_logits(replay, knockouts)
-        dense = record_dense(replay)
+        dense = record_dense(replay, under=knockouts.under)
         fast = [
             knockout_logits(dense, knockouts.pathways, knockouts.windows(), head)
             for head in knockouts.heads
@@ -77,3 +78,15 @@ def test_one_kv_head_at_a_time(name: str, max_edges: int, monkeypatch: pytest.Mo
     heads = tuple(range(geometry(replay.model).num_kv_heads))
     assert len(heads) > 1
     check(replay, replace(knockouts_of(replay, FEW, Style.CENTRE), heads=heads))
+
+
+@pytest.mark.parametrize("max_edges", [incremental.MAX_EDGES, 0], ids=["masks", "kernel"])
+@pytest.mark.parametrize("name", video_families())
+def test_knockouts_of_a_model_under_a_plan(
+    name: str, max_edges: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(incremental, "MAX_EDGES", max_edges)
+    replay = replay_of(name)
+    depth = geometry(replay.model).num_layers
+    under = kept_reach(f"cross_frame=1; video->last=none; question->last=2-{depth}", depth)
+    check(replay, replace(knockouts_of(replay, FEW, Style.CENTRE), under=under))

@@ -35,7 +35,8 @@ TASKS = ("object_count", "moving_direction")
 @pytest.fixture(scope="module")
 def made(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     """A reproduction of two questions, with the model as its own base, and what it announced."""
-    out, lines = tmp_path_factory.mktemp("reproduction"), []
+    out = tmp_path_factory.mktemp("reproduction")
+    lines: list[str] = []
     reproduce_model(
         "tiny", clips / "calibration.jsonl", out, announce=lines.append, base="tiny",
         tasks=TASKS, per_task=1, which="all", words="tiny", argv="prune reproduce <&>",

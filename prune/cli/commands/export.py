@@ -7,6 +7,7 @@ import typer
 
 from prune.cli.app import (
     DrawSeed,
+    Keep,
     Limit,
     MaxFailed,
     Model,
@@ -46,6 +47,7 @@ def export(
     preset: Annotated[
         str | None, typer.Option(help="A preset from Map the Flow instead of a search.")
     ] = None,
+    keep: Keep = None,
     published: Annotated[
         bool, typer.Option("--published", help="The preset as published, with its leak.")
     ] = False,
@@ -68,8 +70,9 @@ def export(
     from prune.plan.plan import Plan
     from prune.workflows.export import export_model
 
-    if bool(asked.given) + (plan_file is not None) + (preset is not None) > 1:
-        raise UsageError("a budget, --plan and --preset: give one of them")
+    given = plan_file is not None, preset is not None, keep is not None
+    if bool(asked.given) + sum(given) > 1:
+        raise UsageError("a budget, --plan, --preset and --keep: give one of them")
     plan = None
     if plan_file is not None:
         plan = Plan.load(plan_file)
@@ -82,7 +85,8 @@ def export(
         run=run,
         test=test,
         plan=plan,
-        budget=asked.budget if plan is None else None,
+        keep=keep,
+        budget=None if any(given) else asked.budget,
         objective=asked.objective.value,
         num_frames=frames,
         cue=cue,

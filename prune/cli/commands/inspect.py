@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from prune.cli.app import Cue, Frames, System, app
+from prune.cli.app import Cue, Frames, Keep, System, app
 from prune.cli.console import out
 from prune.cli.media import takes_media
 from prune.errors import UsageError
@@ -20,9 +20,10 @@ def inspect(
         str,
         typer.Argument(
             help="A plan file, a preset's name, an exported folder or a run folder; with --prompt "
-            "a model."
+            "or --keep a model."
         ),
     ],
+    keep: Keep = None,
     prompt: Annotated[
         Path | None,
         typer.Option(help="JSONL of questions, or .json of chat messages: show a prompt's roles."),
@@ -42,16 +43,18 @@ def inspect(
     if prompt is None:
         if sample is not None:
             raise UsageError("--sample: give --prompt FILE as well")
-        _show_plan(what)
+        _show_plan(what, keep)
+    elif keep is not None:
+        raise UsageError("--keep and --prompt: give one of them")
     else:
         _show_prompt(what, prompt, sample, frames, cue, system or "", media)
 
 
-def _show_plan(what: str) -> None:
+def _show_plan(what: str, keep: str | None) -> None:
     from prune.cli.tables.plan import leak_lines, liveness_lines, outlook_table, plan_grid
     from prune.workflows.named_plan import named_plan
 
-    shown = named_plan(what)
+    shown = named_plan(what, keep)
     out.print(f"{shown.name}  for {shown.model.name}, {shown.num_layers} layers")
     out.print(plan_grid(shown.reach))
     out.print("\n".join([*liveness_lines(shown.reach), *leak_lines(shown.reach)]))

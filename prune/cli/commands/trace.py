@@ -9,6 +9,7 @@ from prune.cli.app import (
     MODEL_HELP,
     Data,
     DrawSeed,
+    Keep,
     Limit,
     MaxFailed,
     OwnCue,
@@ -69,6 +70,7 @@ def trace(
     per_head: Annotated[
         bool, typer.Option("--per-head", help="Cut one KV head at a time.")
     ] = False,
+    keep: Keep = None,
     replying: Replying = DEFAULT_REPLYING,
     prefix: Annotated[
         str | None, typer.Option(help="Ask without options; the reply begins with this.")
@@ -116,6 +118,7 @@ def trace(
         style=style,
         window=window,
         per_head=per_head,
+        keep=keep,
         replying=replying,
         prefix=prefix,
         anchor=anchor,
