@@ -7,6 +7,7 @@ QUANTIZE := $(VENV)/quantize
 
 # Environments of their own: the oldest transformers, and the newest with torchvision.
 OLDEST := $(VENV)/oldest
+KVPRESS := $(VENV)/kvpress
 REAL := .venvs/real
 VLLM := .venvs/vllm
 # A registry may not answer at once.
@@ -14,7 +15,7 @@ RETRY = for pause in 5 20 60 none; do $(1) && break; test $$pause != none && sle
 VERSION_TESTS := tests/runtime tests/families tests/unit/test_apply.py tests/unit/test_trace.py tests/e2e/test_chain.py
 VERSION_TESTS += tests/unit/test_transformers_tools.py
 
-.PHONY: setup demo faults test test-slow test-oldest test-real test-vllm test-demo-versions lint docs
+.PHONY: setup demo faults test test-slow test-oldest test-kvpress test-real test-vllm test-demo-versions lint docs
 
 setup: $(STAMP)
 
@@ -42,6 +43,10 @@ $(OLDEST)/.ready: $(STAMP) tests/oldest.txt
 	$(call RETRY,$(BIN)/pip install --quiet --no-deps --upgrade --target $(OLDEST) -r tests/oldest.txt)
 	touch $@
 
+$(KVPRESS)/.ready: $(STAMP) tests/kvpress/requirements.txt
+	$(call RETRY,$(BIN)/pip install --quiet --no-deps --upgrade --target $(KVPRESS) -r tests/kvpress/requirements.txt)
+	touch $@
+
 $(REAL)/.ready: pyproject.toml tests/real/requirements.txt
 	test -d $(REAL) || $(PYTHON) -m venv $(REAL)
 	$(call RETRY,$(REAL)/bin/pip install --quiet -r tests/real/requirements.txt -e .)
@@ -54,6 +59,9 @@ $(VLLM)/.ready: pyproject.toml tests/vllm/environment.sh tests/vllm/adapt.py tes
 # PerceptionLM's tower is timm's there, which needs torchvision; and a padded batch in chunks is wrong there without prune too.
 test-oldest: $(OLDEST)/.ready
 	PYTHONPATH=$(OLDEST) OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m 'not slow and not gpu' -k 'not perception_lm and not chunks' $(VERSION_TESTS)
+
+test-kvpress: $(KVPRESS)/.ready
+	PYTHONPATH=$(KVPRESS) OMP_NUM_THREADS=1 $(BIN)/pytest tests/kvpress 'tests/e2e/test_docs_python.py::test_the_python_of_a_page_runs[serving]'
 
 test-real: $(REAL)/.ready
 	OMP_NUM_THREADS=1 $(REAL)/bin/python -m pytest -n 2 -m 'not slow and not gpu' tests/real $(VERSION_TESTS)

@@ -16,7 +16,7 @@ from tests.exports import small_result
 from tests.unit.test_apply import mixed_plan
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = ("data-sets", "explaining-an-answer", "index", "quick-start", "serving")
+PAGES = ("data-sets", "explaining-an-answer", "index", "quick-start", "reproduce", "serving")
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def test_the_python_of_a_page_runs(
     assert blocks
     names: dict[str, Any] = {}
     for block in blocks:
-        if "torchao" in block and find_spec("torchao") is None:
+        if any(name in block and find_spec(name) is None for name in ("torchao", "kvpress")):
             continue
         if "pipeline(" in block:  # Needs a real processor: tests/real/test_tools.py runs it.
             continue
