@@ -15,7 +15,6 @@ from prune.layout.segments import Segments, segment
 from prune.plan.liveness import Mode, decode_reads
 from prune.plan.model_id import geometry
 from prune.plan.plan import Plan
-from prune.runtime.cache import cache_in
 
 
 @dataclass
@@ -75,7 +74,7 @@ class PrunePress(BasePress):  # type: ignore[misc]
     def _lay_out(self, model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Roles of the prompt, before its first layer; None in a decode step."""
         self._segments = None
-        cache = cache_in(kwargs)
+        cache = kwargs.get("past_key_values")
         if cache is None or not cache.get_seq_length():
             ids = args[0] if args else kwargs.get("input_ids")
             self._segments = self._prompt or self._layout_of(ids, kwargs)
@@ -93,7 +92,7 @@ class PrunePress(BasePress):  # type: ignore[misc]
         self, module: Any, input: list[Tensor], kwargs: dict[str, Any], output: Any
     ) -> Any:
         """As kvpress's own, which reads a position that transformers no longer hands to layers."""
-        if self._segments is None or cache_in(kwargs) is None:
+        if self._segments is None or kwargs.get("past_key_values") is None:
             return output
         prefill = torch.arange(kwargs["hidden_states"].shape[1])
         return super().forward_hook(module, input, {**kwargs, "cache_position": prefill}, output)
