@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from prune.kernels.segment_attention.layout import Layout, ReachTable, Runs
+from prune.kernels.segment_attention.layout import Layout, ReachTable, Runs, stretches
 
 MAX_KEYS = 512
 """torch's CPU kernel computes tiles of 512 keys whole, so up to here a mask costs next to nothing
@@ -33,13 +33,14 @@ class Mask:
     do.
 
     Attributes:
-        bias: `[B, Hq, Sq, Sk]`, 0 or -inf; 0 in rows without a key, so that no NaN comes of them.
-            None if nothing is removed and SDPA's own causality is enough.
+        biases: of every tile of `TILE_ROWS` rows, `[B, Hq, rows, keys up to the last row]`, 0 or
+            -inf; a row without a key has those of causality, so that no NaN comes of it. None if
+            nothing is removed and SDPA's own causality is enough.
         empty: bool `[B, Hq, Sq, 1]`, rows without a key; None if there are none.
         unread: bool `[B, Hkv, Sk, 1]`, keys that no row reads; None if there are none.
     """
 
-    bias: Tensor | None
+    biases: tuple[Tensor, ...] | None
     empty: Tensor | None
     unread: Tensor | None
 
@@ -59,32 +60,36 @@ def masked_call(
     """Attention `[B, Hq, Sq, D]`; arguments as in `sdpa_attention`."""
     heads, kv_heads, rows = q.shape[1], k.shape[1], q.shape[2]
     mask = _mask(layout, rows, reach, heads // kv_heads, q.dtype, q.device)
-    run = partial(_tiled, q, bias=mask.bias, scale=scale, grouped=heads != kv_heads)
+    run = partial(_tiled, q, biases=mask.biases, scale=scale, grouped=heads != kv_heads)
     out = run(k, v)
     # Keys that nothing reads may hold NaN or infinities, and 0 times those is NaN. To look at the
     # output is cheaper than to clear such keys beforehand.
-    if mask.unread is not None and not math.isfinite(out.sum(dtype=torch.float64).item()):
+    if mask.unread is not None and not math.isfinite(out.sum(dtype=torch.float32)):
         out = run(k.masked_fill(mask.unread, 0), v.masked_fill(mask.unread, 0))
-    return out if mask.empty is None else out.masked_fill(mask.empty, 0)
+    return out if mask.empty is None else out.masked_fill_(mask.empty, 0)
 
 
 def _tiled(
-    q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float, grouped: bool
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    biases: tuple[Tensor, ...] | None,
+    scale: float,
+    grouped: bool,
 ) -> Tensor:
-    """Attention of the last rows under `Mask.bias`."""
+    """Attention of the last rows under `Mask.biases`."""
     call = partial(F.scaled_dot_product_attention, scale=scale, enable_gqa=grouped)
     rows, before = q.shape[2], k.shape[2] - q.shape[2]
-    if bias is None:
+    if biases is None:
         # The dense model's own call, bit for bit.
         return call(q, k, v, is_causal=rows > 1)
-    if rows <= TILE_ROWS:
-        return call(q, k, v, bias)
+    if len(biases) == 1:
+        return call(q, k, v, biases[0])
     batch, heads, _, dim = q.shape
     out = q.new_empty(batch, rows, heads, dim).transpose(1, 2)
-    for start in range(0, rows, TILE_ROWS):
-        stop = min(rows, start + TILE_ROWS)
-        read, seen = slice(start, stop), slice(before + stop)
-        out[:, :, read] = call(q[:, :, read], k[:, :, seen], v[:, :, seen], bias[:, :, read, seen])
+    for start, bias in zip(range(0, rows, TILE_ROWS), biases, strict=True):
+        read, seen = slice(start, start + TILE_ROWS), slice(before + start + bias.shape[2])
+        out[:, :, read] = call(q[:, :, read], k[:, :, seen], v[:, :, seen], bias)
     return out
 
 
@@ -98,84 +103,146 @@ def _mask(
     dtype: torch.dtype,
     device: torch.device,
 ) -> Mask:
-    edges = [[(grid, grid.edges(table)) for table in reach.values] for grid in _grids(layout, rows)]
+    places = _places(layout, rows)
+    edges = [[place.edges(table) for table in reach.values] for place in places]
     every = [found for row in edges for found in row]
-    at_the_end = rows in (1, layout.shape[1])
-    if at_the_end and all(grid.is_plain(found) for grid, found in every):
+    if rows in (1, layout.shape[1]) and all(found.plain for found in every):
         return Mask(None, None, None)
 
-    def whole(part: Callable[[_Grid, np.ndarray], Tensor], heads: int = 1) -> Tensor:
+    def whole(part: Callable[[_Place, _Edges], Tensor], heads: int = 1) -> Tensor:
         """That part of each, as one tensor: `[B or 1, heads of a layer or 1, ...]`."""
         if len(every) == 1:
-            return part(*every[0])[None, None].to(device)
-        stacked = torch.stack([torch.stack([part(*found) for found in row]) for row in edges])
+            return part(places[0], every[0])[None, None].to(device)
+        stacked = torch.stack(
+            [
+                torch.stack([part(place, found) for found in row])
+                for place, row in zip(places, edges, strict=True)
+            ]
+        )
         stacked = stacked[_order(layout)] if len(edges) > 1 else stacked
         several = heads > 1 and len(edges[0]) > 1
         return (stacked.repeat_interleave(heads, 1) if several else stacked).to(device)
 
+    def bias(tile: int) -> Tensor:
+        return whole(lambda place, found: place.bias(tile, found, dtype), per_kv_head)
+
     empty = unread = None
-    if not all(found.any(1).all() for _, found in every):
-        empty = whole(_Grid.empty, per_kv_head)
-    if not all(found.any(0).all() for _, found in every):
-        unread = whole(_Grid.unread)
-    return Mask(whole(_Grid.bias, per_kv_head).to(dtype), empty, unread)
+    if not all(found.all_read for found in every):
+        empty = whole(_Place.empty, per_kv_head)
+    if not all(found.all_are_read for found in every):
+        unread = whole(_Place.unread)
+    return Mask(tuple(bias(tile) for tile in range(-(-rows // TILE_ROWS))), empty, unread)
 
 
-class _Grid:
-    """The run at each row, and at each key, of one sequence; all masks share it.
+@dataclass(frozen=True, eq=False)
+class _Edges:
+    """Which runs the last runs of a sequence read.
+
+    Attributes:
+        removed: of each the stretches of runs up to it that it does not read, as the first and
+            the one behind the last; none of one that reads nothing.
+        reads: bool `[n]`, which read something.
+        is_read: bool `[N]`, of all runs.
+        plain: whether nothing is removed.
+        all_read, all_are_read: whether all of `reads`, and of `is_read`, are True.
+    """
+
+    removed: tuple[tuple[tuple[int, int], ...], ...]
+    reads: np.ndarray
+    is_read: np.ndarray
+    plain: bool
+    all_read: bool
+    all_are_read: bool
+
+
+# Prompts of one form share these, whatever the lengths of their parts.
+@lru_cache(maxsize=256)
+def _edges(roles: bytes, frames: bytes, table: bytes, first: int) -> _Edges:
+    """Of the runs from `first` on."""
+    role, frame, values = (np.frombuffer(x, np.int64) for x in (roles, frames, table))
+    index, size = np.arange(len(role)), round(len(values) ** 0.5)
+    causal = np.tri(len(role), dtype=bool)[first:]
+    allowed = Runs(index, index + 1, role, frame).allowed(values.reshape(size, size))
+    found = allowed[first:] & causal
+    reads, is_read = found.any(1), found.any(0)
+    plain = bool((found == causal).all())
+    removed: list[list[tuple[int, int]]] = [[] for _ in reads]
+    for run, low, high in zip(*stretches(causal & ~found & reads[:, None]), strict=True):
+        removed[run].append((int(low), int(high) + 1))
+    return _Edges(
+        tuple(map(tuple, removed)), reads, is_read, plain, bool(reads.all()), bool(is_read.all())
+    )
+
+
+class _Place:
+    """Where the runs of one sequence stand, and the tiles of its last rows.
 
     Args:
-        runs: of the sequence.
-        rows: its last positions, which are the queries.
+        runs: of the sequence, cut at the first of the rows.
+        rows: number of rows.
     """
 
     def __init__(self, runs: Runs, rows: int):
+        self._form = runs.role.tobytes(), runs.frame.tobytes()
         keys = int(runs.end[-1])
-        self._runs = runs.cut(keys - rows)
-        begin = int(np.searchsorted(self._runs.start, keys - rows))
-        count = len(self._runs.start)
-        self._begin, self._causal = begin, np.tri(count, dtype=bool)[begin:]
-        sizes = self._runs.end - self._runs.start
-        self._run_of_key = torch.from_numpy(np.repeat(np.arange(count), sizes))
-        self._run_of_row = self._run_of_key[keys - rows :] - begin
-        # Within a run, keys behind a row.
-        self._behind = _behind(rows, keys)
+        self._first = int(runs.start.searchsorted(keys - rows))
+        self._sizes = runs.end - runs.start
+        self._bounds = [*runs.start.tolist(), keys]
+        self._tiles = []
+        for begin in range(keys - rows, keys, TILE_ROWS):
+            end = min(begin + TILE_ROWS, keys)
+            one = int(runs.start.searchsorted(begin, "right")) - 1
+            self._tiles.append((begin, end, one, int(runs.start.searchsorted(end))))
 
-    def edges(self, table: np.ndarray) -> np.ndarray:
-        """Which runs of rows read which runs, under a table `[R, R]`; bool."""
-        found: np.ndarray = self._runs.allowed(table)[self._begin :] & self._causal
-        return found
+    def edges(self, table: np.ndarray) -> _Edges:
+        """Under a table `[R, R]`."""
+        return _edges(*self._form, table.tobytes(), self._first)
 
-    def is_plain(self, edges: np.ndarray) -> bool:
-        """Whether nothing is removed."""
-        return bool((edges == self._causal).all())
-
-    def bias(self, edges: np.ndarray) -> Tensor:
-        """See `Mask`; float32 `[rows, keys]`."""
-        kept = edges | ~edges.any(1, keepdims=True)
-        bias = torch.from_numpy(np.where(kept, np.float32(0), np.float32(-np.inf)))
-        wide = bias.index_select(1, self._run_of_key)
-        return wide.index_select(0, self._run_of_row).add_(self._behind)
+    def bias(self, tile: int, edges: _Edges, dtype: torch.dtype) -> Tensor:
+        """See `Mask`: `[rows, keys]`."""
+        begin, end, one, stop = self._tiles[tile]
+        bounds, removed = self._bounds, []
+        for run in range(one, stop):
+            for low, high in edges.removed[run - self._first]:
+                first, last = max(begin, bounds[run]), min(end, bounds[run + 1])
+                removed.append((first - begin, last - begin, bounds[low], bounds[high]))
+        return _bias(begin, end, tuple(removed), dtype)
 
     # A run that reads itself gives each of its rows, and each of its keys, at least itself.
 
-    def empty(self, edges: np.ndarray) -> Tensor:
+    def empty(self, edges: _Edges) -> Tensor:
         """See `Mask`; bool `[rows, 1]`."""
-        return torch.from_numpy(~edges.any(1))[self._run_of_row, None]
+        return torch.from_numpy((~edges.reads).repeat(self._sizes[self._first :])[:, None])
 
-    def unread(self, edges: np.ndarray) -> Tensor:
+    def unread(self, edges: _Edges) -> Tensor:
         """See `Mask`; bool `[keys, 1]`."""
-        return torch.from_numpy(~edges.any(0))[self._run_of_key, None]
+        return torch.from_numpy((~edges.is_read).repeat(self._sizes)[:, None])
 
 
-def _behind(rows: int, keys: int) -> Tensor:
-    """What removes the keys behind each of the last rows; float32 `[rows, keys]`."""
-    return _triangle(1 << (keys - 1).bit_length())[keys - rows : keys, :keys]
+# Tiles before the first run of another length are those of the last prompt, too.
+@lru_cache(maxsize=256)
+def _bias(
+    begin: int, end: int, removed: tuple[tuple[int, int, int, int], ...], dtype: torch.dtype
+) -> Tensor:
+    """What the rows `begin` to `end` of a sequence read of the keys before `end`.
+
+    Args:
+        removed: rectangles without an edge: first row of the tile and the one behind the last,
+            first key and the one behind the last.
+    """
+    size = 1 << (end - 1).bit_length()
+    if not removed:
+        return _triangle(size, dtype)[begin:end, :end]
+    bias = _triangle(size, torch.float32)[begin:end, :end].clone()
+    cells = bias.numpy()
+    for first, last, low, high in removed:
+        cells[first:last, low:high] = -np.inf
+    return bias.to(dtype)
 
 
 @lru_cache(maxsize=4)
-def _triangle(size: int) -> Tensor:
-    return torch.full((size, size), -torch.inf).triu_(1)
+def _triangle(size: int, dtype: torch.dtype) -> Tensor:
+    return torch.full((size, size), -torch.inf, dtype=dtype).triu_(1)
 
 
 def _order(layout: Layout) -> list[int]:
@@ -188,6 +255,6 @@ def _order(layout: Layout) -> list[int]:
 
 
 @lru_cache(maxsize=16)
-def _grids(layout: Layout, rows: int) -> list[_Grid]:
+def _places(layout: Layout, rows: int) -> list[_Place]:
     """Of the distinct sequences of a layout."""
-    return [_Grid(runs, rows) for _, runs in layout.rows]
+    return [_Place(runs.cut(layout.shape[1] - rows), rows) for _, runs in layout.rows]
