@@ -9,7 +9,7 @@ from prune.layout.edges import EdgeHistogram
 from prune.layout.pathways import MAP_ROWS, SAME_FRAME, Reach
 from prune.layout.segments import Role
 from prune.plan.liveness import State, leaks, states
-from prune.plan.outlook import TOKENS_PER_FRAME, outlook, video_prompt
+from prune.plan.outlook import TEXT, TOKENS_PER_FRAME, outlook, video_prompt
 from prune.plan.search_result import SearchResult
 
 
@@ -65,7 +65,7 @@ def outlook_table(reach: Reach, frames: Sequence[int] = (8, 64)) -> Table:
     """Shares that a plan keeps on prompts of the paper's shape."""
     table = Table(box=None, padding=(0, 2, 0, 0))
     columns = (
-        f"kept, frames x {TOKENS_PER_FRAME} tokens",
+        f"kept, frames x {TOKENS_PER_FRAME} + {sum(TEXT.values())} tokens",
         "edges",
         "states",
         "KV",
