@@ -4,6 +4,7 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -40,6 +41,11 @@ class Segments:
     def shape(self) -> tuple[int, int]:
         """`(B, S)`."""
         return self.role.shape[0], self.role.shape[1]
+
+    @cached_property
+    def has_video(self) -> bool:
+        """Whether any prompt has a video whose roles are known."""
+        return bool((self.role == Role.VIDEO).any())
 
     @property
     def unknown(self) -> Tensor:

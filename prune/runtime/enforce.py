@@ -110,7 +110,9 @@ class DecodeEnforcer:
         known = self._masks[layer]
         if known is None:
             return None
-        return F.pad(known, (0, length - known.shape[-1]), value=True)
+        if known.shape[-1] < length:  # with room for answers to come
+            known = self._masks[layer] = F.pad(known, (0, length), value=True)
+        return known[..., :length]
 
 
 @dataclass(frozen=True)

@@ -182,7 +182,7 @@ class Session:
         ledger = self._known(args, kwargs, cache) or self._new(args, kwargs)
         if cache is not None:
             check_cache(cache)
-        dense = not bool((ledger.segments.role == Role.VIDEO).any())
+        dense = not ledger.segments.has_video
         if not dense and self.skip != "none":
             check_forward(model, kwargs)
         in_this_thread(self.dense if dense else None)
@@ -245,6 +245,8 @@ class Session:
     def _enforcer(self, now: _Pass, start: int, stop: int) -> Enforcer:
         """What enforces the plan on tokens `start` to `stop`."""
         ledger = now.ledger
+        if ledger.decoder is not None and start >= ledger.segments.shape[1]:
+            return ledger.decoder
         segments = _dense_rows(ledger.segments)
         rows = len(segments.role) * (stop - start) * self.plan.num_layers
         if self.skip == "none":
@@ -252,10 +254,7 @@ class Session:
                 self.launches.add_states(rows, rows)
             return PlanEnforcer(self.plan.reach, segments, self.impl)
         if start >= segments.shape[1]:
-            if ledger.decoder is None:
-                ledger.decoder = DecodeEnforcer(
-                    self.plan.reach, segments, ledger.positions, self.impl
-                )
+            ledger.decoder = DecodeEnforcer(self.plan.reach, segments, ledger.positions, self.impl)
             return ledger.decoder
         # Without a cache every pass runs the answers so far as well.
         segments = segments.resized(max(stop, segments.shape[1]))
