@@ -41,6 +41,7 @@ class ExplainSettings:
         num_frames: frames of every clip.
         aligned: regions follow the token grid; they always do where tokens are masked.
         insight_weight, necessity_weight: lambda 1 and 2 of F.
+        text: weigh the words of question and reply, too (`prune.evidence.sources`).
     """
 
     regions: str = "grid"
@@ -52,6 +53,7 @@ class ExplainSettings:
     aligned: bool = False
     insight_weight: float = 1.0
     necessity_weight: float = 1.0
+    text: bool = False
 
     def __post_init__(self) -> None:
         for name, value, known in (

@@ -7,10 +7,12 @@ from typing import Any
 
 from prune.errors import BadInputError, RefusedError, UsageError
 from prune.evaluate.stats import mean_of
-from prune.evidence.case import Explainable
+from prune.evidence.case import Case, Explainable
 from prune.evidence.explain import ExplainSettings, Explanation, OnStep, explain, record_of
 from prune.evidence.metrics.collateral import TreatedAnswer, treatment
 from prune.evidence.metrics.correction import amcr, csr
+from prune.evidence.pieces import pieces_of
+from prune.evidence.sources import sources_of
 from prune.inputs.samples import Sample
 from prune.journal.records import Record, check_usable, data_identity, failed_of, recorded
 from prune.journal.write import write_records
@@ -84,6 +86,11 @@ def explain_samples(
         except UsageError as error:  # Specific to this reply: others may have the target.
             raise BadInputError(str(error)) from None
         record = record_of(case, found, settings)
+        if settings.text:
+            assert isinstance(case, Case), "an endpoint hides no words"
+            regions = found.regions if settings.removal == "masked" else None
+            pieces = pieces_of(case, regions)
+            record["sources"] = sources_of(case, pieces, settings.search).record
         draw(case, found, record)
         return record
 

@@ -77,6 +77,7 @@ def explain_model(
     api_key: str = "",
     sampled: int = 0,
     positions: Positions | None = None,
+    text: bool = False,
 ) -> ExplainedRun:
     """Find the frames and regions that answers rest on, and draw them.
 
@@ -102,6 +103,7 @@ def explain_model(
         sampled: continuations to sample where the endpoint returns no log-probabilities.
         positions: whose rule gives text its positions (`prune.runtime.positions`); an endpoint has
             its own.
+        text: weigh the words of question and reply beside the video, too.
 
     Raises:
         UsageError: a setting is unknown or not for endpoints, or the data has no such task or
@@ -111,6 +113,8 @@ def explain_model(
     """
     if endpoint and positions is not None:
         raise UsageError("--positions: a server places text by its own rule: leave it out")
+    if endpoint and text:
+        raise UsageError("--text: an endpoint hides no words of its prompt: leave it out")
     if isinstance(data, Path):
         samples = select_samples(data, tasks, ids, limit, cue, media=media)
     else:
@@ -124,8 +128,9 @@ def explain_model(
     if endpoint and removal == "masked":
         removal = "black"
     settings = ExplainSettings(
-        regions or usual.regions, count or usual.count, removal, search, target, num_frames, align
-    )
+        regions or usual.regions, count or usual.count, removal, search, target, num_frames, align,
+        text=text,
+    )  # fmt: skip
     if endpoint:
         remote = Endpoint(endpoint, str(model), api_key, sampled)
         identity: dict[str, Any] = {"model": {"endpoint": endpoint, "name": str(model)}}

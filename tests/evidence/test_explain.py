@@ -89,6 +89,23 @@ def test_open_questions_are_explained(
     assert summary([record])["explained"] == 1
 
 
+def test_words_are_weighed_and_drawn(case: Case, tmp_path: Path) -> None:
+    settings = ExplainSettings(regions="frames", text=True)
+    figures = []
+    (record,) = explain_samples(
+        lambda s: case, {"model": "tiny"}, [case.sample], tmp_path, settings,
+        draw=lambda case, found, record: figures.append(
+            evidence_figure(record, case.frames, found.regions.labels, found.saliency)
+        ),
+    )  # fmt: skip
+    found = record["sources"]
+    assert sum(found["shares"].values()) == pytest.approx(
+        found["p"]["whole"] - found["p"]["nothing"], abs=1e-5
+    )
+    assert found["p"]["whole"] == pytest.approx(record["curves"]["insertion"][-1][0], abs=1e-4)
+    assert len(figures[0].axes) == 2 * 8 + 1 + 3 + 4, "shares, and three lines of words"
+
+
 def test_a_word_in_place_of_an_open_reply(tiny: LoadedModel, samples: list[Sample]) -> None:
     sample = next(s for s in samples if s.task == "object_existence")
     asked = Sample(**{**sample.__dict__, "options": (), "answer": NO_ANSWER})

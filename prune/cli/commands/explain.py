@@ -84,6 +84,10 @@ def explain(
         ),
     ] = None,
     search: Annotated[str, typer.Option(help="full, doubling, efficient or lazy.")] = "doubling",
+    text: Annotated[
+        bool,
+        typer.Option("--text", help="Weigh the words of question and reply beside the video, too."),
+    ] = False,
     frames: Frames = 8,
     cue: Cue = ANSWER_CUE,
     media: Media = DEFAULT_MEDIA,
@@ -129,6 +133,7 @@ def explain(
         api_key=os.environ.get("OPENAI_API_KEY", ""),
         sampled=sampled,
         positions=positions,
+        text=text,
     )
     if not processes().is_main_process:
         return

@@ -61,6 +61,8 @@ def evidence_figure(
     reply = page.row(height_of(texts, points) / 72)
     reply_lines(reply, texts, record["modality"]["code"], target, EVIDENCE, points)
     page.skip(0.45)
+    if "sources" in record:
+        _sources(page, record["sources"], points)
     panels = page.row(2.1, 2 if record["options"] else 1)
     for axes, draw in zip(np.atleast_1d(panels), (_curves, _options), strict=False):
         draw(axes, record)
@@ -158,6 +160,41 @@ class _Page:
         return self._figure
 
 
+OPTIONS = (COLORS[2], COLORS[3], "#8c6d31", "#b5a642", "#5f4b2c", "#c49c94") * 5
+SOURCES = dict(zip(("video", "question", "reply"), COLORS[4:7], strict=True))
+"""Colours that mean nothing else here."""
+
+NAMES = {"video": "what is seen", "question": "the question", "reply": "its own words"}
+
+
+def _sources(page: _Page, found: Mapping[str, Any], points: float) -> None:
+    """How much rests on what is seen, on the question and on the reply's own words."""
+    axes = page.row(0.34)
+    style_axes(axes, "What it rests on: shares of p (Shapley)")
+    place = {True: found["p"]["nothing"], False: found["p"]["nothing"]}
+    for source, share in found["shares"].items():
+        axes.barh(0, share, left=place[share >= 0], height=0.7, color=SOURCES[source],
+                  label=f"{NAMES[source]} {share:+.2f}")  # fmt: skip
+        place[share >= 0] += share
+    axes.axvline(found["p"]["nothing"], color=INK, linewidth=1)
+    axes.set(yticks=[], xlim=(min(0.0, place[False]) - 0.02, max(1.0, place[True]) + 0.02))
+    axes.legend(fontsize=8, frameon=False, ncols=3, loc="lower right", bbox_to_anchor=(1, 1))
+    page.skip(0.34)
+    words = [p for p in found["pieces"] if p["source"] != "video"]
+    for key, title in (
+        ("attribution", "Words and regions ordered together (EAGLE)"),
+        ("left_out", "Words, each left out alone"),
+        ("gradient", "Words, gradient times input"),
+    ):
+        page.say(title, 8.5)
+        most = max(max(abs(p[key]) for p in found["pieces"]), 1e-9)
+        texts = [p["text"] for p in words]
+        line = page.row(height_of(texts, points) / 72)
+        reply_lines(line, texts, [abs(p[key]) / most for p in words], [], EVIDENCE, points)
+        page.skip(0.06)
+    page.skip(0.4)
+
+
 def _question(record: Mapping[str, Any]) -> str:
     if record["correct"] is None:
         return str(record["question"])
@@ -188,7 +225,7 @@ def _options(axes: Axes, record: Mapping[str, Any]) -> None:
     area = 100 * np.array(record["curves"]["area"])
     p = np.array(record["curves"]["insertion_options"])
     # Blue and red are taken: what is shown, and what is removed.
-    for index, (option, color) in enumerate(zip(record["options"], COLORS[2:] * 6, strict=False)):
+    for index, (option, color) in enumerate(zip(record["options"], OPTIONS, strict=False)):
         style = "-" if option == record["answer"] else "--"
         axes.plot(area, p[:, index], style, color=color, linewidth=1.6,
                   label=option.replace("$", r"\$")[:40])  # fmt: skip
