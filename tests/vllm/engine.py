@@ -13,7 +13,7 @@ from prune.families import family_of_processor
 from prune.serve.vllm.state import STATE, State
 from tests.vllm.requests import STEPS, Answer, Request
 
-BLOCKS = 1200
+BLOCKS = 2400
 
 
 def greedy(steps: int) -> SamplingParams:
@@ -49,7 +49,7 @@ class Engine:
             "enforce_eager": True,
             "block_size": 32,
             "max_num_batched_tokens": 2048,
-            "max_num_seqs": 8,
+            "max_num_seqs": 32,
             "max_model_len": 2048,
             "num_gpu_blocks_override": BLOCKS,
             "kv_cache_memory_bytes": 256 << 20,
@@ -136,6 +136,16 @@ class Engine:
             yield
         finally:
             self.scheduler.max_num_scheduled_tokens = before
+
+    @contextmanager
+    def at_once(self, requests: int) -> Iterator[None]:
+        """Run at most so many requests at once."""
+        before = self.scheduler.max_num_active_reqs
+        self.scheduler.max_num_active_reqs = requests
+        try:
+            yield
+        finally:
+            self.scheduler.max_num_active_reqs = before
 
     @contextmanager
     def blocks(self, number: int) -> Iterator[None]:

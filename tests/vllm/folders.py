@@ -48,7 +48,9 @@ def small(name: str, vision: dict[str, Any] | None = None, **sizes: Any) -> tupl
     given["vision_config"] |= vision or {}
     text.pop("layer_types", None)
     if "mrope_section" in (rope := text["rope_parameters"]):
-        text["rope_parameters"] = {**rope, "mrope_section": [4, 6, 6]}
+        head = text.get("head_dim") or text["hidden_size"] // text["num_attention_heads"]
+        sections = [head // 8, head * 3 // 16, head * 3 // 16]
+        text["rope_parameters"] = {**rope, "mrope_section": sections}
     given["tie_word_embeddings"] = False
     if name == "llava_next_video":
         # vLLM divides by the patches of a side, which it counts as side // patch ** 2.

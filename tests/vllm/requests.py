@@ -1,5 +1,6 @@
 """Unequal requests, as transformers and as vLLM take them, and transformers' answers to them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -121,17 +122,28 @@ REQUESTS = (
 
 
 def _drawn(seed: int) -> Request:
-    """A request of random length, frames, size and turns."""
+    """A request of random length, frames, size and turns; of eight one has no medium, one an image
+    and one two videos."""
     rng = np.random.default_rng(1000 + seed)
     height, width = (int(28 * side) for side in rng.integers(3, 6, 2))
     words = " ".join(
         rng.choice(["red", "left", "who", "jumps", "door", "then"], rng.integers(1, 30))
     )
-    turns = [_user("<video>", f"{words}?")]
+    frames, kind = int(2 * rng.integers(2, 10)), seed % 8
+    clips: tuple[Clip, ...] = (clip(100 + seed, frames, height, width),)
+    images: tuple[Image.Image, ...] = ()
+    media = ["<video>"]
+    if kind == 5:
+        clips, media = (), []
+    elif kind == 6:
+        clips, images = (), (Image.fromarray(clip(200 + seed, 1, height, width)[0][0]),)
+        media = ["<image>"]
+    elif kind == 7:
+        clips, media = (*clips, clip(300 + seed, frames, width, height)), ["<video>", "<video>"]
+    turns = [_user(*media, f"{words}?")]
     if rng.random() < 0.3:
         turns += [_assistant("Yes."), _user(f"And {words}?")]
-    frames = int(2 * rng.integers(2, 10))
-    return Request(f"drawn {seed}", turns, (clip(100 + seed, frames, height, width),))
+    return Request(f"drawn {seed}", turns, clips, images)
 
 
 _ASKED = _user("<video>", "What is he doing?")
@@ -160,8 +172,8 @@ SLOW = (
 )
 """Behind these vLLM and transformers place text differently in Qwen2-VL and Qwen2.5-VL."""
 
-MORE = tuple(_drawn(seed) for seed in range(16))
-"""With `REQUESTS`, 24."""
+UNEQUAL = (*REQUESTS, *(_drawn(seed) for seed in range(16)))
+"""24, no two alike."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,24 +196,26 @@ class Reference:
         self.model, self.processor, self.plan = model, processor, plan
 
     @torch.no_grad()
-    def dense(self, request: Request, steps: int = STEPS) -> Answer:
-        """The dense model's answer."""
+    def dense(
+        self, request: Request, steps: int = STEPS, said: Sequence[int] | None = None
+    ) -> Answer:
+        """The dense model's answer; or with its log-probabilities `said`, another's."""
         inputs = request.inputs(self.processor)
+        start = inputs["input_ids"].shape[1]
+        forced: dict[str, Any] = {}
+        if said is not None:
+            forced["prefix_allowed_tokens_fn"] = lambda _, ids: [said[len(ids) - start]]
         out = self.model.generate(
             **inputs, max_new_tokens=steps, min_new_tokens=steps, do_sample=False,
-            output_logits=True, return_dict_in_generate=True,
+            output_logits=True, return_dict_in_generate=True, **forced,
         )  # fmt: skip
-        tokens = out.sequences[0, inputs["input_ids"].shape[1] :].tolist()
+        tokens = out.sequences[0, start:].tolist()
         logprobs = [float(x[0].log_softmax(-1)[t]) for x, t in zip(out.logits, tokens, strict=True)]
         return Answer(tokens, logprobs)
 
-    @torch.no_grad()
-    def first(self, request: Request) -> torch.Tensor:
-        """Log-probabilities of the first token under the plan, float32 `[V]`."""
+    def pruned(
+        self, request: Request, steps: int = STEPS, said: Sequence[int] | None = None
+    ) -> Answer:
+        """The same of the dense model with the plan's edges masked."""
         with prune.apply(self.model, self.plan, processor=self.processor, skip="none", strict=True):
-            return self.model(**request.inputs(self.processor)).logits[0, -1].log_softmax(-1)
-
-    def pruned(self, request: Request, steps: int = STEPS) -> Answer:
-        """The answer of the dense model with the plan's edges masked."""
-        with prune.apply(self.model, self.plan, processor=self.processor, skip="none", strict=True):
-            return self.dense(request, steps)
+            return self.dense(request, steps, said)

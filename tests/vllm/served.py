@@ -1,6 +1,7 @@
 """An export in vLLM beside the masked dense model in transformers."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,17 @@ class Served:
     Attributes:
         engine: vLLM.
         reference: the dense model.
-        expected: the masked model's answers by the name of the request.
     """
 
     engine: Engine
     reference: Reference
-    expected: dict[str, Answer]
+    _expected: dict[str, Answer] = field(default_factory=dict)
+
+    def expected(self, request: Request) -> Answer:
+        """The masked model's answer."""
+        if request.name not in self._expected:
+            self._expected[request.name] = self.reference.pruned(request)
+        return self._expected[request.name]
 
     def request(self, name: str) -> Request:
         """A request by its name."""
@@ -37,10 +43,10 @@ class Served:
             self.engine.answers([self.request(name)])
         return free - min(left for _, left in seen)
 
-    def check(self, requests: list[Request], answers: list[Answer]) -> None:
+    def check(self, requests: Sequence[Request], answers: Sequence[Answer]) -> None:
         """Compare answers with the masked model's."""
         for request, answer in zip(requests, answers, strict=True):
-            expected = self.expected[request.name]
+            expected = self.expected(request)
             assert answer.tokens == expected.tokens, request.name
             assert answer.distance(expected) < TOLERANCE, request.name
 
@@ -48,6 +54,4 @@ class Served:
 def serve(name: str, root: Path, **settings: Any) -> Served:
     """Export a model of a family, at vLLM's positions, and start an engine on it."""
     model, processor, plan, folder = both(name, root, "vllm")
-    reference = Reference(model, processor, plan)
-    expected = {one.name: reference.pruned(one) for one in REQUESTS}
-    return Served(Engine(folder, processor, **settings), reference, expected)
+    return Served(Engine(folder, processor, **settings), Reference(model, processor, plan))

@@ -116,13 +116,14 @@ def _free_port() -> int:
 
 
 @contextmanager
-def serving(folder: Path, log: Path, *flags: str) -> Iterator[Server]:
+def serving(folder: Path, log: Path, *flags: str, seconds: float = 220) -> Iterator[Server]:
     """Run `vllm serve` on a folder, on a free port of this machine, until the block is left.
 
     Args:
         folder: of a model.
         log: the file for what it prints.
         flags: of the command.
+        seconds: the longest that its start may take.
     """
     port = _free_port()
     env = {k: v for k, v in os.environ.items() if k != "VLLM_ENABLE_V1_MULTIPROCESSING"}
@@ -139,7 +140,7 @@ def serving(folder: Path, log: Path, *flags: str) -> Iterator[Server]:
         )
     url = f"http://127.0.0.1:{port}"
     try:
-        _wait(url, process, log)
+        _wait(url, process, log, seconds)
         yield Server(url, process.pid)
     finally:
         os.killpg(process.pid, signal.SIGTERM)
@@ -150,15 +151,15 @@ def serving(folder: Path, log: Path, *flags: str) -> Iterator[Server]:
             process.wait()
 
 
-def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+def _wait(url: str, process: subprocess.Popen[bytes], log: Path, seconds: float) -> None:
     """Wait until the server answers."""
-    end = time.monotonic() + 220
+    end = time.monotonic() + seconds
     while time.monotonic() < end:
-        assert process.poll() is None, log.read_text()[-4000:]
+        assert process.poll() is None, log.read_text()[-12000:]
         try:
             if httpx.get(f"{url}/health", timeout=5).status_code == 200:
                 return
         except httpx.TransportError:
             pass
         time.sleep(0.5)
-    raise AssertionError(log.read_text()[-4000:])
+    raise AssertionError(log.read_text()[-12000:])

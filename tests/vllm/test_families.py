@@ -28,6 +28,6 @@ def test_a_family_in_vllm_is_the_masked_model(name: str, tmp_path: Path) -> None
         for request in requests:
             if request.clips:
                 dense = served.reference.dense(request)
-                assert dense.distance(served.expected[request.name]) > 100 * TOLERANCE
+                assert dense.distance(served.expected(request)) > 100 * TOLERANCE
     finally:
         served.engine.close()

@@ -43,9 +43,10 @@ def test_slots_are_those_of_the_blocks() -> None:
 
 def test_a_block_that_was_given_back_is_not_read() -> None:
     found = tables(layout(), given_back=True)
-    blocks, tokens = found.kept(0)
+    (blocks,), (tokens,) = found.kept(np.array([0]))
     # Without video, question and last, which answers do not read here.
     assert (blocks > 0).all() and tokens == len(PROMPT) - 12 + 1
+    assert found.last_slots() == found.slots(0, np.array([len(PROMPT)]))
     text = np.array([0, 1, 2, 13, len(PROMPT)])
     assert (found.slots(0, text) >= BLOCK).all()
     with pytest.raises(RuntimeError, match="given back"):

@@ -24,7 +24,7 @@ from prune.serve.vllm.blocks import PrunedSpec
 from prune.serve.vllm.prefill import ISA
 from prune.serve.vllm.state import STATE, State
 from prune.serve.vllm.step import Step
-from prune.serve.vllm.tables import Tables
+from prune.serve.vllm.tables import Lines, Tables
 from prune.serve.vllm.views import PrunedMetadata
 
 
@@ -39,6 +39,7 @@ class PrunedBuilder(CPUAttentionMetadataBuilder):
         self._state: State = getattr(context[self.layer_names[0]].impl, STATE)
         self._layers = kv_cache_spec.layers
         self._exact = self._state.plan.rules.keeps_exactly(self._layers)
+        self._lines: Lines | None = None
 
     def build(
         self,
@@ -51,7 +52,9 @@ class PrunedBuilder(CPUAttentionMetadataBuilder):
         if step is None:
             return super().build(common_prefix_len, common_attn_metadata, fast_build)
         given = common_attn_metadata
-        tables = Tables(step, self._layers, given.block_table_tensor, self.block_size)
+        table = given.block_table_tensor
+        tables = Tables(step, self._layers, table, self.block_size, self._lines)
+        self._lines = tables.lines
         plain = tuple(
             index
             for index, part in enumerate(step.parts)
@@ -65,22 +68,19 @@ def _of(
     given: CommonAttentionMetadata, step: Step, tables: Tables, plain: tuple[int, ...]
 ) -> CommonAttentionMetadata:
     """The metadata of some requests alone, with the tables of what generated tokens read."""
-    found = [tables.kept(index) for index in plain]
+    table, tokens = tables.kept(np.array(plain))
     lengths = [step.parts[index].stop - step.parts[index].start for index in plain]
-    table = torch.zeros(len(plain), max(len(blocks) for blocks, _ in found), dtype=torch.int32)
-    for row, (blocks, _) in zip(table, found, strict=True):
-        row[: len(blocks)] = torch.from_numpy(blocks)
     starts = torch.tensor(np.concatenate([[0], np.cumsum(lengths)]), dtype=torch.int32)
     return replace(
         given,
         query_start_loc=starts,
         query_start_loc_cpu=starts,
-        seq_lens=torch.tensor([tokens for _, tokens in found], dtype=torch.int32),
+        seq_lens=torch.from_numpy(tokens.astype(np.int32)),
         num_reqs=len(plain),
         num_actual_tokens=sum(lengths),
         max_query_len=max(lengths),
-        max_seq_len=max(tokens for _, tokens in found),
-        block_table_tensor=table,
+        max_seq_len=int(tokens.max()),
+        block_table_tensor=torch.from_numpy(table),
     )
 
 
@@ -111,11 +111,12 @@ class PrunedImpl(CPUAttentionBackendImpl):
         view, stock = attn_metadata.view(self.layer_idx), attn_metadata.stock
         size = len(view.slots)
         self.do_kv_cache_update(layer, key[:size], value[:size], kv_cache, view.slots)
-        if stock is not None:
-            rows = slice(0, size) if view.plain is None else view.plain
-            read = torch.empty_like(output[rows])
-            super().forward(layer, query[rows].contiguous(), key, value, kv_cache, stock, read)
-            output[rows] = read
+        if stock is not None and view.plain is None:
+            super().forward(layer, query, key, value, kv_cache, stock, output)
+        elif stock is not None:
+            read = torch.empty_like(output[view.plain])
+            super().forward(layer, query[view.plain], key, value, kv_cache, stock, read)
+            output[view.plain] = read
         view.attend(
             self.layer_idx, query, key, value, kv_cache, output,
             scratch=getattr(self, STATE).scratch, scale=self.scale, alibi_slopes=self.alibi_slopes,

@@ -42,7 +42,9 @@ class Part:
     @cached_property
     def plain(self) -> bool:
         """Whether they read whatever is stored for generated tokens, without a mask."""
-        return self.layout.needs is None or bool((self._roles == Role.ANSWER).all())
+        if self.layout.needs is None or self.start >= len(self.layout.role):
+            return True
+        return bool((self._roles == Role.ANSWER).all())
 
     def alive(self, layer: int) -> NDArray[np.bool_]:
         """Which of them a layer takes, bool `[stop - start]`."""
@@ -89,6 +91,8 @@ class Step:
     Attributes:
         parts: of its requests, in the order of their rows.
         size: number of rows.
+        stops: int64 `[B]`, tokens of each request that are computed after it.
+        plain: whether all of it is, so that all layers take all rows.
         positions: of all rows, last axis, noted by the first layer.
         width: rows of the model's input, which vLLM may pad.
     """
@@ -99,6 +103,8 @@ class Step:
     def __init__(self, parts: Sequence[Part]):
         self.parts = tuple(parts)
         self.size = sum(part.stop - part.start for part in parts)
+        self.stops = np.array([part.stop for part in parts])
+        self.plain = all(part.plain for part in parts)
         self._taken: dict[int, Taken] = {}
         self._computed: dict[int, Taken] = {}
 
@@ -109,8 +115,16 @@ class Step:
         ]
         return torch.from_numpy(np.concatenate([np.zeros(0, np.int64), *rows]))
 
+    @cached_property
+    def _all(self) -> Taken:
+        ends = [part.first + part.stop - part.start for part in self.parts]
+        places = [slice(part.first, end) for part, end in zip(self.parts, ends, strict=True)]
+        return Taken(torch.arange(self.size), tuple(places))
+
     def taken(self, layer: int) -> Taken:
         """The rows that a layer takes; the same object for a run of layers that take the same."""
+        if self.plain:
+            return self._all
         if layer not in self._taken:
             before = self._taken.get(layer - 1)
             same = before and all(part.same_tokens(layer, layer - 1) for part in self.parts)
@@ -121,6 +135,8 @@ class Step:
 
     def computed(self, layer: int) -> Taken:
         """The rows that a layer hands on; those that it takes, the same object, if it can be."""
+        if self.plain:
+            return self._all
         if layer not in self._computed:
             if all(part.hands_on_all(layer) for part in self.parts):
                 self._computed[layer] = self.taken(layer)

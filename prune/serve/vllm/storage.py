@@ -52,14 +52,16 @@ class Storage:
             rank = np.arange(len(tokens))
             slots[tokens] = blocks[rank // block_size] * block_size + rank % block_size
         self._slots = slots
-        self._read: Ints = self._kept_blocks
+        # Of tokens behind the prompt: those before that are kept, and blocks besides theirs.
+        self._kept_before = int(self._kept_tokens[-1]) - self.prompt
+        self._blocks_before = len(self._firsts) - len(self._kept_blocks)
 
     def blocks(self, tokens: int) -> int:
         """Number of blocks that the first `tokens` of the request need."""
         if tokens <= self.prompt:
             return int(np.searchsorted(self._firsts, tokens, "left"))
-        more = -(-self.kept(tokens) // self.block_size) - len(self._kept_blocks)
-        return len(self._firsts) + max(0, more)
+        kept = -(-(tokens + self._kept_before) // self.block_size)
+        return self._blocks_before + max(kept, len(self._kept_blocks))
 
     def open_blocks(self, tokens: int) -> list[int]:
         """Numbers of the blocks that hold some of the first `tokens` of the prompt, and later ones.
@@ -76,35 +78,23 @@ class Storage:
 
     def kept(self, tokens: int) -> int:
         """Number of the first `tokens` that generated ones read."""
-        behind = max(0, tokens - self.prompt)
-        return int(self._kept_tokens[min(tokens, self.prompt)]) + behind
+        if tokens >= self.prompt:
+            return tokens + self._kept_before
+        return int(self._kept_tokens[tokens])
 
     def slots(self, positions: Ints) -> Ints:
         """Logical slots of tokens, block number times block size plus offset, or `NO_SLOT`."""
         slots = self._slots[np.minimum(positions, self.prompt - 1)]
         behind = positions >= self.prompt
-        rank = self._kept_tokens[-1] + positions[behind] - self.prompt
+        rank = positions[behind] + self._kept_before
         if len(rank):
-            blocks = self.kept_blocks(int(rank.max()) + 1)
+            blocks = self.line(int(rank.max()) // self.block_size + 1)
             slots[behind] = blocks[rank // self.block_size] * self.block_size
             slots[behind] += rank % self.block_size
         return slots
 
-    def slot(self, position: int) -> int:
-        """The logical slot of one token behind the prompt."""
-        rank = int(self._kept_tokens[-1]) + position - self.prompt
-        number, offset = divmod(rank, self.block_size)
-        known = len(self._kept_blocks)
-        inside = number < known
-        block = self._kept_blocks[number] if inside else number - known + len(self._firsts)
-        return int(block) * self.block_size + offset
-
-    def kept_blocks(self, tokens: int) -> Ints:
-        """Numbers of the blocks of the first `tokens` kept ones, in their order."""
-        count = -(-tokens // self.block_size)
-        # A decode step adds a block once in a while.
-        if len(self._read) != count:
-            known = self._kept_blocks[:count]
-            more = np.arange(count - len(known)) + len(self._firsts)
-            self._read = np.concatenate([known, more])
-        return self._read
+    def line(self, blocks: int) -> Ints:
+        """Numbers of the first blocks of kept tokens, in their order, as far as they come to be."""
+        known = self._kept_blocks[:blocks]
+        more = np.arange(blocks - len(known)) + len(self._firsts)
+        return np.concatenate([known, more])

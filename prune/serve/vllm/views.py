@@ -58,6 +58,12 @@ class LayerView:
 
     def __init__(self, metadata: PrunedMetadata, layer: int, taken: Taken):
         step, tables = metadata.step, metadata.tables
+        self._calls: dict[tuple[int, ...], Call | None] = {}
+        self.plain: Tensor | None = None
+        self.prompts: list[PromptView] = []
+        if step.plain and step.size == len(step.parts) and len(metadata.plain) == step.size:
+            self.slots = torch.from_numpy(tables.last_slots())
+            return
         alive = [part.positions[part.alive(layer)] for part in step.parts]
         found = [tables.slots(index, positions) for index, positions in enumerate(alive)]
         self.slots = torch.from_numpy(np.concatenate(found))
@@ -65,13 +71,13 @@ class LayerView:
             np.arange(taken.parts[index].start, taken.parts[index].stop) for index in metadata.plain
         ]
         masked = sorted(set(range(len(step.parts))) - set(metadata.plain))
-        self.plain = torch.from_numpy(np.concatenate(rows)) if masked and rows else None
+        if masked and rows:
+            self.plain = torch.from_numpy(np.concatenate(rows))
         self.prompts = [
             PromptView(step.parts[index], layer, tables, index, taken.parts[index])
             for index in masked
             if taken.parts[index].stop > taken.parts[index].start
         ]
-        self._calls: dict[tuple[int, ...], Call | None] = {}
 
     def attend(
         self, layer: int, query: Tensor, key: Tensor, value: Tensor, cache: Tensor, output: Tensor,

@@ -1,22 +1,21 @@
 """An export in vLLM answers as the masked dense model does in transformers."""
 
 from dataclasses import replace
+from itertools import count
 from math import isnan
 from pathlib import Path
 
 import pytest
+import torch
 
 from prune.serve.vllm.rules import _size, _tables
 from tests.vllm.engine import GREEDY, Engine, answer_of, greedy
 from tests.vllm.folders import at, both
-from tests.vllm.requests import MORE, REQUESTS, SLOW, STEPS, Answer, Reference
+from tests.vllm.requests import SLOW, STEPS, UNEQUAL, Answer, Reference
 from tests.vllm.served import TOLERANCE, Served
 
-ROUNDING = 2.5e-2
-"""Of log-probabilities in bfloat16; those of requests without a video, dense in both, differ by
-1e-2 as well."""
-
-WITH_VIDEO = [request for request in REQUESTS if request.clips]
+STEP = 2**-6
+"""Between neighbours of bfloat16 from 2 to 4, as logits are: no log-probability is closer."""
 
 
 @pytest.mark.parametrize("chunk", [2048, 96, 33])
@@ -24,35 +23,32 @@ def test_unequal_requests_at_once(served: Served, chunk: int) -> None:
     engine, state = served.engine, served.engine.state
     free, computed, dense, keys = engine.free, state.computed, state.dense, state.keys_only
     counted = replace(engine.scheduler._counts)
-    with engine.chunks(chunk):
-        answers = engine.answers(REQUESTS)
-    served.check(list(REQUESTS), answers)
+    with engine.chunks(chunk), engine.steps() as seen:
+        answers = engine.answers(UNEQUAL)
+    served.check(UNEQUAL, answers)
     assert engine.free == free
+    # In small chunks the first answers are complete before the last prompts begin.
+    assert max(running for running, _ in seen) == len(UNEQUAL) or chunk < 2048
     counts = engine.scheduler._counts
     assert counts.states_computed - counted.states_computed == state.computed - computed
     assert counts.states_keys_only - counted.states_keys_only == state.keys_only - keys > 0
     assert counts.states_dense - counted.states_dense == state.dense - dense
-    prompts = [one.inputs(engine.processor)["input_ids"].shape[1] for one in REQUESTS]
-    tokens = sum(prompts) + len(REQUESTS) * (STEPS - 1)
+    prompts = [one.inputs(engine.processor)["input_ids"].shape[1] for one in UNEQUAL]
+    tokens = sum(prompts) + len(UNEQUAL) * (STEPS - 1)
     assert state.dense - dense == tokens * state.plan.plan.num_layers
     assert state.computed - computed < 0.8 * (state.dense - dense)
 
 
 def test_more_requests_than_run_at_once(served: Served) -> None:
-    requests = [*REQUESTS, *MORE]
-    with served.engine.chunks(160), served.engine.steps() as seen:
-        answers = served.engine.answers(requests)
-    served.check(list(REQUESTS), answers[: len(REQUESTS)])
-    for request, answer in zip(MORE, answers[len(REQUESTS) :], strict=True):
-        expected = served.reference.pruned(request)
-        assert answer.tokens == expected.tokens, request.name
-        assert answer.distance(expected) < TOLERANCE, request.name
-    assert max(running for running, _ in seen) == 8 < len(requests)
+    with served.engine.at_once(8), served.engine.chunks(160), served.engine.steps() as seen:
+        answers = served.engine.answers(UNEQUAL)
+    served.check(UNEQUAL, answers)
+    assert max(running for running, _ in seen) == 8 < len(UNEQUAL)
 
 
 def test_the_dense_model_answers_otherwise(served: Served) -> None:
-    for request in REQUESTS:
-        distance = served.reference.dense(request).distance(served.expected[request.name])
+    for request in UNEQUAL:
+        distance = served.reference.dense(request).distance(served.expected(request))
         if request.clips:
             assert distance > 100 * TOLERANCE, request.name
         else:
@@ -73,25 +69,32 @@ def test_text_behind_long_clips_is_where_the_plan_was_measured(served: Served) -
         assert (apart > 1e-2) == (reference.plan.model.positions == "vllm"), request.name
 
 
-def test_preempted_requests_are_resumed(served: Served) -> None:
-    engine = served.engine
-    free = engine.free
-    # Room for the largest request, and for little beside it; answers longer than a block fill it.
-    room, steps = served.blocks_of("long clip") + 16, 44
-    with engine.blocks(room), engine.chunks(96), engine.preempted() as seen:
-        answers = engine.answers(WITH_VIDEO, greedy(steps))
-    for request, answer in zip(WITH_VIDEO, answers, strict=True):
-        expected = served.reference.pruned(request, steps)
-        assert answer.tokens == expected.tokens, request.name
-        assert answer.distance(expected) < TOLERANCE, request.name
+@pytest.mark.parametrize("chunk", [2048, 96])
+def test_preempted_requests_are_resumed(served: Served, chunk: int) -> None:
+    engine, llm = served.engine, served.engine.llm.llm_engine
+    free, found, taken = engine.free, {}, []
+    with engine.chunks(chunk), engine.preempted() as preempted:
+        for request in UNEQUAL:
+            llm.add_request(request.name, request.for_vllm(engine.processor), GREEDY)
+        for step in count():
+            if not llm.has_unfinished_requests():
+                break
+            if step == (4 if chunk == 2048 else 20):
+                # No block is left for prompts or answers to grow into.
+                taken = engine.pool.get_new_blocks(engine.free)
+            if taken and len(preempted) >= 2:
+                engine.pool.free_blocks(taken)
+                taken = []
+            found |= {one.request_id: answer_of(one) for one in llm.step() if one.finished}
+    served.check(UNEQUAL, [found[request.name] for request in UNEQUAL])
+    assert len(preempted) >= 2
     assert engine.free == free
-    assert seen, "no request was preempted: leave fewer blocks"
 
 
 def test_aborted_and_bad_requests_leave_the_others_unharmed(served: Served) -> None:
     engine, llm = served.engine, served.engine.llm.llm_engine
     free = engine.free
-    prompts = [request.for_vllm(engine.processor) for request in WITH_VIDEO]
+    prompts = [request.for_vllm(engine.processor) for request in UNEQUAL]
     for index, prompt in enumerate(prompts):
         llm.add_request(f"kept {index}", prompt, GREEDY)
         llm.add_request(f"aborted {index}", prompt, GREEDY)
@@ -101,16 +104,18 @@ def test_aborted_and_bad_requests_leave_the_others_unharmed(served: Served) -> N
     llm.add_request("in no chat format", unknown, GREEDY)
     found: dict[str, Answer] = {}
     steps = 0
-    with engine.chunks(64):
+    with engine.chunks(96):
         while llm.has_unfinished_requests():
             for output in llm.step():
                 if output.finished:
                     found[output.request_id] = answer_of(output)
             steps += 1
-            if steps in (3, 9):
-                gone = range(3) if steps == 3 else range(3, len(prompts))
+            if steps % 6 == 3:
+                # Some of them run, some wait.
+                gone = [index for index in range(len(prompts)) if index % 5 == steps // 6 % 5]
                 llm.abort_request([f"aborted {index}" for index in gone])
-    served.check(WITH_VIDEO, [found[f"kept {index}"] for index in range(len(prompts))])
+    served.check(UNEQUAL, [found[f"kept {index}"] for index in range(len(prompts))])
+    assert sum(f"aborted {index}" in found for index in range(len(prompts))) < len(prompts) / 2
     assert len(found["in no chat format"].tokens) == STEPS
     assert engine.free == free
     assert not engine.scheduler.requests
@@ -162,20 +167,26 @@ def test_logits_that_were_not_computed_are_nan(served: Served) -> None:
 
 
 def test_bfloat16(tmp_path: Path) -> None:
-    """Most models' own type: the first token is the masked model's in float32, up to rounding."""
-    model, processor, plan, folder = both("qwen2_5_vl", tmp_path)
-    reference = Reference(model, processor, plan)
+    """Most models' own type: as the masked model with the same weights, up to rounding.
+
+    It computes in float32: in bfloat16 transformers itself is off by more than vLLM is.
+    """
+    model, processor, plan, folder = both("qwen2_5_vl", tmp_path, "vllm")
+    rounded = model.to(torch.bfloat16).float()
+    reference = Reference(rounded, processor, plan)
     engine = Engine(folder, processor, dtype="bfloat16")
     try:
         with engine.chunks(96):
-            answers = engine.answers(REQUESTS)
+            answers = engine.answers(UNEQUAL)
     finally:
         engine.close()
-    for request, answer in zip(REQUESTS, answers, strict=True):
-        expected = reference.first(request)
-        (token, *_), (said, *_) = answer.tokens, answer.logprobs
-        assert abs(said - expected[token]) < ROUNDING, request.name
-        assert expected.max() - expected[token] < ROUNDING, request.name
+    distances = []
+    for request, answer in zip(UNEQUAL, answers, strict=True):
+        said = answer.tokens
+        expected = reference.pruned(request, STEPS, said)
+        distances += [abs(a - b) for a, b in zip(answer.logprobs, expected.logprobs, strict=True)]
         if request.clips:
-            dense = reference.dense(request, 1)
-            assert abs(dense.logprobs[0] - expected[dense.tokens[0]]) > 3 * ROUNDING, request.name
+            dense = reference.dense(request, STEPS, said)
+            assert dense.distance(expected) > 3 * STEP, request.name
+    assert max(distances) < 2 * STEP
+    assert sum(distances) / len(distances) < 1e-2
