@@ -1,8 +1,11 @@
 """Roles that a trace distinguishes and a plan does not: parts of the question and its options."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from enum import IntEnum
+from types import MappingProxyType
 
+from prune.errors import BadInputError
 from prune.layout.role import NUM_ROLES, Role
 
 
@@ -24,7 +27,24 @@ class FineRole(IntEnum):
     INSTRUCTION = NUM_ROLES + 7
 
 
-AnyRole = Role | FineRole
+@dataclass(frozen=True)
+class FrameRole:
+    """The tokens of one frame: its video tokens, and the timestamp that announces it.
+
+    Attributes:
+        number: of the frame, from 1; 0 is the last one.
+    """
+
+    number: int
+
+    def index_of(self, count: int) -> int:
+        """Its index among `count` frames; raises `BadInputError` if there is none."""
+        if self.number > count:
+            raise BadInputError(f"frame:{self.number}: the prompt has {count} frames")
+        return (self.number or count) - 1
+
+
+AnyRole = Role | FineRole | FrameRole
 
 PARTS: dict[Role, tuple[FineRole, ...]] = {
     Role.OPTIONS: (
@@ -38,18 +58,38 @@ PARTS: dict[Role, tuple[FineRole, ...]] = {
 WHOLE: dict[AnyRole, Role] = {part: role for role, parts in PARTS.items() for part in parts}
 """The role that each part is one of."""
 
+FRAMED = (Role.VIDEO, Role.TIMESTAMP)
+"""Roles whose tokens belong to a frame."""
+
 NUM_FINE = NUM_ROLES + len(FineRole)
 
 
-def with_parts(roles: Iterable[AnyRole]) -> list[int]:
-    """Roles, and the parts of those that have some."""
-    return [
-        int(each)
-        for role in roles
-        for each in (role, *(PARTS.get(role, ()) if isinstance(role, Role) else ()))
-    ]
+Frames = Mapping[FrameRole, int]
+"""By named frame its place among those of a prompt that are named: two names may be one frame."""
+
+NO_FRAMES: Frames = MappingProxyType({})
+
+
+def frame_number(place: int, role: Role) -> int:
+    """The number of the video or timestamp tokens of a named frame, behind all `FineRole`s."""
+    return NUM_FINE + 2 * place + (role == Role.TIMESTAMP)
+
+
+def with_parts(roles: Iterable[AnyRole], frames: Frames = NO_FRAMES) -> list[int]:
+    """The numbers of roles and of their parts, those of named frames included."""
+    numbers: list[int] = []
+    for role in roles:
+        if isinstance(role, FrameRole):
+            numbers += [frame_number(frames[role], part) for part in FRAMED]
+            continue
+        numbers.append(int(role))
+        if isinstance(role, Role):
+            numbers += map(int, PARTS.get(role, ()))
+        if role in FRAMED:
+            numbers += [frame_number(place, Role(role)) for place in set(frames.values())]
+    return numbers
 
 
 def is_fine(roles: Iterable[AnyRole]) -> bool:
     """Whether one of them is a part that no plan knows."""
-    return any(isinstance(role, FineRole) for role in roles)
+    return any(not isinstance(role, Role) for role in roles)

@@ -8,7 +8,17 @@ import torch
 
 from prune.inputs.written import TokenSpans
 from prune.kernels import ALL
-from prune.layout.fine_role import NUM_FINE, WHOLE, FineRole, with_parts
+from prune.layout.fine_role import (
+    FRAMED,
+    NO_FRAMES,
+    NUM_FINE,
+    WHOLE,
+    FineRole,
+    FrameRole,
+    Frames,
+    frame_number,
+    with_parts,
+)
 from prune.layout.pathways import Pathway, Reach
 from prune.layout.segments import Role, Segments
 
@@ -44,8 +54,39 @@ def _mark(row: torch.Tensor, span: tuple[int, int], role: FineRole) -> None:
     row[len(row) + span[0] : len(row) + span[1]] = int(role)
 
 
+def told_tables(
+    pathways: Sequence[Pathway],
+    segments: Segments,
+    inherit: bool = False,
+    under: Reach | None = None,
+) -> tuple[Reach, Segments]:
+    """`knockout_tables` of one prompt, and its layout with the frames that pathways name.
+
+    Args:
+        pathways, inherit, under: as in `knockout_tables`.
+        segments: a batch of one.
+
+    Raises:
+        BadInputError: the prompt has no such frame.
+    """
+    named = {r for p in pathways for single in p.singles for r in (*single.keys, *single.queries)}
+    count = int(segments.frame.max()) + 1
+    index = {role: role.index_of(count) for role in named if isinstance(role, FrameRole)}
+    order = sorted(set(index.values()))
+    frames = {role: order.index(at) for role, at in index.items()}
+    role = segments.role.clone()
+    for place, at in enumerate(order):
+        for part in FRAMED:
+            here = (segments.frame == at) & (segments.role == part)
+            role[here] = frame_number(place, part)
+    return knockout_tables(pathways, inherit, under, frames), replace(segments, role=role)
+
+
 def knockout_tables(
-    pathways: Sequence[Pathway], inherit: bool = False, under: Reach | None = None
+    pathways: Sequence[Pathway],
+    inherit: bool = False,
+    under: Reach | None = None,
+    frames: Frames = NO_FRAMES,
 ) -> Reach:
     """One layer's reach over `Role` and `FineRole`, `[1 + P, 1, R, R]`.
 
@@ -56,11 +97,14 @@ def knockout_tables(
         inherit: whether generated tokens also lose what `last` loses, as they do in a plan; else
             their role is one like any other.
         under: one layer's reach `[R, R]` of a plan, whose edges are missing in all of them.
+        frames: those that pathways name (`told_tables`).
     """
-    tables = np.full((1 + len(pathways), 1, NUM_FINE, NUM_FINE), ALL, np.int32)
+    places = len(set(frames.values()))
+    size = NUM_FINE + len(FRAMED) * places
+    tables = np.full((1 + len(pathways), 1, size, size), ALL, np.int32)
     for table, pathway in zip(tables[1:, 0], pathways, strict=True):
         for single in pathway.singles:
-            block = np.ix_(with_parts(single.queries), with_parts(single.keys))
+            block = np.ix_(with_parts(single.queries, frames), with_parts(single.keys, frames))
             table[block] = np.minimum(table[block], single.limit)
     if inherit:
         own = tables[..., Role.ANSWER, Role.ANSWER].copy()
@@ -70,6 +114,7 @@ def knockout_tables(
         tables[..., Role.ANSWER, Role.ANSWER] = own
     if under is not None:
         whole = [int(WHOLE.get(role, role)) for role in (*Role, *FineRole)]
+        whole += [int(part) for part in FRAMED] * places
         tables = np.minimum(tables, under[np.ix_(whole, whole)])
     return tables
 

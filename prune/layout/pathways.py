@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from prune.errors import UsageError
 from prune.kernels import ALL as ALL
-from prune.layout.fine_role import WHOLE, AnyRole, FineRole, is_fine
+from prune.layout.fine_role import WHOLE, AnyRole, FineRole, FrameRole, is_fine
 from prune.layout.segments import NUM_ROLES, Role
 
 NONE = -1
@@ -143,8 +143,8 @@ def find_pathway(text: str) -> Pathway:
             `question_text`, the question alone, `true_option` and `false_options` with the
             separators behind them (but that of the last option, which is `tail`), these options'
             `_text` and `_end` alone, `option_end` for all separators, and `instruction`, the tail
-            without one; `response` (tokens of a reply) and `reply` (those and `last`, which
-            predicts the first of them).
+            without one; `frame:1`, `frame:2`, ... and `frame:last`; `response` (tokens of a reply)
+            and `reply` (those and `last`, which predicts the first of them).
 
     Raises:
         UsageError: it is none of these, or no prompt has such an edge.
@@ -159,7 +159,7 @@ def _single(text: str) -> Pathway:
     keys, _, queries = text.replace(" ", "").partition("->")
     try:
         read, by = (
-            tuple(role for word in side.split(",") for role in _WORDS[word])
+            tuple(role for word in side.split(",") for role in _roles(word))
             for side in (keys, queries)
         )
     except KeyError as error:
@@ -167,7 +167,7 @@ def _single(text: str) -> Pathway:
             f"pathway {text!r}: {error} is not a role; write roles on both sides of ->, such as "
             f"'video->question,options', of {', '.join(_WORDS)}; or one of {', '.join(PATHWAYS)}"
         ) from None
-    if max(map(_place, by)) < min(map(_place, read)):
+    if max(map(_place, by)) < min(map(_place, read)) or _later(read, by):
         raise UsageError(
             f"pathway {text!r} has no edges: {queries} stands before {keys}, and a token "
             "reads only those before it"
@@ -185,7 +185,25 @@ _ORDER: dict[AnyRole, Role] = {
 
 
 def _place(role: AnyRole) -> int:
-    return int(_ORDER.get(role, role))
+    return int(Role.VIDEO if isinstance(role, FrameRole) else _ORDER.get(role, role))
+
+
+def _later(keys: tuple[AnyRole, ...], queries: tuple[AnyRole, ...]) -> bool:
+    """Whether all keys are frames behind those of all queries."""
+    keyed, asked = (
+        [r.number for r in side if isinstance(r, FrameRole)] for side in (keys, queries)
+    )
+    if len(keyed) < len(keys) or len(asked) < len(queries):
+        return False
+    return max(number or ALL for number in asked) < min(number or ALL for number in keyed)
+
+
+def _roles(word: str) -> tuple[AnyRole, ...]:
+    """The roles of a word; raises `KeyError` for any other."""
+    kind, _, number = word.partition(":")
+    if kind == "frame" and (number == "last" or (number.isdecimal() and int(number) > 0)):
+        return (FrameRole(0 if number == "last" else int(number)),)
+    return _WORDS[word]
 
 
 def dense_reach(num_layers: int, groups: int = 1) -> Reach:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from prune.errors import UsageError
 from prune.kernels import allowed_edges
-from prune.layout.knockout_tables import knockout_tables, merged
+from prune.layout.knockout_tables import merged, told_tables
 from prune.layout.pathways import Pathway
 from prune.runtime.captured import Replay
 from prune.runtime.enforce import PlanEnforcer
@@ -81,9 +81,9 @@ def attention_rows(
         NumericError: a logit of the run is NaN or infinite.
     """
     num_layers = len(replay.text_model.layers)
-    tables = knockout_tables([pathway] if pathway else [])
+    tables, told = told_tables([pathway] if pathway else [], replay.segments)
     choice = [int(pathway is not None and layer in layers) for layer in range(num_layers)]
-    kept = _WeightRecorder(PlanEnforcer(*merged(tables[choice], replay.segments)), rows)
+    kept = _WeightRecorder(PlanEnforcer(*merged(tables[choice], told)), rows)
     replay.last_logits(kept)
     return torch.stack(kept.weights)
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from prune.kernels import ALL, segment_attention
-from prune.layout.knockout_tables import knockout_tables, merged
+from prune.layout.knockout_tables import knockout_tables, merged, told_tables
 from prune.layout.pathways import Pathway, Reach
 from prune.runtime.cache import as_argument
 from prune.runtime.captured import Replay, next_logits
@@ -173,8 +173,9 @@ class _KnockoutRows:
             mask = self.edges[layer][chosen.to(query.device), None]
             return masked_attention(query, key, value, mask, scale)
         # Layouts stay on the CPU, where the kernel reads them.
-        found = knockout_tables(self.pathways, self.dense.inherit, self.dense.row(layer))
-        compact, segments = merged(found, self.dense.replay.segments)
+        dense = self.dense
+        found = told_tables(self.pathways, dense.replay.segments, dense.inherit, dense.row(layer))
+        compact, segments = merged(*found)
         tables, role, frame = torch.from_numpy(compact), segments.role, segments.frame
         out = torch.empty_like(query)
         for index in chosen.unique().tolist():
@@ -191,8 +192,8 @@ def first_changed(replay: Replay, pathway: Pathway, inherit: bool = False) -> in
 
     `inherit` is that of `knockout_tables`.
     """
-    role, frame = replay.segments.role[0].numpy(), replay.segments.frame[0].numpy()
-    limit = knockout_tables([pathway], inherit)[1, 0]
+    tables, told = told_tables([pathway], replay.segments, inherit)
+    role, frame, limit = told.role[0].numpy(), told.frame[0].numpy(), tables[1, 0]
     # For every row the earliest frame of each role up to it: the key that is farthest away.
     oldest = np.where(role[:, None] == np.arange(len(limit)), frame[:, None], ALL)
     oldest = np.minimum.accumulate(oldest)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from prune.kernels import allowed_edges
-from prune.layout.knockout_tables import knockout_tables
+from prune.layout.knockout_tables import told_tables
 from prune.layout.pathways import Pathway, Reach
 from prune.plan.model_id import geometry
 from prune.runtime.captured import Replay, next_logits
@@ -53,11 +53,15 @@ def knockout_masks(
 ) -> Tensor:
     """Edges of a prompt's last rows, densely and without each pathway: bool `[1 + P, rows, S]`.
 
-    `inherit` and `under` are those of `knockout_tables`.
+    `inherit` and `under` are those of `told_tables`.
     """
-    tables = torch.from_numpy(knockout_tables(pathways, inherit, under))
-    role, frame = replay.segments.role, replay.segments.frame
-    return torch.stack([allowed_edges(role, frame, table, rows)[0, 0] for table in tables])
+    tables, told = told_tables(pathways, replay.segments, inherit, under)
+    return torch.stack(
+        [
+            allowed_edges(told.role, told.frame, table, rows)[0, 0]
+            for table in torch.from_numpy(tables)
+        ]
+    )
 
 
 def plain_logits(replay: Replay, knockouts: Knockouts, batch: int = 32) -> Tensor:

@@ -13,7 +13,7 @@ the edges of all pathways fade together in all layers (integrated gradients, 240
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -22,7 +22,7 @@ from torch import Tensor
 
 from prune.errors import NumericError
 from prune.kernels import segment_attention
-from prune.layout.knockout_tables import knockout_tables
+from prune.layout.knockout_tables import told_tables
 from prune.layout.pathways import Pathway
 from prune.runtime.captured import Replay
 from prune.trace.incremental import first_changed
@@ -78,13 +78,14 @@ def screen_prompt(
     Raises:
         NumericError: a logit or gradient is NaN or infinite.
     """
-    tables = torch.from_numpy(knockout_tables(pathways))
+    found, segments = told_tables(pathways, replay.segments)
+    tables, told = torch.from_numpy(found), replace(replay, segments=segments)
     everything = tables.amin(0)
     length = replay.segments.shape[1]
     with _frozen(replay.model):
-        dense = _FadedRun(replay, tables[0], everything, 0.0)
+        dense = _FadedRun(told, tables[0], everything, 0.0)
         margin, at_start = dense.gradients(answer)
-        runs = [_FadedRun(replay, tables[0], everything, share).gradients(answer)[1] if share
+        runs = [_FadedRun(told, tables[0], everything, share).gradients(answer)[1] if share
                 else at_start for share in faded]  # fmt: skip
     gradients = [torch.stack(points).mean(0) for points in zip(*runs, strict=True)]
     change = torch.zeros(len(pathways), len(gradients), dense.num_kv_heads, dtype=torch.double)

@@ -7,7 +7,7 @@ import torch
 
 import prune
 from prune.checkpoint.load import LoadedModel
-from prune.errors import UsageError
+from prune.errors import BadInputError, UsageError
 from prune.inputs.encode import read
 from prune.inputs.samples import Sample
 from prune.inputs.written import recall
@@ -21,7 +21,8 @@ from prune.plan.plan import Plan
 from prune.runtime.attention import seam
 from prune.runtime.captured import Replay, capture
 from prune.runtime.enforce import MaskEnforcer
-from prune.trace.incremental import first_changed
+from prune.trace import incremental
+from prune.trace.incremental import first_changed, knockout_logits, record_dense
 from prune.trace.knockout import Knockouts, knockout_masks, plain_logits
 from prune.trace.leaks import open_ways
 from prune.trace.sets import SETS, choose
@@ -136,6 +137,48 @@ def test_merged_roles_keep_every_edge(tiny: LoadedModel, samples: list[Sample]) 
         layouts = (replay.segments, one), (segments, other)
         a, b = (allowed_edges(s.role, s.frame, torch.from_numpy(t), s.shape[1]) for s, t in layouts)
         assert (a == b).all()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("max_edges", [incremental.MAX_EDGES, 0], ids=["masks", "kernel"])
+def test_frames_are_masked_by_hand(
+    tiny: LoadedModel, samples: list[Sample], max_edges: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Single frames cut off, by the incremental and the plain way, against masks of their own."""
+    monkeypatch.setattr(incremental, "MAX_EDGES", max_edges)
+    replay, before = replay_of(tiny, samples[2])
+    names = ("frame:last->question,options", "frame:1->frame:8", "video->frame:3", "frame:8->last")
+    pathways = [find_pathway(name) for name in names]
+    frame, role = before.frame[0], before.role[0]
+    asked = (role == Role.QUESTION) | (role == Role.OPTIONS)
+    cut = [
+        (frame == 7, asked), (frame == 0, frame == 7), (frame >= 0, frame == 2),
+        (frame == 7, role == Role.LAST),
+    ]  # fmt: skip
+    size = len(role)
+    masks = torch.ones(size, size, dtype=torch.bool).tril().repeat(len(cut), 1, 1)
+    for mask, (keys, queries) in zip(masks, cut, strict=True):
+        assert keys.any() and queries.any()
+        mask[queries.nonzero(), keys.nonzero()[:, 0]] = False
+    knockouts = Knockouts(pathways, 12, 3, style=Style.EVERY)
+    with seam(tiny.model):
+        plain = plain_logits(replay, knockouts)[:, 0, 0]
+        fast = knockout_logits(record_dense(replay), pathways, knockouts.windows())[:, 0]
+        for index, found in enumerate(zip(plain, fast, strict=True)):
+            choice = torch.full((12, 1), index)
+            by_hand = replay.last_logits(MaskEnforcer(masks, choice))[0]
+            for row in found:
+                torch.testing.assert_close(row, by_hand, atol=1e-4, rtol=1e-4)
+    with pytest.raises(BadInputError, match="frame:9: the prompt has 8 frames"):
+        knockout_masks(replay, [find_pathway("frame:9->last")], size)
+    for text in ("frame:3->frame:1", "frame:last->frame:2", "last->frame:1"):
+        with pytest.raises(UsageError, match="has no edges"):
+            find_pathway(text)
+    for text in ("frame:0->last", "frame:x->last", "frame->last"):
+        with pytest.raises(UsageError, match="is not a role"):
+            find_pathway(text)
+    with pytest.raises(UsageError, match="only a trace"):
+        knockout(3, find_pathway("frame:1->last"), [0])
 
 
 def test_no_plan_can_tell_options_apart() -> None:
