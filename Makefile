@@ -9,13 +9,14 @@ QUANTIZE := $(VENV)/quantize
 OLDEST := $(VENV)/oldest
 KVPRESS := $(VENV)/kvpress
 REAL := .venvs/real
+LMMS := .venvs/lmms
 VLLM := .venvs/vllm
 # A registry may not answer at once.
 RETRY = for pause in 5 20 60 none; do $(1) && break; test $$pause != none && sleep $$pause || exit 1; done
 VERSION_TESTS := tests/runtime tests/families tests/unit/test_apply.py tests/unit/test_trace.py tests/e2e/test_chain.py
 VERSION_TESTS += tests/unit/test_transformers_tools.py
 
-.PHONY: setup demo faults test test-slow test-oldest test-kvpress test-real test-vllm test-demo-versions lint docs
+.PHONY: setup demo faults test test-slow test-oldest test-kvpress test-real test-lmms test-vllm test-demo-versions lint docs
 
 setup: $(STAMP)
 
@@ -52,6 +53,10 @@ $(REAL)/.ready: pyproject.toml tests/real/requirements.txt
 	$(call RETRY,$(REAL)/bin/pip install --quiet -r tests/real/requirements.txt -e .)
 	touch $@
 
+$(LMMS)/.ready: $(REAL)/.ready tests/lmms/requirements.txt
+	$(call RETRY,$(REAL)/bin/pip install --quiet --no-deps --upgrade --target $(LMMS) -r tests/lmms/requirements.txt)
+	touch $@
+
 $(VLLM)/.ready: pyproject.toml tests/vllm/environment.sh tests/vllm/adapt.py tests/vllm/requirements.txt
 	$(call RETRY,PYTHON=$(PYTHON) tests/vllm/environment.sh $(VLLM))
 	touch $@
@@ -65,6 +70,9 @@ test-kvpress: $(KVPRESS)/.ready
 
 test-real: $(REAL)/.ready
 	OMP_NUM_THREADS=1 $(REAL)/bin/python -m pytest -n 2 -m 'not slow and not gpu' tests/real $(VERSION_TESTS)
+
+test-lmms: $(LMMS)/.ready
+	PYTHONPATH=$(LMMS) OMP_NUM_THREADS=1 $(REAL)/bin/python -m pytest tests/lmms
 
 # Each file starts an engine of its own, which takes a minute.
 test-vllm: $(VLLM)/.ready

@@ -1,13 +1,9 @@
-"""lm-eval integration: a model named `prune`, and video benchmarks as tasks.
+"""A model named `prune` for lm-eval and lmms-eval, and video benchmarks as tasks of lm-eval.
 
-Importing it registers the model, as the entry point `lm_eval.models` does.
+Both find their model by an entry point; neither is imported before it is needed.
 """
 
 from pathlib import Path
 
-from prune.harness.model import PruneLM
-
 TASKS = Path(__file__).parent / "tasks"
 """For lm-eval's `--include_path` and `TaskManager(include_path=...)`."""
-
-__all__ = ["TASKS", "PruneLM"]

@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 
 import prune.datasets
 from prune.cli.app import app
-from prune.harness import TASKS, PruneLM
+from prune.harness import TASKS
+from prune.harness.model import PruneLM
 from prune.inputs.samples import Sample, load_samples
 
 PAGE = (Path(__file__).parents[2] / "docs" / "adding-a-data-set.md").read_text()

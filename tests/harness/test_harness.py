@@ -19,8 +19,8 @@ from PIL import Image
 
 from prune.checkpoint.load import LoadedModel, open_model
 from prune.errors import BadInputError, RefusedError, UsageError
-from prune.harness import TASKS, PruneLM
-from prune.harness.model import _prompt
+from prune.harness import TASKS
+from prune.harness.model import PruneLM, _prompt
 from prune.harness.tasks.documents import clip, load, text
 from prune.inputs.encode import decode, read
 from prune.inputs.media import Media
