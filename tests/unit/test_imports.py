@@ -36,7 +36,7 @@ ALLOWED: dict[str, set[str]] = {
     "bench": _STATE,
     "baselines": _STATE,
     "serve": {"errors", "kernels", "families", "layout", "plan", "checkpoint"},
-    "harness": {"errors", "inputs", "plan", "journal", "checkpoint", "datasets", "tiny"},
+    "harness": {"errors", "inputs", "plan", "journal", "checkpoint", "datasets", "tiny", "runtime"},
     "report": {"errors", "io", "inputs", "layout", "plan", "results", "evaluate"},
     "workflows": _STATE
     | {"tiny", "datasets", "trace", "lens", "evidence", "learn", "bench", "baselines"}
