@@ -310,6 +310,8 @@ def main() -> None:
             for way, folder in (("dense", dense), ("pruned", pruned))
         ]
         about = checked(dense, pruned, servers[1], load, args.dtype)
+        # So that both have answered once.
+        servers[0].chat(load.request(0))
         about |= {"kv (MiB)": args.kv_mib, "serve": " ".join(args.serve)}
         seed = 1
         for clients in args.clients:
