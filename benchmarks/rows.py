@@ -18,3 +18,11 @@ def append(question: str, device: str, rows: Sequence[Mapping[str, object]]) -> 
         if new:
             writer.writeheader()
         writer.writerows(rows)
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    """The rows of a file, none if there is no such file."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
