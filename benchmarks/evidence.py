@@ -21,6 +21,11 @@ of full greedy one candidate at a time and, paired over clips, how far their cur
 `python benchmarks/evidence.py treatment` takes what speaks for each answer to an existence question
 out of the clip, and appends to `benchmarks/results/evidence_treatment_<device>.csv` the share of
 wrong answers that come right with it and of right ones that turn wrong.
+
+`python benchmarks/evidence.py hallucination` asks what exists, 120 times, as RePOPE does: confusion
+table, share of "yes", and over all wrong answers 2509.22496's two metrics, the mean share of the
+clip that has to go until the answer is right (AMCR) and the share of answers mended by a tenth
+(CSR@10%); it appends to `benchmarks/results/evidence_hallucination_<device>.csv`.
 """
 
 import argparse
@@ -46,6 +51,7 @@ from prune.evidence.curves import Curves, attribution, curves
 from prune.evidence.explain import ExplainSettings
 from prune.evidence.explanations import explain_samples, treatment_of
 from prune.evidence.metrics.auc import deletion_auc, insertion_auc
+from prune.evidence.metrics.correction import amcr, csr
 from prune.evidence.metrics.pointing import points_at_box, points_at_mask, top_frame_in_span
 from prune.evidence.objective import Objective
 from prune.evidence.plain import PlainScorer
@@ -56,8 +62,10 @@ from prune.evidence.search.exhaustive import chain_value, exhaustive
 from prune.evidence.search.greedy import greedy, greedy_one_at_a_time
 from prune.inputs.reply import greedy_reply
 from prune.inputs.samples import Sample, load_samples
+from prune.inputs.video import write_video
 from prune.tiny.benchmark import scenes, write_benchmark
-from prune.tiny.draw import CLIP_TIMES, coverage
+from prune.tiny.draw import CLIP_TIMES, FPS, coverage, render
+from prune.tiny.task_sets import ask_for
 
 MID = Shape(16, 512, 1408, 8, 8, (256, 4, 14), "llava-next-7b")
 HALF = {"first": (0, 4), "last": (4, 8)}
@@ -357,12 +365,65 @@ def treatment(args: argparse.Namespace) -> None:
     append("evidence_treatment", args.device, rows)
 
 
+def existence_questions(folder: Path, count: int, seed: int) -> list[Sample]:
+    """Questions about what exists, with their clips written to a folder."""
+    task, samples = "object_existence", []
+    drawn = [row for row in scenes("test", count, seed) if row[0] == task]
+    for number, (_, scene, rng) in enumerate(drawn):
+        path = folder / f"{number:04d}.mp4"
+        write_video(path, render(scene), FPS)
+        asked = ask_for(task, scene, rng)
+        options = tuple(asked.options(rng))
+        answer = options.index(asked.answer)
+        samples.append(Sample(f"{task}/{number:04d}", path, asked.text, options, answer, task))
+    return samples
+
+
+def hallucination(args: argparse.Namespace) -> None:
+    """A diagnosis of wrong answers to many questions about what exists."""
+    opened = open_model("tiny")
+    settings = ExplainSettings(count=args.count, target="right")
+    with tempfile.TemporaryDirectory() as folder:
+        samples = existence_questions(Path(folder), args.questions, args.seed)
+        cases = {
+            s.id: open_case(opened.model, opened.processor, s, target="right") for s in samples
+        }
+        said = [s.options[int(cases[s.id].options().argmax())] for s in samples]
+        records = explain_samples(
+            lambda sample: cases[sample.id],
+            {"model": opened.id.model_dump(mode="json")},
+            [s for s, answer in zip(samples, said, strict=True) if s.options[s.answer] != answer],
+            Path(folder) / "run",
+            settings,
+        )
+    truth = [s.options[s.answer] for s in samples]
+    table = {
+        (t, a): sum(pair == (t, a) for pair in zip(truth, said, strict=True))
+        for t in ("yes", "no")
+        for a in ("yes", "no")
+    }
+    row: dict[str, object] = {
+        **conditions(opened.model), "model": "tiny", "questions": len(samples),
+        "accuracy": f"{100 * (table['yes', 'yes'] + table['no', 'no']) / len(samples):.1f}",
+        "truly_yes": f"{100 * truth.count('yes') / len(truth):.1f}",
+        "said_yes": f"{100 * said.count('yes') / len(said):.1f}",
+    }  # fmt: skip
+    for name, true in (("wrong_yes", "no"), ("wrong_no", "yes")):
+        parts = [r["correction"] for r in records if r["answer"] == true]
+        row[name] = len(parts)
+        if parts:
+            row |= {f"{name}_amcr": f"{amcr(parts):.3f}", f"{name}_csr_10": f"{csr(parts):.3f}"}
+    append("evidence_hallucination", args.device, [row])
+    print(*(f"{k}={v}" for k, v in list(row.items())[6:]), flush=True)
+
+
 QUESTIONS = {
     "methods": methods,
     "speed": speed,
     "searches": searches,
     "gap": gap,
     "treatment": treatment,
+    "hallucination": hallucination,
 }
 
 
@@ -371,6 +432,7 @@ def main() -> None:
     parser.add_argument("what", choices=list(QUESTIONS))
     parser.add_argument("--per-task", type=int, default=3, help="clips of each task")
     parser.add_argument("--count", type=int, default=4, help="regions of a frame")
+    parser.add_argument("--questions", type=int, default=120, help="hallucination: how many")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--model", choices=["tiny", "mid"], default="tiny", help="for speed")
