@@ -72,7 +72,6 @@ def build_model(
         )
     )
     model.model.vision_tower.load_state_dict(tower.state_dict())
-    model.model.vision_tower.requires_grad_(False)
     with torch.no_grad():
         for layer in model.model.language_model.layers:
             layer.self_attn.o_proj.weight /= math.sqrt(2 * layers)

@@ -38,6 +38,8 @@ def fact(task: str, scene: Scene, rng: random.Random) -> Fact:
 def lookup(task: str, scene: Scene, rng: random.Random) -> Fact:
     """A question whose answer is beside what it names: it needs volume until it is learnt."""
     steps = [_which, _which, _which, _existence]
+    if task not in EVENT_TASKS:
+        steps += [_scenery, _scenery]
     if task in EVENT_TASKS and movers_of(scene):
         steps += [_way, _way]
     return rng.choice(steps)(scene, rng)
@@ -60,8 +62,13 @@ def _existence(scene: Scene, rng: random.Random) -> Fact:
 
 
 def _which(scene: Scene, rng: random.Random) -> Fact:
+    """What is beside one half of a name: `nothing` teaches what yes and no alone do not."""
     names = [(t.color, t.shape) for t in scene.things if not getattr(t, "dark", False)]
     colors, shapes = zip(*names, strict=True)
+    absent = [f"What is the {s}?" for s in SHAPES if s not in shapes]
+    absent += [f"What is {c}?" for c in COLORS if c not in colors]
+    if absent and rng.random() < 0.3:
+        return "step/which", rng.choice(absent), "nothing"
     texts = [(f"What is the {s}?", c) for c, s in names if shapes.count(s) == 1]
     texts += [(f"What is {c}?", s) for c, s in names if colors.count(c) == 1]
     if not texts:

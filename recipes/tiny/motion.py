@@ -69,12 +69,18 @@ class Heads(nn.Module):
 
 
 def _content_loss(guess: Tensor, area: Tensor, centre: Tensor) -> Tensor:
-    """Loss of a cell's paints and shapes, of how much of it is covered, and where."""
+    """Loss of a cell's paints and shapes, of how much of it is covered, and where.
+
+    What covers most of it is asked twice: what a circle's edge looks like beside a square's would
+    else be lost in the sum over all that is not there.
+    """
     there = area > 0.02
     covered = there.any(-1)
     loss = 4 * F.binary_cross_entropy_with_logits(
         guess[..., :KINDS], there.float(), pos_weight=torch.tensor(2.0)
     )
+    kinds = area[covered].argmax(-1)
+    loss = loss + F.cross_entropy(guess[..., :KINDS][covered], kinds)
     loss = loss + 10 * F.mse_loss(guess[..., KINDS], area.sum(-1))
     where = guess[..., KINDS + 1 :]
     return loss + 4 * ((where - centre).square().mean(-1) * covered).sum() / covered.sum()
@@ -86,8 +92,15 @@ def _found(guess: Tensor, area: Tensor) -> float:
     return ((there & guessed).sum() / (there | guessed).sum()).item()
 
 
+def _named(guess: Tensor, area: Tensor) -> float:
+    """Share of covered cells whose largest paint and shape come first."""
+    covered = (area > 0.02).any(-1)
+    first = guess[..., :KINDS].argmax(-1) == area.argmax(-1)
+    return first[covered].float().mean().item()
+
+
 def motion_loss(
-    heads: Heads, batch: Batch, features: Tensor, hidden: Tensor
+    heads: Heads, batch: Batch, features: Tensor, hidden: Tensor | None
 ) -> tuple[Tensor, dict[str, list[float]]]:
     """Loss of the heads, and shares of what they found.
 
@@ -95,7 +108,8 @@ def motion_loss(
         heads: trained with the model.
         batch: B clips of T frames.
         features: what enters the decoder as video, `[B, T * 9, d]`.
-        hidden: the video tokens after `DEPTH` layers, `[B, T * 9, d]`.
+        hidden: the video tokens after `DEPTH` layers, `[B, T * 9, d]`; without them the present
+            alone is asked.
     """
     area, centre, gone, scenery = (
         torch.from_numpy(np.stack(part))
@@ -103,15 +117,18 @@ def motion_loss(
     )
     shape = (len(area), len(batch.times), GRID**2, -1)
     present = heads.present(SCALE * features.view(shape))
-    past = heads.past(F.rms_norm(hidden, hidden.shape[-1:]).view(shape))
     now, cell, behind = present.split([CONTENT, GRID**2, len(SCENERIES)], -1)
-    ago, start, way = past.split([CONTENT, CONTENT, 4], -1)
-    before = [torch.cat([x[:, :1], x[:, :-1]], 1) for x in (area, centre)]
-    first = [x[:, :1].expand_as(x) for x in (area, centre)]
     where = torch.arange(GRID**2).expand(cell.shape[:-1])
     loss = F.cross_entropy(cell.flatten(0, 2), where.flatten())
     loss = loss + F.cross_entropy(behind.mean(2).flatten(0, 1), scenery.flatten())
     loss = loss + _content_loss(now, area, centre)
+    if hidden is None:
+        named = _named(now, area)
+        return loss, {"now": [_found(now, area)], "named": [named], "sight": [loss.item()]}
+    past = heads.past(F.rms_norm(hidden, hidden.shape[-1:]).view(shape))
+    ago, start, way = past.split([CONTENT, CONTENT, 4], -1)
+    before = [torch.cat([x[:, :1], x[:, :-1]], 1) for x in (area, centre)]
+    first = [x[:, :1].expand_as(x) for x in (area, centre)]
     loss = loss + _content_loss(ago, *before) + _content_loss(start, *first)
     covered = (area > 0.02).any(-1)
     missed = (way - 10 * gone).square().mean(-1)[covered].mean()
@@ -126,7 +143,7 @@ def motion_loss(
 
 
 def features_of(model: Any, pixels: Tensor) -> Tensor:
-    """Projected video tokens `[B, T * 9, d]`; the tower is frozen."""
+    """Projected video tokens `[B, T * 9, d]`."""
     features: Tensor = model.get_video_features(
         pixels,
         vision_feature_layer=model.config.vision_feature_layer,

@@ -51,7 +51,9 @@ class Batch:
 
     pixels `[B, T, 3, H, W]`, input_ids and positions `[B, S]`, targets `[B, S]` (-100: none),
     weights `[B, S]`; `watched` lists `(row, first, stop, name)` of the positions that predict an
-    answer; `masks` holds for each kind of slot a bool `[width, P + width]`.
+    answer; `words` lists `(row, position, token, name)` of those that predict a letter, with the
+    first token of the option behind it; `masks` holds for each kind of slot a bool
+    `[width, P + width]`.
     """
 
     pixels: torch.Tensor
@@ -62,8 +64,27 @@ class Batch:
     targets: torch.Tensor
     weights: torch.Tensor
     watched: list[tuple[int, int, int, str]]
+    words: list[tuple[int, int, int, str]]
     slots: tuple[Slots, ...]
     masks: list[torch.Tensor]
+
+
+class Rows:
+    """The text side of a batch while it is written: `[B, S]` arrays."""
+
+    def __init__(self, size: int, length: int, pad: int):
+        self.ids, self.targets = np.full((size, length), pad), np.full((size, length), -100)
+        self.weights = np.zeros((size, length), np.float32)
+        self.watched: list[tuple[int, int, int, str]] = []
+        self.words: list[tuple[int, int, int, str]] = []
+
+    def batch(self, pixels, scenes, times, positions, slots, masks) -> Batch:
+        """The batch with its clips."""
+        ids, targets, weights = map(torch.from_numpy, (self.ids, self.targets, self.weights))
+        watched, words = self.watched, self.words
+        return Batch(
+            pixels, scenes, times, ids, positions, targets, weights, watched, words, slots, masks
+        )
 
 
 def times_of(frames: int) -> tuple[float, ...]:
@@ -107,6 +128,15 @@ class Packer:
         video += 0.015 * self.noise.standard_normal(video.shape, np.float32)
         return ((video - MEAN) / STD).transpose(0, 3, 1, 2)
 
+    def _options(self, task: str) -> list[str]:
+        """Two to four options of a task, or as many words."""
+        if self.rng.random() < 0.4:
+            return self.rng.sample(WORDS, self.rng.randint(2, 4))
+        question = ask_for(task, scene_for(task, self.split, self.rng), self.rng)
+        most = self.rng.randint(1, 3)
+        wrong = self.rng.sample(question.wrong, min(most, len(question.wrong)))
+        return self.rng.sample([question.answer, *wrong], len(wrong) + 1)
+
     def _letter(self, question: str, options: list[str], answer: str) -> tuple[str, str]:
         self.rng.shuffle(options)
         letter = chr(65 + options.index(answer))
@@ -115,8 +145,8 @@ class Packer:
     def _text(self, kind: str, scene: Scene, task: str) -> tuple[str, str, str]:
         """Prompt, reply, and the name under which the reply is watched."""
         if kind == "matching":
-            options = self.rng.sample(WORDS, self.rng.randint(2, 4))
-            return *self._letter(f"{options[0]}?", options, options[0]), "matching"
+            options = self._options(self.rng.choice(MIX))
+            return *self._letter(f"{options[0]}?", options, options[0]), f"matching/{len(options)}"
         if kind in ("open", "lookup"):
             about = fact if kind == "open" else lookup
             name, text, answer = about(task, scene, self.rng)
@@ -128,54 +158,58 @@ class Packer:
         name = f"two/{task}" if kind == "two" else task
         return *self._letter(question.text, options, question.answer), name
 
+    def _write(self, rows: Rows, row: int, column: int, slots: Slots, about: tuple) -> None:
+        """Write one question of a kind, about a scene and its task, into a row."""
+        while True:
+            prompt, reply, name = self._text(slots.kind, *about)
+            q, a = self.encode(prompt), (*self.encode(reply), self.tokenizer.eos_token_id)
+            if len(q) + len(a) - 1 <= slots.width:
+                break
+        first, last = column + len(q) - 1, column + len(q) + len(a) - 1
+        rows.ids[row, column:last] = q + a[:-1]
+        rows.targets[row, first:last] = a
+        if slots.kind in ("open", "lookup"):
+            rows.weights[row, first:last] = 1.5 / len(a)
+            rows.watched.append((row, first, last, name))
+        else:
+            rows.weights[row, first:last] = 0.1
+            rows.weights[row, first] = 1.0
+            rows.watched.append((row, first, first + 1, name))
+            word = self.encode(reply[2:])[0]
+            rows.words.append((row, first, word, f"word/{name.removeprefix('two/')}"))
+
+    def texts(self, size: int, slots: Slots) -> Batch:
+        """`size` questions without a clip, each where it would stand behind one."""
+        rows = Rows(size, slots.width, self.tokenizer.pad_token_id)
+        for row in range(size):
+            self._write(rows, row, 0, slots, (None, ""))
+        starts = torch.tensor([len(self.prefix(self.rng.choice((4, 8, 16)))) for _ in range(size)])
+        positions = starts[:, None] + torch.arange(slots.width)
+        return rows.batch(torch.zeros(0), [], (), positions, (), [])
+
     def batch(self, size: int, slots: tuple[Slots, ...], frames: int) -> Batch:
         """`size` scenes with one question for every slot."""
-        pad, eos = self.tokenizer.pad_token_id, self.tokenizer.eos_token_id
         prefix, times = self.prefix(frames), times_of(frames)
         start = len(prefix)
-        length = start + sum(s.count * s.width for s in slots)
-        ids, targets = np.full((size, length), pad), np.full((size, length), -100)
-        weights = np.zeros((size, length), np.float32)
-        ids[:, :start] = prefix
+        rows = Rows(
+            size, start + sum(s.count * s.width for s in slots), self.tokenizer.pad_token_id
+        )
+        rows.ids[:, :start] = prefix
         positions = [*range(start)]
         for s in slots:
             positions += [*range(start, start + s.width)] * s.count
-        watched: list[tuple[int, int, int, str]] = []
         tasks = [self.rng.choice(MIX) for _ in range(size)]
         scenes = [scene_for(task, self.split, self.rng) for task in tasks]
-        for row, (task, scene) in enumerate(zip(tasks, scenes, strict=True)):
+        for row, about in enumerate(zip(scenes, tasks, strict=True)):
             column = start
             for s in slots:
                 for _ in range(s.count):
-                    while True:
-                        prompt, reply, name = self._text(s.kind, scene, task)
-                        q, a = self.encode(prompt), (*self.encode(reply), eos)
-                        if len(q) + len(a) - 1 <= s.width:
-                            break
-                    first, last = column + len(q) - 1, column + len(q) + len(a) - 1
-                    ids[row, column:last] = q + a[:-1]
-                    targets[row, first:last] = a
-                    if s.kind in ("open", "lookup"):
-                        weights[row, first:last] = 1.5 / len(a)
-                        watched.append((row, first, last, name))
-                    else:
-                        weights[row, first] = 1.0
-                        watched.append((row, first, first + 1, name))
+                    self._write(rows, row, column, s, about)
                     column += s.width
-        return Batch(
-            torch.from_numpy(np.stack([self.pixels(scene, times) for scene in scenes])),
-            scenes,
-            times,
-            torch.from_numpy(ids),
-            torch.tensor(positions).expand(size, -1),
-            torch.from_numpy(targets),
-            torch.from_numpy(weights),
-            watched,
-            slots,
-            [
-                torch.cat(
-                    [torch.ones(s.width, start), torch.ones(s.width, s.width).tril()], 1
-                ).bool()
-                for s in slots
-            ],
-        )
+        pixels = torch.from_numpy(np.stack([self.pixels(scene, times) for scene in scenes]))
+        masks = [
+            torch.cat([torch.ones(s.width, start), torch.ones(s.width, s.width).tril()], 1).bool()
+            for s in slots
+        ]
+        where = torch.tensor(positions).expand(size, -1)
+        return rows.batch(pixels, scenes, times, where, slots, masks)

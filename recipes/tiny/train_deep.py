@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from deep import build_model, build_tokenizer
+from deep import LAYERS, build_model, build_tokenizer
 from model import IMAGE_SIZE, TOKENS_PER_FRAME
 from motion import DEPTH, Heads, embed, features_of, motion_loss, run_layers, video_of
 from packing import Batch, Packer, Slots
@@ -31,10 +31,12 @@ class Lesson:
     """What every clip of a batch is asked, for `steps` steps.
 
     Attributes:
-        frames: the numbers of frames, drawn anew for every step.
-        depth: how many of the decoder's layers are run: it grows from lesson to lesson.
+        frames: the numbers of frames, drawn anew for every step. Without, the lesson is text alone.
+        layers: the layers that learn, first and stop; those before are run and do not learn, those
+            behind are not run.
         slots: questions of each kind.
         motion: weight of the heads' loss (`motion.py`).
+        words: weight of `word_loss`.
         rate: learning rate at the lesson's start and at its end, as a share of the highest.
     """
 
@@ -42,49 +44,66 @@ class Lesson:
     steps: int
     clips: int
     frames: tuple[int, ...]
-    depth: int
+    layers: tuple[int, int]
     slots: tuple[Slots, ...] = ()
     motion: float = 0.0
+    words: float = 0.0
     rate: tuple[float, float] = (1.0, 1.0)
 
 
 FRAMES = (4, 4, 8, 8, 16)
+WORDS_AT = 13
+"""After so many layers an answer is asked for in words where its letter is to be said."""
+
 LESSONS = (
-    Lesson("motion", 800, 24, (4, 8, 8, 16), DEPTH, motion=1.0),
+    Lesson("sight", 1300, 24, (8,), (0, 0), motion=1.0),
+    Lesson("text", 500, 64, (), (0, DEPTH), (Slots("matching", 1, 58),)),
     Lesson(
-        "open", 3000, 16, FRAMES, 13,
-        (Slots("lookup", 5, 18), Slots("open", 5, 20), Slots("matching", 4, 45)), motion=0.3,
+        "motion", 800, 24, (4, 8, 8, 16), (0, DEPTH), (Slots("matching", 2, 58),), motion=1.0
     ),
     Lesson(
-        "choices", 500, 16, FRAMES, 20,
-        (Slots("open", 5, 20), Slots("two", 2, 52), Slots("choice", 2, 58)),
+        "lookup", 600, 16, FRAMES, (DEPTH, WORDS_AT),
+        (Slots("lookup", 12, 18), Slots("matching", 2, 58)),
     ),
     Lesson(
-        "end", 450, 16, FRAMES, 20,
-        (Slots("open", 4, 20), Slots("two", 1, 52), Slots("choice", 4, 58)), rate=(1.0, 0.02),
+        "open", 600, 16, FRAMES, (0, WORDS_AT),
+        (Slots("lookup", 5, 18), Slots("open", 5, 20), Slots("matching", 2, 58)), motion=0.3,
+    ),
+    Lesson(
+        "choices", 500, 16, FRAMES, (0, LAYERS),
+        (
+            Slots("lookup", 2, 18), Slots("open", 3, 20), Slots("matching", 1, 58),
+            Slots("choice", 3, 58),
+        ),
+        words=0.5,
+    ),
+    Lesson(
+        "end", 500, 16, FRAMES, (0, LAYERS),
+        (Slots("lookup", 2, 18), Slots("open", 3, 20), Slots("choice", 4, 58)),
+        words=0.2, rate=(1.0, 0.02),
     ),
 )  # fmt: skip
 
 
 class Optimizers:
-    """Muon for the decoder's matrices, AdamW for everything else that is trained."""
+    """Muon for the decoder's matrices, AdamW for the rest; half its rate for the tower."""
 
     def __init__(self, model: Any, heads: Heads, lr: float, matrix_lr: float):
         decoder = model.model.language_model.layers
         matrices = [p for p in decoder.parameters() if p.ndim == 2]
         held = {id(p) for p in matrices}
-        rest = [
-            p for p in [*model.parameters(), *heads.parameters()]
-            if p.requires_grad and id(p) not in held
-        ]  # fmt: skip
+        tower = [*model.model.vision_tower.parameters()]
+        held |= {id(p) for p in tower}
+        rest = [p for p in [*model.parameters(), *heads.parameters()] if id(p) not in held]
         self.parts = (
             torch.optim.Muon(
                 matrices, lr=matrix_lr, weight_decay=0.05, momentum=0.95,
                 adjust_lr_fn="match_rms_adamw",
             ),
             torch.optim.AdamW(rest, lr=lr, betas=(0.9, 0.98), weight_decay=0.01),
+            torch.optim.AdamW(tower, lr=lr, betas=(0.9, 0.98), weight_decay=0.01),
         )  # fmt: skip
-        self.highest = (matrix_lr, lr)
+        self.highest = (matrix_lr, lr, 0.5 * lr)
 
     def step(self, rate: float) -> None:
         """One step at a share of the highest learning rates."""
@@ -116,6 +135,28 @@ def answer_loss(
     for row, first, stop, name in batch.watched:
         right[name].append(bool(hits[row, first:stop].all()))
     return (losses * weights).sum() / weights.sum(), right
+
+
+def word_loss(
+    model: Any, batch: Batch, hidden: torch.Tensor
+) -> tuple[torch.Tensor, dict[str, list[bool]]]:
+    """Cross-entropy of the answers' first words where letters are asked, and what was right.
+
+    An answer has to be known before it can be matched to its letter. Where a letter is asked it is
+    learnt only if something asks for it.
+
+    Args:
+        model: its norm and head are used.
+        batch: B sequences of S tokens.
+        hidden: `[B, S, d]`, after `WORDS_AT` layers.
+    """
+    rows, places, words, names = zip(*batch.words, strict=True)
+    logits = model.lm_head(model.model.language_model.norm(hidden[rows, places]))
+    targets = torch.tensor(words)
+    right = defaultdict(list)
+    for name, hit in zip(names, (logits.detach().argmax(-1) == targets).tolist(), strict=True):
+        right[name].append(hit)
+    return F.cross_entropy(logits, targets), right
 
 
 @torch.no_grad()
@@ -152,10 +193,9 @@ class Training:
         self.lesson, self.step, self.total = 0, 0, 0
 
     def state(self) -> dict[str, Any]:
-        """Everything but the tower, which is `tiny`'s."""
-        model = {k: v for k, v in self.model.state_dict().items() if "vision_tower" not in k}
+        """The model, the heads, the optimisers, the draws to come, and the lesson."""
         return {
-            "model": model,
+            "model": self.model.state_dict(),
             "heads": self.heads.state_dict(),
             "optimizers": [o.state_dict() for o in self.optimizers.parts],
             "packer": self.packer.state(),
@@ -164,7 +204,7 @@ class Training:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on where `state` was taken."""
-        self.model.load_state_dict(state["model"], strict=False)
+        self.model.load_state_dict(state["model"])
         self.heads.load_state_dict(state["heads"])
         for optimizer, held in zip(self.optimizers.parts, state["optimizers"], strict=True):
             optimizer.load_state_dict(held)
@@ -176,28 +216,43 @@ class Training:
         lesson = lessons[self.lesson]
         start, end = lesson.rate
         rate = start + (end - start) * self.step / lesson.steps
-        batch = self.packer.batch(lesson.clips, lesson.slots, self.packer.rng.choice(lesson.frames))
-        model = self.model
-        # The projector learns what cells show and not from answers: its features would blow up.
-        with torch.set_grad_enabled(lesson.motion > 0):
-            features = features_of(model, batch.pixels)
-        entering = features.detach() if lesson.slots else features
-        hidden = run_layers(model, batch, embed(model, batch, entering), slice(DEPTH))
-        loss, right = torch.zeros(()), {}
-        if lesson.motion:
-            video = hidden[video_of(model, batch)].view_as(features)
-            loss, right = motion_loss(self.heads, batch, features, video)
-            loss = lesson.motion * loss
-        if lesson.slots:
-            hidden = run_layers(model, batch, hidden, slice(DEPTH, lesson.depth))
-            answers, hits = answer_loss(model, batch, hidden)
-            loss, right = loss + answers, right | hits | {"answers": [answers.item()]}
+        loss, right = self._clip_loss(lesson) if lesson.frames else self._text_loss(lesson)
         loss.backward()
         self.optimizers.step(rate * min(1.0, (self.total + 1) / 100))
         self.step, self.total = self.step + 1, self.total + 1
         if self.step >= lesson.steps:
             self.lesson, self.step = self.lesson + 1, 0
         return {"loss": [loss.item()], **right}
+
+    def _text_loss(self, lesson: Lesson) -> tuple[torch.Tensor, dict[str, list[Any]]]:
+        batch = self.packer.texts(lesson.clips, *lesson.slots)
+        hidden = self.model.get_input_embeddings()(batch.input_ids)
+        hidden = run_layers(self.model, batch, hidden, slice(*lesson.layers))
+        return answer_loss(self.model, batch, hidden)
+
+    def _clip_loss(self, lesson: Lesson) -> tuple[torch.Tensor, dict[str, list[Any]]]:
+        model, (first, stop) = self.model, lesson.layers
+        batch = self.packer.batch(lesson.clips, lesson.slots, self.packer.rng.choice(lesson.frames))
+        # The projector learns what cells show and not from answers: its features would blow up.
+        with torch.set_grad_enabled(lesson.motion > 0):
+            features = features_of(model, batch.pixels)
+        with torch.set_grad_enabled(first == 0):
+            hidden = embed(model, batch, features.detach() if lesson.slots else features)
+        loss, right = torch.zeros(()), {}
+        for start, end in ((0, DEPTH), (DEPTH, WORDS_AT), (WORDS_AT, LAYERS)):
+            with torch.set_grad_enabled(start >= first):
+                hidden = run_layers(model, batch, hidden, slice(start, min(end, stop)))
+            if end == DEPTH and lesson.motion:
+                video = hidden[video_of(model, batch)].view_as(features) if stop else None
+                seen, right = motion_loss(self.heads, batch, features, video)
+                loss = loss + lesson.motion * seen
+            if end == WORDS_AT and lesson.words:
+                said, hits = word_loss(model, batch, hidden)
+                loss, right = loss + lesson.words * said, right | hits
+        if lesson.slots:
+            answers, hits = answer_loss(model, batch, hidden)
+            loss, right = loss + answers, right | hits | {"answers": [answers.item()]}
+        return loss, right
 
 
 def main() -> None:
