@@ -159,8 +159,9 @@ def without(reach: Reach, chosen: list[Candidate]) -> Reach:
 def restored(reach: Reach, pathway: Pathway, layers: Sequence[int] | None = None) -> Reach:
     """A copy of `reach` in which some layers, or all, have `pathway` again."""
     table = reach.copy()
-    chosen = range(len(table)) if layers is None else layers
-    block = np.ix_(chosen, range(table.shape[1]), pathway.queries, pathway.keys)
+    chosen = np.arange(len(table)) if layers is None else np.array(layers)
+    groups = np.arange(table.shape[1])
+    block = np.ix_(chosen, groups, np.array(pathway.queries), np.array(pathway.keys))
     open_again = table[block] >= pathway.limit
     table[block] = np.where(open_again, ALL, table[block])
     inherit_rows(table)

@@ -42,8 +42,9 @@ def kept_shares(reach: Reach, histogram: EdgeHistogram) -> np.ndarray:
     every = histogram.pairs.sum(-1)
     shares = []
     for pathway in MAP_ROWS:
-        block = np.ix_(range(len(reach)), pathway.queries, pathway.keys)
-        total = every[np.ix_(pathway.queries, pathway.keys)].sum()
+        queries, keys = np.array(pathway.queries), np.array(pathway.keys)
+        block = np.ix_(np.arange(len(reach)), queries, keys)
+        total = every[np.ix_(queries, keys)].sum()
         part = kept[block].sum((1, 2))
         if pathway.name in ("cross_frame", "intra_frame"):
             same = near[block].sum((1, 2))
