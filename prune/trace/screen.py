@@ -22,7 +22,7 @@ from torch import Tensor
 
 from prune.errors import NumericError
 from prune.kernels import segment_attention
-from prune.layout.knockout_tables import told_tables
+from prune.layout.knockout_tables import merged, told_tables
 from prune.layout.pathways import Pathway
 from prune.runtime.captured import Replay
 from prune.trace.incremental import first_changed
@@ -78,7 +78,7 @@ def screen_prompt(
     Raises:
         NumericError: a logit or gradient is NaN or infinite.
     """
-    found, segments = told_tables(pathways, replay.segments)
+    found, segments = merged(*told_tables(pathways, replay.segments))
     tables, told = torch.from_numpy(found), replace(replay, segments=segments)
     everything = tables.amin(0)
     length = replay.segments.shape[1]

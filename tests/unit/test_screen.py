@@ -3,7 +3,7 @@
 import csv
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from prune.errors import BadInputError, NumericError, RefusedError
 from prune.families import video_families
 from prune.inputs.samples import Sample, load_samples
 from prune.kernels import segment_attention
-from prune.layout.knockout_tables import knockout_tables
+from prune.layout.knockout_tables import merged, told_tables
 from prune.layout.pathways import PATHWAYS, TRACED
 from prune.runtime.attention import seam
 from prune.runtime.captured import Replay, capture
@@ -74,9 +74,10 @@ def test_the_screen_is_the_derivative_of_the_margin(name: str) -> None:
         answer = int(record_dense(replay).logits.argmax())
         screened = screen_prompt(replay, FEW, answer, faded=(0.0,))
         for index, layer, head in ((0, 1, 0), (0, 2, 1), (1, 3, 1), (2, 4, 0)):
-            tables = torch.from_numpy(knockout_tables([FEW[index]]))
+            found, segments = merged(*told_tables([FEW[index]], replay.segments))
+            tables, told = torch.from_numpy(found), replace(replay, segments=segments)
             up, down = (
-                _margin(replay.last_logits(_Nudged(replay, tables, layer, head, s))[0], answer)
+                _margin(replay.last_logits(_Nudged(told, tables, layer, head, s))[0], answer)
                 for s in (0.05, -0.05)
             )
             slope = (up - down) / 0.1
