@@ -16,6 +16,7 @@ from prune.errors import BadInputError, UsageError
 from prune.inputs.media import DEFAULT_MEDIA, Media
 from prune.inputs.prompts import ANSWER_CUE, DEFAULT_WORDING, Wording
 from prune.inputs.sample import ALL_TASKS as ALL_TASKS
+from prune.inputs.sample import NO_ANSWER
 from prune.inputs.sample import Sample as Sample
 from prune.inputs.sample_line import line_of, parse_line
 from prune.io.bounded import read_bounded
@@ -110,3 +111,19 @@ def need_options(samples: Sequence[Sample], what: str) -> None:
             f"{what} needs options, and {len(without)} of {len(samples)} questions are open, "
             f"the first {without[0]!r}: choose others with --tasks, or another file"
         )
+
+
+def picture_sample(images: Sequence[Path], question: str, media: Media = DEFAULT_MEDIA) -> Sample:
+    """One open question about images that no data set names.
+
+    Raises:
+        BadInputError: there is no such file.
+    """
+    for path in images:
+        if not path.is_file():
+            raise BadInputError(f"{path}: no such image")
+    files = tuple(path.resolve() for path in images)
+    video = files[0] if len(files) == 1 else files
+    return Sample(
+        images[0].stem, video, question, (), NO_ANSWER, ALL_TASKS, media=media, medium="image"
+    )

@@ -9,7 +9,7 @@ from typing import Any
 
 from prune.checkpoint.load import open_model
 from prune.checkpoint.stored_plan import stored_plan
-from prune.errors import BadInputError, UsageError
+from prune.errors import UsageError
 from prune.evidence.case import Explainable, open_case
 from prune.evidence.explain import ExplainSettings, Explanation
 from prune.evidence.explanations import FOLDER, Open, explain_samples, summary, treatment_of
@@ -18,7 +18,6 @@ from prune.evidence.remote_case import open_remote
 from prune.inputs.encode import check_samples
 from prune.inputs.media import DEFAULT_MEDIA, Media
 from prune.inputs.prompts import ANSWER_CUE
-from prune.inputs.sample import ALL_TASKS, NO_ANSWER
 from prune.inputs.samples import Sample
 from prune.io.files import safe_name, write_atomically
 from prune.journal.processes import processes, share_of
@@ -156,22 +155,6 @@ def explain_model(
         write_atomically(run / "summary.json", json.dumps(found, indent=2) + "\n")
     figures = [figure_path(run, r["id"]) for r in records if "scores" in r]
     return ExplainedRun(records, found, treated, figures)
-
-
-def shown(images: Sequence[Path], question: str, media: Media = DEFAULT_MEDIA) -> Sample:
-    """One open question about images that no data set names.
-
-    Raises:
-        BadInputError: there is no such file.
-    """
-    for path in images:
-        if not path.is_file():
-            raise BadInputError(f"{path}: no such image")
-    files = tuple(path.resolve() for path in images)
-    video = files[0] if len(files) == 1 else files
-    return Sample(
-        images[0].stem, video, question, (), NO_ANSWER, ALL_TASKS, media=media, medium="image"
-    )
 
 
 def figure_path(run: Path, sample_id: str) -> Path:

@@ -15,7 +15,8 @@ from prune.evidence.explain import ExplainSettings, explain
 from prune.evidence.plain import PlainScorer
 from prune.evidence.regions import Regions, grid, slico
 from prune.evidence.reply import find_target
-from prune.workflows.explain import explain_model, figure_path, shown
+from prune.inputs.samples import picture_sample
+from prune.workflows.explain import explain_model, figure_path
 from tests.real.models import FAMILIES, model_of
 
 NAMED = ["llava", "qwen2_5_vl", "internvl"]
@@ -37,7 +38,7 @@ def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def case_of(name: str, photo: Path, words: str = "a red ball and a yellow box") -> Case:
     model, processor = model_of(name)
     reply = processor.tokenizer.encode(words, add_special_tokens=False)
-    return open_case(model, processor, shown([photo], "Describe the image."), reply=reply)
+    return open_case(model, processor, picture_sample([photo], "Describe the image."), reply=reply)
 
 
 @pytest.mark.parametrize("name", [*FAMILIES, "llava"])
@@ -99,7 +100,7 @@ def test_the_command_on_a_photo(name: str, photo: Path, tmp_path: Path) -> None:
     model.generation_config.max_new_tokens = None
     model.save_pretrained(tmp_path / "model")
     processor.save_pretrained(tmp_path / "model")
-    sample = shown([photo], "Describe the image.")
+    sample = picture_sample([photo], "Describe the image.")
     found = explain_model(
         tmp_path / "model", [sample], tmp_path / "run", target="tokens:0-3", regions="grid",
         count=4,
@@ -128,8 +129,8 @@ def test_pictures_of_several_sizes_are_asked_about_alone(photo: Path, tmp_path: 
     model, processor = model_of("qwen2_5_vl")
     other = tmp_path / "other.png"
     Image.new("RGB", (90, 120)).save(other)
-    sample = replace(shown([photo], "What?"), video=(photo, other))
+    sample = replace(picture_sample([photo], "What?"), video=(photo, other))
     with pytest.raises(BadInputError, match="several sizes"):
         open_case(model, processor, sample, reply=[5])
     with pytest.raises(BadInputError, match="no such image"):
-        shown([tmp_path / "none.jpg"], "What?")
+        picture_sample([tmp_path / "none.jpg"], "What?")

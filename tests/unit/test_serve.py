@@ -40,7 +40,8 @@ def test_slots(kinds: list[str], size: int, answers: int) -> None:
     stored = slots != NO_SLOT
     assert stored.tolist() == [kind != "dead" for kind in kinds] + [True] * answers
     behind = range(len(kinds), total)
-    assert [found.slot(position) for position in behind] == slots[len(kinds) :].tolist()
+    alone = [int(found.slots(np.array([position]))[0]) for position in behind]
+    assert alone == slots[len(kinds) :].tolist()
     used = slots[stored]
     assert len(set(used.tolist())) == len(used)
     for tokens in range(total + 1):
@@ -56,14 +57,14 @@ def test_kept_tokens_lie_in_blocks_of_their_own(kinds: list[str], size: int, ans
     kept = [kind == "kept" for kind in kinds] + [True] * answers
     count = found.kept(total)
     assert count == sum(kept)
-    blocks = found.kept_blocks(count)
+    blocks = found.line(-(-count // size))
     read = blocks[np.arange(count) // size] * size + np.arange(count) % size
     assert read.tolist() == slots[kept].tolist()
     assert not set(blocks.tolist()) & set(found.passing.tolist())
     runs = [number for first, stop in found.passing_runs for number in range(first, stop)]
     assert runs == found.passing.tolist()
     assert (
-        found.kept_blocks(found.kept(len(kinds))).tolist()
+        found.line(-(-found.kept(len(kinds)) // size)).tolist()
         == blocks[: -(-found.kept(len(kinds)) // size)].tolist()
     )
     passing = [kind == "passing" for kind in kinds] + [False] * answers

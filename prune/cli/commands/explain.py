@@ -107,13 +107,14 @@ def explain(
     if run is None and not image:
         raise UsageError("--out: name the run folder")
     from prune.cli.tables.evidence import scores_table, summary_lines, treatment_line
+    from prune.inputs.samples import picture_sample
     from prune.journal.processes import processes
-    from prune.workflows.explain import explain_model, shown
+    from prune.workflows.explain import explain_model
 
     run = run or Path(f"{(image or [Path()])[0].stem}-evidence")
     found = explain_model(
         model,
-        [shown(image, question, media)] if image else data or Path(),
+        [picture_sample(image, question, media)] if image else data or Path(),
         run,
         progress,
         tasks=names(tasks),
