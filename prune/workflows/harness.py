@@ -3,7 +3,6 @@
 import json
 import sys
 from collections.abc import Sequence
-from importlib import import_module
 
 from prune.errors import UsageError, install_extra
 from prune.inputs.media import DEFAULT_MEDIA, Media
@@ -41,9 +40,6 @@ def run_harness(
     except ImportError:
         raise UsageError(f"--tasks without --data needs lm-eval: {install_extra('eval')}") from None
     from prune.harness import TASKS
-
-    # Importing it registers it.
-    import_module("prune.harness.model")
 
     sys.argv = ["lm-eval", "run", "--model", "prune", "--tasks", tasks]
     sys.argv += ["--include_path", str(TASKS), "--device", "auto"]
