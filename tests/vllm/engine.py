@@ -2,7 +2,7 @@
 
 import gc
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -127,25 +127,22 @@ class Engine:
         found: Sequence[Any] = self.scheduler.kv_cache_manager.coordinator.single_type_managers
         return found
 
-    @contextmanager
-    def chunks(self, tokens: int) -> Iterator[None]:
+    def chunks(self, tokens: int) -> AbstractContextManager[None]:
         """Run at most so many tokens in a step."""
-        before = self.scheduler.max_num_scheduled_tokens
-        self.scheduler.max_num_scheduled_tokens = tokens
-        try:
-            yield
-        finally:
-            self.scheduler.max_num_scheduled_tokens = before
+        return self._limit("max_num_scheduled_tokens", tokens)
+
+    def at_once(self, requests: int) -> AbstractContextManager[None]:
+        """Run at most so many requests at once."""
+        return self._limit("max_num_active_reqs", requests)
 
     @contextmanager
-    def at_once(self, requests: int) -> Iterator[None]:
-        """Run at most so many requests at once."""
-        before = self.scheduler.max_num_active_reqs
-        self.scheduler.max_num_active_reqs = requests
+    def _limit(self, name: str, most: int) -> Iterator[None]:
+        before = getattr(self.scheduler, name)
+        setattr(self.scheduler, name, most)
         try:
             yield
         finally:
-            self.scheduler.max_num_active_reqs = before
+            setattr(self.scheduler, name, before)
 
     @contextmanager
     def blocks(self, number: int) -> Iterator[None]:
