@@ -24,7 +24,8 @@ from prune.inputs.samples import Sample, load_samples
 from prune.layout.pathways import TRACED
 from prune.runtime.attention import seam
 from prune.tiny.benchmark import write_benchmark
-from prune.trace.incremental import knockout_logits, record_dense
+from prune.trace.dense_pass import record_dense
+from prune.trace.incremental import knockout_logits
 from prune.trace.sample import CHOICE
 from prune.trace.screen import FADED, screen_prompt
 from prune.trace.windows import default_window, window_layers

@@ -18,7 +18,8 @@ from prune.bench.conditions import conditions
 from prune.layout.pathways import PUBLISHED, SEALED, Pathway
 from prune.runtime.attention import seam
 from prune.runtime.captured import Replay, capture
-from prune.trace.incremental import knockout_logits, record_dense
+from prune.trace.dense_pass import record_dense
+from prune.trace.incremental import knockout_logits
 from prune.trace.knockout import Knockouts, plain_logits
 from prune.trace.windows import default_window
 

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from prune.trace.incremental import DensePass, knockout_states
+from prune.trace.dense_pass import DensePass
+from prune.trace.incremental import knockout_states
 from prune.trace.knockout import Knockouts, plain_states
 
 

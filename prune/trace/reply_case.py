@@ -7,7 +7,7 @@ from torch import Tensor
 
 from prune.runtime.captured import next_logits
 from prune.trace.ask import TracedPrompt
-from prune.trace.incremental import record_dense
+from prune.trace.dense_pass import record_dense
 from prune.trace.knocked_out import knocked_out
 from prune.trace.knockout import Knockouts
 from prune.trace.numbers import mapped, nats, probability

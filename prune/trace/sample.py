@@ -9,7 +9,7 @@ from prune.inputs.samples import Sample
 from prune.runtime.attention import seam
 from prune.runtime.captured import next_logits
 from prune.trace.ask import Choice, PromptStyle, TracedPrompt
-from prune.trace.incremental import DensePass, record_dense
+from prune.trace.dense_pass import DensePass, record_dense
 from prune.trace.knocked_out import knocked_out
 from prune.trace.knockout import Knockouts
 from prune.trace.numbers import mapped, nats, probability

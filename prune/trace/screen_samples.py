@@ -17,7 +17,8 @@ from prune.journal.write import write_records
 from prune.layout.pathways import Pathway
 from prune.runtime.attention import seam
 from prune.trace.ask import TracedPrompt
-from prune.trace.incremental import knockout_logits, record_dense
+from prune.trace.dense_pass import record_dense
+from prune.trace.incremental import knockout_logits
 from prune.trace.sample import CHOICE
 from prune.trace.screen import FADED, ScreenedPrompt, screen_prompt
 from prune.trace.screening import FOLDER, SCHEMA_VERSION, Floats, ScreenCandidate, Screening

@@ -26,7 +26,7 @@ from prune.plan.presets import Map, preset_reach
 from prune.runtime.attention import seam
 from prune.runtime.captured import Replay, capture, next_logits
 from prune.trace.ask import TracedPrompt, choice_case
-from prune.trace.incremental import record_dense
+from prune.trace.dense_pass import record_dense
 from prune.trace.knockout import Knockouts
 from prune.trace.sample import trace_case
 from prune.trace.windows import Style

@@ -30,7 +30,8 @@ from prune.runtime.attention import seam
 from prune.runtime.captured import capture
 from prune.runtime.enforce import PlanEnforcer
 from prune.tiny.benchmark import write_benchmark
-from prune.trace.incremental import knockout_logits, record_dense
+from prune.trace.dense_pass import record_dense
+from prune.trace.incremental import knockout_logits
 from prune.trace.windows import Style, default_window, style_windows
 
 BATCH, RESAMPLES = 16, 2000

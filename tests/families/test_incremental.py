@@ -13,7 +13,8 @@ from prune.plan.model_id import geometry
 from prune.runtime.attention import seam
 from prune.runtime.captured import Replay, capture
 from prune.trace import incremental
-from prune.trace.incremental import knockout_logits, record_dense
+from prune.trace.dense_pass import record_dense
+from prune.trace.incremental import knockout_logits
 from prune.trace.knockout import Knockouts, plain_logits
 from prune.trace.sets import SETS, choose
 from prune.trace.windows import Style

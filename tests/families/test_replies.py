@@ -7,7 +7,7 @@ from prune.families import video_families
 from prune.inputs.reply import continued
 from prune.layout.segments import Role
 from prune.runtime.attention import seam
-from prune.trace.incremental import record_dense
+from prune.trace.dense_pass import record_dense
 from prune.trace.reply import replied, shortened
 from tests.families.specimen import tiny_of
 

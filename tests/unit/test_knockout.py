@@ -22,7 +22,8 @@ from prune.runtime.attention import seam
 from prune.runtime.captured import Replay, capture
 from prune.runtime.enforce import MaskEnforcer
 from prune.trace import incremental
-from prune.trace.incremental import first_changed, knockout_logits, record_dense
+from prune.trace.dense_pass import record_dense
+from prune.trace.incremental import first_changed, knockout_logits
 from prune.trace.knockout import Knockouts, knockout_masks, plain_logits
 from prune.trace.leaks import open_ways
 from prune.trace.sets import SETS, choose

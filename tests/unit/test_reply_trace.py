@@ -15,7 +15,8 @@ from prune.inputs.samples import Sample, save_samples
 from prune.layout.pathways import PATHWAYS, find_pathway, knockout
 from prune.runtime.attention import seam
 from prune.trace.ask import AsWritten
-from prune.trace.incremental import knockout_states, record_dense
+from prune.trace.dense_pass import record_dense
+from prune.trace.incremental import knockout_states
 from prune.trace.knockout import Knockouts, plain_states
 from prune.trace.reply_case import trace_reply
 from prune.trace.trace import Trace

@@ -21,7 +21,8 @@ from prune.layout.pathways import PATHWAYS, TRACED
 from prune.runtime.attention import seam
 from prune.runtime.captured import Replay, capture
 from prune.tiny.benchmark import write_benchmark
-from prune.trace.incremental import knockout_logits, record_dense
+from prune.trace.dense_pass import record_dense
+from prune.trace.incremental import knockout_logits
 from prune.trace.knockout import Knockouts
 from prune.trace.sample import CHOICE, trace_sample
 from prune.trace.screen import screen_prompt
