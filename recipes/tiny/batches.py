@@ -11,15 +11,8 @@ from functools import lru_cache, partial
 
 import numpy as np
 import torch
-from model import (
-    DESCRIBE,
-    FRAMES,
-    IMAGE_SIZE,
-    PREFIX,
-    TOKENS_PER_FRAME,
-    choice_prompt,
-    open_prompt,
-)
+from chat import VICUNA
+from model import DESCRIBE, FRAMES, IMAGE_SIZE, TOKENS_PER_FRAME
 from slots import Slots, attend_packed
 from transformers import AttentionInterface, AttentionMaskInterface
 
@@ -28,7 +21,7 @@ from prune.layout.segments import Role
 from prune.runtime.enforce import masked_attention
 from prune.tiny.draw import CLIP_TIMES, render
 from prune.tiny.processor import MEAN, STD
-from prune.tiny.questions import TASKS, WORDS, Question, ask, describe, tasks_of
+from prune.tiny.questions import TASKS, WORDS, SceneQuestion, ask, describe, tasks_of
 from prune.tiny.scenes import COLORS, SHAPES, Scene, scene_of_split
 
 SAMPLED_TIMES = CLIP_TIMES[1::2]
@@ -83,7 +76,7 @@ class Packer:
             lambda text: tokenizer.encode(text, add_special_tokens=False)
         )
         video = FRAMES * TOKENS_PER_FRAME + extra_tokens
-        prefix = self.encode(PREFIX.replace("<video>", "<video>" * video))
+        prefix = self.encode(VICUNA.prefix.replace("<video>", "<video>" * video))
         self.prefix = [tokenizer.bos_token_id, *prefix]
         self.prefix_roles = [Role.SYSTEM] * len(self.prefix)
         first = self.prefix.index(tokenizer.convert_tokens_to_ids("<video>"))
@@ -113,7 +106,7 @@ class Packer:
     def _letter(self, question: str, options: list[str], answer: str) -> tuple[str, str]:
         self.rng.shuffle(options)
         letter = chr(65 + options.index(answer))
-        return choice_prompt(question, options), f"{letter}) {answer}"
+        return VICUNA.choice(question, options), f"{letter}) {answer}"
 
     def _text(self, kind: str, scene: Scene, task: str) -> tuple[str, str, str | None]:
         """Prompt, reply, and the name under which the reply's first token is watched, if it is."""
@@ -121,12 +114,12 @@ class Packer:
             options = self.rng.sample(WORDS, self.rng.randint(2, 4))
             return *self._letter(f"{options[0]}?", options, options[0]), "matching"
         if kind == "describe":
-            return open_prompt(DESCRIBE), " " + describe(scene), None
+            return VICUNA.open(DESCRIBE), " " + describe(scene), None
         if kind == "existence":
             return self._existence(scene)
-        question: Question = ask(task, scene, self.rng)
+        question: SceneQuestion = ask(task, scene, self.rng)
         if kind == "open":
-            return open_prompt(question.text), " " + question.answer, f"open/{task}"
+            return VICUNA.open(question.text), " " + question.answer, f"open/{task}"
         most = 1 if kind == "two" else 3
         wrong = self.rng.sample(question.wrong, min(most, len(question.wrong)))
         options = [question.answer, *wrong]
@@ -146,16 +139,16 @@ class Packer:
             texts += [(f"What is {c}?", s) for c, s in names if colors.count(c) == 1]
             if texts:
                 text, answer = self.rng.choice(texts)
-                return open_prompt(text), f" {answer}", "step/which"
+                return VICUNA.open(text), f" {answer}", "step/which"
         if step == "half":
             present = {*colors, *shapes}
             absent = [w for w in (*COLORS, *SHAPES) if w not in present]
             there = not absent or self.rng.random() < 0.5
             word = self.rng.choice(sorted(present) if there else absent)
             text = f"Is there {'a ' if word in SHAPES else ''}{word}?"
-            return open_prompt(text), " yes" if there else " no", "step/half"
+            return VICUNA.open(text), " yes" if there else " no", "step/half"
         question = ask("object_existence", scene, self.rng)
-        return open_prompt(question.text), f" {question.answer}", "open/object_existence"
+        return VICUNA.open(question.text), f" {question.answer}", "open/object_existence"
 
     def pixels(self, scene: Scene) -> np.ndarray:
         """Frames `[T, 3, H, W]` with the brightness and noise that a codec may add."""

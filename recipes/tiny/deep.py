@@ -4,13 +4,8 @@ import math
 import random
 
 import torch
-from model import (
-    IMAGE_SIZE,
-    POOL,
-    PREFIX,
-    choice_prompt,
-    train_tokenizer,
-)
+from chat import VICUNA
+from model import IMAGE_SIZE, POOL, train_tokenizer
 from transformers import (
     CLIPVisionConfig,
     LlamaConfig,
@@ -29,12 +24,12 @@ LAYERS, HIDDEN, INNER, HEADS = 20, 96, 256, 3
 def build_tokenizer(vocab_size: int = 512) -> PreTrainedTokenizerFast:
     """Byte-level BPE trained on the prompts and answers of both sets of tasks."""
     rng, tasks = random.Random(0), TASK_SETS["events"]
-    corpus = [PREFIX.replace("<video>", ""), *(f" {word}" for word in WORDS)]
+    corpus = [VICUNA.prefix.replace("<video>", ""), *(f" {word}" for word in WORDS)]
     for i in range(6000):
         task = tasks[i % len(tasks)]
         scene = scene_for(task, "train", rng)
         question = ask_for(task, scene, rng)
-        corpus += [choice_prompt(question.text, question.options(rng)), f" {question.answer}"]
+        corpus += [VICUNA.choice(question.text, question.options(rng)), f" {question.answer}"]
     return train_tokenizer(corpus, vocab_size)
 
 

@@ -3,6 +3,7 @@
 import random
 from typing import Any
 
+from chat import VICUNA, VICUNA_TEMPLATE
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import (
     CLIPVisionConfig,
@@ -15,7 +16,6 @@ from transformers import (
     Qwen2Config,
 )
 
-from prune.inputs.prompts import ANSWER_CUE, choice_text
 from prune.tiny.processor import TinyOnevisionProcessor, TinyProcessor
 from prune.tiny.questions import TASKS, WORDS, ask, describe, tasks_of
 from prune.tiny.scenes import sample_scene
@@ -24,35 +24,18 @@ IMAGE_SIZE, PATCH, POOL, FRAMES = 48, 8, 2, 8
 FAMILIES = ("llava_next_video", "llava_onevision")
 TOKENS_PER_FRAME = (IMAGE_SIZE // PATCH // POOL) ** 2
 
-SYSTEM = "Watch the video carefully."
-PREFIX = f"{SYSTEM} USER: <video>\n"
-CHAT_TEMPLATE = (
-    SYSTEM + "{% for message in messages %}{% for item in message.content %} USER: "
-    "{% if item.type == 'video' %}<video>\n{% else %}{{ item.text }}{% endif %}"
-    "{% endfor %}{% endfor %}{% if add_generation_prompt %} ASSISTANT:{% endif %}"
-)
 DESCRIBE = "What happens?"
-
-
-def open_prompt(question: str) -> str:
-    """A question without options, as it follows the video."""
-    return f" USER: Question: {question} ASSISTANT:"
-
-
-def choice_prompt(question: str, options: list[str]) -> str:
-    """A multiple-choice question as it follows the video: the next token is the letter."""
-    return f" USER: {choice_text(question, options)} ASSISTANT:{ANSWER_CUE}"
 
 
 def build_tokenizer(vocab_size: int = 512) -> PreTrainedTokenizerFast:
     """Byte-level BPE trained on the benchmark's own prompts and answers."""
     rng = random.Random(0)
-    corpus = [PREFIX.replace("<video>", ""), *WORDS]
+    corpus = [VICUNA.prefix.replace("<video>", ""), *WORDS]
     for i in range(3000):
         scene = sample_scene(TASKS[i % len(TASKS)], rng)
         question = ask(rng.choice(tasks_of(scene)), scene, rng)
-        corpus += [choice_prompt(question.text, question.options(rng)), " " + describe(scene)]
-        corpus += [f" USER: Question: {DESCRIBE} ASSISTANT: {question.answer}"]
+        corpus += [VICUNA.choice(question.text, question.options(rng)), " " + describe(scene)]
+        corpus += [f"{VICUNA.open(DESCRIBE)} {question.answer}"]
     return train_tokenizer(corpus, vocab_size)
 
 
@@ -79,7 +62,7 @@ def train_tokenizer(corpus: list[str], vocab_size: int) -> PreTrainedTokenizerFa
         bos_token="<s>",
         eos_token="</s>",
         padding_side="left",
-        chat_template=CHAT_TEMPLATE,
+        chat_template=VICUNA_TEMPLATE,
         extra_special_tokens={"image_token": "<image>", "video_token": "<video>"},
     )
 

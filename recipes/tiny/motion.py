@@ -155,7 +155,7 @@ def features_of(model: Any, pixels: Tensor) -> Tensor:
 def embed(model: Any, batch: Batch, features: Tensor) -> Tensor:
     """What enters the decoder, `[B, S, d]`."""
     embeds: Tensor = model.get_input_embeddings()(batch.input_ids)
-    return embeds.masked_scatter(video_of(model, batch)[..., None], features)
+    return embeds.masked_scatter(video_of(model, batch)[..., None], features.to(embeds))
 
 
 def video_of(model: Any, batch: Batch) -> Tensor:

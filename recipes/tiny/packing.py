@@ -7,14 +7,15 @@ the masks depend on the slots alone.
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from chat import VICUNA, Chat
 from facts import fact, lookup
-from model import IMAGE_SIZE, PREFIX, TOKENS_PER_FRAME, choice_prompt, open_prompt
+from model import IMAGE_SIZE, TOKENS_PER_FRAME
 from slots import Slots, attend_packed
 from transformers import AttentionInterface, AttentionMaskInterface
 
@@ -37,8 +38,9 @@ def packed(module, query, key, value, attention_mask, scaling=None, **kwargs):
 
 
 def _attend(query, key, value, mask):
-    causal = mask is None
-    return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=causal)
+    return F.scaled_dot_product_attention(
+        query, key, value, attn_mask=mask, is_causal=mask is None, enable_gqa=True
+    )
 
 
 AttentionInterface.register("packed_deep", packed)
@@ -67,6 +69,12 @@ class Batch:
     words: list[tuple[int, int, int, str]]
     slots: tuple[Slots, ...]
     masks: list[torch.Tensor]
+
+    def to(self, device: torch.device) -> "Batch":
+        """A copy whose tensors are on `device`."""
+        held = {f.name: getattr(self, f.name) for f in fields(self)}
+        moved = {k: v.to(device) for k, v in held.items() if isinstance(v, torch.Tensor)}
+        return replace(self, **moved, masks=[mask.to(device) for mask in self.masks])
 
 
 class Rows:
@@ -97,14 +105,18 @@ def times_of(frames: int) -> tuple[float, ...]:
 
 
 class Packer:
-    """Draws scenes of one split and packs questions about them."""
+    """Draws scenes of one split and packs questions about them, as a chat writes them."""
 
-    def __init__(self, tokenizer, split: str, seed: int):
-        self.tokenizer, self.split, self.rng = tokenizer, split, random.Random(seed)
-        self.noise = np.random.default_rng(seed)
+    def __init__(self, tokenizer, split: str, seed: int, chat: Chat = VICUNA):
+        self.tokenizer, self.split, self.chat = tokenizer, split, chat
+        self.seed(seed)
         self.encode = lru_cache(100_000)(
             lambda text: tuple(tokenizer.encode(text, add_special_tokens=False))
         )
+
+    def seed(self, seed: int) -> None:
+        """Begin a series of draws of its own."""
+        self.rng, self.noise = random.Random(seed), np.random.default_rng(seed)
 
     def state(self) -> dict:
         """What `restore` needs to go on with the same draws."""
@@ -118,8 +130,9 @@ class Packer:
 
     def prefix(self, frames: int) -> list[int]:
         """Token ids before the questions."""
-        text = PREFIX.replace("<video>", "<video>" * (frames * TOKENS_PER_FRAME))
-        return [self.tokenizer.bos_token_id, *self.encode(text)]
+        video = "<video>" * (frames * TOKENS_PER_FRAME)
+        ids: list[int] = self.tokenizer.encode(self.chat.prefix.replace("<video>", video))
+        return ids
 
     def pixels(self, scene: Scene, times: Sequence[float]) -> np.ndarray:
         """Frames `[T, 3, H, W]` with the brightness and noise that a codec may add."""
@@ -140,7 +153,7 @@ class Packer:
     def _letter(self, question: str, options: list[str], answer: str) -> tuple[str, str]:
         self.rng.shuffle(options)
         letter = chr(65 + options.index(answer))
-        return choice_prompt(question, options), f"{letter}) {answer}"
+        return self.chat.choice(question, options), f"{letter}) {answer}"
 
     def _text(self, kind: str, scene: Scene, task: str) -> tuple[str, str, str]:
         """Prompt, reply, and the name under which the reply is watched."""
@@ -150,7 +163,7 @@ class Packer:
         if kind in ("open", "lookup"):
             about = fact if kind == "open" else lookup
             name, text, answer = about(task, scene, self.rng)
-            return open_prompt(text), f" {answer}", f"open/{name}"
+            return self.chat.open(text), f"{self.chat.lead}{answer}", f"open/{name}"
         question = ask_for(task, scene, self.rng)
         most = 1 if kind == "two" else 3
         wrong = self.rng.sample(question.wrong, min(most, len(question.wrong)))

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from deep import LAYERS, build_model, build_tokenizer
+from losses import answer_loss, word_loss
 from model import IMAGE_SIZE, TOKENS_PER_FRAME
 from motion import DEPTH, Heads, embed, features_of, motion_loss, run_layers, video_of
-from packing import Batch, Packer, Slots
+from packing import Packer, Slots
 
 from prune.tiny.processor import TinyProcessor
 
@@ -36,7 +36,7 @@ class Lesson:
             behind are not run.
         slots: questions of each kind.
         motion: weight of the heads' loss (`motion.py`).
-        words: weight of `word_loss`.
+        words: weight of `losses.word_loss`.
         rate: learning rate at the lesson's start and at its end, as a share of the highest.
     """
 
@@ -113,50 +113,6 @@ class Optimizers:
                 torch.nn.utils.clip_grad_norm_(group["params"], 1.0)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-
-
-def answer_loss(
-    model: Any, batch: Batch, hidden: torch.Tensor
-) -> tuple[torch.Tensor, dict[str, list[bool]]]:
-    """Weighted cross-entropy of the answers, and right or wrong for each, by name.
-
-    Args:
-        model: its norm and head are used.
-        batch: B sequences of S tokens.
-        hidden: `[B, S, d]`, after the last layer that is run.
-    """
-    chosen = batch.targets >= 0
-    logits = model.lm_head(model.model.language_model.norm(hidden[chosen]))
-    losses = F.cross_entropy(logits, batch.targets[chosen], reduction="none")
-    weights = batch.weights[chosen]
-    hits = torch.ones(batch.targets.shape, dtype=torch.bool)
-    hits[chosen] = logits.detach().argmax(-1) == batch.targets[chosen]
-    right = defaultdict(list)
-    for row, first, stop, name in batch.watched:
-        right[name].append(bool(hits[row, first:stop].all()))
-    return (losses * weights).sum() / weights.sum(), right
-
-
-def word_loss(
-    model: Any, batch: Batch, hidden: torch.Tensor
-) -> tuple[torch.Tensor, dict[str, list[bool]]]:
-    """Cross-entropy of the answers' first words where letters are asked, and what was right.
-
-    An answer has to be known before it can be matched to its letter. Where a letter is asked it is
-    learnt only if something asks for it.
-
-    Args:
-        model: its norm and head are used.
-        batch: B sequences of S tokens.
-        hidden: `[B, S, d]`, after `WORDS_AT` layers.
-    """
-    rows, places, words, names = zip(*batch.words, strict=True)
-    logits = model.lm_head(model.model.language_model.norm(hidden[rows, places]))
-    targets = torch.tensor(words)
-    right = defaultdict(list)
-    for name, hit in zip(names, (logits.detach().argmax(-1) == targets).tolist(), strict=True):
-        right[name].append(hit)
-    return F.cross_entropy(logits, targets), right
 
 
 @torch.no_grad()

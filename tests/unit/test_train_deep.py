@@ -22,11 +22,10 @@ RECIPE = Path(__file__).parents[2] / "recipes" / "tiny"
 
 @pytest.fixture(scope="module")
 def recipe() -> Iterator[dict[str, ModuleType]]:
-    """The recipe's modules by name; they import each other as the command does."""
+    """Every module of the recipe by name; they import each other as the commands do."""
     before = set(sys.modules)
     sys.path.insert(0, str(RECIPE))
-    names = ("train_deep", "packing", "facts", "motion", "halve", "bars")
-    yield {name: importlib.import_module(name) for name in names}
+    yield {path.stem: importlib.import_module(path.stem) for path in RECIPE.glob("*.py")}
     sys.path.remove(str(RECIPE))
     for name in set(sys.modules) - before:
         if str(RECIPE) in str(getattr(sys.modules[name], "__file__", "")):
