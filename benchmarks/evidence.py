@@ -6,10 +6,6 @@ deletion AUC with 95% bootstrap intervals, the paired difference to EAGLE's, Poi
 exact mask of the thing that acts, how often the top frame lies in the half of the clip that is
 asked about (of two actions, the first or the last), time, peak memory and forward passes.
 
-`python benchmarks/evidence.py speed` orders the regions of one clip one candidate at a time, in
-batches, and by the other searches, on `tiny` or on a mid-size model with random weights, and
-appends to `benchmarks/results/evidence_speed_<device>.csv`.
-
 `python benchmarks/evidence.py searches` orders the regions of several clips by every search, and
 appends to `benchmarks/results/evidence_searches_<device>.csv` their share of the R (R + 1) passes
 of full greedy one candidate at a time and, paired over clips, how far their curves are from its.
@@ -17,15 +13,6 @@ of full greedy one candidate at a time and, paired over clips, how far their cur
 `python benchmarks/evidence.py gap` compares full greedy with the best of all orderings of 8 frames
 (mean F over the first 1 to 8 of them), and appends to
 `benchmarks/results/evidence_gap_<device>.csv`.
-
-`python benchmarks/evidence.py treatment` takes what speaks for each answer to an existence question
-out of the clip, and appends to `benchmarks/results/evidence_treatment_<device>.csv` the share of
-wrong answers that come right with it and of right ones that turn wrong.
-
-`python benchmarks/evidence.py hallucination` asks what exists, 120 times, as RePOPE does: confusion
-table, share of "yes", and over all wrong answers 2509.22496's two metrics, the mean share of the
-clip that has to go until the answer is right (AMCR) and the share of answers mended by a tenth
-(CSR@10%); it appends to `benchmarks/results/evidence_hallucination_<device>.csv`.
 """
 
 import argparse
@@ -39,40 +26,27 @@ from typing import Any
 
 import numpy as np
 import torch
-from random_models import Shape, build
-from rows import append
+from rows import append, ends, show
 
 from prune.bench.conditions import conditions
 from prune.checkpoint.load import open_model
-from prune.evaluate.stats import mean_of
 from prune.evidence.baselines import BASELINES, order_by_map
 from prune.evidence.case import Case, open_case
 from prune.evidence.curves import Curves, attribution, curves
-from prune.evidence.explain import ExplainSettings
-from prune.evidence.explanations import explain_samples, treatment_of
 from prune.evidence.metrics.auc import deletion_auc, insertion_auc
-from prune.evidence.metrics.correction import amcr, csr
 from prune.evidence.metrics.pointing import points_at_box, points_at_mask, top_frame_in_span
 from prune.evidence.objective import Objective
-from prune.evidence.plain import PlainScorer
 from prune.evidence.regions import Regions, partition
 from prune.evidence.regions.align import align
 from prune.evidence.search import SEARCHES
 from prune.evidence.search.exhaustive import chain_value, exhaustive
-from prune.evidence.search.greedy import greedy, greedy_one_at_a_time
-from prune.inputs.reply import greedy_reply
-from prune.inputs.samples import Sample, load_samples
-from prune.inputs.video import write_video
+from prune.evidence.search.greedy import greedy
+from prune.inputs.samples import load_samples
 from prune.tiny.benchmark import scenes, write_benchmark
-from prune.tiny.draw import CLIP_TIMES, FPS, coverage, render
-from prune.tiny.task_sets import ask_for
+from prune.tiny.draw import CLIP_TIMES, coverage
 
-MID = Shape(16, 512, 1408, 8, 8, (256, 4, 14), "llava-next-7b")
 HALF = {"first": (0, 4), "last": (4, 8)}
 """Frames of the action that a question of `action_sequence` asks about, by its last word."""
-
-SURE = 20.0
-"""Factor of the random model's head, so that its answers depend on what it sees."""
 
 
 def peak_mib(run: Callable[[], Any]) -> tuple[Any, float]:
@@ -104,17 +78,6 @@ def order_of(name: str, case: Case, objective: Objective, regions: Regions) -> l
         return order_by_map(BASELINES[name](case), regions)
     search = SEARCHES[name.removeprefix("eagle ")]
     return search(objective, lambda placed, best: None)
-
-
-def mid_case(sample: Sample, frames: int, device: str) -> Case:
-    """A question to the mid-size model, with the token that it would answer."""
-    model, processor = build(MID, 36, device, torch.float32)
-    head = model.get_output_embeddings().weight.data
-    head *= SURE
-    head[len(processor.tokenizer) :] = 0
-    case = open_case(model, processor, sample, frames, reply=[5])
-    reply = greedy_reply(model, case.inputs, max_new_tokens=1)
-    return open_case(model, processor, sample, frames, reply=reply)
 
 
 def methods(args: argparse.Namespace) -> None:
@@ -157,7 +120,7 @@ def methods(args: argparse.Namespace) -> None:
         row |= {key: f"{np.nanmean(table[key]):.3f}" for key in parts}
         row["peak_mib"] = f"{table['mib'].max():.0f}"
         rows.append(row)
-        print(*(f"{k}={v}" for k, v in list(row.items())[6:]), flush=True)
+        show(row)
     append("evidence", args.device, rows)
 
 
@@ -188,56 +151,6 @@ def measure(
         "mib": mib,
         "regions": regions.count,
     }
-
-
-def speed(args: argparse.Namespace) -> None:
-    """One candidate at a time against batches and the faster searches."""
-    with tempfile.TemporaryDirectory() as folder:
-        sample = load_samples(write_benchmark(Path(folder), "test", 1))[2]
-        opened = open_model("tiny")
-        tiny = open_case(opened.model, opened.processor, sample)
-        mid = mid_case(sample, args.frames, args.device)
-    for model, case, regions in (
-        ("tiny", tiny, align(partition("grid", tiny.frames, args.count), tiny.grid)),
-        (
-            f"mid: 16 layers, d 512, {args.frames} frames x 36 tokens",
-            mid,
-            align(partition(args.regions, mid.frames, args.count), mid.grid),
-        ),
-    ):
-        if not model.startswith(args.model):
-            continue
-        plain = PlainScorer(
-            case.model, case.processor, case.sample, case.clip, case.target.ids, regions
-        )
-        slowest = {} if args.no_plain else {"one at a time": (plain, greedy_one_at_a_time)}
-        runs: dict[str, tuple[Any, Callable[[Objective], list[int]]]] = {
-            **slowest,
-            "full, batched": (case.scorer(regions), greedy),
-            **{n: (case.scorer(regions), s) for n, s in SEARCHES.items() if n != "full"},
-        }
-        slow, first = 0.0, []
-        for name, (scorer, search) in runs.items():
-            objective = Objective(scorer, case.target.positions)
-            before, start = scorer.forwards, time.process_time()
-            order = search(objective)
-            seconds, forwards = time.process_time() - start, scorer.forwards - before
-            curve = curves(Objective(case.scorer(regions), [0]), order, regions.area)
-            slow, first = slow or seconds, first or order
-            row = {
-                **conditions(case.model, clock="cpu"),
-                "model": model,
-                "regions": regions.count,
-                "search": name,
-                "seconds": f"{seconds:.2f}",
-                "ratio": f"{slow / seconds:.1f}",
-                "forwards": forwards,
-                "same_order": order == first,
-                "insertion": f"{insertion_auc(curve, [0]):.4f}",
-                "deletion": f"{deletion_auc(curve, [0]):.4f}",
-            }
-            append("evidence_speed", args.device, [row])
-            print(*(f"{k}={v}" for k, v in list(row.items())[6:]), flush=True)
 
 
 def searches(args: argparse.Namespace) -> None:
@@ -289,14 +202,8 @@ def searches(args: argparse.Namespace) -> None:
                 f"{key}_minus_full_95": ends(change),
             }
         rows.append(row)
-        print(*(f"{k}={v}" for k, v in list(row.items())[6:]), flush=True)
+        show(row)
     append("evidence_searches", args.device, rows)
-
-
-def ends(values: np.ndarray) -> str:
-    """The 95% interval of a mean over clips; empty with too few of them."""
-    mean = mean_of(values.tolist())
-    return "" if mean.low is None else f"[{mean.low:.4f}, {mean.high:.4f}]"
 
 
 def read_done(path: Path) -> dict[tuple[Any, ...], Any]:
@@ -331,114 +238,20 @@ def gap(args: argparse.Namespace) -> None:
         "gap_95": ends(best - found), "largest_gap": f"{(best - found).max():.4f}",
     }  # fmt: skip
     append("evidence_gap", args.device, [row])
-    print(*(f"{k}={v}" for k, v in list(row.items())[6:]), flush=True)
+    show(row)
 
 
-def treatment(args: argparse.Namespace) -> None:
-    """What correcting every answer to an existence question mends and breaks."""
-    opened = open_model("tiny")
-    settings = ExplainSettings(count=args.count, target="other")
-    with tempfile.TemporaryDirectory() as folder:
-        samples = load_samples(write_benchmark(Path(folder), "test", args.per_task, args.seed))
-        records = explain_samples(
-            lambda sample: open_case(opened.model, opened.processor, sample, target="other"),
-            {"model": opened.id.model_dump(mode="json")},
-            [s for s in samples if s.task == "object_existence"],
-            Path(folder) / "run",
-            settings,
-        )
-    found = treatment_of(records)
-    assert found is not None
-    rows: list[dict[str, object]] = []
-    for index, gone in enumerate(found.gone):
-        row: dict[str, object] = {
-            **conditions(opened.model), "model": "tiny", "regions": len(records[0]["regions"]),
-            "wrong": found.wrong, "right": found.right, "gone": gone,
-        }  # fmt: skip
-        for name in ("mended", "broken", "accuracy"):
-            part = getattr(found, name)
-            if part:
-                share = part[index]
-                row[name] = f"{share.value:.1f} [{share.low:.1f}, {share.high:.1f}]"
-        rows.append(row)
-        print(*(f"{k}={v}" for k, v in list(row.items())[6:]), flush=True)
-    append("evidence_treatment", args.device, rows)
-
-
-def existence_questions(folder: Path, count: int, seed: int) -> list[Sample]:
-    """Questions about what exists, with their clips written to a folder."""
-    task, samples = "object_existence", []
-    drawn = [row for row in scenes("test", count, seed) if row[0] == task]
-    for number, (_, scene, rng) in enumerate(drawn):
-        path = folder / f"{number:04d}.mp4"
-        write_video(path, render(scene), FPS)
-        asked = ask_for(task, scene, rng)
-        options = tuple(asked.options(rng))
-        answer = options.index(asked.answer)
-        samples.append(Sample(f"{task}/{number:04d}", path, asked.text, options, answer, task))
-    return samples
-
-
-def hallucination(args: argparse.Namespace) -> None:
-    """A diagnosis of wrong answers to many questions about what exists."""
-    opened = open_model("tiny")
-    settings = ExplainSettings(count=args.count, target="right")
-    with tempfile.TemporaryDirectory() as folder:
-        samples = existence_questions(Path(folder), args.questions, args.seed)
-        cases = {
-            s.id: open_case(opened.model, opened.processor, s, target="right") for s in samples
-        }
-        said = [s.options[int(cases[s.id].options().argmax())] for s in samples]
-        records = explain_samples(
-            lambda sample: cases[sample.id],
-            {"model": opened.id.model_dump(mode="json")},
-            [s for s, answer in zip(samples, said, strict=True) if s.options[s.answer] != answer],
-            Path(folder) / "run",
-            settings,
-        )
-    truth = [s.options[s.answer] for s in samples]
-    table = {
-        (t, a): sum(pair == (t, a) for pair in zip(truth, said, strict=True))
-        for t in ("yes", "no")
-        for a in ("yes", "no")
-    }
-    row: dict[str, object] = {
-        **conditions(opened.model), "model": "tiny", "questions": len(samples),
-        "accuracy": f"{100 * (table['yes', 'yes'] + table['no', 'no']) / len(samples):.1f}",
-        "truly_yes": f"{100 * truth.count('yes') / len(truth):.1f}",
-        "said_yes": f"{100 * said.count('yes') / len(said):.1f}",
-    }  # fmt: skip
-    for name, true in (("wrong_yes", "no"), ("wrong_no", "yes")):
-        parts = [r["correction"] for r in records if r["answer"] == true]
-        row[name] = len(parts)
-        if parts:
-            row |= {f"{name}_amcr": f"{amcr(parts):.3f}", f"{name}_csr_10": f"{csr(parts):.3f}"}
-    append("evidence_hallucination", args.device, [row])
-    print(*(f"{k}={v}" for k, v in list(row.items())[6:]), flush=True)
-
-
-QUESTIONS = {
-    "methods": methods,
-    "speed": speed,
-    "searches": searches,
-    "gap": gap,
-    "treatment": treatment,
-    "hallucination": hallucination,
-}
+QUESTIONS = {"methods": methods, "searches": searches, "gap": gap}
 
 
 def main() -> None:
+    """Measure what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=list(QUESTIONS))
     parser.add_argument("--per-task", type=int, default=3, help="clips of each task")
     parser.add_argument("--count", type=int, default=4, help="regions of a frame")
-    parser.add_argument("--questions", type=int, default=120, help="hallucination: how many")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--model", choices=["tiny", "mid"], default="tiny", help="for speed")
-    parser.add_argument("--frames", type=int, default=8, help="speed: of the mid-size model")
-    parser.add_argument("--regions", default="frames", help="speed: of the mid-size model's clip")
-    parser.add_argument("--no-plain", action="store_true", help="speed: not one at a time")
     parser.add_argument(
         "--clips-file",
         type=Path,

@@ -82,7 +82,7 @@ STAGES = {
     ),
     "tiles": Stage("kernel_tiles.py", "kernel_tiles.py --small", 60, True),
     "evidence": Stage(
-        "evidence.py speed --model mid", "evidence.py speed --model tiny --count 4", 60
+        "evidence_speed.py --model mid", "evidence_speed.py --model tiny --count 4", 60
     ),
 }
 

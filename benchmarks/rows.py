@@ -5,6 +5,8 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from prune.evaluate.stats import mean_of
+
 RESULTS = Path(os.environ.get("PRUNE_RESULTS") or Path(__file__).parent / "results")
 
 
@@ -26,3 +28,14 @@ def read(path: Path) -> list[dict[str, str]]:
         return []
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
+
+
+def ends(values: Sequence[float]) -> str:
+    """The 95% interval of a mean over clips; empty with too few of them."""
+    mean = mean_of(values)
+    return "" if mean.low is None else f"[{mean.low:.4f}, {mean.high:.4f}]"
+
+
+def show(row: Mapping[str, object]) -> None:
+    """Print a row without its conditions."""
+    print(*(f"{k}={v}" for k, v in list(row.items())[6:]), flush=True)
