@@ -62,6 +62,12 @@ class TooManyFailedError(PruneError):
     exit_code = 9
 
 
+class ThresholdError(PruneError):
+    """A result misses a threshold that the command was given; it is printed and kept."""
+
+    exit_code = 10
+
+
 class DefectError(PruneError):
     """An exception that nobody foresaw: a defect of prune or of a library below it."""
 

@@ -2,22 +2,30 @@
 
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from prune.cli.described import command as described
 from prune.errors import SamplesFailedError
 from prune.inputs.max_failed import MAX_FAILED, check_failed
 from prune.plan.model_id import Positions as Rule
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="rich",
+    epilog="Exit codes: 0 done; 2 wrong arguments; 3 bad input; 4 refused; 5 done, but some "
+    "samples failed; 6 out of memory or disk; 7 NaN or infinity; 8 a check failed; 9 too many "
+    "samples failed; 10 a threshold that you set was missed; 70 a defect of prune; "
+    "130 interrupted; 143 terminated.\n\nPages: docs/, first docs/quick-start.md",
     help="Make a video language model cheaper by removing the attention edges it does not need.\n\n"
     "Start with [bold]prune demo[/bold]: it traces, prunes and reports on a small real model.",
 )
+
+command = partial(described, app)
+"""Register a command: `@command(EXAMPLE, PAGE)`."""
 
 MODEL_HELP = "A transformers folder, a hub id, [bold]tiny[/bold] or [bold]tiny-ov[/bold]."
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 MaxDrop = Annotated[
     float | None,
-    typer.Option(min=0, help="Accuracy points that may be lost (default with options: 0.5)."),
+    typer.Option(min=0, help="Accuracy points that may be lost (default: 0.5 with options)."),
 ]
 MaxKl = Annotated[
     float | None,
@@ -26,8 +26,8 @@ MinAgreement = Annotated[
     typer.Option(
         min=0,
         max=100,
-        help="Percent of answers and of reply tokens that have to stay the same (default of open "
-        "questions: 98).",
+        help="Percent of answers and of reply tokens that have to stay the same (default: 98 "
+        "of open questions).",
     ),
 ]
 Density = Annotated[
@@ -43,15 +43,20 @@ KvBytes = Annotated[
 
 
 class Saved(StrEnum):
-    """The cost that a search reduces."""
+    """What a search reduces."""
 
     flops = "flops"
     edges = "edges"
     kv_bytes = "kv_bytes"
+    hallucination = "hallucination"
 
 
 Objective = Annotated[
-    Saved, typer.Option(help="Cost to reduce: prefill FLOPs, attention edges or the KV cache.")
+    Saved,
+    typer.Option(
+        help="What to reduce: prefill FLOPs, attention edges, the KV cache, or hallucination (the "
+        "yes to questions about absent things)."
+    ),
 ]
 
 
@@ -72,7 +77,7 @@ class BudgetOptions:
 
     Attributes:
         given: value by kind of budget.
-        objective: the cost to reduce.
+        objective: what to reduce.
     """
 
     given: dict[str, float]

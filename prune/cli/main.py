@@ -25,6 +25,7 @@ COMMANDS = (
     "trace",
     "reproduce",
     "screen",
+    "patch",
     "flow",
     "plan",
     "export",
@@ -50,20 +51,24 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 for _name in COMMANDS:
     import_module(f"prune.cli.commands.{_name}")
 
-Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback when something fails.")]
+Debug = Annotated[
+    bool, typer.Option("--debug", metavar="", help="Show a traceback when something fails.")
+]
 
 
 @app.callback(invoke_without_command=True)
 def _root(
     debug: Debug = False,
-    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", metavar="", help="Show the version.")
+    ] = False,
 ) -> None:
     if version:
         out.print(f"prune {__version__}")
         raise typer.Exit
 
 
-RESUME = {"audit", "demo", "explain", "heal", "lens", "reproduce", "screen", "trace"}
+RESUME = {"audit", "demo", "explain", "heal", "lens", "patch", "reproduce", "screen", "trace"}
 """Commands that find what they finished before."""
 
 _received: list[int] = []

@@ -11,7 +11,9 @@ from prune.inputs.media import Media
 _OPTIONS = {
     "sampling": Annotated[
         str | None,
-        typer.Option(help="Frames taken: uniform (default), map-the-flow, or fps with --fps."),
+        typer.Option(
+            help="Frames taken: uniform, map-the-flow, or fps with --fps (default: uniform)."
+        ),
     ],
     "fps": Annotated[
         float | None,

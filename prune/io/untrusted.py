@@ -58,6 +58,8 @@ def read_json(path: Path, what: str, max_bytes: int = MAX_JSON) -> Any:
     try:
         return parse_json(read_bounded(path, max_bytes))
     except OSError as error:
+        if not path.parent.exists():
+            raise BadInputError(f"{path.parent}: no such folder") from None
         raise BadInputError(f"{path}: cannot read {what}: {error.strerror}") from None
     except ValueError as error:
         raise BadInputError(f"{path}: not {what}: {error}") from None

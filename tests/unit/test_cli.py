@@ -1,6 +1,7 @@
 """Bad input ends in one line that says what, where and what to do, and the right exit code."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -36,6 +37,15 @@ def test_help(prune_command, command: list[str]) -> None:
 def test_without_a_command_there_is_help_and_no_error(prune_command) -> None:
     code, out, err = prune_command()
     assert code == 2 and "Usage" in out + err and "error" not in err
+
+
+@pytest.mark.parametrize("command", ["verify", "report", "bench"])
+def test_a_folder_that_is_missing_is_called_missing(
+    prune_command, clips: Path, tmp_path: Path, command: str
+) -> None:
+    data = ("--data", clips / "test.jsonl") if command == "bench" else ()
+    code, _, err = prune_command(command, tmp_path / "nope", *data)
+    assert code == 3 and re.search(r"nope: no such (model )?folder", _error(err))
 
 
 def test_missing_model(prune_command, clips: Path, tmp_path: Path) -> None:

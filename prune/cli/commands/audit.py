@@ -12,7 +12,7 @@ from prune.cli.app import (
     MaxFailed,
     Model,
     Positions,
-    app,
+    command,
     command_line,
     report_failed,
 )
@@ -24,7 +24,10 @@ from prune.inputs.media import DEFAULT_MEDIA, Media
 from prune.inputs.prompts import ANSWER_CUE
 
 
-@app.command()
+@command(
+    "prune audit tiny pruned --data clips/test.jsonl --out audit",
+    "explaining-an-answer.md",
+)
 @takes_media
 def audit(
     model: Model,

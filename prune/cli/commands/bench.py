@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from prune.cli.app import Cue, Data, app
+from prune.cli.app import Cue, Data, command
 from prune.cli.console import out, progress
 from prune.cli.media import takes_media
 from prune.errors import UsageError
@@ -13,7 +13,10 @@ from prune.inputs.media import DEFAULT_MEDIA, Media
 from prune.inputs.prompts import ANSWER_CUE
 
 
-@app.command()
+@command(
+    "prune bench pruned --data clips/test.jsonl --frames 8,64",
+    "when-it-pays.md",
+)
 @takes_media
 def bench(
     model: Annotated[str, typer.Argument(help="An exported folder.")],

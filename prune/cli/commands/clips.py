@@ -5,11 +5,14 @@ from typing import Annotated
 
 import typer
 
-from prune.cli.app import app
+from prune.cli.app import command
 from prune.cli.console import out
 
 
-@app.command()
+@command(
+    "prune clips --out clips --per-task 20",
+    "quick-start.md",
+)
 def clips(
     folder: Annotated[Path, typer.Option("--out", help="Where the clips and JSONL files go.")],
     per_task: Annotated[int, typer.Option(min=1, help="Clips for each of the six tasks.")] = 20,

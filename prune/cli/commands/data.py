@@ -7,11 +7,14 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from prune.cli.app import app, report_failed
+from prune.cli.app import command, report_failed
 from prune.cli.console import out
 
 
-@app.command()
+@command(
+    "prune data tvbench /data/TVBench --out tvbench.jsonl",
+    "data-sets.md",
+)
 def data(
     name: Annotated[
         str,

@@ -5,11 +5,14 @@ from typing import Annotated
 
 import typer
 
-from prune.cli.app import app, command_line
+from prune.cli.app import command, command_line
 from prune.cli.console import out, progress
 
 
-@app.command()
+@command(
+    "prune demo --out runs/demo",
+    "quick-start.md",
+)
 def demo(
     folder: Annotated[Path, typer.Option("--out", help="Working folder.")] = Path("prune-demo"),
     seed: Annotated[int, typer.Option(help="Seed of the clips.")] = 0,

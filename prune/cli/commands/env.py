@@ -1,10 +1,13 @@
 """`prune env`: versions and devices for a bug report."""
 
-from prune.cli.app import app
+from prune.cli.app import command
 from prune.cli.console import out
 
 
-@app.command()
+@command(
+    "prune env",
+    "quick-start.md",
+)
 def env() -> None:
     """Show the versions and devices that matter for a bug report."""
     from prune.workflows.env import environment

@@ -15,7 +15,7 @@ from prune.cli.app import (
     PerTask,
     Positions,
     System,
-    app,
+    command,
     names,
     report_failed,
 )
@@ -29,7 +29,12 @@ from prune.inputs.prompts import ANSWER_CUE
 from prune.inputs.replying import DEFAULT_REPLYING, Replying
 
 
-@app.command("eval", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+@command(
+    "prune eval pruned --data clips/test.jsonl --against tiny",
+    "data-sets.md",
+    name="eval",
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
 @takes_media
 @takes_replying
 def evaluate(

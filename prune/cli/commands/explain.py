@@ -13,7 +13,7 @@ from prune.cli.app import (
     MaxFailed,
     Model,
     Positions,
-    app,
+    command,
     names,
     report_failed,
 )
@@ -30,7 +30,10 @@ OptionalData = Annotated[
 ]
 
 
-@app.command()
+@command(
+    "prune explain tiny --data clips/test.jsonl --limit 4 --out evidence",
+    "explaining-an-answer.md",
+)
 @takes_media
 def explain(
     model: Model,
@@ -39,7 +42,7 @@ def explain(
         Path | None,
         typer.Option(
             "--out",
-            help="Run folder; a run that was stopped resumes (default of an image: NAME-evidence).",
+            help="Run folder; a run that was stopped resumes (default: NAME-evidence of an image).",
         ),
     ] = None,
     image: Annotated[
@@ -64,8 +67,8 @@ def explain(
     regions: Annotated[
         str | None,
         typer.Option(
-            help="grid (default), frames, superpixels (default of images), slico, tubes, or coarse "
-            "(frames, then cells)."
+            help="grid, frames, superpixels, slico, tubes, or coarse: frames, then cells "
+            "(default: grid; superpixels of images)."
         ),
     ] = None,
     count: Annotated[
@@ -80,7 +83,8 @@ def explain(
     removal: Annotated[
         str | None,
         typer.Option(
-            help="masked (visual tokens), or pixels: black (default of images), mean, blur."
+            help="masked (visual tokens), or pixels: black, mean, blur "
+            "(default: masked; black of images)."
         ),
     ] = None,
     search: Annotated[str, typer.Option(help="full, doubling, efficient or lazy.")] = "doubling",

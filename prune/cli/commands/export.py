@@ -16,7 +16,7 @@ from prune.cli.app import (
     Positions,
     System,
     Tasks,
-    app,
+    command,
     command_line,
     names,
     report_failed,
@@ -29,7 +29,10 @@ from prune.inputs.max_failed import MAX_FAILED
 from prune.inputs.media import DEFAULT_MEDIA, Media
 
 
-@app.command()
+@command(
+    "prune export tiny --trace run --test clips/test.jsonl --out pruned",
+    "quick-start.md",
+)
 @takes_budget
 @takes_media
 def export(

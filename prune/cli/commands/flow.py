@@ -5,11 +5,14 @@ from typing import Annotated
 
 import typer
 
-from prune.cli.app import app
+from prune.cli.app import command
 from prune.cli.console import out
 
 
-@app.command()
+@command(
+    "prune flow run --metric kl --out kl.png",
+    "reading-a-flow-map.md",
+)
 def flow(
     runs: Annotated[
         list[Path], typer.Argument(help="Run folders, such as of a model and its fine-tune.")

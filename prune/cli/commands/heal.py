@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from prune.cli.app import Cue, Data, Frames, MaxFailed, Model, app, report_failed
+from prune.cli.app import Cue, Data, Frames, MaxFailed, Model, command, report_failed
 from prune.cli.console import out, progress
 from prune.cli.media import takes_media
 from prune.inputs.max_failed import MAX_FAILED
@@ -13,7 +13,10 @@ from prune.inputs.media import DEFAULT_MEDIA, Media
 from prune.inputs.prompts import ANSWER_CUE
 
 
-@app.command()
+@command(
+    "prune heal tiny --plan plan.json --data calibration.jsonl --test test.jsonl --out healed",
+    "faq.md",
+)
 @takes_media
 def heal(
     model: Model,

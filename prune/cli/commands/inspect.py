@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from prune.cli.app import Cue, Frames, Keep, System, app
+from prune.cli.app import Cue, Frames, Keep, System, command
 from prune.cli.console import out
 from prune.cli.media import takes_media
 from prune.errors import UsageError
@@ -13,7 +13,10 @@ from prune.inputs.media import DEFAULT_MEDIA, Media
 from prune.inputs.prompts import ANSWER_CUE
 
 
-@app.command()
+@command(
+    "prune inspect llava-next-7b",
+    "reading-a-report.md",
+)
 @takes_media
 def inspect(
     what: Annotated[

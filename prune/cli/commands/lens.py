@@ -14,7 +14,7 @@ from prune.cli.app import (
     Model,
     Positions,
     System,
-    app,
+    command,
     report_failed,
 )
 from prune.cli.console import out, progress
@@ -25,7 +25,10 @@ from prune.inputs.prompts import ANSWER_CUE
 from prune.workflows.options import Which
 
 
-@app.command()
+@command(
+    "prune lens tiny --data clips/calibration.jsonl --limit 24 --out lens",
+    "looking-inside.md",
+)
 @takes_media
 def lens(
     model: Model,

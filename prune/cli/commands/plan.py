@@ -5,14 +5,17 @@ from typing import Annotated
 
 import typer
 
-from prune.cli.app import MaxFailed, Run, TracedModel, app
+from prune.cli.app import MaxFailed, Run, TracedModel, command
 from prune.cli.budget import BudgetOptions, takes_budget
 from prune.cli.console import err, out, progress
 from prune.inputs.max_failed import MAX_FAILED
 from prune.workflows.options import Method
 
 
-@app.command()
+@command(
+    "prune plan run --max-drop 1 --out plan.json",
+    "quick-start.md",
+)
 @takes_budget
 def plan(
     run: Run,

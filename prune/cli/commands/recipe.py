@@ -5,11 +5,14 @@ from typing import Annotated
 
 import typer
 
-from prune.cli.app import app
+from prune.cli.app import command
 from prune.cli.console import out
 
 
-@app.command()
+@command(
+    "prune recipe llava-next-7b",
+    "reproduce.md",
+)
 def recipe(
     name: Annotated[
         str | None, typer.Argument(help="A recipe, or a .yaml file (default: all recipes).")

@@ -16,7 +16,7 @@ from prune.cli.app import (
     System,
     Tasks,
     Window,
-    app,
+    command,
     command_line,
     names,
     report_failed,
@@ -28,7 +28,10 @@ from prune.inputs.media import DEFAULT_MEDIA, Media
 from prune.workflows.options import Which
 
 
-@app.command()
+@command(
+    "prune reproduce tiny --data clips/calibration.jsonl --out paper",
+    "reproduce.md",
+)
 @takes_media
 def reproduce(
     data: Data,

@@ -16,7 +16,7 @@ from prune.cli.app import (
     Positions,
     Sets,
     Window,
-    app,
+    command,
     report_failed,
 )
 from prune.cli.console import out, progress
@@ -27,7 +27,10 @@ from prune.inputs.prompts import ANSWER_CUE
 from prune.workflows.options import Which
 
 
-@app.command()
+@command(
+    "prune screen tiny --data clips/calibration.jsonl --limit 24 --out run",
+    "reading-a-flow-map.md",
+)
 @takes_media
 def screen(
     model: Model,

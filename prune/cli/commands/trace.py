@@ -20,7 +20,7 @@ from prune.cli.app import (
     System,
     Tasks,
     Window,
-    app,
+    command,
     names,
     report_failed,
 )
@@ -33,7 +33,10 @@ from prune.inputs.replying import DEFAULT_REPLYING, Replying
 from prune.workflows.options import Style, Which
 
 
-@app.command()
+@command(
+    "prune trace tiny --data clips/calibration.jsonl --limit 60 --out run",
+    "reading-a-flow-map.md",
+)
 @takes_media
 @takes_replying
 def trace(

@@ -6,12 +6,15 @@ from typing import Annotated
 
 import typer
 
-from prune.cli.app import Run, TracedModel, app
+from prune.cli.app import Run, TracedModel, command
 from prune.cli.budget import BudgetOptions, takes_budget
 from prune.cli.console import out, progress
 
 
-@app.command()
+@command(
+    "prune transfer run --frames 4 --frames 12",
+    "faq.md",
+)
 @takes_budget
 def transfer(
     run: Run,

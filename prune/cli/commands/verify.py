@@ -5,11 +5,14 @@ from typing import Annotated
 
 import typer
 
-from prune.cli.app import app
+from prune.cli.app import command
 from prune.cli.console import out
 
 
-@app.command()
+@command(
+    "prune verify pruned",
+    "quick-start.md",
+)
 def verify(folder: Annotated[Path, typer.Argument(help="An exported folder.")]) -> None:
     """Check every file of an export against its manifest."""
     from prune.workflows.verify import verify_export

@@ -2,7 +2,7 @@
 
 from rich.table import Table
 
-from prune.results.flow_map import Curve, Flow
+from prune.results.flow_map import KNOCKOUT, Curve, Flow
 
 
 def flow_table(flow: Flow) -> Table:
@@ -11,7 +11,8 @@ def flow_table(flow: Flow) -> Table:
     Of curves over KV heads, only the head that matters most. A single knockout is shown as it is
     (Map the Flow, 2510.13251, table 2).
     """
-    title = f"{flow.quantity}; cut: {flow.sweep}"
+    how = "cut: " if flow.method == KNOCKOUT else f"{flow.method}, "
+    title = f"{flow.quantity}; {how}{flow.sweep}"
     table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
     for column in ("", "layer", "mean", "95%", "n"):
         table.add_column(column, justify="left" if column in ("", "95%") else "right")

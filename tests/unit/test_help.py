@@ -1,0 +1,79 @@
+"""What `--help` shows of every command: panels, units, an example that parses, and its page."""
+
+import inspect
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from prune import errors
+from prune.cli.app import app
+from prune.cli.main import COMMANDS
+
+ROOT = Path(__file__).parents[2]
+GROUP: Any = typer.main.get_command(app)
+NAMES = sorted(GROUP.commands)
+
+
+@pytest.fixture(params=NAMES)
+def shown(request: pytest.FixtureRequest, prune_command: Any, monkeypatch: Any) -> tuple[str, str]:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERMINAL_WIDTH", "80")
+    code, out, _ = prune_command(request.param, "--help")
+    assert code == 0
+    return request.param, out
+
+
+def test_there_is_a_name_for_every_module() -> None:
+    assert len(NAMES) == len(COMMANDS)
+
+
+def test_help_fits_80_columns_and_names_no_python_type(shown: tuple[str, str]) -> None:
+    name, text = shown
+    assert max(map(len, text.splitlines())) <= 80
+    # Typer's own option keeps its type, and so do arguments.
+    ours = [line for line in text.splitlines() if " --" in line and " --help " not in line]
+    assert "…" not in text
+    assert not [line for line in ours if re.search(r"<bool>|list\[|<int|<float|<str", line)], name
+    assert "(default" not in text
+
+
+def test_the_example_parses_and_the_page_exists(shown: tuple[str, str]) -> None:
+    name, _ = shown
+    command = GROUP.commands[name]
+    example = re.search(r"\[bold\](.*)\[/bold\]", command.epilog)
+    assert example
+    prune, called, *words = shlex.split(example[1])
+    assert (prune, called) == ("prune", name)
+    command.make_context(name, words)
+    page = re.search(r"docs/(\S+)", command.epilog)
+    assert page and (ROOT / "docs" / page[1]).is_file()
+
+
+def test_an_option_that_several_commands_have_is_in_one_panel() -> None:
+    panels: dict[str, set[str]] = {}
+    for command in GROUP.commands.values():
+        for option in command.params:
+            if option.param_type_name == "option" and option.name != "help":
+                panels.setdefault(option.opts[0], set()).add(option.rich_help_panel)
+    assert {n: p for n, p in panels.items() if len(p) > 1} == {}
+
+
+def test_every_exit_code_is_in_the_help(prune_command: Any) -> None:
+    _, text, _ = prune_command("--help")
+    codes = {
+        kind.exit_code
+        for _, kind in inspect.getmembers(errors, inspect.isclass)
+        if issubclass(kind, errors.PruneError) and kind is not errors.PruneError
+    }
+    assert codes | {0, 130, 143} == {
+        int(n) for n in re.findall(r"\b(\d+)\s+[a-zN]", text[text.index("Exit codes") :])
+    }
+
+
+def test_completion_can_be_installed(prune_command: Any) -> None:
+    _, text, _ = prune_command("--help")
+    assert "--install-completion" in text
