@@ -3,7 +3,8 @@
 `python -m benchmarks.serving`, in an environment with vLLM (`make test-vllm` makes one), starts two
 servers with equal KV memory, the dense model's with vLLM's own class and the export's, and asks
 both the same chats about videos, in turn, with 1 to 32 clients. It appends a row for each number of
-clients to `benchmarks/results/serving_<device>.csv`.
+clients to `benchmarks/results/serving_<device>.csv`; `benchmarks/serving_table.py` makes the table
+of `docs/serving.md` of them.
 
 Without `--dense` and `--pruned` it makes a model with random weights and the sealed preset. The
 figures of the servers' clock hold on a quiet machine; the processor time of all their processes is
@@ -312,6 +313,7 @@ def main() -> None:
         about = checked(dense, pruned, servers[1], load, args.dtype)
         # So that both have answered once.
         servers[0].chat(load.request(0))
+        about |= {"model": "random weights" if args.dense is None else args.dense.name}
         about |= {"kv (MiB)": args.kv_mib, "serve": " ".join(args.serve)}
         seed = 1
         for clients in args.clients:

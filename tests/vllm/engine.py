@@ -117,9 +117,15 @@ class Engine:
         return int(self.pool.get_num_free_blocks())
 
     @property
+    def model(self) -> Any:
+        """vLLM's model."""
+        return self.core.model_executor.driver_worker.worker.model_runner.model
+
+    @property
     def state(self) -> State:
         """What the worker knows of the plan."""
-        return getattr(self.core.model_executor.driver_worker.worker.model_runner.model, STATE)
+        found: State = getattr(self.model, STATE)
+        return found
 
     @property
     def managers(self) -> Sequence[Any]:

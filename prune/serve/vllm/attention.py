@@ -21,10 +21,11 @@ from vllm.v1.attention.backends.cpu_attn import (
 )
 
 from prune.serve.vllm.blocks import PrunedSpec
+from prune.serve.vllm.decode import Decode, Reads
 from prune.serve.vllm.prefill import ISA
 from prune.serve.vllm.state import STATE, State
 from prune.serve.vllm.step import Step
-from prune.serve.vllm.tables import Lines, Tables
+from prune.serve.vllm.tables import Tables
 from prune.serve.vllm.views import PrunedMetadata
 
 
@@ -39,7 +40,7 @@ class PrunedBuilder(CPUAttentionMetadataBuilder):
         self._state: State = getattr(context[self.layer_names[0]].impl, STATE)
         self._layers = kv_cache_spec.layers
         self._exact = self._state.plan.rules.keeps_exactly(self._layers)
-        self._lines: Lines | None = None
+        self._decode: Decode | None = None
 
     def build(
         self,
@@ -48,39 +49,46 @@ class PrunedBuilder(CPUAttentionMetadataBuilder):
         fast_build: bool = False,
     ) -> PrunedMetadata | CPUAttentionMetadata:
         """See `AttentionMetadataBuilder`."""
-        step = self._state.step
+        step, given = self._state.step, common_attn_metadata
         if step is None:
-            return super().build(common_prefix_len, common_attn_metadata, fast_build)
-        given = common_attn_metadata
-        table = given.block_table_tensor
-        tables = Tables(step, self._layers, table, self.block_size, self._lines)
-        self._lines = tables.lines
+            return super().build(common_prefix_len, given, fast_build)
+        table, size = given.block_table_tensor, self.block_size
+        if self._decode is None:
+            most = self.vllm_config.scheduler_config.max_num_seqs
+            self._decode = Decode(most, table.shape[1], size, table.device)
+        storages = [part.layout.storage(self._layers, size) for part in step.parts]
         plain = tuple(
             index
             for index, part in enumerate(step.parts)
             if part.plain and (self._exact or part.layout.needs is None)
         )
-        stock = super().build(0, _of(given, step, tables, plain)) if plain else None
-        return PrunedMetadata(step, self._layers, tables, stock, plain)
+        stock = reads = None
+        if plain:
+            self._decode.hold(storages)
+            reads = self._decode.write(table, given.seq_lens)
+            stock = super().build(0, _of(given, step, reads, plain))
+        tables = Tables(storages, table, size)
+        slots = reads.slots if reads is not None and len(plain) == step.size else None
+        return PrunedMetadata(step, self._layers, tables, stock, plain, slots)
 
 
 def _of(
-    given: CommonAttentionMetadata, step: Step, tables: Tables, plain: tuple[int, ...]
+    given: CommonAttentionMetadata, step: Step, reads: Reads, plain: tuple[int, ...]
 ) -> CommonAttentionMetadata:
-    """The metadata of some requests alone, with the tables of what generated tokens read."""
-    table, tokens = tables.kept(np.array(plain))
+    """The metadata of some requests alone, with the blocks of what generated tokens read."""
+    if len(plain) == len(step.parts):
+        return replace(given, seq_lens=reads.tokens, block_table_tensor=reads.blocks)
     lengths = [step.parts[index].stop - step.parts[index].start for index in plain]
     starts = torch.tensor(np.concatenate([[0], np.cumsum(lengths)]), dtype=torch.int32)
     return replace(
         given,
         query_start_loc=starts,
         query_start_loc_cpu=starts,
-        seq_lens=torch.from_numpy(tokens.astype(np.int32)),
+        seq_lens=reads.tokens[list(plain)],
         num_reqs=len(plain),
         num_actual_tokens=sum(lengths),
         max_query_len=max(lengths),
-        max_seq_len=int(tokens.max()),
-        block_table_tensor=torch.from_numpy(table),
+        block_table_tensor=reads.blocks[list(plain)],
     )
 
 

@@ -5,12 +5,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from vllm.config import VllmConfig
-from vllm.forward_context import get_forward_context
 from vllm.model_executor.layers.attention import Attention
 
 from prune.errors import RefusedError
 from prune.serve.vllm.attention import PrunedBackend, PrunedImpl
 from prune.serve.vllm.blocks import PrunedSpec
+from prune.serve.vllm.forwards import Forward, step_that_runs
+from prune.serve.vllm.keys import KeysForward
 from prune.serve.vllm.state import STATE, State
 from prune.serve.vllm.step import Step, Taken
 
@@ -38,6 +39,8 @@ def install(text_model: Any, state: State) -> None:
     for index, layer in enumerate(text_model.layers):
         _attend(layer, index, state)
         _LayerForward(layer, state, index)
+        if rules.keys_alone[index]:
+            KeysForward(layer.self_attn, state, index)
         _OutputForward(layer.self_attn.o_proj, state, index)
         _MiddleNormForward(layer.post_attention_layernorm, state, index)
         _MlpForward(layer.mlp, state)
@@ -68,20 +71,7 @@ def _attend(layer: nn.Module, index: int, state: State) -> None:
     attention.get_kv_cache_spec = spec
 
 
-def _step(state: State) -> Step | None:
-    """The step that runs; None in vLLM's own dummy runs, which have no metadata."""
-    return None if get_forward_context().attn_metadata is None else state.step
-
-
-class _Forward:
-    """In place of a module's `forward`, which it calls."""
-
-    def __init__(self, module: Any, state: State):
-        self._forward, self._state = module.forward, state
-        module.forward = self
-
-
-class _LayerForward(_Forward):
+class _LayerForward(Forward):
     """A layer's: drops the rows that it does not take, and does nothing where it takes none."""
 
     def __init__(self, module: Any, state: State, layer: int):
@@ -89,7 +79,7 @@ class _LayerForward(_Forward):
         self._layer = layer
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        step = _step(self._state)
+        step = step_that_runs(self._state)
         if step is None:
             return self._forward(*args, **kwargs)
         given = {**dict(zip(_NAMES, args, strict=False)), **kwargs}
@@ -123,18 +113,15 @@ class _LayerForward(_Forward):
         given["positions"] = step.positions.index_select(-1, taken.rows)
 
 
-class _OutputForward(_Forward):
-    """The projection behind a layer's attention: drops the rows of which keys were enough.
-
-    Queries are not spared: vLLM computes them in one product with keys and values.
-    """
+class _OutputForward(Forward):
+    """The projection behind a layer's attention: drops the rows of which keys were enough."""
 
     def __init__(self, module: Any, state: State, layer: int):
         super().__init__(module, state)
         self._layer, self._width = layer, module.output_size
 
     def __call__(self, attended: Tensor) -> Any:
-        step = _step(self._state)
+        step = step_that_runs(self._state)
         places = None if step is None else step.leaving(self._layer)
         if places is None:
             return self._forward(attended)
@@ -143,7 +130,7 @@ class _OutputForward(_Forward):
         return self._forward(attended.index_select(0, places))
 
 
-class _MiddleNormForward(_Forward):
+class _MiddleNormForward(Forward):
     """The norm between attention and MLP: the residual follows the rows of the projection."""
 
     def __init__(self, module: Any, state: State, layer: int):
@@ -151,21 +138,21 @@ class _MiddleNormForward(_Forward):
         self._layer = layer
 
     def __call__(self, hidden: Tensor, residual: Tensor) -> Any:
-        step = _step(self._state)
+        step = step_that_runs(self._state)
         places = None if step is None else step.leaving(self._layer)
         if places is not None:
             residual = residual.index_select(0, places)
         return self._forward(hidden, residual) if len(hidden) else (hidden, residual)
 
 
-class _MlpForward(_Forward):
+class _MlpForward(Forward):
     """A layer's MLP: nothing to do without rows, of which not every kernel takes none."""
 
     def __call__(self, hidden: Tensor) -> Any:
         return self._forward(hidden) if len(hidden) else hidden
 
 
-class _NormForward(_Forward):
+class _NormForward(Forward):
     """The final norm's: gives every row of the step its place again.
 
     Rows that were not computed are zero, and NaN where their logits are asked for, so that they
@@ -177,7 +164,7 @@ class _NormForward(_Forward):
         self._last = last
 
     def __call__(self, hidden: Tensor, residual: Tensor | None = None) -> Any:
-        step = _step(self._state)
+        step = step_that_runs(self._state)
         if step is None:
             return self._forward(hidden, residual)
         rows = step.computed(self._last).rows

@@ -5,7 +5,7 @@ sent between their processes. Token ids never decide what is video: a model may 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,9 @@ from prune.serve.vllm.rules import Needs, Roles, Rules
 from prune.serve.vllm.storage import Storage
 
 logger = init_logger(f"vllm.{__name__}")
+
+_FRAMES = "prune_frames"
+"""What is left of a video's data where vLLM sends no more: its number of frames."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,20 +104,21 @@ class ServedPlan:
             size: number of tokens of its prompt.
         """
         if ids is None or not any(feature.modality == "video" for feature in features):
-            return self._dense(size)
+            return self.dense(size)
         try:
             media, counts = _media(self._family, features)
             found = segment_row(self._processor, ids, media, counts)
         except PruneError as error:
             logger.warning("prune: a request runs dense: %s", error)
-            return self._dense(size, unknown=True)
+            return self.dense(size, unknown=True)
         if bool(found.unknown.any()):
             logger.warning("prune: a request runs dense: it is in no chat format that prune knows")
-            return self._dense(size, unknown=True)
+            return self.dense(size, unknown=True)
         role, frame = found.role[0].numpy(), found.frame[0].numpy()
         return RequestLayout(role, frame, self.rules, self.rules.needs(found))
 
-    def _dense(self, size: int, unknown: bool = False) -> RequestLayout:
+    def dense(self, size: int, unknown: bool = False) -> RequestLayout:
+        """The layout of a prompt of `size` tokens that runs dense; `unknown`: see there."""
         answers = np.full(size, int(Role.ANSWER), np.int8)
         return RequestLayout(answers, np.full(size, -1, np.int32), self.rules, None, unknown)
 
@@ -153,8 +157,26 @@ def _media(family: Family, features: Sequence[Any]) -> tuple[list[Medium], list[
     return media, counts
 
 
+def with_frames(features: Sequence[Any], whole: Sequence[Any]) -> list[Any]:
+    """A request's media as a worker needs them for the same layout.
+
+    Args:
+        features: as vLLM sends them to it: without the data of media that it need not encode, such
+            as those in the prefix cache.
+        whole: the same with all data.
+    """
+    return [
+        replace(sent, data={_FRAMES: _frames(known.data)})
+        if sent.modality == "video" and sent.data is None
+        else sent
+        for sent, known in zip(features, whole, strict=True)
+    ]
+
+
 def _frames(data: Any) -> int:
     """Frames (temporal units) of a video, as `Family.frame_counts` tells them."""
+    if _FRAMES in data:
+        return int(data[_FRAMES])
     if "video_grid_thw" in data:
         return int(data["video_grid_thw"].data[0])
     if "pixel_values_videos" in data:

@@ -79,6 +79,13 @@ class Rules:
         return alive
 
     @cached_property
+    def keys_alone(self) -> Roles:
+        """Layers that need only keys and values of some of a prompt's tokens, bool `[L]`."""
+        found = np.asarray((states(self.reach, order=PROMPT_ORDER) == State.KV_ONLY).any(1))
+        found[: self.full_layers] = False
+        return found
+
+    @cached_property
     def groups(self) -> tuple[tuple[int, ...], ...]:
         """The layers, as sets whose tokens are stored and given up together.
 

@@ -25,13 +25,14 @@ def wrap_runner() -> None:
         state = getattr(runner.get_model(), STATE, None)
         scheduled = kwargs.get("num_scheduled_tokens")
         if state is not None:
-            state.step = None
+            step = None
             if scheduled:
                 requests = list(runner.input_batch.req_ids)
                 computed = runner.input_batch.num_computed_tokens_cpu[: len(requests)].tolist()
                 layouts = _layouts(runner, state, requests)
                 shown = runner.num_prompt_logprobs
-                state.step = step_of(layouts, computed, scheduled, requests, shown)
+                step = step_of(layouts, computed, scheduled, requests, shown)
+            state.begin(step)
         return build(runner, *args, **kwargs)
 
     GPUModelRunner._build_attention_metadata = noting

@@ -8,7 +8,7 @@ from vllm.v1.metrics.stats import SchedulerStats
 from vllm.v1.request import Request
 
 from prune.serve.vllm.blocks import PrunedManager, register_spec
-from prune.serve.vllm.layout import RequestLayout, served_plan
+from prune.serve.vllm.layout import RequestLayout, served_plan, with_frames
 from prune.serve.vllm.metrics import Counts
 from prune.serve.vllm.prefix import prefix_of
 from prune.serve.vllm.prefix_cache import PrefixCache
@@ -46,6 +46,8 @@ class PrunedScheduler(AsyncScheduler):
     def schedule(self, *args: Any, **kwargs: Any) -> SchedulerOutput:
         """See `Scheduler`."""
         output = super().schedule(*args, **kwargs)
+        for new in output.scheduled_new_reqs:
+            new.mm_features = with_frames(new.mm_features, self.requests[new.req_id].mm_features)
         for request_id, tokens in output.num_scheduled_tokens.items():
             # vLLM has counted them as computed.
             stop = self.requests[request_id].num_computed_tokens

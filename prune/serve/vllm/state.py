@@ -21,6 +21,7 @@ class State:
         scratch: room for the keys of one layer's prompts.
         computed: states (tokens times layers) that were computed.
         keys_only: those of which a layer computed keys and values alone.
+        without_queries: those of them of which no query was computed either.
         dense: states that the dense model computes for the same tokens.
     """
 
@@ -30,4 +31,13 @@ class State:
     scratch: Scratch = field(default_factory=Scratch)
     computed: int = 0
     keys_only: int = 0
+    without_queries: int = 0
     dense: int = 0
+
+    def begin(self, step: Step | None) -> None:
+        """Note the step that runs next. Layers count the states of those that drop some."""
+        self.step = step
+        if step is not None and step.plain:
+            states = step.size * len(self.plan.rules.reach)
+            self.computed += states
+            self.dense += states

@@ -91,7 +91,6 @@ class Step:
     Attributes:
         parts: of its requests, in the order of their rows.
         size: number of rows.
-        stops: int64 `[B]`, tokens of each request that are computed after it.
         plain: whether all of it is, so that all layers take all rows.
         positions: of all rows, last axis, noted by the first layer.
         width: rows of the model's input, which vLLM may pad.
@@ -103,7 +102,6 @@ class Step:
     def __init__(self, parts: Sequence[Part]):
         self.parts = tuple(parts)
         self.size = sum(part.stop - part.start for part in parts)
-        self.stops = np.array([part.stop for part in parts])
         self.plain = all(part.plain for part in parts)
         self._taken: dict[int, Taken] = {}
         self._computed: dict[int, Taken] = {}

@@ -27,6 +27,8 @@ class PrunedMetadata:
         tables: its blocks.
         stock: for vLLM's kernel; None if no request of the step runs on it.
         plain: the requests that do.
+        slots: int64 `[B]`, where the tokens of a step with one new token a request are stored; None
+            for other steps.
     """
 
     step: Step
@@ -34,6 +36,7 @@ class PrunedMetadata:
     tables: Tables
     stock: CPUAttentionMetadata | None
     plain: tuple[int, ...]
+    slots: Tensor | None
 
     def __post_init__(self) -> None:
         self._views: dict[tuple[int, bytes], LayerView] = {}
@@ -61,8 +64,8 @@ class LayerView:
         self._calls: dict[tuple[int, ...], Call | None] = {}
         self.plain: Tensor | None = None
         self.prompts: list[PromptView] = []
-        if step.plain and step.size == len(step.parts) and len(metadata.plain) == step.size:
-            self.slots = torch.from_numpy(tables.last_slots())
+        if metadata.slots is not None:
+            self.slots = metadata.slots
             return
         alive = [part.positions[part.alive(layer)] for part in step.parts]
         found = [tables.slots(index, positions) for index, positions in enumerate(alive)]

@@ -22,6 +22,7 @@ STEP = 2**-6
 def test_unequal_requests_at_once(served: Served, chunk: int) -> None:
     engine, state = served.engine, served.engine.state
     free, computed, dense, keys = engine.free, state.computed, state.dense, state.keys_only
+    without = state.without_queries
     counted = replace(engine.scheduler._counts)
     with engine.chunks(chunk), engine.steps() as seen:
         answers = engine.answers(UNEQUAL)
@@ -32,6 +33,8 @@ def test_unequal_requests_at_once(served: Served, chunk: int) -> None:
     counts = engine.scheduler._counts
     assert counts.states_computed - counted.states_computed == state.computed - computed
     assert counts.states_keys_only - counted.states_keys_only == state.keys_only - keys > 0
+    # Wherever keys are enough, no query is computed either.
+    assert state.without_queries - without == state.keys_only - keys
     assert counts.states_dense - counted.states_dense == state.dense - dense
     prompts = [one.inputs(engine.processor)["input_ids"].shape[1] for one in UNEQUAL]
     tokens = sum(prompts) + len(UNEQUAL) * (STEPS - 1)
@@ -136,7 +139,7 @@ def test_small_kv_becomes_concurrency(served: Served, monkeypatch: pytest.Monkey
 
     stored = plan.layout
     # Dense requests hold in the same groups what a dense model's layers hold.
-    monkeypatch.setattr(plan, "layout", lambda ids, features, size: plan._dense(size))
+    monkeypatch.setattr(plan, "layout", lambda ids, features, size: plan.dense(size))
     blocks = 2 * served.blocks_of("long clip") + 8
     dense = most()
     monkeypatch.setattr(plan, "layout", stored)
