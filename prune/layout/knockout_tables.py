@@ -13,6 +13,7 @@ from prune.layout.fine_role import (
     NO_FRAMES,
     NUM_FINE,
     WHOLE,
+    AnyRole,
     FineRole,
     FrameRole,
     Frames,
@@ -52,6 +53,26 @@ def tell_options_apart(
 def _mark(row: torch.Tensor, span: tuple[int, int], role: FineRole) -> None:
     """Give the tokens of a span, counted from the end of the row, a finer role."""
     row[len(row) + span[0] : len(row) + span[1]] = int(role)
+
+
+def tokens_of(roles: Sequence[AnyRole], segments: Segments) -> torch.Tensor:
+    """Which tokens of one prompt have one of these roles: bool `[S]`.
+
+    Args:
+        roles: those of named frames included.
+        segments: a batch of one.
+
+    Raises:
+        BadInputError: the prompt has no such frame.
+    """
+    role, frame = segments.role[0], segments.frame[0]
+    numbers = with_parts(named for named in roles if not isinstance(named, FrameRole))
+    chosen = torch.isin(role, torch.tensor(numbers, dtype=role.dtype))
+    framed = torch.isin(role, torch.tensor(FRAMED, dtype=role.dtype))
+    for named in roles:
+        if isinstance(named, FrameRole):
+            chosen |= framed & (frame == named.index_of(int(frame.max()) + 1))
+    return chosen
 
 
 def told_tables(

@@ -158,10 +158,7 @@ def _single(text: str) -> Pathway:
         return PATHWAYS[text]
     keys, _, queries = text.replace(" ", "").partition("->")
     try:
-        read, by = (
-            tuple(role for word in side.split(",") for role in _roles(word))
-            for side in (keys, queries)
-        )
+        read, by = _roles_of(keys), _roles_of(queries)
     except KeyError as error:
         raise UsageError(
             f"pathway {text!r}: {error} is not a role; write roles on both sides of ->, such as "
@@ -196,6 +193,23 @@ def _later(keys: tuple[AnyRole, ...], queries: tuple[AnyRole, ...]) -> bool:
     if len(keyed) < len(keys) or len(asked) < len(queries):
         return False
     return max(number or ALL for number in asked) < min(number or ALL for number in keyed)
+
+
+def find_roles(text: str) -> tuple[AnyRole, ...]:
+    """Roles by their names, with commas between them: those of `find_pathway`.
+
+    Raises:
+        UsageError: a name is unknown.
+    """
+    try:
+        return _roles_of(text.replace(" ", ""))
+    except KeyError as error:
+        known = ", ".join((*_WORDS, "frame:1, ..., frame:last"))
+        raise UsageError(f"roles {text!r}: {error} is not one; there are {known}") from None
+
+
+def _roles_of(text: str) -> tuple[AnyRole, ...]:
+    return tuple(role for word in text.split(",") for role in _roles(word))
 
 
 def _roles(word: str) -> tuple[AnyRole, ...]:

@@ -9,6 +9,9 @@ from typing import Literal
 OWN_REPLIES = "own replies"
 """What was traced where it is anchors of the model's own replies."""
 
+KNOCKOUT = "attention knockout"
+"""How a flow is measured, as a rule."""
+
 
 @dataclass(frozen=True)
 class Curve:
@@ -44,7 +47,8 @@ class Flow:
         sweep: what a knockout cuts, such as "window 3".
         step: what the number of a knockout means, such as "layer (centre of the window)".
         which: what was traced: correct, wrong or all answers, or own replies.
-        form: curves over layers, one per KV head, or a single knockout.
+        form: curves over layers, one per head, or a single knockout.
+        method: how it was measured.
     """
 
     panels: tuple[Panel, ...]
@@ -54,3 +58,4 @@ class Flow:
     step: str
     which: str
     form: Literal["layers", "heads", "once"] = "layers"
+    method: str = KNOCKOUT

@@ -191,4 +191,5 @@ def _run(
         edges = _edges(dense, pathways, length - row)
     rows = ChangedRows(dense, row, _Knockouts(dense, pathways, windows, edges, head))
     final = rows.final_states([window[0] for window in windows for _ in pathways])
-    return final.unflatten(0, (len(windows), len(pathways))).transpose(0, 1)
+    by_window: Tensor = final.unflatten(0, (len(windows), len(pathways)))
+    return by_window.transpose(0, 1)

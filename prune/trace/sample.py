@@ -80,7 +80,7 @@ def trace_case(
         - where there are options: `letters`, the ids of their letters; `true`, index of the true
           one; `p_true`, its probability; `choice`, the likeliest option; `correct`, whether `token`
           is the true one's;
-        - `knockouts`: by pathway the measures of `_measure`, each a list with one item per window
+        - `knockouts`: by pathway the measures of `measures`, each a list with one item per window
           (a list with one item per KV head, if these are cut one at a time).
 
     Raises:
@@ -111,16 +111,16 @@ def trace_case(
     states = knocked_out(dense, knockouts)[..., -1, :]
     cut = torch.log_softmax(next_logits(case.replay.model, states), -1)
     record["knockouts"] = {
-        pathway.name: _measure(logp, rows, token, true, list(case.options))
+        pathway.name: measures(logp, rows, token, true, list(case.options))
         for pathway, rows in zip(knockouts.pathways, cut, strict=True)
     }
     return record
 
 
-def _measure(
+def measures(
     dense: Tensor, cut: Tensor, token: int, true: int | None, options: list[int]
 ) -> dict[str, Any]:
-    """Measures of one pathway's knockouts.
+    """Measures of one pathway's knockouts, or of other changes of a run.
 
     Args:
         dense: log-probabilities of the next token, `[V]`.
@@ -135,16 +135,16 @@ def _measure(
         options, `p_true` and `dlogp_true`, and `choice`, the likeliest option.
     """
     divergence = (dense.exp() * (dense - cut)).sum(-1).clamp(min=0)
-    measures = {
+    found = {
         "p_answer": mapped(probability, cut[..., token]),
         "dlogp_answer": mapped(nats, cut[..., token] - dense[token]),
         "kl": mapped(nats, divergence),
         "likeliest": cut.argmax(-1).tolist(),
     }
     if true is not None:
-        measures |= {
+        found |= {
             "p_true": mapped(probability, cut[..., true]),
             "dlogp_true": mapped(nats, cut[..., true] - dense[true]),
             "choice": cut[..., options].argmax(-1).tolist(),
         }
-    return measures
+    return found

@@ -2,9 +2,10 @@
 
 from enum import StrEnum
 
+from prune.trace.patch_choices import Corruption, Site
 from prune.trace.windows import Style
 
-__all__ = ["Method", "Style", "Which"]
+__all__ = ["Corruption", "Method", "Site", "Style", "Which"]
 
 
 class Which(StrEnum):

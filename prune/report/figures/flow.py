@@ -62,7 +62,7 @@ def _caption(model: str, flow: Flow) -> str:
     right = f"{counts['correct']} answered correctly, " if flow.which != OWN_REPLIES else ""
     same = "; panels are over the same replies" if flow.which == OWN_REPLIES else ""
     return (
-        f"{model}: attention knockout, {flow.sweep}; traced: {anchors}{counts['traced']} of "
+        f"{model}: {flow.method}, {flow.sweep}; traced: {anchors}{counts['traced']} of "
         f"{counts['samples']} samples ({flow.which}; {right}{counts['failed']} failed); "
         f"bands: 95% bootstrap by video, from {FEWEST} videos on{same}"
     )

@@ -1,4 +1,4 @@
-"""Effect of knockouts per KV head: layers by heads, one panel per pathway."""
+"""Effect of knockouts or patches per head: layers by heads, one panel for each of them."""
 
 from textwrap import fill
 
@@ -11,7 +11,7 @@ from prune.results.flow_map import Flow
 
 
 def heads_figure(flow: Flow) -> Figure:
-    """The mean of a flow's quantity when one KV head loses a pathway."""
+    """The mean of a flow's quantity when one head loses a pathway, or is patched."""
     heads = len(flow.panels[0].curves)
     figure, grid = panel_grid(len(flow.panels), 4.6, 1.4 + 0.28 * heads)
     maps = [np.array([curve.mean for curve in panel.curves]) for panel in flow.panels]
@@ -27,6 +27,6 @@ def heads_figure(flow: Flow) -> Figure:
         axes.set_yticks(np.arange(1, heads + 1, max(1, heads // 8)))
         axes.set_xticks(np.arange(1, layers + 1, max(1, layers // 12)))
         axes.set_xlabel(flow.step, fontsize=9, color=INK)
-        axes.set_ylabel("KV head", fontsize=9, color=INK)
+        axes.set_ylabel(panel.curves[0].label.rpartition(" ")[0], fontsize=9, color=INK)
     figure.colorbar(mesh, ax=grid, shrink=0.8).set_label(flow.quantity, fontsize=8.5)
     return figure
