@@ -1,16 +1,10 @@
-"""The terminal: output, errors and progress bars."""
+"""The terminal: output, errors, and how much of both is shown."""
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
-
-if TYPE_CHECKING:
-    from prune.journal.progress import Advance
 
 
 def inert(text: str, spared: str = "") -> str:
@@ -32,24 +26,18 @@ out = _Literal(markup=False, emoji=False)
 err = _Literal(markup=False, emoji=False, stderr=True)
 
 
-@contextmanager
-def progress(title: str, total: int) -> Iterator["Advance"]:
-    """A progress bar on stderr, with room for a note beside it (`prune.journal.progress`).
+@dataclass
+class Shown:
+    """How much a command shows.
 
-    Under `torchrun` the first process alone shows it.
+    Attributes:
+        quiet: no progress and no tables; errors, warnings and `--json` remain.
+        verbose: also how long each stage took, and what transformers logs.
     """
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[note]}"),
-        TimeElapsedColumn(),
-    )
-    others = os.environ.get("RANK", "0") != "0"
-    with Progress(*columns, console=err, disable=others) as bar:
-        task = bar.add_task(title, total=total, note="")
 
-        def advance(steps: int, note: str = "") -> None:
-            bar.update(task, advance=steps, note=note)
+    quiet: bool = False
+    verbose: bool = False
 
-        yield advance
+
+shown = Shown()
+"""Of this process: `prune --quiet`, `prune --verbose`."""

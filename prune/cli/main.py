@@ -16,7 +16,7 @@ import typer
 
 from prune import __version__
 from prune.cli.app import app, command_line
-from prune.cli.console import err, out
+from prune.cli.console import err, out, shown
 from prune.errors import BadInputError, DefectError, PruneError, ResourceError, UsageError
 
 COMMANDS = (
@@ -56,9 +56,25 @@ Debug = Annotated[
 ]
 
 
+Quiet = Annotated[
+    bool,
+    typer.Option(
+        "--quiet", metavar="", help="No progress and no tables; errors and --json remain."
+    ),
+]
+Verbose = Annotated[
+    bool,
+    typer.Option(
+        "--verbose", metavar="", help="Also the time of each stage, and transformers' log."
+    ),
+]
+
+
 @app.callback(invoke_without_command=True)
 def _root(
     debug: Debug = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
     version: Annotated[
         bool, typer.Option("--version", metavar="", help="Show the version.")
     ] = False,
@@ -66,6 +82,13 @@ def _root(
     if version:
         out.print(f"prune {__version__}")
         raise typer.Exit
+    if quiet and verbose:
+        raise UsageError("--quiet and --verbose: give one of them")
+    shown.quiet, shown.verbose = quiet, verbose
+    out.quiet = quiet
+    if verbose:
+        # Read when transformers is imported, by the command.
+        os.environ["TRANSFORMERS_VERBOSITY"] = "info"
 
 
 RESUME = {"audit", "demo", "explain", "heal", "lens", "patch", "reproduce", "screen", "trace"}
@@ -80,7 +103,7 @@ def main() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     if "--debug" in sys.argv:
-        app()
+        app(_hoisted(sys.argv[1:]))
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _terminate)
     sys.exit(_run())
@@ -96,7 +119,7 @@ def _run() -> int:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _warn
-            code = app(standalone_mode=False) or 0
+            code = app(_hoisted(sys.argv[1:]), standalone_mode=False) or 0
         # Typer's code for a keyboard interrupt, which it catches.
         return _interrupted() if code == INTERRUPTED else code
     except PruneError as error:
@@ -130,6 +153,12 @@ def _run() -> int:
             f"a defect of prune: report it with what '{_with_debug()}' prints",
             DefectError.exit_code,
         )
+
+
+def _hoisted(words: list[str]) -> list[str]:
+    """The arguments with the flags of every command in front, wherever they were given."""
+    ours = [word for word in words if word in ("--debug", "--quiet", "--verbose")]
+    return [*ours, *(word for word in words if word not in ours)]
 
 
 def _interrupted() -> int:

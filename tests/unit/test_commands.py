@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from prune.cli import console
 from prune.cli.app import app
 from prune.cli.main import COMMANDS
+from prune.cli.progress import progress
 from prune.journal.progress import silent
 
 FOLDER = Path(__file__).parents[2] / "prune" / "cli" / "commands"
@@ -53,7 +53,7 @@ def test_the_first_process_alone_shows_progress(
     monkeypatch.delenv("RANK", raising=False)
     if rank is not None:
         monkeypatch.setenv("RANK", rank)
-    with console.progress("Explaining", 2) as advance:
+    with progress("Explaining", 2) as advance:
         advance(1, "region 2 of 9")
         advance(1)
     said = capfd.readouterr().err

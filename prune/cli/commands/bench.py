@@ -6,8 +6,10 @@ from typing import Annotated
 import typer
 
 from prune.cli.app import Cue, Data, command
-from prune.cli.console import out, progress
+from prune.cli.as_json import AsJson, print_json
+from prune.cli.console import out
 from prune.cli.media import takes_media
+from prune.cli.progress import progress
 from prune.errors import UsageError
 from prune.inputs.media import DEFAULT_MEDIA, Media
 from prune.inputs.prompts import ANSWER_CUE
@@ -37,6 +39,7 @@ def bench(
     report: Annotated[
         bool, typer.Option("--report", help="Put the measurements into the model's report.")
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Time an exported model against dense SDPA on this machine, on the data's first request."""
     from prune.cli.tables.bench import bench_tables
@@ -55,6 +58,10 @@ def bench(
         table=target,
         report=report,
     )
+    if as_json:
+        print_json("bench", rows=found.rows, conditions=found.conditions, table=target,
+                   report=found.page)  # fmt: skip
+        return
     for table in bench_tables(found.rows):
         out.print(table)
     out.print(", ".join(f"{name} {value}" for name, value in found.conditions.items()))

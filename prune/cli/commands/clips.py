@@ -20,9 +20,12 @@ def clips(
     open: Annotated[
         bool, typer.Option("--open", help="Also the same questions without options.")
     ] = False,
+    chats: Annotated[
+        bool, typer.Option("--chats", help="Also behind earlier turns about the same clip.")
+    ] = False,
 ) -> None:
     """Write the benchmark of [bold]tiny[/bold]: MP4 clips with questions (calibration and test)."""
     from prune.workflows.clips import draw_clips
 
-    for path in draw_clips(folder, per_task, seed, open):
+    for path in draw_clips(folder, per_task, seed, open, chats):
         out.print(path)

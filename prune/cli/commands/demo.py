@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from prune.cli.app import command, command_line
-from prune.cli.console import out, progress
+from prune.cli.console import out
+from prune.cli.progress import progress
 
 
 @command(

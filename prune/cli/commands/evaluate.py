@@ -19,9 +19,12 @@ from prune.cli.app import (
     names,
     report_failed,
 )
-from prune.cli.console import out, progress
+from prune.cli.as_json import AsJson, print_json
+from prune.cli.console import out
 from prune.cli.media import takes_media
+from prune.cli.progress import progress
 from prune.cli.replying import takes_replying
+from prune.cli.thresholds import check_drop
 from prune.errors import UsageError
 from prune.inputs.max_failed import MAX_FAILED
 from prune.inputs.media import DEFAULT_MEDIA, Media
@@ -61,7 +64,14 @@ def evaluate(
     ] = None,
     positions: Positions = None,
     replying: Replying = DEFAULT_REPLYING,
+    max_drop: Annotated[
+        float | None,
+        typer.Option(
+            min=0, help="With --against: points that may be lost; exit code 10 if more are."
+        ),
+    ] = None,
     max_failed: MaxFailed = MAX_FAILED,
+    as_json: AsJson = False,
 ) -> None:
     """Answer questions; an exported folder answers under its plan.
 
@@ -71,6 +81,8 @@ def evaluate(
     if data is None:
         if against is not None:
             raise UsageError("--against: give --data FILE as well")
+        if as_json or max_drop is not None:
+            raise UsageError("--json and --max-drop: give --data FILE as well")
         if tasks is None:
             raise UsageError("give --data FILE, or --tasks of lm-eval such as tiny or tvbench")
         if system is not None:
@@ -81,7 +93,9 @@ def evaluate(
         return
     if context.args:
         raise UsageError(f"no such option with --data: {context.args[0]}")
-    from prune.cli.tables.accuracy import accuracy_table, comparison_table
+    if max_drop is not None and against is None:
+        raise UsageError("--max-drop: give --against MODEL as well")
+    from prune.cli.tables.accuracy import accuracy_facts, accuracy_table, comparison_table
     from prune.cli.tables.replies import replies_tables
     from prune.workflows.evaluate import evaluate_model
 
@@ -101,11 +115,19 @@ def evaluate(
         positions=positions,
         replying=replying,
     )
-    if found.comparison is not None:
+    if as_json:
+        facts = accuracy_facts(found.answers, found.comparison)
+        print_json("eval", model=model, against=against, **facts, replies=found.replies,
+                   failed=found.failed)  # fmt: skip
+    elif found.comparison is not None:
         out.print(comparison_table(found.comparison))
     elif found.answers:
         out.print(accuracy_table(found.answers))
-    if found.replies is not None:
+    if found.replies is not None and not as_json:
         for table in replies_tables(found.replies):
             out.print(table)
     report_failed(found.failed, found.total, max_failed)
+    if max_drop is not None:
+        if found.comparison is None:
+            raise UsageError("--max-drop: no sample of the data has options")
+        check_drop(found.comparison.overall.difference, max_drop)

@@ -21,9 +21,11 @@ from prune.cli.app import (
     names,
     report_failed,
 )
+from prune.cli.as_json import AsJson
 from prune.cli.budget import BudgetOptions, takes_budget
-from prune.cli.console import progress
 from prune.cli.media import takes_media
+from prune.cli.progress import progress
+from prune.cli.thresholds import FailOn
 from prune.errors import UsageError
 from prune.inputs.max_failed import MAX_FAILED
 from prune.inputs.media import DEFAULT_MEDIA, Media
@@ -67,9 +69,14 @@ def export(
     positions: Positions = None,
     max_failed: MaxFailed = MAX_FAILED,
     force: Annotated[bool, typer.Option("--force", help="Replace an earlier export.")] = False,
+    fail_on: Annotated[
+        FailOn | None,
+        typer.Option(help="Exit code 10 if the verdict is No, or with perhaps if it is not Yes."),
+    ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Pick a plan, measure it on held-out questions, and save the model that runs under it."""
-    from prune.cli.exported import show_export
+    from prune.cli.exported import check_export, show_export
     from prune.plan.plan import Plan
     from prune.workflows.export import export_model
 
@@ -104,5 +111,7 @@ def export(
         argv=command_line(),
         positions=positions,
     )
-    show_export(result, target)
+    show_export(result, target, as_json)
     report_failed(result.failed)
+    if fail_on is not None:
+        check_export(result, fail_on)

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from prune.cli.app import Cue, Frames, Keep, System, command
+from prune.cli.as_json import AsJson, print_json
 from prune.cli.console import out
 from prune.cli.media import takes_media
 from prune.errors import UsageError
@@ -38,6 +39,7 @@ def inspect(
     cue: Cue = ANSWER_CUE,
     system: System = None,
     media: Media = DEFAULT_MEDIA,
+    as_json: AsJson = False,
 ) -> None:
     """Draw a plan as a grid, with its dead states, leaks, and savings on long prompts.
 
@@ -46,18 +48,30 @@ def inspect(
     if prompt is None:
         if sample is not None:
             raise UsageError("--sample: give --prompt FILE as well")
-        _show_plan(what, keep)
+        _show_plan(what, keep, as_json)
     elif keep is not None:
         raise UsageError("--keep and --prompt: give one of them")
     else:
+        if as_json:
+            raise UsageError("--json and --prompt: give one of them")
         _show_prompt(what, prompt, sample, frames, cue, system or "", media)
 
 
-def _show_plan(what: str, keep: str | None) -> None:
-    from prune.cli.tables.plan import leak_lines, liveness_lines, outlook_table, plan_grid
+def _show_plan(what: str, keep: str | None, as_json: bool) -> None:
+    from prune.cli.tables.plan import (
+        leak_lines,
+        liveness_lines,
+        outlook_table,
+        plan_facts,
+        plan_grid,
+    )
     from prune.workflows.named_plan import named_plan
 
     shown = named_plan(what, keep)
+    if as_json:
+        print_json("inspect", name=shown.name, sha256=shown.sha256, model=shown.model.name,
+                   **plan_facts(shown.reach))  # fmt: skip
+        return
     out.print(f"{shown.name}  for {shown.model.name}, {shown.num_layers} layers")
     out.print(plan_grid(shown.reach))
     out.print("\n".join([*liveness_lines(shown.reach), *leak_lines(shown.reach)]))

@@ -17,8 +17,9 @@ from prune.cli.app import (
     command,
     report_failed,
 )
-from prune.cli.console import out, progress
+from prune.cli.console import out
 from prune.cli.media import takes_media
+from prune.cli.progress import progress
 from prune.inputs.max_failed import MAX_FAILED
 from prune.inputs.media import DEFAULT_MEDIA, Media
 from prune.inputs.prompts import ANSWER_CUE

@@ -6,8 +6,10 @@ from typing import Annotated
 import typer
 
 from prune.cli.app import MaxFailed, Run, TracedModel, command
+from prune.cli.as_json import AsJson, print_json
 from prune.cli.budget import BudgetOptions, takes_budget
-from prune.cli.console import err, out, progress
+from prune.cli.console import err, out
+from prune.cli.progress import progress
 from prune.inputs.max_failed import MAX_FAILED
 from prune.workflows.options import Method
 
@@ -39,9 +41,10 @@ def plan(
         typer.Option("--per-head", help="Also remove pathways in single KV heads."),
     ] = False,
     max_failed: MaxFailed = MAX_FAILED,
+    as_json: AsJson = False,
 ) -> None:
     """Search the cheapest plan within a budget; Ctrl-C ends it with the best plan so far."""
-    from prune.cli.tables.plan import found_table, liveness_lines, plan_grid
+    from prune.cli.tables.plan import found_facts, found_table, liveness_lines, plan_grid
     from prune.workflows.plan import search_plan
 
     found = search_plan(
@@ -57,10 +60,14 @@ def plan(
         max_failed=max_failed,
     )
     search = found.search
-    out.print(plan_grid(search.plan.reach))
-    out.print("\n".join(liveness_lines(search.plan.reach)))
-    out.print(found_table(search))
-    out.print(f"Plan    {found.path}\nSearch  {found.report}\nFigure  {found.figure}")
+    if as_json:
+        print_json("plan", path=found.path, search=found.report, figure=found.figure,
+                   **found_facts(search))  # fmt: skip
+    else:
+        out.print(plan_grid(search.plan.reach))
+        out.print("\n".join(liveness_lines(search.plan.reach)))
+        out.print(found_table(search))
+        out.print(f"Plan    {found.path}\nSearch  {found.report}\nFigure  {found.figure}")
     if search.warning:
         err.print(f"warning: {search.warning}", soft_wrap=True)
     if search.interrupted:

@@ -8,7 +8,8 @@ import typer
 
 from prune.cli.app import Run, TracedModel, command
 from prune.cli.budget import BudgetOptions, takes_budget
-from prune.cli.console import out, progress
+from prune.cli.console import out
+from prune.cli.progress import progress
 
 
 @command(

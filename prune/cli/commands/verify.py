@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from prune.cli.app import command
+from prune.cli.as_json import AsJson, print_json
 from prune.cli.console import out
 
 
@@ -13,8 +14,14 @@ from prune.cli.console import out
     "prune verify pruned",
     "quick-start.md",
 )
-def verify(folder: Annotated[Path, typer.Argument(help="An exported folder.")]) -> None:
+def verify(
+    folder: Annotated[Path, typer.Argument(help="An exported folder.")], as_json: AsJson = False
+) -> None:
     """Check every file of an export against its manifest."""
     from prune.workflows.verify import verify_export
 
-    out.print(f"{verify_export(folder)} files are as they were exported")
+    files = verify_export(folder)
+    if as_json:
+        print_json("verify", folder=folder, files=files)
+        return
+    out.print(f"{files} files are as they were exported")

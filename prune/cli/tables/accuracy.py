@@ -1,6 +1,8 @@
 """Tables of accuracy for the terminal: one model, or two compared."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
 
 from rich.table import Table
 
@@ -25,6 +27,30 @@ def accuracy_table(answers: Sequence[Answer]) -> Table:
             f"[{share.low:.1f}, {share.high:.1f}]", f"{free:.1f}",
         )  # fmt: skip
     return table
+
+
+def accuracy_facts(answers: Sequence[Answer], report: AccuracyReport | None) -> dict[str, Any]:
+    """What the tables show, as plain values for `--json`; rows by task, the one of all last."""
+    if report is not None:
+        return {
+            "accuracy": [asdict(row) for row in (*report.tasks, report.overall)],
+            "flipped": len(report.flipped),
+            "p_value": report.p_value,
+        }
+    tasks = sorted({a.task for a in answers})
+    parts = [(task, [a for a in answers if a.task == task]) for task in tasks]
+    rows = [
+        {
+            "task": task,
+            "n": len(part),
+            "videos": len({a.video for a in part}),
+            "accuracy": asdict(proportion([a.correct for a in part], [a.video for a in part])),
+            "free": 100 * sum(a.free_correct for a in part) / len(part),
+        }
+        for task, part in (*parts, (ALL_TASKS, answers))
+        if part
+    ]
+    return {"accuracy": rows}
 
 
 def comparison_table(report: AccuracyReport) -> Table:

@@ -1,6 +1,8 @@
 """Grid, liveness, leaks and savings of a plan for the terminal."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
 
 from rich.table import Table
 from rich.text import Text
@@ -32,14 +34,28 @@ def plan_grid(reach: Reach, histogram: EdgeHistogram | None = None) -> Table:
     return table
 
 
+def dead_layers(reach: Reach) -> dict[str, list[int]]:
+    """For video and question: the layers (1-based) in which their states are dead."""
+    state = states(reach)
+    return {
+        role.name.lower(): [n + 1 for n in range(len(reach)) if state[n, role] == State.DEAD]
+        for role in (Role.VIDEO, Role.QUESTION)
+    }
+
+
+def plan_facts(reach: Reach, frames: Sequence[int] = (8, 64)) -> dict[str, Any]:
+    """What the tables of a plan show, as plain values for `--json`."""
+    kept = [{"frames": n, **asdict(outlook(reach, video_prompt(n)))} for n in frames]
+    leaking = [[role.name.lower() for role in leak.roles] for leak in leaks(reach)]
+    return {"layers": len(reach), "dead": dead_layers(reach), "leaks": leaking, "kept": kept}
+
+
 def liveness_lines(reach: Reach) -> list[str]:
     """For video and question: the layer (1-based) after which their states are dead."""
-    state = states(reach)
     lines = []
-    for role in (Role.VIDEO, Role.QUESTION):
-        dead = [layer + 1 for layer in range(len(reach)) if state[layer, role] == State.DEAD]
+    for name, dead in dead_layers(reach).items():
         lines.append(
-            f"{role.name.lower()} states: "
+            f"{name} states: "
             + (f"dead in {len(dead)} of {len(reach)} layers, from layer {dead[0]} on" if dead
                else "alive in every layer")
         )  # fmt: skip
@@ -98,3 +114,20 @@ def found_table(found: SearchResult) -> Table:
         points = f"{won:+.2f} points, {100 * harm.flops:.1f}% of FLOPs"
         table.add_row(f"with {harm.pathway} restored", "", points)
     return table
+
+
+def found_facts(found: SearchResult) -> dict[str, Any]:
+    """What `found_table` shows, as plain values for `--json`; shares of the dense model."""
+    cost, dense = found.cost, found.dense_cost
+    return {
+        "name": found.plan.name,
+        "sha256": found.plan.sha256,
+        "kept": {
+            "edges": cost.edges / dense.edges,
+            "flops": cost.flops / dense.flops,
+            "kv_bytes": cost.kv_bytes / dense.kv_bytes,
+        },
+        "calibration": {"dense": asdict(found.dense), "plan": asdict(found.score)},
+        "warning": found.warning,
+        "interrupted": found.interrupted,
+    }
