@@ -26,12 +26,22 @@ class Baseline:
         edges, flops: counted on the typical prompt, with states that reach no answer left out as
             they are for a plan.
         run: final states of a batch of prompts.
+        on_top: the plan on what the baseline leaves of the video; None where it cuts edges itself.
     """
 
     name: str
     source: str
     setting: str
     edges: float
+    flops: float
+    run: RunBatch
+    on_top: "OnTop | None" = None
+
+
+@dataclass(frozen=True)
+class OnTop:
+    """A plan on top of a baseline: FLOPs counted on the typical prompt, and final states."""
+
     flops: float
     run: RunBatch
 

@@ -142,12 +142,23 @@ def typical_prompt(batches: Sequence[EncodedBatch]) -> Segments:
 
     Replies are not part of it: they are decoded.
     """
+    return _typical(batches)[0]
+
+
+def typical_sample(batches: Sequence[EncodedBatch]) -> Sample:
+    """The sample of `typical_prompt`."""
+    return _typical(batches)[1]
+
+
+def _typical(batches: Sequence[EncodedBatch]) -> tuple[Segments, Sample]:
     rows = [
-        row.resized(row.shape[1] - row.count(Role.ANSWER))
+        (row.resized(row.shape[1] - row.count(Role.ANSWER)), sample)
         for b in batches
-        for row in map(b.replay.segments.row, range(len(b.samples)))
+        for row, sample in zip(
+            map(b.replay.segments.row, range(len(b.samples))), b.samples, strict=True
+        )
     ]
-    return sorted(rows, key=lambda s: s.shape[1])[len(rows) // 2]
+    return sorted(rows, key=lambda one: one[0].shape[1])[len(rows) // 2]
 
 
 RunBatch = Callable[[EncodedBatch], Tensor]

@@ -22,10 +22,25 @@ from prune.results.interval import Interval
 from prune.results.latency import BenchRow, LatencyRow, LaunchCounts, Shape
 from prune.results.replies import RepliesReport
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 RESULT_FILE = "prune_report.json"
 MAX_BYTES = 64 * 2**20
 """Of a report: some 100 000 flipped answers."""
+
+
+@dataclass(frozen=True)
+class ComposedRow:
+    """The plan on top of a baseline that leaves less of the video.
+
+    Attributes:
+        flops: share of the dense model's, counted.
+        accuracy: in percent.
+        difference: this accuracy minus the baseline's alone, in points.
+    """
+
+    flops: float
+    accuracy: float
+    difference: Interval
 
 
 @dataclass(frozen=True)
@@ -38,6 +53,7 @@ class BaselineRow:
         accuracies: in percent, one per seed if it is drawn at random.
         difference: the plan's accuracy minus the baseline's (its best seed's), in points.
         p_value: exact McNemar test of that difference, by video.
+        on_top: with the plan on top, where the two go together.
     """
 
     name: str
@@ -48,6 +64,7 @@ class BaselineRow:
     accuracies: tuple[float, ...]
     difference: Interval
     p_value: float
+    on_top: ComposedRow | None = None
 
 
 @dataclass(frozen=True)

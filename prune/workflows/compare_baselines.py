@@ -1,15 +1,13 @@
 """Comparison of a plan with the dense model and every baseline, on the same held-out samples."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from prune.baselines.baseline import Baseline, CostTarget, Make
-from prune.baselines.fastv import fastv
-from prune.baselines.published import published
-from prune.baselines.random_edges import random_edges
-from prune.baselines.random_plan import random_plan
-from prune.baselines.subsample import subsample
-from prune.baselines.vtw import vtw
-from prune.evaluate.answers import RunBatch, accuracy, typical_prompt, under
+from prune.baselines.baseline import Baseline, CostTarget
+from prune.baselines.reencoded import Reader
+from prune.baselines.rivals import SEEDS, rivals
+from prune.evaluate.answers import RunBatch, accuracy, typical_prompt, typical_sample, under
+from prune.evaluate.existence import existence
 from prune.evaluate.paired import accuracy_report
 from prune.evaluate.questions import Questions
 from prune.evaluate.stats import mcnemar, paired_difference
@@ -19,14 +17,7 @@ from prune.plan.cost import Cost, Geometry, dense_cost
 from prune.plan.plan import Plan
 from prune.results.accuracy import AccuracyReport
 from prune.results.answer import Answer
-from prune.results.export_result import BaselineRow
-
-SEEDED: tuple[Make, ...] = (random_edges, random_plan)
-"""Drawn at random, once per seed."""
-
-SINGLE: tuple[Make, ...] = (vtw, fastv, subsample, published)
-
-SEEDS = 5
+from prune.results.export_result import BaselineRow, ComposedRow
 
 
 def compare(
@@ -50,22 +41,41 @@ def compare(
         NumericError: no sample can be answered.
     """
     target = CostTarget(plan, typical_prompt(asked.batches), Geometry.of(asked.opened.model))
+    reader = Reader(asked.opened, asked.num_frames, typical_sample(asked.batches))
     every = dense_cost(plan.num_layers, target.prompt, target.geometry)
+    groups = rivals(target, seeds, reader)
+    on_top = {b.name: b.on_top for group in groups for b in group if b.on_top}
     count = sum(len(b.samples) for b in asked.batches)
-    runs = 2 + len(SINGLE) + seeds * len(SEEDED)
+    runs = 2 + sum(map(len, groups)) + len(on_top)
     with progress("Answering held-out questions", count * runs) as advance:
 
         def ask(run: RunBatch) -> list[Answer]:
             return asked.ask(run, advance)
 
         dense, pruned = ask(under(dense_reach(plan.num_layers))), ask(under(plan.reach))
-        drawn = [[make(target, seed) for seed in range(seeds)] for make in SEEDED]
-        rivals = [(group, [ask(b.run) for b in group]) for group in drawn]
-        rivals += [([b], [ask(b.run)]) for b in (make(target, 0) for make in SINGLE)]
+        given = [[ask(baseline.run) for baseline in group] for group in groups]
+        both = {name: ask(top.run) for name, top in on_top.items()}
     dense, pruned = asked.left(dense), asked.left(pruned)
-    kept = [(group, [asked.left(given) for given in answers]) for group, answers in rivals]
-    rows = tuple(_row(group, answers, pruned, every) for group, answers in kept)
-    return accuracy_report(dense, pruned, kept[0][1]), rows
+    given = [[asked.left(answers) for answers in group] for group in given]
+    rows = tuple(
+        replace(
+            _row(group, answers, pruned, every),
+            on_top=_composed(on_top[name].flops / every.flops, asked.left(both[name]), answers[0])
+            if (name := group[0].name) in on_top
+            else None,
+        )
+        for group, answers in zip(groups, given, strict=True)
+    )
+    samples = [sample for batch in asked.batches for sample in batch.samples]
+    report = accuracy_report(dense, pruned, given[0])
+    return replace(report, existence=existence(samples, dense, pruned)), rows
+
+
+def _composed(flops: float, both: Sequence[Answer], alone: Sequence[Answer]) -> ComposedRow:
+    """The plan on top of a baseline, against the baseline alone."""
+    ours, theirs = [a.correct for a in both], [a.correct for a in alone]
+    change = paired_difference(theirs, ours, [a.video for a in both])
+    return ComposedRow(flops, accuracy(both), change)
 
 
 def _row(

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from prune.baselines.baseline import Baseline, CostTarget
+from prune.baselines.rivals import rivals
 from prune.checkpoint.load import LoadedModel
 from prune.evaluate.answers import RunBatch, typical_prompt, under
 from prune.evaluate.free_replies import (
@@ -23,7 +24,6 @@ from prune.plan.cost import Cost, Geometry, dense_cost
 from prune.plan.plan import Plan
 from prune.results.replies import RepliesReport, ReplyBaseline
 from prune.results.reply import ForcedReply
-from prune.workflows.compare_baselines import SEEDED, SINGLE
 
 
 def compare_replies(
@@ -54,8 +54,7 @@ def compare_replies(
     """
     target = CostTarget(plan, typical_prompt(told.batches), Geometry.of(opened.model))
     every = dense_cost(plan.num_layers, target.prompt, target.geometry)
-    groups = [[make(target, seed) for seed in range(seeds)] for make in SEEDED if seeds]
-    groups += [[make(target, 0)] for make in SINGLE if seeds]
+    groups = rivals(target, seeds) if seeds else []
     runs = 1 + sum(map(len, groups))
     with progress("Following held-out replies", told.size * runs) as advance:
 
@@ -63,7 +62,7 @@ def compare_replies(
             return told.follow(run, advance)
 
         pruned = follow(under(plan.reach))
-        rivals = [(group, [follow(baseline.run) for baseline in group]) for group in groups]
+        followed = [[follow(baseline.run) for baseline in group] for group in groups]
     pruned = told.left(pruned)
     tokens = replying.max_tokens
     dense: Free = prepared_replies(told.batches)
@@ -87,7 +86,7 @@ def compare_replies(
         ),
         baselines=tuple(
             _row(group, [told.left(given) for given in replies], pruned, every)
-            for group, replies in rivals
+            for group, replies in zip(groups, followed, strict=True)
         ),
     )
     return report, ours

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from prune.baselines.rivals import SEEDS
 from prune.bench.conditions import conditions
 from prune.bench.latency import latency
 from prune.bench.launch_counts import launch_counts
@@ -23,7 +24,7 @@ from prune.plan.search_result import SearchResult
 from prune.results.export_result import CostRow, Result, SearchReport
 from prune.trace.flow import flow_of
 from prune.trace.trace import Trace
-from prune.workflows.compare_baselines import SEEDS, compare
+from prune.workflows.compare_baselines import compare
 from prune.workflows.compare_replies import compare_replies
 from prune.workflows.read_clips import read_clips
 

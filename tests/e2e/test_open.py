@@ -53,7 +53,7 @@ def test_a_plan_for_replies_is_searched_measured_and_reported(
     assert result.accuracy is None and result.replies is not None
     overall = result.replies.overall
     assert overall is not None and overall.n == overall.videos == 12
-    assert len(result.replies.baselines) == 6
+    assert len(result.replies.baselines) == 9
     result.save(tmp_path / RESULT_FILE)
     assert Result.load(tmp_path / RESULT_FILE) == result
     page, readme = html(result, found.plan), card(result, found.plan, {})

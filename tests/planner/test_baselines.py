@@ -1,15 +1,25 @@
 """Baselines spend what the plan spends, and are what their papers say."""
 
+from dataclasses import replace
+from functools import partial
+
 import pytest
 import torch
 
 from prune.baselines.baseline import CostTarget, Make
 from prune.baselines.dropping import DroppingEnforcer, dropping_states
+from prune.baselines.evs import evs, most_changed
 from prune.baselines.fastv import fastv
+from prune.baselines.fewer_frames import fewer_frames
+from prune.baselines.fewer_tokens import fewer_tokens
+from prune.baselines.lower_resolution import lower_resolution, pooled
 from prune.baselines.published import published
 from prune.baselines.random_edges import random_edges
 from prune.baselines.random_plan import random_plan
-from prune.baselines.subsample import subsample
+from prune.baselines.reencoded import Reader
+from prune.baselines.subsample import every_nth, subsample
+from prune.baselines.tree_merging import merge_trees, tree_merging
+from prune.baselines.vidcom2 import most_distinct, vidcom2
 from prune.baselines.vtw import vtw, withdrawn
 from prune.checkpoint.load import LoadedModel
 from prune.evaluate.answers import EncodedBatch, prepare, typical_prompt, under
@@ -45,7 +55,11 @@ def target(tiny: LoadedModel, batch: EncodedBatch) -> CostTarget:
     return CostTarget(plan, typical_prompt([batch]), Geometry.of(tiny.model))
 
 
-@pytest.mark.parametrize("make", [vtw, fastv, subsample, random_plan], ids=lambda m: m.__name__)
+@pytest.mark.parametrize(
+    "make",
+    [vtw, fastv, subsample, evs, vidcom2, tree_merging, random_plan],
+    ids=lambda m: m.__name__,
+)
 def test_a_baseline_spends_no_less_than_the_plan_and_hardly_more(
     make: Make, target: CostTarget
 ) -> None:
@@ -135,13 +149,104 @@ def test_a_comparison_has_a_row_for_each_and_pairs_the_answers(
     blind = dense_reach(LAYERS)
     limit_edges(blind, slice(None), tuple(Role)[: NUM_ROLES - 1], (Role.VIDEO,), -1)
     asked = Questions(tiny, 8, [batch], {})
-    report, rows = compare(Plan(blind, tiny.id, "blind"), asked, silent, seeds=2)
-    assert [row.name for row in rows] == [
-        "random edges", "random layers", "VTW", "FastV", "uniform tokens", "published map",
-    ]  # fmt: skip
-    assert [len(row.accuracies) for row in rows] == [2, 2, 1, 1, 1, 1]
+    report, rows = compare(Plan(blind, tiny.id, "blind"), asked, silent, seeds=3)
+    assert {row.name: len(row.accuracies) for row in rows} == {
+        "random edges": 2,
+        "random layers": 3,
+        "fewer frames": 1,
+        "lower resolution": 1,
+        "uniform tokens": 1,
+        "EVS": 1,
+        "VidCom2": 1,
+        "tree merging": 1,
+        "FastV": 1,
+        "VTW": 1,
+        "published map": 1,
+    }
+    composing = {"fewer frames", "lower resolution", "uniform tokens"}
+    composing |= {"EVS", "VidCom2", "tree merging"}
+    assert {row.name for row in rows if row.on_top} == composing
+    for row in rows:
+        if row.on_top:
+            assert row.on_top.flops <= row.flops
+            gained = row.on_top.accuracy - row.accuracies[0]
+            assert row.on_top.difference.value == pytest.approx(gained)
     for row in rows:
         best = max(row.accuracies)
         assert row.difference.value == pytest.approx(report.overall.pruned.value - best)
         assert 0 <= row.p_value <= 1 and 0 < row.flops <= 1
     assert report.random == pytest.approx(rows[0].accuracies)
+
+
+def test_every_token_is_the_dense_model(tiny: LoadedModel, batch: EncodedBatch) -> None:
+    """Methods that keep all tokens change nothing, and uniform tokens are those dropped before."""
+
+    def every(attention: torch.Tensor) -> torch.Tensor:
+        return every_nth(attention[:, None], torch.zeros(len(attention)), 20).places
+
+    with seam(tiny.model):
+        dense = under(dense_reach(LAYERS))(batch)
+        for choose in (most_changed, most_distinct, merge_trees, partial(pooled, side=3)):
+            kept = fewer_tokens(batch, 1.0, choose)
+            torch.testing.assert_close(
+                under(dense_reach(LAYERS))(kept), dense, atol=1e-4, rtol=1e-4
+            )
+        masked = dropping_states(batch, 0, every)
+        removed = under(dense_reach(LAYERS))(fewer_tokens(batch, 20 / 72, every_nth))
+    torch.testing.assert_close(removed, masked, atol=1e-4, rtol=1e-4)
+
+
+def test_trees_are_means_of_linked_tokens() -> None:
+    """Three frames of two tokens: a thing that moves is one tree, and what is new stays alone."""
+    thing, ground, new = torch.eye(3)
+    video = torch.stack([thing, ground, ground + 0.01 * new, thing, thing, new])
+    frame = torch.tensor([0, 0, 1, 1, 2, 2], dtype=torch.int32)
+    kept = merge_trees(video, frame, 3)
+    assert kept.places.tolist() == [0, 1, 5]
+    torch.testing.assert_close(
+        kept.features, torch.stack([thing, ground + 0.005 * new, new]), atol=1e-6, rtol=0
+    )
+    assert merge_trees(video, frame, 0).places.tolist() == [0, 1]
+
+
+def test_pooled_frames_are_means_of_parts() -> None:
+    """Two frames of 4 x 4 and a newline token: parts of 2 x 2, and the newline stays."""
+    features = torch.arange(33.0)[:, None]
+    frame = torch.tensor([0] * 16 + [1] * 17, dtype=torch.int32)
+    kept = pooled(features, frame, 0, side=2)
+    assert kept.places.tolist() == [5, 7, 13, 15, 21, 23, 29, 31, 32]
+    part = torch.tensor([2.5, 4.5, 10.5, 12.5])
+    torch.testing.assert_close(
+        kept.features[:, 0], torch.cat([part, part + 16, torch.tensor([32.0])])
+    )
+
+
+def test_clips_read_anew_cost_no_less_than_the_plan(
+    tiny: LoadedModel, batch: EncodedBatch, target: CostTarget
+) -> None:
+    """Fewer frames are what the processor makes of fewer frames."""
+    made = fewer_frames(target, Reader(tiny, 8, batch.samples[0]))
+    dense = dense_cost(LAYERS, target.prompt, target.geometry).flops
+    frames = int(made.setting.split()[0])
+    assert made.setting == f"{frames} of 8 frames" and 1 <= frames < 8
+    assert target.cost.flops <= made.flops < dense
+    (few,), _ = prepare(tiny.model, tiny.processor, batch.samples, frames, 8)
+    with seam(tiny.model):
+        expected = under(dense_reach(LAYERS))(few)
+        torch.testing.assert_close(made.run(batch), expected)
+        assert made.on_top is not None
+        torch.testing.assert_close(made.on_top.run(batch), under(target.plan.reach)(few))
+    assert lower_resolution(target, Reader(tiny, 8, batch.samples[0])) is None, "2 x 2 cost less"
+
+
+def test_a_coarser_grid_costs_no_less_than_the_plan(
+    tiny: LoadedModel, batch: EncodedBatch, target: CostTarget
+) -> None:
+    reach = slides(LAYERS, 8)[0].at(dense_reach(LAYERS), 8)
+    cheap = replace(target, plan=Plan(reach, tiny.id, "dead early"))
+    made = lower_resolution(cheap, Reader(tiny, 8, batch.samples[0]))
+    assert made is not None and made.setting == "2 x 2 of 3 x 3 tokens of a frame"
+    assert cheap.cost.flops <= made.flops
+    with seam(tiny.model):
+        kept = fewer_tokens(batch, 4 / 9, partial(pooled, side=2))
+        torch.testing.assert_close(made.run(batch), under(dense_reach(LAYERS))(kept))
