@@ -48,7 +48,6 @@ def engine(**changed: object) -> SimpleNamespace:
         "prefill_context_parallel_size": 1, "tensor_parallel_size": 1,
     }  # fmt: skip
     given = {
-        "use_v2_model_runner": False,
         "speculative_config": None,
         "kv_transfer_config": None,
         "kv_events_config": None,
@@ -76,7 +75,6 @@ def test_these_settings_pass() -> None:
 @pytest.mark.parametrize(
     ("setting", "value", "said"),
     [
-        ("use_v2_model_runner", True, "Model Runner V2"),
         ("speculative_config", object(), "speculative decoding"),
         ("kv_transfer_config", object(), "KV transfer"),
         ("kv_events_config", SimpleNamespace(enable_kv_cache_events=True), "KV cache events"),
@@ -97,6 +95,24 @@ def test_settings_that_go_with_no_plan(setting: str, value: object, said: str) -
     with pytest.raises(PruneError, match=said) as refused:
         _check_settings(engine(**{setting: value}))
     assert "\n" not in str(refused.value)
+
+
+def test_another_device_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config, "current_platform", SimpleNamespace(is_cpu=lambda: False))
+    with pytest.raises(RefusedError, match="another device than a CPU") as refused:
+        _check_settings(engine())
+    assert "\n" not in str(refused.value)
+
+
+def test_another_family_is_refused(folder: Path, tmp_path: Path) -> None:
+    for path in folder.iterdir():
+        (tmp_path / path.name).symlink_to(path)
+    given = json.loads((folder / "config.json").read_text())
+    given["architectures"] = ["PrunedPerceptionLMForConditionalGeneration"]
+    (tmp_path / "config.json").unlink()
+    (tmp_path / "config.json").write_text(json.dumps(given))
+    with pytest.raises(ValueError, match=r"PrunedPerceptionLM.* not supported"):
+        configured(tmp_path)
 
 
 def test_another_plan_or_other_weights_are_refused(folder: Path, tmp_path: Path) -> None:

@@ -44,7 +44,6 @@ def _check_settings(config: VllmConfig) -> None:
     parallel = config.parallel_config
     refused = {
         "another device than a CPU": not current_platform.is_cpu(),
-        "Model Runner V2": config.use_v2_model_runner,
         "speculative decoding": config.speculative_config is not None,
         "pipeline parallelism": parallel.pipeline_parallel_size > 1,
         "context parallelism": parallel.decode_context_parallel_size > 1

@@ -1,6 +1,6 @@
 """A plan in the second generation of vLLM's model runners, by the hook that it has for models.
 
-GPUs have this runner by default. `config.py` refuses it until it has run there.
+GPUs have it by default, and CPUs where Triton compiles for them.
 """
 
 from typing import Any
@@ -45,29 +45,23 @@ class PrunedModelState(DefaultModelState):
         cudagraph_mode: CUDAGraphMode,
         block_tables: tuple[torch.Tensor, ...],
         *args: Any,
+        for_capture: bool = False,
         **kwargs: Any,
     ) -> dict[str, Any]:
         """See `ModelState`.
 
-        Of vLLM's dummy batches, which it captures graphs of, nobody knows a prompt: they run like
-        dense requests, in the buffers that generated tokens have.
+        Nobody knows a prompt of vLLM's dummy batches. Those that graphs are captured of run like
+        dense requests, in the buffers that generated tokens have; others without a plan.
         """
-        known = self._state.layouts
-        layouts = {
-            name: known[name] if name in known else self._state.plan.dense(1)
-            for name in input_batch.req_ids
-        }
-        scheduled = input_batch.num_scheduled_tokens.tolist()
-        self._state.begin(
-            step_of(
-                layouts,
-                input_batch.num_computed_tokens_np.tolist(),
-                dict(zip(input_batch.req_ids, scheduled, strict=True)),
-                input_batch.req_ids,
-                self._shown,
-            )
-        )
+        known, names = self._state.layouts, input_batch.req_ids
+        step = None
+        if for_capture or all(name in known for name in names):
+            layouts = {name: known.get(name) or self._state.plan.dense(1) for name in names}
+            scheduled = dict(zip(names, input_batch.num_scheduled_tokens.tolist(), strict=True))
+            computed = input_batch.num_computed_tokens_np.tolist()
+            step = step_of(layouts, computed, scheduled, names, self._shown)
+        self._state.begin(step)
         found: dict[str, Any] = super().prepare_attn(
-            input_batch, cudagraph_mode, block_tables, *args, **kwargs
+            input_batch, cudagraph_mode, block_tables, *args, for_capture=for_capture, **kwargs
         )
         return found

@@ -1,0 +1,21 @@
+"""vLLM's second model runner, which GPUs have by default, on a CPU (`interpreted.py`)."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.timeout(900)
+def test_the_second_model_runner_answers_as_the_masked_model(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.vllm.interpreted", tmp_path],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    assert len(done.stdout.split()) == 5
