@@ -93,6 +93,7 @@ test-demo-versions: $(OLDEST)/.ready $(REAL)/.ready
 
 lint: $(STAMP)
 	$(BIN)/hadolint Dockerfile
+	$(BIN)/shellcheck .ci/run recipes/slurm/trace.sbatch tests/vllm/environment.sh
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
