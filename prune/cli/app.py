@@ -9,8 +9,9 @@ from typing import Annotated
 import typer
 
 from prune.cli.described import command as described
-from prune.errors import SamplesFailedError
+from prune.errors import SamplesFailedError, UsageError
 from prune.inputs.max_failed import MAX_FAILED, check_failed
+from prune.inputs.templates import check_template
 from prune.plan.model_id import Positions as Rule
 
 app = typer.Typer(
@@ -53,6 +54,29 @@ System = Annotated[
         "template's)."
     ),
 ]
+
+
+def _template(text: str | None) -> str | None:
+    """A template of `--prompt`, in which a shell's `\\n` is a line's end."""
+    if text is None:
+        return None
+    text = text.replace("\\n", "\n")
+    try:
+        check_template(text)
+    except ValueError as error:
+        raise UsageError(f"--{error}") from None
+    return text
+
+
+Prompt = Annotated[
+    str | None,
+    typer.Option(
+        "--prompt",
+        callback=_template,
+        help="Your own words: a template with {question} and {options}, or {options:A.} for "
+        "options A., B., ... (default: as traced, the recipe's, or Map the Flow's).",
+    ),
+]
 Frames = Annotated[int, typer.Option(min=1, help="Frames sampled from every clip.")]
 Data = Annotated[Path, typer.Option(help="JSONL: id, video, question, options, answer, task.")]
 Limit = Annotated[
@@ -68,8 +92,8 @@ Sets = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
-        help="Pathways by the name of their set: all, cross-frame, paper, "
-        "sealed, published, closed, options, true-option, false-options, reply, open-ended.",
+        help="Pathways by the name of their set: all, cross-frame, intra-frame, "
+        "paper, sealed, published, closed, options, true-option, false-options, reply, open-ended.",
     ),
 ]
 Pathways = Annotated[

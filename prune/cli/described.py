@@ -16,7 +16,8 @@ Command = TypeVar("Command", bound=Callable[..., None])
 
 PANELS = {
     "Samples": "data test tasks limit per_task seed sample samples max_failed image question",
-    "Prompt": "frames cue system instruction positions reply reply_tokens prefix anchor verbs",
+    "Prompt": "frames cue system prompt show_prompt positions reply reply_tokens prefix anchor "
+    "verbs",
     "Clips": "sampling fps frame_rate min_pixels max_pixels",
     "Knockouts": "named_set pathway pairs style window per_head keep exact_reference",
     "Budget": "max_drop max_kl min_agreement density prefill_speedup kv_bytes objective",

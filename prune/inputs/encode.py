@@ -15,6 +15,7 @@ from prune.inputs.chat_template import write_chat
 from prune.inputs.media import Media
 from prune.inputs.prompts import Question, choice_question, open_question
 from prune.inputs.sample import Medium, Sample
+from prune.inputs.templates import templated_question
 from prune.inputs.video import load_video
 from prune.inputs.written import TokenSpans, remember
 
@@ -24,7 +25,11 @@ Write = Callable[[Any, Sample], Question]
 
 def choice_prompt(processor: Any, sample: Sample) -> Question:
     """The sample with its options and the cue of its answer; the next token is a letter."""
-    question = choice_question(sample.question, list(sample.options), sample.wording.instruction)
+    options, wording = list(sample.options), sample.wording
+    if wording.prompt:
+        question = templated_question(wording.prompt, sample.question, options)
+    else:
+        question = choice_question(sample.question, options, wording.instruction)
     return _prompt(processor, sample, question, sample.cue)
 
 

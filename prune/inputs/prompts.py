@@ -21,10 +21,18 @@ class Wording:
     Attributes:
         system: a system prompt in front of the video; the chat template's own one if empty.
         instruction: behind the options.
+        prompt: a template of the user's own words in place of all that
+            (`prune.inputs.templates`); empty without one.
     """
 
     system: str = ""
     instruction: str = INSTRUCTION
+    prompt: str = ""
+
+    def over(self, system: str | None, prompt: str | None) -> "Wording":
+        """This wording with what is not None in place of its own."""
+        given = {"system": system, "prompt": prompt}
+        return replace(self, **{name: text for name, text in given.items() if text is not None})
 
     @property
     def given(self) -> dict[str, str]:

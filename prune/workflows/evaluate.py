@@ -54,6 +54,7 @@ def evaluate_model(
     num_frames: int = 8,
     cue: str = ANSWER_CUE,
     system: str = "",
+    prompt: str = "",
     media: Media = DEFAULT_MEDIA,
     limit: int | None = None,
     per_task: int | None = None,
@@ -72,6 +73,7 @@ def evaluate_model(
         num_frames: frames of every clip.
         cue: what a prompt ends with (`prune.inputs.samples.Sample`).
         system: a system prompt in front of the video; the chat template's own one if empty.
+        prompt: a template of the user's words (`prune.inputs.templates`), if not empty.
         media: how clips are read of which the data says nothing.
         limit, per_task, seed: a draw of those (`prune.inputs.draw.draw_samples`).
         positions: whose rule gives text its positions; if None those that the plan of an export was
@@ -82,7 +84,7 @@ def evaluate_model(
         BadInputError: the data cannot be read, or no sample could be used.
         UsageError: the data has no such task.
     """
-    samples = select_samples(data, tasks, None, limit, cue, per_task, seed, media, system)
+    samples = select_samples(data, tasks, None, limit, cue, per_task, seed, media, system, prompt)
     for name in (model, against):
         if positions is None and name is not None:
             positions = stored_positions(resolve(name))

@@ -39,6 +39,7 @@ def export_model(
     num_frames: int | None = None,
     cue: str | None = None,
     system: str | None = None,
+    prompt: str | None = None,
     media: Media = DEFAULT_MEDIA,
     limit: int | None = None,
     per_task: int | None = None,
@@ -64,7 +65,8 @@ def export_model(
         budget: of the search; `Budget.default` if None.
         objective: of the search, where no budget is given.
         num_frames: frames of every clip; as in the trace, or 8, if None.
-        cue, system, media: how samples are asked and read; as in the trace where nothing is said.
+        cue, system, prompt, media: how samples are asked and read; as in the trace where
+            nothing is said.
         tasks: report on samples of these tasks alone.
         limit, per_task, seed: a draw of those (`prune.inputs.draw.draw_samples`).
         max_failed: samples that may fail (`prune.inputs.max_failed.check_failed`).
@@ -99,7 +101,7 @@ def export_model(
     if trace is not None:
         check_failed(trace.failed, len(trace.records), max_failed)
         check_traced(trace.header, opened, trace.run)
-    calibration, held_out = split_samples(trace, test, cue, media, system)
+    calibration, held_out = split_samples(trace, test, cue, media, system, prompt)
     if tasks is not None:
         held_out = of_tasks(held_out, tasks, test or out)
     held_out = draw_samples(held_out, limit, per_task, seed)

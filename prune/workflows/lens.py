@@ -51,6 +51,7 @@ def lens_model(
     num_frames: int = 8,
     cue: str = ANSWER_CUE,
     system: str = "",
+    prompt: str = "",
     media: Media = DEFAULT_MEDIA,
     which: str = "correct",
     words: str | Path | None = None,
@@ -79,6 +80,7 @@ def lens_model(
         num_frames: frames of every clip.
         cue: what a prompt ends with (`prune.inputs.samples.Sample`).
         system: a system prompt in front of the video; the chat template's own one if empty.
+        prompt: a template of the user's words (`prune.inputs.templates`), if not empty.
         media: how clips are read of which the data says nothing.
         which: `correct`, `wrong` or `all`: the answers in the figures.
         words: what is looked for on video tokens (`prune.lens.vocabulary.load_groups`).
@@ -100,7 +102,7 @@ def lens_model(
         NumericError: a state is NaN or infinite in all samples.
         RefusedError: `out` holds another survey.
     """
-    samples = select_samples(data, limit=limit, cue=cue, media=media, system=system)
+    samples = select_samples(data, limit=limit, cue=cue, media=media, system=system, prompt=prompt)
     need_options(samples, "prune lens")
     chosen = by_id(samples, portraits, data)
     groups = load_groups(words, samples)

@@ -9,7 +9,7 @@ from prune.errors import UsageError
 from prune.inputs.conversation import encode_conversation
 from prune.inputs.encode import read
 from prune.inputs.media import DEFAULT_MEDIA, Media
-from prune.inputs.prompts import ANSWER_CUE, Wording
+from prune.inputs.prompts import ANSWER_CUE, DEFAULT_WORDING, Wording
 from prune.inputs.samples import load_samples
 from prune.io.untrusted import check_configs
 from prune.layout.role import Role
@@ -72,7 +72,7 @@ def roles_of_prompt(
     *,
     num_frames: int = 8,
     cue: str = ANSWER_CUE,
-    system: str = "",
+    wording: Wording = DEFAULT_WORDING,
     media: Media = DEFAULT_MEDIA,
 ) -> RolesOfPrompt:
     """The roles that the tokens of one prompt have; the model's weights are not read.
@@ -84,7 +84,7 @@ def roles_of_prompt(
         sample: id of the sample, the first if None.
         num_frames: frames of every clip.
         cue: what the prompt of a sample ends with (`prune.inputs.samples.Sample`).
-        system: a system prompt in front of the video of a sample.
+        wording: what the prompt of a sample says around its question.
         media: how clips are read of which the data says nothing.
 
     Raises:
@@ -99,7 +99,7 @@ def roles_of_prompt(
             raise UsageError(f"--sample: {prompt} is one conversation, not a data set")
         name, inputs = prompt.name, encode_conversation(processor, prompt, num_frames, media)
     else:
-        samples = load_samples(prompt, cue, media, Wording(system))
+        samples = load_samples(prompt, cue, media, wording)
         chosen = samples[0] if sample is None else by_id(samples, [sample], prompt)[0]
         name, inputs = chosen.id, read(processor, [chosen], num_frames)
     layout = segment(processor, inputs)

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from prune.errors import BadInputError, RefusedError, UsageError
 from prune.inputs.media import Media
 from prune.inputs.prompts import ANSWER_CUE, INSTRUCTION, Wording
 from prune.inputs.samples import Sample
+from prune.inputs.templates import check_template
 from prune.io.closed import ClosedModel, first_problem
 from prune.plan.model_id import ModelId
 from prune.plan.presets import PRESETS
@@ -48,6 +49,7 @@ class Recipe(ClosedModel):
         sampling: the policy by which frames are taken (`prune.inputs.media.Media`).
         system: the system prompt, in front of the video; the chat template's own one if empty.
         instruction: what follows the options.
+        prompt: a template in place of both (`prune.inputs.templates`), if not empty.
         cue: what prompts end with; empty where the reply is the letter itself.
         note: remarks for the user.
     """
@@ -67,6 +69,7 @@ class Recipe(ClosedModel):
     sampling: Literal["uniform", "map-the-flow"] = "uniform"
     system: str = ""
     instruction: Annotated[str, Field(min_length=1)] = INSTRUCTION
+    prompt: str = ""
     cue: str = ANSWER_CUE
     note: str = ""
 
@@ -78,7 +81,14 @@ class Recipe(ClosedModel):
     @property
     def wording(self) -> Wording:
         """What its prompts say around a question."""
-        return Wording(self.system, self.instruction)
+        return Wording(self.system, self.instruction, self.prompt)
+
+    @field_validator("prompt")
+    @classmethod
+    def _is_template(cls, prompt: str) -> str:
+        if prompt:
+            check_template(prompt)
+        return prompt
 
     def of_its_tasks(self, samples: Sequence[Sample], data: Path) -> list[Sample]:
         """The samples of its tasks; raises `BadInputError` if `data` has none of one of them."""

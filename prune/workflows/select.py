@@ -20,6 +20,7 @@ def select_samples(
     seed: int = 0,
     media: Media = DEFAULT_MEDIA,
     system: str = "",
+    prompt: str = "",
 ) -> list[Sample]:
     """Load a data set and select samples of it.
 
@@ -31,12 +32,13 @@ def select_samples(
         cue: what a prompt ends with (`prune.inputs.samples.Sample`).
         media: how clips are read of which the data says nothing.
         system: a system prompt in front of the video; the chat template's own one if empty.
+        prompt: a template of the user's words (`prune.inputs.templates`), if not empty.
 
     Raises:
         BadInputError: the data set cannot be read.
         UsageError: it has no such task or sample.
     """
-    samples = load_samples(data, cue, media, Wording(system))
+    samples = load_samples(data, cue, media, Wording(system, prompt=prompt))
     if tasks is not None:
         samples = of_tasks(samples, tasks, data)
     if ids:

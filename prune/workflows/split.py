@@ -1,7 +1,6 @@
 """The split of samples by video: those to search or learn on, and those to report on."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from prune.errors import BadInputError
@@ -19,6 +18,7 @@ def split_samples(
     cue: str | None = None,
     media: Media = DEFAULT_MEDIA,
     system: str | None = None,
+    prompt: str | None = None,
 ) -> tuple[list[Sample], list[Sample]]:
     """Split samples into those to search on and those to report on, which share no video.
 
@@ -30,7 +30,7 @@ def split_samples(
         test: JSONL of held-out samples.
         cue: what prompts end with, in place of the trace's.
         media: how clips are read, in place of what the trace says of it.
-        system: the system prompt, in place of the trace's.
+        system, prompt: the system prompt and the template, in place of the trace's.
 
     Raises:
         BadInputError: a file cannot be read, or a sample or a video is in both files.
@@ -38,8 +38,7 @@ def split_samples(
     """
     header = trace.header if trace else {}
     cue = header.get("cue", ANSWER_CUE) if cue is None else cue
-    wording = Wording.of(header)
-    wording = wording if system is None else replace(wording, system=system)
+    wording = Wording.of(header).over(system, prompt)
     media = media.over(Media.of(header))
     searched = load_samples(trace.data, cue, media, wording) if trace else []
     if trace is not None:

@@ -1,7 +1,7 @@
 """The workflow of `prune trace`: from names and options to a trace and its figures on disk."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from prune.checkpoint.load import open_model
@@ -58,6 +58,7 @@ def trace_model(
     num_frames: int | None = None,
     cue: str | None = None,
     system: str | None = None,
+    prompt: str | None = None,
     media: Media = DEFAULT_MEDIA,
     which: str | None = None,
     sets: Sequence[str] = (),
@@ -92,6 +93,7 @@ def trace_model(
         cue: what a prompt ends with (`prune.inputs.samples.Sample`); the recipe's if None, or
             `ANSWER_CUE`.
         system: a system prompt in front of the video; the recipe's if None, or the chat template's.
+        prompt: a template of the user's words (`prune.inputs.templates`); the recipe's if None.
         media: how clips are read of which the data says nothing.
         which: `correct` (the default), `wrong` or `all`: the answers that are traced.
         sets, pathways: what is cut (`prune.trace.sets.SETS`, `prune.layout.pathways.find_pathway`);
@@ -131,7 +133,7 @@ def trace_model(
     chosen = choose(list(sets), list(pathways), pairs)
     num_frames = num_frames or 8
     wording = followed.wording if followed else DEFAULT_WORDING
-    wording = wording if system is None else replace(wording, system=system)
+    wording = wording.over(system, prompt)
     samples = load_samples(data, ANSWER_CUE if cue is None else cue, media, wording)
     if followed is not None:
         samples = followed.of_its_tasks(samples, data)

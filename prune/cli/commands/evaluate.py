@@ -14,6 +14,7 @@ from prune.cli.app import (
     Model,
     PerTask,
     Positions,
+    Prompt,
     System,
     command,
     names,
@@ -54,6 +55,7 @@ def evaluate(
     frames: Frames = 8,
     cue: Cue = ANSWER_CUE,
     system: System = None,
+    prompt: Prompt = None,
     media: Media = DEFAULT_MEDIA,
     limit: Limit = None,
     per_task: PerTask = None,
@@ -87,6 +89,8 @@ def evaluate(
             raise UsageError("give --data FILE, or --tasks of lm-eval such as tiny or tvbench")
         if system is not None:
             raise UsageError("--system without --data: give lm-eval's --system_instruction")
+        if prompt is not None:
+            raise UsageError("--prompt: give --data FILE as well; lm-eval's tasks have their own")
         from prune.workflows.harness import run_harness
 
         run_harness(model, tasks, frames, limit, cue, media, context.args, positions)
@@ -108,6 +112,7 @@ def evaluate(
         num_frames=frames,
         cue=cue,
         system=system or "",
+        prompt=prompt or "",
         media=media,
         limit=limit,
         per_task=per_task,

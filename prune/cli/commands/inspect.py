@@ -11,7 +11,7 @@ from prune.cli.console import out
 from prune.cli.media import takes_media
 from prune.errors import UsageError
 from prune.inputs.media import DEFAULT_MEDIA, Media
-from prune.inputs.prompts import ANSWER_CUE
+from prune.inputs.prompts import ANSWER_CUE, DEFAULT_WORDING
 
 
 @command(
@@ -54,7 +54,19 @@ def inspect(
     else:
         if as_json:
             raise UsageError("--json and --prompt: give one of them")
-        _show_prompt(what, prompt, sample, frames, cue, system or "", media)
+        from prune.cli.prompt import show_prompt
+        from prune.workflows.prompt import roles_of_prompt
+
+        found = roles_of_prompt(
+            what,
+            prompt,
+            sample,
+            num_frames=frames,
+            cue=cue,
+            wording=DEFAULT_WORDING.over(system, None),
+            media=media,
+        )
+        show_prompt(found)
 
 
 def _show_plan(what: str, keep: str | None, as_json: bool) -> None:
@@ -77,25 +89,3 @@ def _show_plan(what: str, keep: str | None, as_json: bool) -> None:
     out.print("\n".join([*liveness_lines(shown.reach), *leak_lines(shown.reach)]))
     out.print(outlook_table(shown.reach))
     out.print(f"sha256 {shown.sha256}")
-
-
-def _show_prompt(
-    model: str,
-    prompt: Path,
-    sample: str | None,
-    frames: int,
-    cue: str,
-    system: str,
-    media: Media,
-) -> None:
-    from prune.cli.tables.prompt import legend_table, prompt_table
-    from prune.workflows.prompt import roles_of_prompt
-
-    found = roles_of_prompt(
-        model, prompt, sample, num_frames=frames, cue=cue, system=system, media=media
-    )
-    out.print(prompt_table(found))
-    if found.known:
-        out.print(legend_table(found))
-    if found.dense:
-        out.print(f"A plan leaves this prompt dense: {found.dense}.")

@@ -13,6 +13,7 @@ from prune.cli.app import (
     MaxFailed,
     Model,
     Positions,
+    Prompt,
     System,
     command,
     report_failed,
@@ -41,6 +42,7 @@ def lens(
     frames: Frames = 8,
     cue: Cue = ANSWER_CUE,
     system: System = None,
+    prompt: Prompt = None,
     media: Media = DEFAULT_MEDIA,
     samples: Annotated[Which, typer.Option(help="Which answers are shown.")] = Which.CORRECT,
     words: Annotated[
@@ -98,6 +100,7 @@ def lens(
         num_frames=frames,
         cue=cue,
         system=system or "",
+        prompt=prompt or "",
         media=media,
         which=samples,
         words=words,

@@ -16,6 +16,7 @@ from prune.cli.app import (
     Pathways,
     PerTask,
     Positions,
+    Prompt,
     Sets,
     System,
     Tasks,
@@ -59,7 +60,15 @@ def trace(
     ] = None,
     cue: OwnCue = None,
     system: System = None,
+    prompt: Prompt = None,
     media: Media = DEFAULT_MEDIA,
+    show_prompt: Annotated[
+        bool,
+        typer.Option(
+            "--show-prompt",
+            help="Print the first sample as the model will read it, by role, and stop.",
+        ),
+    ] = False,
     samples: Annotated[
         Which | None, typer.Option(help="Which answers to trace (default: correct).")
     ] = None,
@@ -97,6 +106,11 @@ def trace(
     max_failed: MaxFailed = MAX_FAILED,
 ) -> None:
     """Find the pathways: knock out attention edges and watch the answer's probability."""
+    if show_prompt:
+        from prune.cli.prompt import show
+
+        show(model, data, recipe, frames, cue, system, prompt, media)
+        return
     from prune.cli.tables.flow import flow_table
     from prune.journal.processes import processes
     from prune.workflows.trace import trace_model
@@ -114,6 +128,7 @@ def trace(
         num_frames=frames,
         cue=cue,
         system=system,
+        prompt=prompt,
         media=media,
         which=samples,
         sets=named_set or (),
