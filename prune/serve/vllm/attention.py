@@ -6,6 +6,7 @@ that these read (`sequences.py`), put together for the call. Of plans by KV head
 `prune.kernels.segment_attention`.
 """
 
+from copy import copy
 from dataclasses import replace
 from typing import Any
 
@@ -77,7 +78,10 @@ def _of(
 ) -> CommonAttentionMetadata:
     """The metadata of some requests alone, with the blocks of what generated tokens read."""
     if len(plain) == len(step.parts):
-        return replace(given, seq_lens=reads.tokens, block_table_tensor=reads.blocks)
+        # `replace` takes as long as all else here.
+        found = copy(given)
+        found.seq_lens, found.block_table_tensor = reads.tokens, reads.blocks
+        return found
     lengths = [step.parts[index].stop - step.parts[index].start for index in plain]
     starts = torch.tensor(np.concatenate([[0], np.cumsum(lengths)]), dtype=torch.int32)
     return replace(

@@ -7,7 +7,9 @@ the requests keep is known on the host once they begin, what has changed since o
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from prune.serve.vllm.storage import Storage
@@ -47,6 +49,7 @@ class Decode:
         # Of each request the numbers of the blocks that it keeps, and what it keeps less than all.
         self._lines = torch.zeros(requests, width, dtype=torch.int64, device=device)
         self._less = torch.zeros(requests, dtype=torch.int32, device=device)
+        self._last = torch.zeros(requests, dtype=torch.int64, device=device)
         self._blocks = torch.zeros(requests, width, dtype=torch.int32, device=device)
         self._tokens = torch.zeros(requests, dtype=torch.int32, device=device)
         self._slots = torch.zeros(requests, dtype=torch.int64, device=device)
@@ -68,6 +71,9 @@ class Decode:
             less[row] = storage.kept(storage.prompt) - storage.prompt
         self._lines.copy_(lines)
         self._less.copy_(less)
+        # What turns a number of tokens into the place of the last of those that are kept.
+        less[: len(storages)] -= 1
+        self._last.copy_(less)
 
     def write(self, table: Tensor, lengths: Tensor) -> Reads:
         """Write what the rows of a step read, without waiting for the device.
@@ -85,17 +91,18 @@ class Decode:
         tokens, slots = self._tokens[:rows], self._slots[:rows]
         torch.gather(table, 1, lines, out=blocks)
         torch.add(lengths, self._less[:rows], out=tokens)
-        last = (tokens - 1).clamp_(min=0).to(torch.int64)
+        # Below 0 where a prompt has only begun, and nothing reads the row.
+        last = (lengths + self._last[:rows]).clamp_(min=0)
         block = blocks.gather(1, (last // self._size)[:, None])[:, 0]
         torch.add(last % self._size, block, alpha=self._size, out=slots)
-        slots.masked_fill_(tokens <= 0, PADDING)
+        if rows > len(self._storages):
+            slots[len(self._storages) :] = PADDING
         if tokens.device.type == "cpu":
-            self._check(blocks, tokens)
+            self._check(blocks.numpy(), tokens.numpy())
         return Reads(blocks, tokens, slots)
 
-    def _check(self, blocks: Tensor, tokens: Tensor) -> None:
-        counts = (tokens + self._size - 1) // self._size
-        most = int(counts.max())
-        inside = torch.arange(most) < counts[:, None]
-        if bool(((blocks[:, :most] == 0) & inside).any()):
+    def _check(self, blocks: NDArray[np.int32], tokens: NDArray[np.int32]) -> None:
+        counts = -(-tokens // self._size)
+        inside = np.arange(counts.max()) < counts[:, None]
+        if (inside & (blocks[:, : inside.shape[1]] == 0)).any():
             raise RuntimeError("prune: a token was asked for whose block was given back")

@@ -44,7 +44,10 @@ class PrunedMetadata:
     def view(self, layer: int) -> "LayerView":
         """The same for one layer; layers that take and keep the same tokens share it."""
         taken = self.step.taken(layer)
-        key = id(taken), self.step.parts[0].layout.rules.kept[layer].tobytes()
+        if self.slots is not None:
+            key = id(taken), b""
+        else:
+            key = id(taken), self.step.parts[0].layout.rules.kept[layer].tobytes()
         if key not in self._views:
             self._views[key] = LayerView(self, layer, taken)
         return self._views[key]
