@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from prune.checkpoint.load import LoadedModel
-from prune.errors import BadInputError, NumericError
+from prune.errors import BadInputError, NumericError, UsageError
 from prune.evaluate.answers import BATCH, EncodedBatch, answer, prepare, typical_prompt, under
 from prune.evaluate.clusters import codes_of, spread
+from prune.evaluate.existence import is_there
 from prune.evaluate.questions import Questions
 from prune.evaluate.replies import Replies
 from prune.inputs.replying import DEFAULT_REPLYING, Replying
@@ -54,6 +55,7 @@ class Calibration:
     _unchanged: list[Seen] = field(init=False)
     _tasks: dict[str, float] = field(init=False)
     _videos: list[NDArray[np.int64]] = field(init=False)
+    _there: list[NDArray[np.float64]] = field(init=False)
 
     def __post_init__(self) -> None:
         hidden = [batch.replay.kwargs["inputs_embeds"] for batch in self.batches]
@@ -66,6 +68,11 @@ class Calibration:
         self._unchanged = [
             _seen(answers, answers, self._tasks) if answers else _untouched(batch, self._tasks)
             for batch, answers in zip(self.batches, self.dense, strict=True)
+        ]
+        # 1 if what a question asks for is there, 0 if it is not, NaN if it asks for nothing.
+        self._there = [
+            np.array([is_there(sample) for sample in batch.samples], float)
+            for batch in self.batches
         ]
         videos = [video for batch in self.batches for video in batch.videos]
         self._videos = np.split(
@@ -92,13 +99,28 @@ class Calibration:
         part = range(0, len(self.batches), 2)
         if sum(len(self.batches[index].samples) for index in part) < PART:
             return whole
+        return replace(whole, part=self._part_of(whole, part))
+
+    def mending_problem(self) -> Problem:
+        """The same problem with all batches that ask what exists as its part.
+
+        Raises:
+            UsageError: no calibration sample asks for an absent thing.
+        """
+        asking = [i for i, there in enumerate(self._there) if not np.isnan(there).all()]
+        if not any((there == 0).any() for there in self._there):
+            raise UsageError(
+                "--objective hallucination needs questions about absent things, with the options "
+                "yes and no: the calibration samples have none"
+            )
+        whole = replace(self.problem(), part=None)
+        return replace(whole, part=self._part_of(whole, asking))
+
+    def _part_of(self, whole: Problem, among: Sequence[int]) -> Problem:
         return replace(
             whole,
-            part=replace(
-                whole,
-                dense=self._score(self._unchanged, part, part),
-                measure=lambda reach, hopeless: self.measure(reach, hopeless, part),
-            ),
+            dense=self._score(self._unchanged, among, among),
+            measure=lambda reach, hopeless: self.measure(reach, hopeless, among),
         )
 
     def measure(
@@ -130,6 +152,8 @@ class Calibration:
         now, before = (np.concatenate([rows[i] for i in among]) for rows in (seen, self._unchanged))
         videos = np.concatenate([self._videos[i] for i in among])
         choice = ~np.isnan(before[:, 0])
+        there = np.concatenate([self._there[i] for i in among])
+        false = {is_there: 1 - now[there == is_there, 1] for is_there in (0, 1)}
         accuracy, expected = now[choice, :2].mean(0).tolist() if choice.any() else (0.0, 0.0)
         count = sum(len(seen[index]) for index in run)
         tasks, lost = now[:, 3], before - now
@@ -150,6 +174,10 @@ class Calibration:
             agreement_spread=100 * apart,
             agreement_worst=100 * least,
             open=int((~choice).sum()),
+            absent=len(false[0]),
+            present=len(false[1]),
+            false_yes=100 * float(false[0].mean()) if len(false[0]) else 0.0,
+            false_no=100 * float(false[1].mean()) if len(false[1]) else 0.0,
         )
 
     @staticmethod

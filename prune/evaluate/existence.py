@@ -15,6 +15,11 @@ def is_existence(sample: Sample) -> bool:
     return {option.strip().lower() for option in sample.options} == {YES, NO}
 
 
+def is_there(sample: Sample) -> bool | None:
+    """Whether what a question asks for is there; None if it is not answered by yes or no."""
+    return _is_yes(sample, sample.answer) if is_existence(sample) else None
+
+
 def existence(
     samples: Sequence[Sample], before: Sequence[Answer], after: Sequence[Answer]
 ) -> Existence | None:
@@ -32,6 +37,8 @@ def existence(
     if not absent:
         return None
     first, second, videos = zip(*absent, strict=True)
+    there = [(not before, not after, video) for true, before, after, video in rows if true]
+    missed = tuple(zip(*there, strict=True)) if there else None
     return Existence(
         len(rows),
         len(absent),
@@ -42,6 +49,9 @@ def existence(
         paired_difference(first, second, videos),
         100 * sum(said - true for true, said, _, _ in rows) / len(rows),
         100 * sum(said - true for true, _, said, _ in rows) / len(rows),
+        proportion(missed[0], missed[2]) if missed else None,
+        proportion(missed[1], missed[2]) if missed else None,
+        paired_difference(*missed) if missed else None,
     )
 
 

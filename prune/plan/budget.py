@@ -11,8 +11,9 @@ from prune.plan.cost import Cost
 
 Kind = Literal["max_drop", "max_kl", "min_agreement", "density", "prefill_speedup", "kv_bytes"]
 
-Objective = Literal["flops", "edges", "kv_bytes"]
-"""What a search reduces: prefill FLOPs (without dead states), edges, or the KV cache."""
+Objective = Literal["flops", "edges", "kv_bytes", "hallucination"]
+"""What a search reduces: prefill FLOPs (without dead states), edges, the KV cache, or how much the
+model says is there that is not (`prune.plan.mend`)."""
 
 QUALITY: tuple[Kind, ...] = ("max_drop", "max_kl", "min_agreement")
 """Budgets that limit the loss, and may be given together; the others set how much must be saved."""
@@ -48,6 +49,9 @@ class Score:
             tokens flip.
         agreement_spread, agreement_worst: as `spread` and `worst`, of `disagreement`.
         open: how many of the samples are open.
+        absent, present: how many of them ask, to be answered by yes or no, for what is not there,
+            and for what is.
+        false_yes, false_no: mean probability of the wrong one of the two, of each, in percent.
     """
 
     accuracy: float
@@ -62,6 +66,10 @@ class Score:
     agreement_spread: float = 0.0
     agreement_worst: float = 0.0
     open: int = 0
+    absent: int = 0
+    present: int = 0
+    false_yes: float = 0.0
+    false_no: float = 0.0
 
     def disagreed(self, dense: "Score") -> float:
         """Points of agreement lost, as `lost` counts those of expected accuracy."""
@@ -170,6 +178,11 @@ class Budget:
             )
         if not options and any(kind == "max_drop" for kind, _ in self.limits):
             raise UsageError("--max-drop needs questions with options: give --min-agreement")
+        if self.objective == "hallucination" and not self.limits_harm:
+            raise UsageError(
+                f"--objective hallucination saves nothing by itself: give --max-drop in place of "
+                f"{self.asked}"
+            )
 
     def loss(self, score: Score, dense: Score) -> float:
         """The loss of a plan: nats for `max_kl`, else points.
@@ -220,10 +233,11 @@ class Budget:
     def price(self, cost: Cost, dense: Cost) -> float:
         """The cost that a search reduces, as a share of the dense model's.
 
-        It is what the budget asks for, else the objective.
+        It is what the budget asks for, else the objective, or FLOPs where that is no cost.
         """
         asked: dict[Kind, Objective] = {"density": "edges", "kv_bytes": "kv_bytes"}
         name = asked.get(self.kind, self.objective)
+        name = "flops" if name == "hallucination" else name
         share: float = getattr(cost, name) / getattr(dense, name)
         return share
 

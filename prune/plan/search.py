@@ -9,6 +9,7 @@ from collections.abc import Callable
 from prune.plan.budget import Budget
 from prune.plan.draft import Draft, Problem
 from prune.plan.eliminate import descend, finish, split
+from prune.plan.mend import mend
 from prune.plan.moves import Candidate, closed
 from prune.plan.plan import Plan
 from prune.plan.refine import harms, repay, restorations, settle
@@ -57,7 +58,9 @@ def search(
     draft = Draft(problem, budget, max_runs, on_step)
     interrupted = False
     try:
-        if budget.limits_harm:
+        if budget.objective == "hallucination":
+            mend(draft, ranked, problem.model.num_kv_heads)
+        elif budget.limits_harm:
             descend(draft, ranked, budget.allowance)
             if heads is not None:
                 split(draft, ranked, heads, budget.allowance)
@@ -70,7 +73,8 @@ def search(
             else:
                 finish(draft, ranked)
             repay(draft, ranked)
-        tried = settle(draft, ranked) if budget.limits_harm else restorations(draft, ranked)
+        settles = budget.limits_harm and budget.objective != "hallucination"
+        tried = settle(draft, ranked) if settles else restorations(draft, ranked)
         measured = harms(draft, tried)
     except KeyboardInterrupt:
         interrupted, measured = True, ()

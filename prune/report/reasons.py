@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from prune.report.numbers import asked_of, least_agreement, limit_of, shares, speedups, spoken
+from prune.report.told_existence import told_existence
 from prune.results.accuracy import AccuracyReport
 from prune.results.audit_findings import Outcome
 from prune.results.export_result import Audit, Result
@@ -76,6 +77,10 @@ def _accuracy_points(result: Result, accuracy: AccuracyReport) -> Iterator[Reaso
             else f"none of {count} tasks lost; {said}.",
             _tone(worst.difference, -bound),
         )
+    if (seen := accuracy.existence) is not None:
+        sides: tuple[Tone, Tone, Tone] = ("good", "bad", "open")
+        tone = sides[0 if seen.change.high <= 0 else 1 if seen.change.low > 0 else 2]
+        yield Reason("Hallucination", told_existence(seen), tone)
 
 
 def _reply_points(
@@ -144,8 +149,7 @@ def _measured(about: str, where: str, rows: Sequence[LatencyRow]) -> Reason:
     """The measured speed-ups, and whether any is a gain or a loss."""
     found = speedups(rows)
     shown = ", ".join(
-        f"{what} {s.ratio:.2f}x{' (within the noise)' if s.told == 'same' else ''}"
-        for what, s in found.items()
+        f"{what} {s.ratio:.2f}x{s.remark}" for what, s in found.items()
     )
     told = {s.told for s in found.values()}
     tone: Tone = "bad" if "slower" in told else "good" if "faster" in told else "open"

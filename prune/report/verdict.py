@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+from prune.report.judged_existence import judge_existence
 from prune.report.judged_replies import judge_replies
 from prune.report.numbers import asked_of, limit_of, shares, slowdown
 from prune.report.reasons import Reason, Tone, reasons, saves_nothing
@@ -38,9 +39,11 @@ def verdict(result: Result) -> Verdict:
     accuracy, replies = result.accuracy, result.replies.overall if result.replies else None
     judged = [_judged(accuracy, limit_of(result))] if accuracy else []
     judged += [judge_replies(result, replies)] if replies else []
+    mended = result.search is not None and result.search.budget.objective == "hallucination"
+    judged += [judge_existence(accuracy.existence)] if mended and accuracy else []
     if not judged:
         return Verdict("open", "Not measured yet", "Its accuracy was not measured.", points)
-    if saves_nothing(result):
+    if saves_nothing(result) and not mended:
         return Verdict("bad", "No", "It saves nothing.", points)
     if (rival := _rival(result)) is not None:
         return Verdict("bad", "No", f"{rival} answers better at the same cost.", points)

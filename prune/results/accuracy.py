@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from prune.results.existence import Existence
 from prune.results.flips import Flip
 from prune.results.interval import Interval
 
@@ -34,6 +35,7 @@ class AccuracyReport:
         by_path: how many videos have no hash, so that only their paths distinguish them.
         free_dense, free_pruned: accuracy over the whole vocabulary, in percent.
         flipped: the samples whose option changed, worst first.
+        existence: hallucination of both, if samples ask for absent things.
     """
 
     tasks: tuple[TaskRow, ...]
@@ -44,3 +46,4 @@ class AccuracyReport:
     free_dense: float
     free_pruned: float
     flipped: tuple[Flip, ...]
+    existence: Existence | None = None

@@ -18,6 +18,9 @@ class Existence:
         change: after minus before, paired, in points.
         yes_bias_before, yes_bias_after: share of answers that are yes, less that of questions whose
             answer is yes, in points.
+        missed_before, missed_after: share of the things that are there which are said not to be;
+            None without a question about one.
+        missed_change: after minus before, paired, in points.
     """
 
     questions: int
@@ -29,3 +32,6 @@ class Existence:
     change: Interval
     yes_bias_before: float
     yes_bias_after: float
+    missed_before: Interval | None = None
+    missed_after: Interval | None = None
+    missed_change: Interval | None = None

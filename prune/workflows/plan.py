@@ -145,6 +145,8 @@ def find_plan(
         raise BadInputError(
             f"{trace.run}: holds no pathway that a plan can remove: trace without --pathway"
         )
+    mending = budget.objective == "hallucination"
+    problem = prepared.mending_problem() if mending else prepared.problem()
     passes = MAX_RUNS + len(harm)
     # Once for all batches of all passes, since it looks at every module.
     with (
@@ -152,7 +154,7 @@ def find_plan(
         progress("Searching a plan", passes * prepared.score.samples) as advance,
     ):
         found = search(
-            prepared.problem(),
+            problem,
             candidates(harm),
             budget,
             max_runs=MAX_RUNS,

@@ -124,6 +124,9 @@ def test_hallucination_counts_absent_things_alone() -> None:
     assert (found.before.value, found.after.value, found.change.value) == (25, 75, 50)
     # Two of six are yes in truth; two were said to be before, five after.
     assert found.yes_bias_before == 0 and found.yes_bias_after == pytest.approx(50)
+    assert found.missed_before and found.missed_after and found.missed_change
+    missed = found.missed_before.value, found.missed_after.value, found.missed_change.value
+    assert missed == (50, 0, -50)
     assert existence([other], answers()[-1:], answers()[-1:]) is None
 
 

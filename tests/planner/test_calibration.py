@@ -7,6 +7,7 @@ import pytest
 from scipy.stats import sem
 
 from prune.checkpoint.load import LoadedModel, open_model
+from prune.errors import UsageError
 from prune.evaluate.answers import answer, under
 from prune.evaluate.calibration import Calibration, calibrate
 from prune.inputs.samples import Sample
@@ -193,3 +194,30 @@ def test_a_mixed_calibration_scores_answers_and_replies(
     # The error of the six answers, as that of twelve.
     assert both.spread / 12**0.5 == pytest.approx(alone.spread / 6**0.5, rel=1e-3)
     assert found.score.agreement == 100 and found.score.kl == 0
+
+
+def test_hallucination_is_scored_on_the_questions_about_what_exists(
+    tiny: LoadedModel, samples: list[Sample]
+) -> None:
+    asked = [s for s in samples if set(s.options) == {"yes", "no"}]
+    others = [s for s in samples if s not in asked][:4]
+    prepared = calibrate(tiny, [*asked, *others], 8)
+    problem = prepared.mending_problem()
+    assert problem.part is not None
+    for dense in (problem.dense, problem.part.dense):
+        truth = [s.options[s.answer] for s in asked]
+        assert (dense.absent, dense.present) == (truth.count("no"), truth.count("yes"))
+    found = answer(tiny.model, tiny.processor, prepared.batches, under(blind()))
+    chance = {a.id: a.p_true for a in found}
+    score = problem.part.measure(blind(), lambda score: False)
+    for name, mean in (("no", score.false_yes), ("yes", score.false_no)):
+        false = [1 - chance[s.id] for s in asked if s.options[s.answer] == name]
+        assert mean == pytest.approx(100 * np.mean(false))
+
+
+def test_hallucination_needs_questions_about_absent_things(
+    tiny: LoadedModel, samples: list[Sample]
+) -> None:
+    others = [s for s in samples if set(s.options) != {"yes", "no"}][:4]
+    with pytest.raises(UsageError, match="questions about absent things"):
+        calibrate(tiny, others, 8).mending_problem()
