@@ -9,10 +9,10 @@ from prune.results.export_result import Result
 from prune.results.interval import Interval
 from prune.results.latency import LatencyRow, by_quantity
 
-Told = Literal["faster", "slower", "same"]
+Told = Literal["faster", "slower", "noisy", "same"]
 
 SLOWER = 0.05
-"""Slowdown of a median time from which it counts as one."""
+"""Difference of median times, as a share, from which it is one, or noise that hides one."""
 
 
 def plus(value: float, digits: int = 1) -> str:
@@ -61,11 +61,18 @@ def _limits(result: Result) -> dict[str, float]:
 class Speedup:
     """Dense over pruned time, and whether the difference is significant.
 
-    A gain counts only if the middle 60% of the runs do not overlap, a loss by the medians alone.
+    A gain or a loss counts only if the middle 60% of the runs do not overlap: medians that differ
+    by more than `SLOWER` while they do are noisy.
     """
 
     ratio: float
     told: Told
+
+    @property
+    def remark(self) -> str:
+        """What to add to the ratio; "" where it stands for itself."""
+        remarks = {"same": " (within the noise)", "noisy": " (noisy)"}
+        return remarks.get(self.told, "")
 
 
 def shares(result: Result) -> tuple[float, float]:
@@ -82,10 +89,16 @@ def speedups(measured: Sequence[LatencyRow]) -> dict[str, Speedup]:
         if what in rows:
             dense, pruned = rows[what]["dense"], rows[what]["pruned"]
             ratio = dense.median / pruned.median
-            slower, faster = ratio < 1 - SLOWER, pruned.p80 < dense.p20
-            told: Told = "slower" if slower else "faster" if faster else "same"
-            found[what] = Speedup(ratio, told)
+            found[what] = Speedup(ratio, _told(dense, pruned))
     return found
+
+
+def _told(dense: LatencyRow, pruned: LatencyRow) -> Told:
+    if pruned.p80 < dense.p20:
+        return "faster"
+    if abs(dense.median / pruned.median - 1) <= SLOWER:
+        return "same"
+    return "slower" if pruned.p20 > dense.p80 else "noisy"
 
 
 def slowdown(result: Result) -> str:

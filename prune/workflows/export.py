@@ -1,7 +1,9 @@
 """The workflow of `prune export`: a plan, measured and saved with the model that runs under it."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 from prune.checkpoint.load import open_model, resolve
@@ -9,6 +11,9 @@ from prune.errors import BadInputError, UsageError
 from prune.inputs.draw import draw_samples
 from prune.inputs.max_failed import MAX_FAILED, check_failed
 from prune.inputs.media import DEFAULT_MEDIA, Media
+from prune.inputs.prompts import ANSWER_CUE
+from prune.inputs.sample import Sample
+from prune.io.files import sha256_of_each
 from prune.journal.progress import Progress, silent
 from prune.journal.records import check_traced
 from prune.plan.budget import Budget, Objective
@@ -125,5 +130,24 @@ def export_model(
         )
     result = measure_plan(opened, plan, held_out, frames, progress, trace, found, argv)
     check_failed(result.failed, len(held_out), max_failed)
+    files = {"calibration data": trace.data if trace else None, "test data": test}
+    result = replace(
+        result, conditions={**result.conditions, **_sources(files), **_asked(held_out[0])}
+    )
     export(opened, plan, result, out, force)
     return result
+
+
+def _sources(files: Mapping[str, Path | None]) -> dict[str, str]:
+    """The day, and name and SHA-256 of each data file, for the report."""
+    known = {what: path for what, path in files.items() if path is not None}
+    hashes = zip(known.items(), sha256_of_each(list(known.values())), strict=True)
+    named = {what: f"{path.name}, SHA-256 {digest}" for (what, path), digest in hashes}
+    return {"date": date.today().isoformat(), **named}
+
+
+def _asked(sample: Sample) -> dict[str, str]:
+    """How samples were asked and read, where it is not the default, for the report."""
+    said = {**sample.wording.given, **sample.media.given}
+    cue = {} if sample.cue == ANSWER_CUE else {"cue": sample.cue}
+    return {**cue, **{name.replace("_", " "): str(value) for name, value in said.items()}}

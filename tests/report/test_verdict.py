@@ -101,8 +101,22 @@ def test_a_gain_within_the_noise_is_none(result: Result) -> None:
         LatencyRow("LLM prefill", "pruned", 18.0, 15.0, 21.0, 20),
     )
     noisy = replace(result, latency=rows, benched=())
-    assert speedups(noisy.latency)["LLM prefill"].told == "same" and not slowdown(noisy)
-    assert any("within the noise" in p.text and p.tone == "open" for p in verdict(noisy).points)
+    assert speedups(noisy.latency)["LLM prefill"].told == "noisy" and not slowdown(noisy)
+    assert any("1.11x (noisy)." in p.text and p.tone == "open" for p in verdict(noisy).points)
+
+
+def test_a_loss_within_the_noise_turns_no_verdict(result: Result) -> None:
+    good = _with(result, Interval(-0.5, -0.9, 0.2), 1.0)
+    # The ranges of an overloaded machine, which overlap forty times over.
+    rows = (
+        LatencyRow("LLM prefill", "dense", 46.73, 30.56, 2187.10, 20),
+        LatencyRow("LLM prefill", "pruned", 68.95, 54.73, 2562.24, 20),
+    )
+    noisy = replace(good, latency=rows, benched=(), audit=None)
+    assert speedups(rows)["LLM prefill"].told == "noisy" and not slowdown(noisy)
+    found = verdict(noisy)
+    (measured,) = [p for p in found.points if p.about == "Measured"]
+    assert found.headline == "Yes" and measured.tone == "open" and "bench again" in measured.text
 
 
 def test_a_broken_audit_is_named(result: Result) -> None:
