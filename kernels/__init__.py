@@ -3,6 +3,7 @@
 from prune.kernels.segment_attention import (
     ALL,
     NONE,
+    OTHER_FRAMES,
     Impl,
     Layout,
     ReachTable,
@@ -15,6 +16,7 @@ from prune.kernels.segment_attention import (
 __all__ = [
     "ALL",
     "NONE",
+    "OTHER_FRAMES",
     "Impl",
     "Layout",
     "ReachTable",

@@ -5,6 +5,7 @@ from prune.kernels.segment_attention.dispatch import Impl
 from prune.kernels.segment_attention.layout import (
     ALL,
     NONE,
+    OTHER_FRAMES,
     Layout,
     ReachTable,
     prepare,
@@ -15,6 +16,7 @@ from prune.kernels.segment_attention.reference import allowed_edges
 __all__ = [
     "ALL",
     "NONE",
+    "OTHER_FRAMES",
     "Impl",
     "Layout",
     "ReachTable",

@@ -68,8 +68,9 @@ def segment_attention(
         frame: int32 `[B, Sk]`, -1 = no frame.
         reach: int32 `[G, R, R]`, `G` = 1 or `Hkv`: `reach[g, query role, key role]` is the largest
             frame distance over which the edge exists. -1 none, 0 the same frame only, `ALL`
-            everything. On a GPU keep it on the CPU: reading it from the device waits for it. Or a
-            `ReachTable` from `read_reach`, which spares reading it at every call.
+            everything; a value `~w` below -1 the distances from 1 to `w` alone. On a GPU keep it on
+            the CPU: reading it from the device waits for it. Or a `ReachTable` from `read_reach`,
+            which spares reading it at every call.
         scale: factor of `q k`; `D ** -0.5` if None.
         impl: `reference` (dense), `sdpa` (a few ordinary SDPA calls, any device), `triton`
             (forward only), `flex` (PyTorch's FlexAttention, which compiles for seconds), or `auto`,

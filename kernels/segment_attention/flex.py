@@ -171,6 +171,8 @@ def _mask_mod(
         framed = (frames[b, query] >= 0) & (frames[b, key] >= 0)
         distance = torch.where(framed, (frames[b, query] - frames[b, key]).abs(), 0)
         table = h // per_kv_head if groups > 1 else 0
-        return (key <= query) & (distance <= tables[table, roles[b, query], roles[b, key]])
+        reach = tables[table, roles[b, query], roles[b, key]]
+        farthest = torch.where(reach < 0, ~reach, reach)
+        return (key <= query) & (distance <= farthest) & ((distance > 0) | (reach >= 0))
 
     return reads

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from prune.kernels.segment_attention.layout import ALL, Runs
+from prune.kernels.segment_attention.layout import ALL, Runs, farthest
 from prune.kernels.segment_attention.structure import Structure
 
 MARGIN = 3
@@ -80,8 +80,9 @@ def fold(runs: Runs, reach: np.ndarray, first: int) -> Folded:
         reach: integers `[R, R]`.
         first: position of the first query.
     """
-    finite = reach[reach < ALL]
-    return _fold(runs, max(0, int(finite.max())) if finite.size else 0, first)
+    distances = farthest(reach)
+    finite = distances[distances < ALL]
+    return _fold(runs, int(finite.max()) if finite.size else 0, first)
 
 
 # All tables of a model, and both kinds of work, fold a layout alike.

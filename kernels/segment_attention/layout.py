@@ -20,6 +20,9 @@ ALL = 2**31 - 1
 NONE = -1
 """Reach of an edge that does not exist; also the role of padding and the frame of text."""
 
+OTHER_FRAMES = ~ALL
+"""Reach of an edge that exists at any frame distance but 0; `~w` is that up to `w` frames."""
+
 MAX_ROLES = 16
 """A reach table is at most `[G, 16, 16]`."""
 
@@ -68,9 +71,9 @@ class Runs:
         # Padding, role -1, takes the last row or column, whose edges do not exist.
         table = np.full((len(reach) + 1, len(reach) + 1), NONE)
         table[:-1, :-1] = reach
-        allowed: np.ndarray = (
-            np.where(both_have_frames, distance, 0) <= table[self.role][:, self.role]
-        )
+        distance = np.where(both_have_frames, distance, 0)
+        limit = table[self.role][:, self.role]
+        allowed: np.ndarray = (distance >= (limit < 0)) & (distance <= farthest(limit))
         return allowed
 
     def spans(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -84,6 +87,11 @@ class Runs:
         """
         owner, begin, last = stretches(chosen)
         return owner, pairs(self.start[begin], self.end[last])
+
+
+def farthest(reach: np.ndarray) -> np.ndarray:
+    """The largest distance within each reach; 0 of `NONE`, which has none."""
+    return np.where(reach < 0, ~reach, reach)
 
 
 def pairs(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -242,8 +250,6 @@ def read_reach(reach: Tensor) -> ReachTable:
 @lru_cache(maxsize=1024)
 def _reach(groups: int, roles: int, values: bytes) -> ReachTable:
     reach = np.frombuffer(values, np.int32).reshape(groups, roles, roles).astype(np.int64)
-    if reach.min() < NONE:
-        raise ValueError(f"reach: expected values >= {NONE}, got {reach.min()}")
     reach.flags.writeable = False
     with torch.inference_mode(False):
         tensor = torch.tensor(reach).int()

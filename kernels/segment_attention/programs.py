@@ -203,10 +203,13 @@ def segment_kernel(
             frame_k = tl.load(FRAME + tokens + n, mask=n < end, other=-1)
             real = (role_q[:, None] >= 0) & (role_k[None, :] >= 0)
             entry = role_q[:, None] * num_roles + role_k[None, :]
-            largest = tl.load(reach + entry, mask=real, other=-1)
+            limit = tl.load(reach + entry, mask=real, other=-1)
+            # `~w` takes the distances from 1 to w: all bits of the sign, 0 or -1.
+            sign = limit >> 31
             framed = (frame_q[:, None] >= 0) & (frame_k[None, :] >= 0)
             distance = tl.where(framed, tl.abs(frame_q[:, None] - frame_k[None, :]), 0)
-            seen = real & (distance <= largest) & (n[None, :] <= position[:, None])
+            within = (distance <= (limit ^ sign)) & (distance + sign >= 0)
+            seen = real & within & (n[None, :] <= position[:, None])
             k = _until(k_base, stride_ks, key, end, D, BLOCK_D, TABLE_N)
             v = _until(v_base, stride_vs, key, end, D, BLOCK_D, TABLE_N)
             scores = tl.dot(q, k.T, input_precision=PRECISION)

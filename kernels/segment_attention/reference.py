@@ -11,7 +11,8 @@ def allowed_edges(role: Tensor, frame: Tensor, reach: Tensor, num_queries: int) 
 
     Query `i` is the token at position `p = Sk - Sq + i`. It may read key `j` when `j <= p`, neither
     is padding, and `distance(p, j) <= reach[g, role[p], role[j]]`, where the distance of two tokens
-    is `|frame[p] - frame[j]|` if both have a frame and 0 if not.
+    is `|frame[p] - frame[j]|` if both have a frame and 0 if not. A reach `~w` takes the distances
+    from 1 to `w`: -1 takes none.
 
     Args:
         role: int8 `[B, Sk]`, -1 = padding.
@@ -31,7 +32,9 @@ def allowed_edges(role: Tensor, frame: Tensor, reach: Tensor, num_queries: int) 
     table = reach.to(role.device)[:, query_role.clamp(min=0).long(), key_role.clamp(min=0).long()]
     position = torch.arange(role.shape[1], device=role.device)
     causal = position[first:, None] >= position[None, :]
-    allowed = (distance <= table) & (query_role >= 0) & (key_role >= 0) & causal
+    near = (table < 0).to(distance.dtype)
+    within = (distance >= near) & (distance <= torch.where(table < 0, ~table, table))
+    allowed = within & (query_role >= 0) & (key_role >= 0) & causal
     return allowed.transpose(0, 1)
 
 

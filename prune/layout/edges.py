@@ -37,9 +37,12 @@ class EdgeHistogram:
         """Edges that `reach` `[..., R, R]` keeps, by query and key role: int64 `[..., R, R]`."""
         within = np.concatenate([np.zeros((*self.pairs.shape[:2], 1), np.int64),
                                  self.pairs.cumsum(-1)], -1)  # fmt: skip
-        farthest = np.clip(reach.astype(np.int64) + 1, 0, self.pairs.shape[-1])
+        wide = reach.astype(np.int64)
+        # `~w` holds the distances from 1 to w.
+        nearest = (wide < 0).astype(np.int64)
+        farthest = np.clip(np.where(wide < 0, ~wide, wide) + 1, 0, self.pairs.shape[-1])
         query, key = np.indices(reach.shape[-2:])
-        kept: NDArray[np.int64] = within[query, key, farthest]
+        kept: NDArray[np.int64] = within[query, key, farthest] - within[query, key, nearest]
         return kept
 
 

@@ -20,7 +20,7 @@ from prune.layout.fine_role import (
     frame_number,
     with_parts,
 )
-from prune.layout.pathways import Pathway, Reach
+from prune.layout.pathways import Pathway, Reach, narrowed
 from prune.layout.segments import Role, Segments
 
 
@@ -126,17 +126,17 @@ def knockout_tables(
     for table, pathway in zip(tables[1:, 0], pathways, strict=True):
         for single in pathway.singles:
             block = np.ix_(with_parts(single.queries, frames), with_parts(single.keys, frames))
-            table[block] = np.minimum(table[block], single.limit)
+            table[block] = narrowed(table[block], single.limit)
     if inherit:
         own = tables[..., Role.ANSWER, Role.ANSWER].copy()
-        tables[..., Role.ANSWER, :] = np.minimum(
+        tables[..., Role.ANSWER, :] = narrowed(
             tables[..., Role.ANSWER, :], tables[..., Role.LAST, :]
         )
         tables[..., Role.ANSWER, Role.ANSWER] = own
     if under is not None:
         whole = [int(WHOLE.get(role, role)) for role in (*Role, *FineRole)]
         whole += [int(part) for part in FRAMED] * places
-        tables = np.minimum(tables, under[np.ix_(whole, whole)])
+        tables = narrowed(tables, under[np.ix_(whole, whole)])
     return tables
 
 

@@ -1,7 +1,8 @@
 """Reach tables, and the named pathways of traces, plans and figures.
 
 `reach[layer, kv_group, query role, key role]` is the largest frame distance over which the edge
-exists: `NONE`, 0 (same frame), w (up to w frames back) or `ALL`. Causality always holds on top.
+exists: `NONE`, 0 (same frame), w (up to w frames back) or `ALL`; or `~w`, the same without the own
+frame, so `OTHER_FRAMES` is all but that. Causality always holds on top.
 """
 
 from collections.abc import Iterable
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from prune.errors import UsageError
 from prune.kernels import ALL as ALL
+from prune.kernels import OTHER_FRAMES as OTHER_FRAMES
 from prune.layout.fine_role import WHOLE, AnyRole, FineRole, FrameRole, is_fine
 from prune.layout.segments import NUM_ROLES, Role
 
@@ -38,7 +40,8 @@ class Pathway:
     """A set of edges: from the states of `keys` into those of `queries`.
 
     Attributes:
-        limit: the reach left when it is removed (`SAME_FRAME` for cross-frame edges).
+        limit: the reach left when it is removed (`SAME_FRAME` for cross-frame edges, `OTHER_FRAMES`
+            for those within a frame).
         joined: its parts, if it stands for several pathways removed together.
     """
 
@@ -56,7 +59,8 @@ class Pathway:
     @property
     def title(self) -> str:
         """For figures, for example `video → question`."""
-        title = self.name.replace("cross_frame", "cross-frame").replace(",", ", ")
+        title = self.name.replace("s_frame", "s-frame").replace("a_frame", "a-frame")
+        title = title.replace(",", ", ")
         return title.replace("_to_", " → ").replace("->", " → ").replace("_", " ")
 
 
@@ -101,11 +105,15 @@ REMOVABLE = (
 TRACED = tuple(dict.fromkeys((*PUBLISHED, *SEALED, *REMOVABLE)))
 """What `prune trace` knocks out."""
 
-PATHWAYS = {pathway.name: pathway for pathway in TRACED}
+INTRA_FRAME = Pathway("intra_frame", VIDEO, VIDEO, OTHER_FRAMES)
+"""Edges between the tokens of one frame, and of each to itself: space, as `cross_frame` is time. No
+search removes it."""
+
+PATHWAYS = {pathway.name: pathway for pathway in (*TRACED, INTRA_FRAME)}
 
 MAP_ROWS = (
     *PUBLISHED[:1],
-    Pathway("intra_frame", VIDEO, VIDEO),
+    INTRA_FRAME,
     *PUBLISHED[1:],
     Pathway("video_to_bridge_and_tail", VIDEO, (Role.BRIDGE, Role.TAIL)),
     Pathway("question_to_options", QUESTION_SEALED, OPTIONS),
@@ -225,6 +233,15 @@ def dense_reach(num_layers: int, groups: int = 1) -> Reach:
     return np.full((num_layers, groups, NUM_ROLES, NUM_ROLES), ALL, np.int32)
 
 
+def narrowed(reach: Reach, limit: Reach | int) -> Reach:
+    """The edges that exist under both reaches, element by element."""
+    other = np.asarray(limit, np.int32)
+    # Of a number below 0 all bits are turned, so that `~w` becomes w.
+    farthest = np.minimum(reach ^ (reach >> 31), other ^ (other >> 31))
+    both: Reach = np.where((reach < 0) | (other < 0), ~farthest, farthest)
+    return both
+
+
 def limit_edges(
     reach: Reach,
     layers: slice | list[int],
@@ -232,10 +249,10 @@ def limit_edges(
     keys: tuple[AnyRole, ...],
     limit: int,
 ) -> None:
-    """Lower `reach` in place to at most `limit` for the given layers, query and key roles."""
+    """Narrow `reach` in place to `limit` for the given layers, query and key roles."""
     groups = np.arange(reach.shape[1])
     block = np.ix_(np.arange(len(reach))[layers], groups, np.array(queries), np.array(keys))
-    reach[block] = np.minimum(reach[block], limit)
+    reach[block] = narrowed(reach[block], limit)
     inherit_rows(reach)
 
 

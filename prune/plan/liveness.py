@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from prune.layout.pathways import Reach
+from prune.layout.pathways import NONE, Reach
 from prune.layout.segments import NUM_ROLES, Role, Segments
 
 Mode = Literal["single_turn", "multi_turn"]
@@ -80,7 +80,7 @@ def states(
     result = np.zeros((len(reach), NUM_ROLES), np.int8)
     needed = np.zeros(NUM_ROLES, bool)
     needed[[Role.LAST, Role.ANSWER]] = True
-    exists = (reach >= 0).any(1) & order
+    exists = (reach != NONE).any(1) & order
     for layer in reversed(range(len(reach))):
         read = exists[layer, needed].any(0)
         if mode == "multi_turn":
@@ -97,7 +97,7 @@ def decode_reads(reach: Reach, mode: Mode = "single_turn") -> NDArray[np.bool_]:
     Tokens to come are answers, and in `multi_turn` also follow-up questions, as far as their own
     states are needed.
     """
-    exists = np.asarray((reach >= 0).any(1))
+    exists = np.asarray((reach != NONE).any(1))
     asking = np.zeros((len(reach), NUM_ROLES), bool)
     asking[:, Role.ANSWER] = True
     if mode == "multi_turn":
@@ -142,7 +142,7 @@ def leaks(reach: Reach, after: int = 0, source: Role = Role.VIDEO) -> list[Leak]
         Sorted by length; a path visits a role once. Empty means that no state of `source` from
         layer `after` on can change an answer.
     """
-    exists = np.asarray((reach >= 0).any(1))
+    exists = np.asarray((reach != NONE).any(1))
     exists[:after] = False
     found = []
     for roles in _ways((source,)):

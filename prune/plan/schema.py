@@ -9,12 +9,15 @@ from pydantic import Field, ValidationError, field_validator
 from prune.errors import BadInputError, RefusedError
 from prune.io.closed import ClosedModel, first_problem
 from prune.io.untrusted import read_json
+from prune.layout.pathways import OTHER_FRAMES
 from prune.plan.model_id import ModelId
 
 SCHEMA_VERSION = 1
 MAX_BYTES = 4 * 2**20
 
 RoleName = Literal["system", "video", "timestamp", "bridge", "question", "options", "tail", "last"]
+MOST_FRAMES = 1_000_000
+_OTHER = r"^other frames(, [1-9]\d{0,5} back)?$"
 _RANGES = re.compile(r"\d{1,4}(-\d{1,4})?(, \d{1,4}(-\d{1,4})?)*")
 
 
@@ -38,17 +41,30 @@ def _numbers(ranges: str) -> list[int]:
     return numbers
 
 
+_NAMED = {-1: "none", 0: "same frame", OTHER_FRAMES: "other frames"}
+
+
+def _reach_in_words(limit: int) -> Any:
+    """A reach as a rule writes it."""
+    return _NAMED.get(limit) or (limit if limit > 0 else f"other frames, {~limit} back")
+
+
 class Rule(ClosedModel):
     """In `layers` (0-based), `queries` read `keys` only within `reach`.
 
-    `reach` is `"none"`, `"same frame"`, or a number of frames back. Later rules win.
+    `reach` is `"none"`, `"same frame"`, a number of frames back, or `"other frames"`, all but the
+    token's own, which may also have a number, as `"other frames, 3 back"`. Later rules win.
     """
 
     layers: str
     kv_heads: str | None = None
     queries: Annotated[list[RoleName], Field(min_length=1)]
     keys: Annotated[list[RoleName], Field(min_length=1)]
-    reach: Literal["none", "same frame"] | Annotated[int, Field(ge=1, le=1_000_000)]
+    reach: (
+        Literal["none", "same frame"]
+        | Annotated[str, Field(pattern=_OTHER)]
+        | Annotated[int, Field(ge=1, le=MOST_FRAMES)]
+    )
 
     @field_validator("layers", "kv_heads")
     @classmethod
@@ -76,15 +92,16 @@ class Rule(ClosedModel):
             kv_heads=None if kv_heads is None else _ranges(kv_heads),
             queries=queries,
             keys=keys,
-            reach={-1: "none", 0: "same frame"}.get(limit, limit),  # type: ignore[arg-type]
+            reach=_reach_in_words(limit),
         )
 
     @property
     def limit(self) -> int:
         """`reach` as a number."""
-        return (
-            {"none": -1, "same frame": 0}[self.reach] if isinstance(self.reach, str) else self.reach
-        )
+        if isinstance(self.reach, int):
+            return self.reach
+        named = {word: limit for limit, word in _NAMED.items()}
+        return named[self.reach] if self.reach in named else ~int(self.reach.split()[2])
 
     def layer_list(self) -> list[int]:
         """`layers` as numbers."""

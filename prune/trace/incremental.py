@@ -100,7 +100,9 @@ def first_changed(replay: Replay, pathway: Pathway, inherit: bool = False) -> in
     oldest = np.where(role[:, None] == np.arange(len(limit)), frame[:, None], ALL)
     oldest = np.minimum.accumulate(oldest)
     distance = np.where(frame[:, None] < 0, 0, frame[:, None] - oldest.clip(min=0))
-    changed = ((distance > limit[role]) & (oldest < ALL)).any(1)
+    farthest = np.where(limit < 0, ~limit, limit)
+    # Without its own frame a row may lose whatever it reads of a role.
+    changed = (((distance > farthest[role]) | (limit[role] < 0)) & (oldest < ALL)).any(1)
     return int(changed.argmax()) if changed.any() else len(role)
 
 

@@ -3,7 +3,7 @@
 from itertools import combinations
 
 from prune.errors import UsageError
-from prune.layout.pathways import PUBLISHED, TRACED, Pathway, find_pathway, join
+from prune.layout.pathways import INTRA_FRAME, PUBLISHED, TRACED, Pathway, find_pathway, join
 
 CROSS_FRAME = PUBLISHED[:1]
 
@@ -18,6 +18,7 @@ _TRUE, _FALSE = (f"{name}_text,{name}_end" for name in ("true_option", "false_op
 SETS = {
     "all": TRACED,
     "cross-frame": CROSS_FRAME,
+    "intra-frame": (INTRA_FRAME,),
     "paper": CROSS_FRAME
     + _of("video->question,options", "video->last", "question,options->last", "last->last"),
     "sealed": CROSS_FRAME

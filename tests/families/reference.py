@@ -9,7 +9,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from prune.kernels import allowed_edges
-from prune.layout.pathways import ALL, PATHWAYS, Reach, dense_reach, inherit_rows, remove_pathway
+from prune.layout.pathways import (
+    ALL,
+    OTHER_FRAMES,
+    PATHWAYS,
+    Reach,
+    dense_reach,
+    inherit_rows,
+    remove_pathway,
+)
 from prune.layout.segments import Segments
 from prune.plan.model_id import geometry
 from prune.plan.plan import Plan
@@ -46,7 +54,9 @@ def random_plan(model: Any) -> Plan:
     id = geometry(model)
     draw = np.random.default_rng(0)
     reach = dense_reach(id.num_layers, id.num_kv_heads)
-    reach[...] = draw.choice([-1, 0, 1, ALL], reach.shape, p=[0.2, 0.1, 0.1, 0.6])
+    reach[...] = draw.choice(
+        [-1, 0, 1, ALL, ~1, OTHER_FRAMES], reach.shape, p=[0.2, 0.1, 0.1, 0.5, 0.05, 0.05]
+    )
     inherit_rows(reach)
     return Plan(reach, id, "random")
 

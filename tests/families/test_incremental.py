@@ -7,7 +7,7 @@ import torch
 
 from prune.families import video_families
 from prune.layout.knockout_tables import tell_options_apart
-from prune.layout.pathways import TRACED, Pathway
+from prune.layout.pathways import INTRA_FRAME, TRACED, Pathway
 from prune.plan.keep import kept_reach
 from prune.plan.model_id import geometry
 from prune.runtime.attention import seam
@@ -54,7 +54,7 @@ def test_incremental_is_plain(name: str, max_edges: int, monkeypatch: pytest.Mon
     monkeypatch.setattr(incremental, "MAX_EDGES", max_edges)
     monkeypatch.setattr(incremental, "MAX_KEYS", 300)  # several batches of windows
     replay = replay_of(name)
-    check(replay, knockouts_of(replay, TRACED, Style.CENTRE))
+    check(replay, knockouts_of(replay, (*TRACED, INTRA_FRAME), Style.CENTRE))
 
 
 @pytest.mark.parametrize("max_edges", [incremental.MAX_EDGES, 0], ids=["masks", "kernel"])
@@ -89,5 +89,7 @@ def test_knockouts_of_a_model_under_a_plan(
     monkeypatch.setattr(incremental, "MAX_EDGES", max_edges)
     replay = replay_of(name)
     depth = geometry(replay.model).num_layers
-    under = kept_reach(f"cross_frame=1; video->last=none; question->last=2-{depth}", depth)
+    under = kept_reach(
+        f"cross_frame=1; intra_frame=1-2; video->last=none; question->last=2-{depth}", depth
+    )
     check(replay, replace(knockouts_of(replay, FEW, Style.CENTRE), under=under))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from prune.kernels import ALL, NONE
+from prune.kernels import ALL, NONE, OTHER_FRAMES
 
 SYSTEM, VIDEO, TIMESTAMP, TEXT, LAST = range(5)
 ROLES = 5
@@ -111,6 +111,14 @@ def named() -> list[Case]:
         Case("frame local", *plain, table(**FRAME_LOCAL)),
         Case("window 1", *plain, table(video_video=1)),
         Case("window 2", *prompt(frames=7), table(video_video=2)),
+        Case("other frames", *plain, table(video_video=OTHER_FRAMES)),
+        Case("the frame before", *prompt(frames=7), table(video_video=~1, video_timestamp=~2)),
+        Case(
+            "other frames, per KV head",
+            *interleaved,
+            per_head({"video_video": OTHER_FRAMES}, {"video_video": ~1, "video_timestamp": 0}),
+            heads=(4, 2),
+        ),
         Case("window of timestamps", *interleaved, table(video_video=1, video_timestamp=2)),
         Case("sealed", *plain, table(**SEALED)),
         Case("dead video", *plain, table(**DEAD_VIDEO)),
@@ -163,6 +171,18 @@ def large() -> list[Case]:
         Case("several tiles", *prompt(3, 70, 9, 20), table(**FRAME_LOCAL), heads=(2, 2)),
         Case("unaligned frames", *prompt(5, 37, 40, 20), table(**FRAME_LOCAL), heads=(1, 1)),
         Case("packed frames", *prompt(9, 9, 4, 20), table(video_video=1), heads=(1, 1)),
+        Case(
+            "packed other frames",
+            *prompt(9, 9, 4, 20),
+            table(video_video=OTHER_FRAMES),
+            heads=(1, 1),
+        ),
+        Case(
+            "two frames before",
+            *prompt(6, 21, 3, 9, 3),
+            table(video_video=~2, video_timestamp=~1),
+            heads=(2, 1),
+        ),
         Case("packed timestamps", *prompt(6, 21, 3, 9, 3), table(video_video=0), heads=(2, 1)),
         Case(
             "cut text", *prompt(15, 36, 40, 85), table(video_video=NONE), heads=(1, 1), head_dim=8
@@ -222,7 +242,9 @@ def random_case(seed: int, longest: int = 40) -> Case:
         if rng.random() < 0.3:
             role[rng.randrange(batch), : rng.randint(0, length)] = -1
     groups = rng.choice([1, kv_heads])
-    reach = torch.tensor([rng.choice([NONE, 0, 1, 2, ALL]) for _ in range(groups * roles**2)])
+    reach = torch.tensor(
+        [rng.choice([NONE, 0, 1, 2, ALL, ~1, ~2, OTHER_FRAMES]) for _ in range(groups * roles**2)]
+    )
     return Case(
         f"random {seed}",
         role,

@@ -20,8 +20,11 @@ def mask(role: Tensor, frame: Tensor, reach: Tensor, num_queries: int) -> Tensor
                 if frames[b][q] != -1 and frames[b][k] != -1:
                     distance = abs(frames[b][q] - frames[b][k])
                 for g, entries in enumerate(table):
-                    largest = entries[roles[b][q]][roles[b][k]]
-                    result[b, g, i, k] = largest != -1 and distance <= largest
+                    reach = entries[roles[b][q]][roles[b][k]]
+                    if reach < -1:  # at least the frame before, up to -1 - reach frames back
+                        result[b, g, i, k] = 1 <= distance <= -1 - reach
+                    else:
+                        result[b, g, i, k] = reach != -1 and distance <= reach
     return result
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from segment_cases import FRAME_LOCAL, SEALED, TIMESTAMP, Case, prompt, table
 
-from prune.kernels import ALL, NONE, Layout, ReachTable, prepare, read_reach
+from prune.kernels import ALL, NONE, OTHER_FRAMES, Layout, ReachTable, prepare, read_reach
 from prune.kernels.segment_attention import blocks, folding, sections, structure, worklist
 from prune.kernels.segment_attention.blocks import Part
 from prune.kernels.segment_attention.configs import config_for
@@ -55,7 +55,7 @@ def long_case(seed: int) -> Case:
         # Text between frames that belongs to none.
         frame[role == TIMESTAMP] = -1
     edges = {
-        f"{a}_{b}": rng.choice([NONE, 0, 1, 2, 5, ALL])
+        f"{a}_{b}": rng.choice([NONE, 0, 1, 2, 5, ALL, ~1, ~3, OTHER_FRAMES])
         for a in ("video", "timestamp")
         for b in ("video", "timestamp")
         if rng.random() < 0.7

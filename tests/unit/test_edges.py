@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from prune.kernels import ALL, allowed_edges
 from prune.layout.edges import edge_histogram
-from prune.layout.pathways import NONE, dense_reach
+from prune.layout.pathways import NONE, OTHER_FRAMES, dense_reach
 from prune.layout.segments import NUM_ROLES, Role, Segments
 from prune.plan.plan import Plan
 from prune.plan.presets import PRESETS
@@ -59,7 +59,7 @@ def test_count_equals_the_mask(seed: int) -> None:
     frame[role < 0] = -1
     segments = Segments(role, frame, torch.full_like(frame, -1))
     shape = (2, groups, NUM_ROLES, NUM_ROLES)
-    reach = rng.choice([NONE, 0, 1, 3, ALL], shape).astype(np.int32)
+    reach = rng.choice([NONE, 0, 1, 3, ALL, ~1, ~3, OTHER_FRAMES], shape).astype(np.int32)
     kept = edge_histogram(segments).kept(reach)
     for layer in range(2):
         mask = allowed_edges(role, frame, torch.from_numpy(reach[layer]), int(length))

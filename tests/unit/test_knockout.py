@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -15,7 +16,18 @@ from prune.kernels import allowed_edges
 from prune.kernels.segment_attention.layout import MAX_ROLES
 from prune.layout.fine_role import FineRole, with_parts
 from prune.layout.knockout_tables import knockout_tables, merged, tell_options_apart
-from prune.layout.pathways import PATHWAYS, dense_reach, find_pathway, join, knockout, limit_edges
+from prune.layout.pathways import (
+    ALL,
+    NONE,
+    OTHER_FRAMES,
+    PATHWAYS,
+    dense_reach,
+    find_pathway,
+    join,
+    knockout,
+    limit_edges,
+    narrowed,
+)
 from prune.layout.segments import Role, Segments, segment
 from prune.plan.plan import Plan
 from prune.runtime.attention import seam
@@ -78,7 +90,7 @@ def test_choosing_pathways() -> None:
     ]
     assert choose(None, None) == SETS["all"]
     for wrong, message in (
-        ((["papers"], None), "there are all, cross-frame, paper"),
+        ((["papers"], None), "there are all, cross-frame, intra-frame"),
         ((["cross-frame"], None, True), "at least two"),
         ((None, ["video->nothing"]), "is not a role"),
     ):
@@ -267,3 +279,34 @@ def test_rows_before_the_first_lost_edge_are_not_run_again(
         dense, cut = knockout_masks(replay, [find_pathway(name)], len(role))
         differ = (dense != cut).any(1).nonzero()[:, 0].tolist()
         assert differ[:1] == ([row] if row < len(role) else [])
+
+
+def test_within_a_frame_only_the_other_frames_are_left() -> None:
+    role, frame = [0, 0, 1, 1, 2, 1, 1, 4, 7], [-1, -1, 0, 0, 1, 1, 1, -1, -1]
+    whole, cut = (
+        allowed_edges(
+            torch.tensor([role], dtype=torch.int8),
+            torch.tensor([frame], dtype=torch.int32),
+            torch.from_numpy(reach[0]),
+            len(role),
+        )[0, 0]
+        for reach in (dense_reach(1), knockout(1, find_pathway("intra_frame"), [0]))
+    )
+    gone = {(q, k) for q, k in (whole & ~cut).nonzero().tolist()}
+    assert (
+        gone == {(q, k) for q in range(9) for k in range(q + 1) if frame[q] == frame[k] >= 0}
+        and not (cut & ~whole).any()
+    )
+    both = knockout(1, join([PATHWAYS["cross_frame"], PATHWAYS["intra_frame"]]), [0])
+    assert (both == knockout(1, PATHWAYS["video_to_video"], [0])).all()
+
+
+@pytest.mark.parametrize("first", [NONE, 0, 2, ALL, ~1, ~3, OTHER_FRAMES])
+@pytest.mark.parametrize("second", [NONE, 0, 2, ALL, ~1, ~3, OTHER_FRAMES])
+def test_narrowed_is_the_intersection(first: int, second: int) -> None:
+    def distances(reach: int) -> set[int]:
+        return set(range(1, min(~reach, 9) + 1)) if reach < 0 else set(range(min(reach, 9) + 1))
+
+    found = int(narrowed(np.array([first], np.int32), second)[0])
+    assert distances(found) == distances(first) & distances(second)
+    assert (found == NONE) == (not distances(found))

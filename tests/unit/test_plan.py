@@ -9,7 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prune.errors import BadInputError, RefusedError, UsageError
-from prune.layout.pathways import ALL, NONE, PATHWAYS, dense_reach, inherit_rows, remove_pathway
+from prune.layout.pathways import (
+    ALL,
+    NONE,
+    OTHER_FRAMES,
+    PATHWAYS,
+    dense_reach,
+    inherit_rows,
+    remove_pathway,
+)
 from prune.layout.segments import Role
 from prune.plan.model_id import ModelId
 from prune.plan.plan import Plan
@@ -57,7 +65,9 @@ def test_any_reach_round_trips(tmp_path_factory: pytest.TempPathFactory, seed: i
     rng = np.random.default_rng(seed)
     reach = dense_reach(4, int(rng.integers(1, 3)))
     reach[..., :8, :8] = rng.choice(
-        [NONE, 0, 2, ALL], (*reach.shape[:2], 8, 8), p=[0.3, 0.1, 0.1, 0.5]
+        [NONE, 0, 2, ALL, ~2, OTHER_FRAMES],
+        (*reach.shape[:2], 8, 8),
+        p=[0.3, 0.1, 0.1, 0.3, 0.1, 0.1],
     )
     inherit_rows(reach)
     plan = Plan(reach, MODEL, "any")
@@ -100,6 +110,7 @@ RULE = json.loads(GOLDEN)["rules"][0]
         (_edited(rules=[{**RULE, "queries": []}]), "/rules/0/queries"),
         (_edited(rules=[{**RULE, "reach": True}]), "/rules/0/reach"),
         (_edited(rules=[{**RULE, "reach": -1}]), "/rules/0/reach"),
+        (_edited(rules=[{**RULE, "reach": "other frames, 0 back"}]), "/rules/0/reach"),
         (_edited(model={**json.loads(GOLDEN)["model"], "num_layers": "4"}), "/model/num_layers"),
         (GOLDEN.replace('"demo"', "NaN"), "not a JSON number"),
         (GOLDEN.replace('"name": "demo",', '"name": "demo", "name": "x",'), "duplicate key 'name'"),

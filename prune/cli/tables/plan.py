@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from prune.layout.edges import EdgeHistogram
-from prune.layout.pathways import MAP_ROWS, SAME_FRAME, Reach
+from prune.layout.pathways import MAP_ROWS, NONE, SAME_FRAME, Reach
 from prune.layout.segments import Role
 from prune.plan.liveness import State, leaks, states
 from prune.plan.outlook import TEXT, TOKENS_PER_FRAME, outlook, video_prompt
@@ -27,8 +27,12 @@ def plan_grid(reach: Reach, histogram: EdgeHistogram | None = None) -> Table:
         for layer in reach:
             block = [int(layer[g, q, k]) for g in range(len(layer)) for q in pathway.queries
                      for k in pathway.keys]  # fmt: skip
-            needed = SAME_FRAME + 1 if pathway.name == "cross_frame" else 0
-            share = sum(limit >= needed for limit in block) / len(block)
+            gone = {
+                "cross_frame": (NONE, SAME_FRAME),
+                "intra_frame": tuple(x for x in block if x < 0),
+            }
+            lost = gone.get(pathway.name, (NONE,))
+            share = sum(limit not in lost for limit in block) / len(block)
             line.append("█" if share == 1 else "▄" if share else "·")
         table.add_row(pathway.title, line)
     return table

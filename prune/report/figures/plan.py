@@ -5,7 +5,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from prune.layout.edges import EdgeHistogram
-from prune.layout.pathways import MAP_ROWS, VIDEO, Reach
+from prune.layout.pathways import MAP_ROWS, SAME_FRAME, VIDEO, Reach, narrowed
 from prune.report.figures.style import INK, MUTED
 
 KEPT = LinearSegmentedColormap.from_list("kept", ["#f1f3f5", "#3b6fb6"])
@@ -38,7 +38,7 @@ def plan_figure(reach: Reach, histogram: EdgeHistogram) -> Figure:
 def kept_shares(reach: Reach, histogram: EdgeHistogram) -> np.ndarray:
     """Share of each `MAP_ROWS` pathway's edges that is kept, `[rows, L]`; NaN where it has none."""
     kept = histogram.kept_by_roles(reach).mean(1)
-    near = histogram.kept_by_roles(np.minimum(reach, 0)).mean(1)
+    near = histogram.kept_by_roles(narrowed(reach, SAME_FRAME)).mean(1)
     every = histogram.pairs.sum(-1)
     shares = []
     for pathway in MAP_ROWS:

@@ -134,8 +134,14 @@ TRITON = (
     Mutant(
         "a window one frame short in mixed tiles",
         "programs.py",
-        "(distance <= largest)",
-        "(distance < largest)",
+        "(distance <= (limit ^ sign))",
+        "(distance < (limit ^ sign))",
+    ),
+    Mutant(
+        "the own frame beside the others in mixed tiles",
+        "programs.py",
+        "(distance + sign >= 0)",
+        "(distance >= 0)",
     ),
     Mutant(
         "keys of a cut tile read twice",
