@@ -42,7 +42,7 @@ def test_one_plan_removes_two_thirds_of_the_edges_for_a_point_and_beats_all_that
     assert (state[:, Role.VIDEO] == State.DEAD).sum() >= len(state) / 3
     for drawn in accuracy["random"]:
         assert drawn <= accuracy["overall"]["dense"]["value"] - 10
-    assert len(accuracy["random"]) == 5
+    assert len(accuracy["random"]) == 2
     for baseline in result["baselines"]:
         assert baseline["difference"]["value"] > 0, baseline["name"]
     assert result["search"]["forwards"] < 0.1 * result["search"]["exhaustive"]
