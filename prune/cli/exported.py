@@ -7,6 +7,7 @@ from prune.cli.console import err, out
 from prune.cli.tables.accuracy import accuracy_facts
 from prune.cli.tables.replies import replies_tables
 from prune.cli.tables.result import baseline_table, result_table
+from prune.cli.tables.turns import turns_table
 from prune.cli.thresholds import FailOn, check_verdict
 from prune.results.export_result import Result
 from prune.workflows.verdict import judged
@@ -41,6 +42,8 @@ def _print_tables(result: Result, folder: Path) -> None:
     if result.replies is not None:
         for table in replies_tables(result.replies):
             out.print(table)
+    if result.turns is not None:
+        out.print(turns_table(result.turns))
     if result.launched and result.launched.kernels:
         ran = ", ".join(f"{name} in {n} calls" for name, n in result.launched.kernels.items())
         out.print(f"\nAttention     {ran}, on {result.conditions['device']}", end="")

@@ -89,7 +89,10 @@ def open_remote(endpoint: Endpoint, sample: Sample, num_frames: int, target: str
         BadInputError: the clip cannot be decoded, or the endpoint's answer cannot be used.
         ResourceError: the endpoint cannot be reached or is busy.
         UsageError: the reply has no such target.
+        RefusedError: the sample has earlier turns.
     """
+    if sample.turns:
+        raise RefusedError("--endpoint: earlier turns (messages) are not sent: leave them out")
     frames, _ = decode(sample, num_frames)
     if frames.dtype == object:
         raise BadInputError("the images have several sizes, and regions need one: ask alone")

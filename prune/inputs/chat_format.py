@@ -5,7 +5,7 @@ from functools import lru_cache
 from itertools import takewhile
 from typing import Any
 
-from prune.errors import BadInputError
+from prune.errors import BadInputError, RefusedError
 from prune.inputs.chat_template import write_chat
 
 _FIRST, _REPLY, _SECOND = "firstquestion", "firstreply", "secondquestion"
@@ -18,10 +18,12 @@ class ChatFormat:
     Attributes:
         user: opens a user's turn.
         reply: ends it and opens the model's reply.
+        parts: whether the template reads a reply as parts, or as a text.
     """
 
     user: str
     reply: str
+    parts: bool = True
 
 
 KNOWN = (
@@ -83,6 +85,21 @@ def find_turns(processor: Any, text: str) -> Turns | None:
     return None
 
 
+def reply_message(processor: Any, text: str) -> dict[str, Any]:
+    """A reply of the model as a message in the form that its template reads.
+
+    Raises:
+        RefusedError: the template writes no replies.
+    """
+    own = chat_format(processor)
+    if own is None:
+        raise RefusedError(
+            f"the chat template of {type(processor).__name__} writes no replies: leave earlier "
+            "turns out, or choose another model"
+        )
+    return _turn("assistant", text, own.parts)
+
+
 class _Template:
     """A processor, equal to others that have the same chat template."""
 
@@ -100,7 +117,7 @@ class _Template:
 @lru_cache(maxsize=64)
 def _learned(template: _Template) -> ChatFormat | None:
     """The format of a template, from a conversation that it writes."""
-    text = _written(template.processor)
+    text, as_parts = _written(template.processor)
     places = [text.find(part) for part in (_FIRST, _REPLY, _SECOND)]
     if min(places) < 0 or places != sorted(places):
         return None
@@ -111,7 +128,7 @@ def _learned(template: _Template) -> ChatFormat | None:
     tail = text[second + len(_SECOND) :]
     user = _shared(head[::-1], before_second[::-1])[::-1].strip()
     answer = _shared(before_reply, tail).strip()
-    return ChatFormat(user, answer) if user and answer else None
+    return ChatFormat(user, answer, as_parts) if user and answer else None
 
 
 def _shared(first: str, second: str) -> str:
@@ -120,22 +137,25 @@ def _shared(first: str, second: str) -> str:
     return "".join(character for character, _ in pairs)
 
 
-def _written(processor: Any) -> str:
-    """A short conversation in the template, or "" if it cannot write one."""
+def _turn(role: str, text: str, parts: bool) -> dict[str, Any]:
+    return {"role": role, "content": [{"type": "text", "text": text}] if parts else text}
 
-    def turn(role: str, text: str, parts: bool) -> dict[str, Any]:
-        return {"role": role, "content": [{"type": "text", "text": text}] if parts else text}
 
+def _written(processor: Any) -> tuple[str, bool]:
+    """A short conversation in the template, and whether its reply is in parts.
+
+    The text is empty if the template cannot write one.
+    """
     # Some templates read a reply's parts, others only its text.
     for parts in (True, False):
         messages = [
-            turn("user", _FIRST, True), turn("assistant", _REPLY, parts),
-            turn("user", _SECOND, True),
+            _turn("user", _FIRST, True), _turn("assistant", _REPLY, parts),
+            _turn("user", _SECOND, True),
         ]  # fmt: skip
         try:
             text = write_chat(processor, messages)
         except BadInputError:  # a template may fail on a conversation that it does not know
             continue
         if isinstance(text, str) and _REPLY in text:
-            return text
-    return ""
+            return text, parts
+    return "", True

@@ -11,10 +11,11 @@ from PIL import Image
 
 from prune.errors import BadInputError, RefusedError
 from prune.families import family_of_processor
+from prune.inputs.chat_format import chat_format, reply_message
 from prune.inputs.chat_template import write_chat
 from prune.inputs.media import Media
 from prune.inputs.prompts import Question, choice_question, open_question
-from prune.inputs.sample import Medium, Sample
+from prune.inputs.sample import Medium, Sample, Turn
 from prune.inputs.templates import templated_question
 from prune.inputs.video import load_video
 from prune.inputs.written import TokenSpans, remember
@@ -45,24 +46,43 @@ def prompt_of(processor: Any, sample: Sample) -> Question:
 
 def _prompt(processor: Any, sample: Sample, question: Question, cue: str = "") -> Question:
     images = len(sample.files) if sample.medium == "image" else 0
-    found = question.within(chat(processor, question.text, images, sample.wording.system) + cue)
+    text = chat(processor, question.text, images, sample.wording.system, sample.turns)
+    found = question.within(text + cue)
     if found is None:
         raise BadInputError(
             f"the chat template of {type(processor).__name__} changes the text of the question "
             f"{question.text[:60]!r}: its tokens cannot be told from the rest"
         )
-    return found
+    if not sample.turns:
+        return found
+    form = chat_format(processor)
+    assert form is not None, "chat has written it"
+    return replace(found, turn=text.rfind(form.user, 0, found.question[0]))
 
 
-def chat(processor: Any, text: str, images: int = 0, system: str = "") -> str:
+def chat(
+    processor: Any, text: str, images: int = 0, system: str = "", turns: Sequence[Turn] = ()
+) -> str:
     """What a user says about one video, or about some images, in the model's chat template.
 
+    Args:
+        processor: the model's.
+        text: what is said.
+        images: how many images are shown in place of a video.
+        system: the system prompt; the template's own if empty.
+        turns: earlier ones; media are shown in the first of all turns.
+
     Raises:
-        RefusedError: the template drops the system prompt.
+        RefusedError: the template drops the system prompt, or cannot write earlier turns.
     """
     media = [{"type": "image"}] * images or [{"type": "video"}]
-    content = [*media, {"type": "text", "text": text}]
-    messages: list[dict[str, Any]] = [{"role": "user", "content": content}]
+    asked = [*(user for user, _ in turns), text]
+    messages: list[dict[str, Any]] = []
+    for index, said in enumerate(asked):
+        shown = [] if index else media
+        messages.append({"role": "user", "content": [*shown, {"type": "text", "text": said}]})
+        if index < len(turns):
+            messages.append(reply_message(processor, turns[index][1]))
     if system:
         messages.insert(0, {"role": "system", "content": [{"type": "text", "text": system}]})
     written = write_chat(processor, messages)
@@ -131,6 +151,8 @@ def check_samples(processor: Any, samples: Sequence[Sample], letters: bool = Tru
         RefusedError: the processor takes no images or bounds no pixels, or, as in `letter_ids`, a
             letter is not one new token.
     """
+    if any(sample.turns for sample in samples):
+        reply_message(processor, "")
     for medium, reading in {(sample.medium, sample.reading) for sample in samples}:
         if medium == "image" and getattr(processor, "image_processor", None) is None:
             raise RefusedError(
@@ -262,6 +284,7 @@ def _token_spans(prompt: Question, places: Sequence[tuple[int, int]]) -> TokenSp
         tuple(map(tokens, prompt.options)),
         stem=tokens(prompt.stem),
         ends=tuple(map(tokens, prompt.ends)),
+        turn=None if prompt.turn is None else tokens((prompt.turn, prompt.turn))[0],
     )
 
 

@@ -20,6 +20,8 @@ def fingerprint(samples: Sequence[Sample]) -> str:
         asked = [s.id, s.question, s.options, s.answer, s.task, s.start, s.end, s.own.given]
         if s.is_open or s.medium != "video":
             asked += [s.medium, s.reply]
+        if s.turns:
+            asked.append(s.turns)
         digest.update(json.dumps([asked, [_content(path) for path in s.files]]).encode())
     return digest.hexdigest()
 

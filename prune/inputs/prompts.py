@@ -58,6 +58,7 @@ class Question:
         options: span of each answer option; none in an open question.
         stem: span of the question alone, within `question`.
         ends: span of what separates each option from what follows it.
+        turn: where the turn of the question is opened, behind earlier turns; None without those.
     """
 
     text: str
@@ -65,6 +66,7 @@ class Question:
     options: tuple[Span, ...] = ()
     stem: Span = (0, 0)
     ends: tuple[Span, ...] = ()
+    turn: int | None = None
 
     def within(self, prompt: str) -> "Question | None":
         """The same spans in a prompt that holds this text, or None if it does not.

@@ -28,10 +28,14 @@ def greedy_replies(model: Any, inputs: Any, max_new_tokens: int = 128) -> list[l
     rows: list[list[int]] = model.generate(
         **inputs.to(model.device), max_new_tokens=max_new_tokens, do_sample=False, num_beams=1
     )[:, start:].tolist()
+    return [without_end(model, row) for row in rows]
+
+
+def without_end(model: Any, ids: list[int]) -> list[int]:
+    """The tokens of a reply before the one that ends it."""
     ends = model.generation_config.eos_token_id
     ends = set(ends if isinstance(ends, list) else [ends])
-    stops = [next((i for i, id in enumerate(row) if id in ends), len(row)) for row in rows]
-    return [row[:stop] for row, stop in zip(rows, stops, strict=True)]
+    return ids[: next((i for i, id in enumerate(ids) if id in ends), len(ids))]
 
 
 def continued(inputs: Any, ids: Sequence[int]) -> BatchFeature:

@@ -17,6 +17,10 @@ Medium = Literal["video", "image"]
 """What a sample shows: a video, or images, which go through the processor's path for images."""
 
 
+Turn = tuple[str, str]
+"""What a user said, and what the model replied."""
+
+
 @dataclass(frozen=True)
 class Sample:
     """One question, and how it is asked.
@@ -33,6 +37,7 @@ class Sample:
         medium: `image` if the files are shown as images, one each, not as a video.
         reply: a reply to an open question that others wrote, if there is one.
         wording: what the prompt says around the question.
+        turns: the turns before the question, about the same media: what was asked, and the reply.
     """
 
     id: str
@@ -49,6 +54,7 @@ class Sample:
     medium: Medium = "video"
     reply: str | None = None
     wording: Wording = DEFAULT_WORDING
+    turns: tuple[Turn, ...] = ()
 
     @property
     def is_open(self) -> bool:

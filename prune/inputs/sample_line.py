@@ -2,31 +2,51 @@
 
 A line is `{"id", "question"}` with one of `"video"` (a file or a folder of images), `"frames"` (a
 list of images, in order), `"image"` and `"images"`; with `"options"` and `"answer"`, or, of an open
-question, perhaps a `"reply"`; and with `"task"`, and `"start"` and `"end"` in seconds where the
-question is about a part of the video. `answer` is the text of one of the options, its letter, or
-its index from 0.
+question, perhaps a `"reply"`; with `"messages"`, the turns before the question, about the same
+media, each `{"role": "user" | "assistant", "content": TEXT}`; and with `"task"`, and `"start"` and
+`"end"` in seconds where the question is about a part of the video. `answer` is the text of one of
+the options, its letter, or its index from 0.
 """
 
 import re
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from prune.inputs.answer_key import answer_index
 from prune.inputs.media import Media
-from prune.inputs.sample import ALL_TASKS, NO_ANSWER, Medium, Sample
+from prune.inputs.sample import ALL_TASKS, NO_ANSWER, Medium, Sample, Turn
 from prune.io.closed import ClosedModel
 from prune.io.strict_json import parse_json
 
 MAX_LINE = 2**20
 MAX_IMAGES = 4096
 """Images that a line may name."""
+MAX_MESSAGES = 1024
+"""Turns before the question, counting replies."""
 
 _Text = Annotated[str, Field(min_length=1)]
 _Texts = Annotated[list[_Text], Field(min_length=1, max_length=MAX_IMAGES)]
+
+
+class _Part(ClosedModel):
+    type: Literal["text"]
+    text: _Text
+
+
+class _Message(ClosedModel):
+    role: Literal["user", "assistant"]
+    content: _Text | Annotated[list[_Part], Field(min_length=1)]
+
+    @property
+    def text(self) -> str:
+        """What is said."""
+        if isinstance(self.content, str):
+            return self.content
+        return "".join(part.text for part in self.content)
 
 
 class _Line(ClosedModel):
@@ -39,6 +59,7 @@ class _Line(ClosedModel):
     options: Annotated[list[_Text], Field(min_length=2, max_length=26)] | None = None
     answer: str | Annotated[int, Field(ge=0)] | None = None
     reply: _Text | None = None
+    messages: Annotated[list[_Message], Field(max_length=MAX_MESSAGES)] | None = None
     task: _Text = ALL_TASKS
     start: Annotated[float, Field(ge=0)] | None = None
     end: Annotated[float, Field(gt=0)] | None = None
@@ -58,6 +79,18 @@ class _Line(ClosedModel):
             )
         ((name, value),) = given.items()
         return name, value, "image" if name.startswith("image") else "video"
+
+    def turns(self) -> tuple[Turn, ...]:
+        """The turns before the question."""
+        said = self.messages or []
+        users, replies = said[::2], said[1::2]
+        roles = [message.role for message in said]
+        if roles != ["user", "assistant"] * (len(roles) // 2):
+            raise ValueError(
+                "messages: user and assistant must take turns, a reply last: the question is the "
+                "next turn"
+            )
+        return tuple((u.text, r.text) for u, r in zip(users, replies, strict=True))
 
     def key(self) -> tuple[tuple[str, ...], int]:
         """Options, and the index of the true one."""
@@ -112,6 +145,7 @@ def parse_line(line: bytes, folder: Path) -> Sample:
         own=own,
         medium=medium,
         reply=item.reply,
+        turns=item.turns(),
     )
 
 
@@ -165,6 +199,12 @@ def line_of(sample: Sample, name_of: Callable[[Path], str]) -> dict[str, Any]:
         unique = sample.options.count(sample.options[sample.answer]) == 1
         line["options"] = list(sample.options)
         line["answer"] = sample.options[sample.answer] if unique else sample.answer
+    if sample.turns:
+        line["messages"] = [
+            {"role": role, "content": text}
+            for turn in sample.turns
+            for role, text in zip(("user", "assistant"), turn, strict=True)
+        ]
     optional = {"reply": sample.reply, "start": sample.start, "end": sample.end}
     line["task"] = sample.task
     line.update({key: value for key, value in optional.items() if value is not None})

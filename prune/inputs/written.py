@@ -28,6 +28,7 @@ class TokenSpans:
         alike: whether those are equally large, so that all have as many tokens.
         stem: of the question without the words around it.
         ends: of what separates each option from what follows; empty where a token holds both.
+        turn: the first token of the last turn, behind earlier ones; None without those.
     """
 
     question: tuple[int, int]
@@ -36,6 +37,7 @@ class TokenSpans:
     alike: bool = True
     stem: tuple[int, int] = (0, 0)
     ends: tuple[tuple[int, int], ...] = ()
+    turn: int | None = None
 
 
 _prompts: OrderedDict[bytes, TokenSpans] = OrderedDict()

@@ -246,6 +246,8 @@ class RowRoles:
         after = shown[-1].stop if shown else 0
         asked = size + spans.question[0]
         self._paint(after, asked, Role.BRIDGE)
+        if spans.turn is not None:
+            self._paint(after, size + spans.turn, Role.HISTORY)
         self._paint(max(after, asked), size, Role.TAIL)
         self._paint(max(after, asked), size + spans.question[1], Role.QUESTION)
         for index, (start, stop) in enumerate(spans.options):

@@ -20,6 +20,7 @@ from prune.results.flips import FlipDetail
 from prune.results.flow_map import Flow
 from prune.results.interval import Interval
 from prune.results.latency import BenchRow, LatencyRow, LaunchCounts, Shape
+from prune.results.later_turns import TurnsReport
 from prune.results.replies import RepliesReport
 
 SCHEMA_VERSION = 6
@@ -153,6 +154,7 @@ class Result:
         search: how the plan was found, if it was searched.
         baselines: other methods at the same cost.
         replies: to open samples, if there are any; `accuracy` is None if there are no others.
+        turns: later turns of conversations, if samples have turns before their questions.
         asked: what the flipped samples asked, worst first.
         shapes: what prompts of this and of more frames cost, counted.
         latency: of one request of the samples' number of frames.
@@ -180,6 +182,7 @@ class Result:
     launched: LaunchCounts | None
     conditions: dict[str, str]
     replies: RepliesReport | None = None
+    turns: TurnsReport | None = None
     failed: dict[str, str] = field(default_factory=dict)
     benched: tuple[BenchRow, ...] = ()
     benched_on: dict[str, str] = field(default_factory=dict)

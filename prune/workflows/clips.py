@@ -3,12 +3,15 @@
 from pathlib import Path
 
 from prune.tiny.benchmark import write_benchmark
+from prune.tiny.chats import write_chats
 from prune.tiny.open_questions import write_open
 
 SPLITS = ("calibration", "test")
 
 
-def draw_clips(folder: Path, per_task: int = 20, seed: int = 0, open: bool = False) -> list[Path]:
+def draw_clips(
+    folder: Path, per_task: int = 20, seed: int = 0, open: bool = False, chats: bool = False
+) -> list[Path]:
     """Draw MP4 clips with questions into a folder.
 
     Args:
@@ -16,9 +19,16 @@ def draw_clips(folder: Path, per_task: int = 20, seed: int = 0, open: bool = Fal
         per_task: clips for each of the six tasks, in each split.
         seed: which clips are drawn.
         open: also write the questions without options, the true one as the reply.
+        chats: also write them behind earlier turns about the same clip.
 
     Returns:
-        The JSONL files, one per split, and then `<split>-open.jsonl`.
+        The JSONL files, one per split, then `<split>-chats.jsonl`, and then those without options,
+        as `<split>-open.jsonl`.
     """
     files = [write_benchmark(folder, split, per_task, seed) for split in SPLITS]
+    if chats:
+        files += [
+            write_chats(file, split, per_task, seed)
+            for file, split in zip(files, SPLITS, strict=True)
+        ]
     return [*files, *map(write_open, files)] if open else files

@@ -12,6 +12,7 @@ from prune.bench.side import sides
 from prune.checkpoint.load import LoadedModel
 from prune.evaluate.answers import typical_prompt
 from prune.evaluate.flips import flip_details
+from prune.evaluate.later_turns import later_turns
 from prune.evaluate.questions import Questions
 from prune.evaluate.replies import Replies
 from prune.inputs.replying import Replying
@@ -22,6 +23,7 @@ from prune.plan.cost import Geometry, cost_of, dense_cost
 from prune.plan.plan import Plan
 from prune.plan.search_result import SearchResult
 from prune.results.export_result import CostRow, Result, SearchReport
+from prune.results.later_turns import TurnsReport
 from prune.trace.flow import flow_of
 from prune.trace.trace import Trace
 from prune.workflows.compare_baselines import compare
@@ -94,6 +96,7 @@ def measure_plan(
     replies = None
     if told.batches:
         replies, _ = compare_replies(opened, plan, told, num_frames, replying, progress, seeds)
+    later, lost = _later_turns(opened, plan, held_out, num_frames, replying.max_tokens, progress)
     one = batches[0].samples[0]
     with progress("Timing", RUNS) as advance:
         compared = sides(opened.model, opened.processor, plan)
@@ -111,11 +114,27 @@ def measure_plan(
         accuracy=accuracies,
         asked=flip_details(accuracies.flipped, held_out, num_frames) if accuracies else (),
         replies=replies,
+        turns=later,
         baselines=baselines,
         cost=costs(opened.model, plan, prompt),
         shapes=shapes(plan.reach, prompt, Geometry.of(opened.model), num_frames),
         latency=times,
         launched=ran,
         conditions=conditions(opened.model, frames=str(num_frames), batch="1", command=argv),
-        failed=asked.failed | told.failed,
+        failed=asked.failed | told.failed | lost,
     )
+
+
+def _later_turns(
+    opened: LoadedModel,
+    plan: Plan,
+    samples: Sequence[Sample],
+    num_frames: int,
+    max_tokens: int,
+    progress: Progress,
+) -> tuple[TurnsReport | None, dict[str, str]]:
+    later = [sample for sample in samples if sample.turns]
+    if not later:
+        return None, {}
+    with progress("Asking turn by turn", len(later)) as advance:
+        return later_turns(opened, plan, later, num_frames, max_tokens, advance)

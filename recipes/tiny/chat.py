@@ -31,9 +31,11 @@ class Chat:
 SYSTEM = "Watch the video carefully."
 VICUNA = Chat(f"{SYSTEM} USER: <video>\n", " USER: {} ASSISTANT:", " ")
 VICUNA_TEMPLATE = (
-    SYSTEM + "{% for message in messages %}{% for item in message.content %} USER: "
-    "{% if item.type == 'video' %}<video>\n{% else %}{{ item.text }}{% endif %}"
-    "{% endfor %}{% endfor %}{% if add_generation_prompt %} ASSISTANT:{% endif %}"
+    SYSTEM + "{% for message in messages %}{% if message.role == 'assistant' %} ASSISTANT: "
+    "{% for item in message.content %}{{ item.text }}{% endfor %}</s>{% else %}"
+    "{% for item in message.content %} USER: {% if item.type == 'video' %}<video>\n{% else %}"
+    "{{ item.text }}{% endif %}{% endfor %}{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %} ASSISTANT:{% endif %}"
 )
 CHATML = Chat(
     f"<|im_start|>system\n{SYSTEM}<|im_end|>\n<|im_start|>user\n<video>\n",

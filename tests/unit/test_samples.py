@@ -153,3 +153,42 @@ def test_benchmark_is_reproducible_and_its_splits_are_disjoint(tmp_path: Path) -
         assert len(files[split]) == len(samples)
     assert not files["train"] & files["test"] and not files["calibration"] & files["test"]
     assert not files["train"] & files["calibration"]
+
+
+def _turns(*roles: str) -> list[dict[str, object]]:
+    return [{"role": role, "content": f"text {i}"} for i, role in enumerate(roles)]
+
+
+def test_messages_are_the_turns_before_the_question(tmp_path: Path) -> None:
+    parts = [{"type": "text", "text": "What "}, {"type": "text", "text": "moves?"}]
+    said = [{"role": "user", "content": parts}, {"role": "assistant", "content": "a ball"}]
+    alone, *later = load_samples(
+        _write(
+            tmp_path / "a.jsonl",
+            SAMPLE,
+            {**SAMPLE, "id": "later", "messages": said},
+            {**OPEN, "id": "open", "task": SAMPLE["task"], "messages": said},
+        )
+    )
+    assert [sample.turns for sample in later] == [(("What moves?", "a ball"),)] * 2
+    assert not alone.turns
+    save_samples(tmp_path / "b.jsonl", later)
+    assert load_samples(tmp_path / "b.jsonl") == later
+    assert fingerprint([replace(alone, turns=later[0].turns)]) != fingerprint([alone])
+
+
+@pytest.mark.parametrize(
+    ("messages", "told"),
+    [
+        (_turns("user"), "take turns"),
+        (_turns("assistant", "user"), "take turns"),
+        (_turns("user", "user"), "take turns"),
+        (_turns("system", "assistant"), "messages.0.role"),
+        ([{"role": "user", "content": [{"type": "image"}]}], "messages.0.content"),
+    ],
+)
+def test_bad_messages_are_named(
+    messages: list[dict[str, object]], told: str, tmp_path: Path
+) -> None:
+    with pytest.raises(BadInputError, match=f"a.jsonl:1: .*{told}"):
+        load_samples(_write(tmp_path / "a.jsonl", {**SAMPLE, "messages": messages}))
