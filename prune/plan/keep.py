@@ -2,7 +2,8 @@
 
 `cross_frame=6-15; video->question,options=6-20; question->last=16-25` removes each named pathway in
 all other layers and leaves everything else as it is. Layers are counted from 1, ranges include both
-ends, and `none` keeps a pathway nowhere.
+ends, and `none` keeps a pathway nowhere. `options->last@1,3=6-20` does so in KV heads 1 and 3
+alone, which are counted from 1 as well.
 """
 
 from prune.errors import UsageError
@@ -21,40 +22,58 @@ def keep_plan(text: str, model: ModelId) -> Plan:
         model: the plan's.
 
     Raises:
-        UsageError: a pathway or range is not understood, or names a layer that does not exist.
+        UsageError: a pathway or range is not understood, or names a layer or KV head that does not
+            exist.
     """
-    return Plan(kept_reach(text, model.num_layers), model, "kept by hand", {"keep": text})
+    reach = kept_reach(text, model.num_layers, model.num_kv_heads)
+    return Plan(reach, model, "kept by hand", {"keep": text})
 
 
-def kept_reach(text: str, num_layers: int) -> Reach:
-    """The reach table of `keep_plan`, `[L, 1, R, R]`."""
-    reach = dense_reach(num_layers)
+def kept_reach(text: str, num_layers: int, num_kv_heads: int = 0) -> Reach:
+    """The reach table of `keep_plan`, `[L, G, R, R]`.
+
+    Args:
+        text: see this module.
+        num_layers: L.
+        num_kv_heads: G where the text names some, else G is 1; 0 allows none.
+    """
     clauses = [clause.strip() for clause in text.split(";") if clause.strip()]
     if not clauses:
         raise UsageError("--keep: give pathways with their layers, such as 'cross_frame=6-15'")
+    if "@" in text and not num_kv_heads:
+        raise UsageError("--keep: a trace cuts all KV heads alike: leave out @ and its numbers")
+    reach = dense_reach(num_layers, num_kv_heads if "@" in text else 1)
     for clause in clauses:
         name, equals, ranges = clause.rpartition("=")
         if not equals:
             example = f"{clause}=1-{num_layers}"
             raise UsageError(f"--keep {clause!r}: no layers: write them behind =, as {example}")
-        kept = {layer for part in ranges.split(",") for layer in _layers(part, clause, num_layers)}
-        outside = [layer for layer in range(num_layers) if layer + 1 not in kept]
-        remove_pathway(reach, find_pathway(name.strip()), outside)
+        name, at, numbers = name.partition("@")
+        kept = [] if ranges.strip() == NOWHERE else _numbers(ranges, clause, "layers", num_layers)
+        chosen = list(range(reach.shape[1]))
+        if at:
+            chosen = _numbers(numbers, clause, "KV heads", num_kv_heads)
+        outside = [layer for layer in range(num_layers) if layer not in kept]
+        part = reach[:, chosen].copy()
+        remove_pathway(part, find_pathway(name.strip()), outside)
+        reach[:, chosen] = part
     return reach
 
 
-def _layers(text: str, clause: str, num_layers: int) -> range:
-    """Layers (1-based) of one range."""
-    if text.strip() == NOWHERE:
-        return range(0)
-    first, _, last = text.strip().partition("-")
-    try:
-        start, stop = int(first), int(last or first)
-    except ValueError:
-        start = stop = 0
-    if not 1 <= start <= stop <= num_layers:
-        raise UsageError(
-            f"--keep {clause!r}: {text.strip()!r} is no range of layers 1 to {num_layers}, such as "
-            f"6-15, or {NOWHERE}"
-        )
-    return range(start, stop + 1)
+def _numbers(text: str, clause: str, what: str, count: int) -> list[int]:
+    """The layers or KV heads of ranges that count from 1, from 0 and ascending."""
+    found: set[int] = set()
+    for part in text.split(","):
+        first, _, last = part.strip().partition("-")
+        try:
+            start, stop = int(first), int(last or first)
+        except ValueError:
+            start = stop = 0
+        if not 1 <= start <= stop <= count:
+            instead = f", or {NOWHERE}" if what == "layers" else ""
+            raise UsageError(
+                f"--keep {clause!r}: {part.strip()!r} is no range of {what} 1 to {count}, such as "
+                f"1-{min(count, 2)}{instead}"
+            )
+        found |= set(range(start - 1, stop))
+    return sorted(found)

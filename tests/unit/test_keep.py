@@ -13,10 +13,14 @@ from prune.checkpoint.load import LoadedModel
 from prune.errors import BadInputError, UsageError
 from prune.inputs.encode import read
 from prune.inputs.samples import Sample
+from prune.kernels import allowed_edges
 from prune.layout.pathways import find_pathway, remove_pathway
 from prune.plan.keep import keep_plan, kept_reach
 from prune.plan.plan import Plan
 from prune.plan.presets import preset_map, preset_reach
+from prune.runtime.attention import seam
+from prune.runtime.captured import capture
+from prune.runtime.enforce import MaskEnforcer
 from prune.trace.trace import Trace
 
 FIGURES = (
@@ -52,6 +56,46 @@ def test_ranges_and_what_is_wrong_with_them() -> None:
     ):
         with pytest.raises(UsageError, match=message):
             kept_reach(text, 6)
+
+
+def test_kv_heads_are_kept_apart() -> None:
+    reach = kept_reach("video->last@2=2-3; options->last@1,3-4=none; cross_frame=1-2", 3, 4)
+    alone = [kept_reach(text, 3)[:, 0] for text in (
+        "options->last=none; cross_frame=1-2", "video->last=2-3; cross_frame=1-2",
+    )]  # fmt: skip
+    assert (reach == np.stack([alone[0], alone[1], alone[0], alone[0]], 1)).all()
+    assert kept_reach("video->last=none", 3, 4).shape[1] == 1
+    for text, message in (
+        ("video->last@5=1", "no range of KV heads 1 to 4"),
+        ("video->last@=1", "'' is no range of KV heads"),
+        ("video->last@none=1", "no range of KV heads"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            kept_reach(text, 3, 4)
+    with pytest.raises(UsageError, match="all KV heads alike"):
+        kept_reach("video->last@1=1", 3)
+
+
+@torch.no_grad()
+def test_a_plan_of_kv_heads_runs_as_its_masks(
+    tiny: LoadedModel, samples: list[Sample], tmp_path: Path
+) -> None:
+    plan = keep_plan("cross_frame@1=none; video->options,question@2=1-4", tiny.id)
+    plan.save(tmp_path / "plan.json")
+    assert (Plan.load(tmp_path / "plan.json").reach == plan.reach).all()
+    inputs = read(tiny.processor, samples[:1], 8)
+    replay = capture(tiny.model, tiny.processor, inputs)
+    role, frame = replay.segments.role, replay.segments.frame
+    with seam(tiny.model):
+        tables = torch.from_numpy(plan.reach)
+        masks = torch.stack([allowed_edges(role, frame, t, role.shape[1])[0] for t in tables])
+        choice = torch.arange(masks.shape[0] * masks.shape[1]).reshape(len(tables), 1, -1)
+        expected = replay.last_logits(MaskEnforcer(masks.flatten(0, 1), choice))
+    with prune.apply(tiny.model, plan, processor=tiny.processor):
+        found = tiny.model(**inputs).logits[:, -1].float()
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+    dense = tiny.model(**inputs).logits[:, -1].float()
+    assert (found - dense).abs().max() > 1e-3
 
 
 @torch.no_grad()
