@@ -36,12 +36,12 @@ def progress(title: str, total: int) -> Iterator["Advance"]:
     Under `torchrun` the first process alone shows it; with `--quiet` none does. What ends early
     says after how many steps.
     """
-    start, done, note, ended = time.monotonic(), 0, "", "stopped"
+    start, done, last, ended = time.monotonic(), 0, "", "stopped"
 
-    def advance(steps: int, text: str = "") -> None:
-        nonlocal done, note
-        done, note = done + steps, text
-        show(steps, text)
+    def advance(steps: int, note: str = "") -> None:
+        nonlocal done, last
+        done, last = done + steps, note
+        show(steps, note)
 
     try:
         with _opened(title, total) as show:
@@ -50,7 +50,7 @@ def progress(title: str, total: int) -> Iterator["Advance"]:
     finally:
         if not _hidden():
             if done < total:
-                why = f": {note}" if note else ""
+                why = f": {last}" if last else ""
                 err.print(f"{title} {ended} after {done:,} of {total:,}{why}", soft_wrap=True)
             if shown.verbose:
                 err.print(f"{title} took {time.monotonic() - start:.1f} s", soft_wrap=True)

@@ -16,6 +16,7 @@ from prune.errors import BadInputError, UsageError
 from prune.inputs.samples import Sample
 from prune.layout.pathways import find_pathway
 from prune.report.figures.flow import flow_figure, write_flow
+from prune.report.figures.style import by_pathway
 from prune.results.flow_map import Flow
 from prune.trace.anchors import matches
 from prune.trace.ask import OwnReply, PromptStyle
@@ -27,6 +28,7 @@ from prune.trace.sets import choose
 from prune.trace.table import COLUMNS, table, write_table
 from prune.trace.trace import Trace, write_trace
 from prune.trace.windows import Style
+from prune.workflows.flow import _flow, draw_flow
 
 FEW = ("cross_frame", "video->question,options", "true_option->last")
 
@@ -165,6 +167,31 @@ def test_tables_hold_every_number(plain: Trace, tmp_path: Path) -> None:
     assert first == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
 
+def test_some_pathways_and_tasks_with_a_title(plain: Trace, tmp_path: Path) -> None:
+    task = plain.traced[0]["task"]
+    drawn = _flow(plain, "change_answer", ["video->question,options", "cross_frame"], [task])
+    (panel,) = drawn.panels
+    assert panel.title.startswith(task.replace("_", " "))
+    both = {find_pathway(name).title for name in FEW[:2]}
+    assert {curve.label for curve in panel.curves} == both
+    for suffix in (".pdf", ".svg"):
+        twice = [tmp_path / f"{n}{suffix}" for n in (1, 2)]
+        for path in twice:
+            draw_flow([plain.run], path, pathways=[FEW[1]], title="Only the question")
+        assert twice[0].read_bytes() == twice[1].read_bytes()
+    assert "Only the question" in (tmp_path / "1.svg").read_text()
+    with pytest.raises(UsageError, match="--task cooking"):
+        draw_flow([plain.run], tmp_path / "x.png", tasks=["cooking"])
+    with pytest.raises(UsageError, match="did not cut"):
+        draw_flow([plain.run], tmp_path / "x.png", pathways=["video->last"])
+
+
+def test_a_pathway_has_one_colour_in_every_figure() -> None:
+    alone, among = by_pathway(["video → last"]), by_pathway(["a", "cross-frame", "video → last"])
+    assert alone["video → last"] == among["video → last"] and len(set(among.values())) == 3
+    assert len(set(by_pathway([str(n) for n in range(12)]).values())) == 12
+
+
 def test_figures_are_the_same_bytes_twice(plain: Trace, tmp_path: Path) -> None:
     for name in ("a", "b"):
         write_flow(tmp_path, {"tiny": flow_of(plain)}, name)
@@ -186,7 +213,7 @@ def test_several_models_share_a_figure(plain: Trace, trace_of: Any, tmp_path: Pa
     other = trace_of(style=Style.EVERY, count=1).run
     refused = run(plain.run, other, "--out", out)
     assert isinstance(refused.exception, BadInputError)
-    assert isinstance(run(plain.run, "--out", tmp_path / "two.pdf").exception, UsageError)
+    assert isinstance(run(plain.run, "--out", tmp_path / "two.gif").exception, UsageError)
     many = run(*[plain.run] * 9, "--out", out)
     assert isinstance(many.exception, UsageError) and "holds the curves of 8" in str(many.exception)
     eight = flow_figure({f"run {n}": flow_of(plain) for n in range(8)})

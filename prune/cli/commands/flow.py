@@ -17,7 +17,7 @@ def flow(
     runs: Annotated[
         list[Path], typer.Argument(help="Run folders, such as of a model and its fine-tune.")
     ],
-    target: Annotated[Path, typer.Option("--out", help="The figure: a .png or .svg file.")],
+    target: Annotated[Path, typer.Option("--out", help="The figure: a .png, .svg or .pdf file.")],
     metric: Annotated[
         str,
         typer.Option(
@@ -25,9 +25,19 @@ def flow(
             "free_accuracy (over the whole vocabulary), or interaction of pairs."
         ),
     ] = "change_answer",
+    pathway: Annotated[
+        list[str] | None,
+        typer.Option(help="Only this pathway of the traced ones, such as 'video->last'; repeat."),
+    ] = None,
+    task: Annotated[
+        list[str] | None, typer.Option(help="Only this task, in a panel of its own; repeat.")
+    ] = None,
+    title: Annotated[
+        str | None, typer.Option(help="In place of what was measured on which samples.")
+    ] = None,
 ) -> None:
     """Draw traces: any metric of one, or the curves of several over each other."""
     from prune.workflows.flow import draw_flow
 
-    draw_flow(runs, target, metric)
+    draw_flow(runs, target, metric, pathway or (), task or (), title)
     out.print(f"Figure  {target}")

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from prune.report.figures.heads import heads_figure
 from prune.report.figures.once import once_figure
 from prune.report.figures.panels import panel_grid
-from prune.report.figures.style import INK, MUTED, distinct, save_both, style_axes
+from prune.report.figures.style import INK, MUTED, by_pathway, save_both, style_axes
 from prune.results.flow_map import OWN_REPLIES, Curve, Flow, Panel
 from prune.results.interval import FEWEST
 
@@ -26,11 +26,12 @@ MOST = len(_LINES)
 """Traces that one figure can hold."""
 
 
-def flow_figure(flows: Mapping[str, Flow]) -> Figure:
+def flow_figure(flows: Mapping[str, Flow], title: str | None = None) -> Figure:
     """Flow maps of one model, or of several of the same quantity over each other.
 
     Args:
         flows: by name of the model, at most `MOST`; several must be curves over layers.
+        title: in place of what was measured on which samples.
     """
     assert len(flows) <= MOST
     first = next(iter(flows.values()))
@@ -40,8 +41,9 @@ def flow_figure(flows: Mapping[str, Flow]) -> Figure:
         figure = once_figure(first)
     else:
         figure = _curves_figure(flows)
+    lines = [title] if title else [_caption(name, flow) for name, flow in flows.items()]
     figure.suptitle(
-        "\n".join(fill(_caption(n, f), int(15 * figure.get_figwidth())) for n, f in flows.items()),
+        "\n".join(fill(line, int(15 * figure.get_figwidth())) for line in lines),
         fontsize=8.5,
         color=MUTED,
         x=0.01,
@@ -77,11 +79,13 @@ def _curves_figure(flows: Mapping[str, Flow]) -> Figure:
     # Anchors of replies, and tasks, differ in size by orders of magnitude.
     shared = first.which != OWN_REPLIES and len(panels) < 3
     figure, grid = panel_grid(len(panels), 5.25, 4.6, sharey=shared)
+    sets = [_labels(drawn) for drawn in panels.values()]
+    # Panels of the same curves need their colours explained once.
+    common = sets[0] if len(sets) > 1 and all(labels == sets[0] for labels in sets) else []
     for axes, (title, drawn) in zip(grid, panels.items(), strict=True):
         style_axes(axes, title)
         curves = [curve for panel, _ in drawn for curve in panel.curves]
-        labels = list(dict.fromkeys(curve.label for curve in curves))
-        colors = dict(zip(labels, distinct(len(labels)), strict=True))
+        colors = by_pathway(_labels(drawn))
         for panel, line in drawn:
             _draw(axes, panel.curves, colors, line)
         axes.axhline(0, color=MUTED, linewidth=0.8)
@@ -91,18 +95,30 @@ def _curves_figure(flows: Mapping[str, Flow]) -> Figure:
             axes.set_ylabel(first.quantity, fontsize=9, color=INK)
         layers = np.arange(1, max(len(curve.mean) for curve in curves) + 1)
         axes.set_xticks(layers[:: max(1, len(layers) // 12)])
-        key = [Line2D([], [], color=color, label=label) for label, color in colors.items()]
-        axes.legend(handles=key, fontsize=8, frameon=False, loc="upper center",
-                    ncols=max(1, 75 // max(map(len, labels), default=1) - 1),
-                    bbox_to_anchor=(0.5, -0.16))  # fmt: skip
+        if not common:
+            axes.legend(handles=_key(colors), fontsize=8, frameon=False, loc="upper center",
+                        ncols=max(1, 75 // max(map(len, colors), default=1) - 1),
+                        bbox_to_anchor=(0.5, -0.16))  # fmt: skip
+    if common:
+        figure.legend(handles=_key(by_pathway(common)), fontsize=9, frameon=False,
+                      loc="outside lower center", ncols=min(4, len(common)))  # fmt: skip
     if len(flows) > 1:
         named = [
             Line2D([], [], color=INK, linestyle=line, label=name)
             for name, line in zip(flows, _LINES, strict=False)
         ]
-        figure.legend(handles=named, fontsize=9, loc="outside lower center", ncols=len(flows),
+        place = "outside upper center" if common else "outside lower center"
+        figure.legend(handles=named, fontsize=9, loc=place, ncols=len(flows),
                       frameon=False)  # fmt: skip
     return figure
+
+
+def _labels(drawn: Sequence[tuple[Panel, Any]]) -> list[str]:
+    return list(dict.fromkeys(curve.label for panel, _ in drawn for curve in panel.curves))
+
+
+def _key(colors: Mapping[str, str]) -> list[Line2D]:
+    return [Line2D([], [], color=color, label=label) for label, color in colors.items()]
 
 
 def _draw(axes: Axes, curves: Sequence[Curve], colors: dict[str, str], line: Any) -> None:

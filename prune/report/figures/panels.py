@@ -9,13 +9,13 @@ MAX_COLUMNS = 3
 
 
 def panel_grid(count: int, width: float, height: float, **shared: Any) -> tuple[Figure, list[Axes]]:
-    """A figure with `count` panels of `width` x `height` inches, at most three in a row.
+    """A figure with `count` panels of `width` x `height` inches: four as a square, else by threes.
 
     Args:
         count, width, height: of the panels.
         shared: `sharex`, `sharey` of `Figure.subplots`.
     """
-    columns = min(MAX_COLUMNS, count)
+    columns = 2 if count == 4 else min(MAX_COLUMNS, count)
     rows = -(-count // columns)
     figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
     places = list(figure.subplots(rows, columns, squeeze=False, **shared).flat)

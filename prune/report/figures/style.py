@@ -2,6 +2,7 @@
 
 import base64
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
@@ -13,6 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
+from prune.layout.pathways import PUBLISHED
+
 COLORS = ("#3b6fb6", "#d1495b", "#2a9d74", "#e09f3e", "#7d5ba6", "#6b7280", "#159fb3")
 INK, MUTED, GRID, PALE = "#1f2933", "#7b8794", "#e4e7eb", "#cbd2d9"
 
@@ -22,6 +25,16 @@ def distinct(count: int) -> tuple[str, ...]:
     if count <= len(COLORS):
         return COLORS[:count]
     return tuple(to_hex(colormaps["turbo"]((i + 0.5) / count)) for i in range(count))
+
+
+def by_pathway(labels: Sequence[str]) -> dict[str, str]:
+    """A colour for each curve of a figure; Map the Flow's pathways have the same one everywhere."""
+    titles = [pathway.title for pathway in PUBLISHED]
+    if len(labels) > len(COLORS):
+        return dict(zip(labels, distinct(len(labels)), strict=True))
+    fixed = {title: COLORS[n] for n, title in enumerate(titles) if title in labels}
+    free = iter(color for color in COLORS if color not in fixed.values())
+    return {label: fixed.get(label) or next(free) for label in labels}
 
 
 def style_axes(axes: Axes, title: str) -> None:
@@ -35,9 +48,11 @@ def style_axes(axes: Axes, title: str) -> None:
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a PNG or an SVG, by the file's name; equal figures give equal bytes."""
+    """Write a PNG, an SVG or a PDF, by the file's name; equal figures give equal bytes."""
     if path.suffix == ".svg":
         path.write_bytes(_svg_bytes(figure))
+    elif path.suffix == ".pdf":
+        figure.savefig(path, metadata={"CreationDate": None, "Creator": None, "Producer": None})
     else:
         figure.savefig(path, dpi=160, metadata={"Software": None})
 
