@@ -1,5 +1,6 @@
 """Recipes are closed, and fit the families, benchmarks, sets and presets that they name."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,8 @@ from prune.trace.sets import SETS
 from prune.trace.trace import Trace
 from prune.trace.windows import default_window
 from prune.workflows.recipe import read_recipe, recipe_names
-from prune.workflows.recipe_cost import memory, passes
+from prune.workflows.recipe_cost import Passes, memory, passes
+from prune.workflows.recipe_time import TimedPass, time_pass
 from prune.workflows.split import split_samples
 
 GOOD = {
@@ -160,3 +162,16 @@ def test_the_readme_has_the_costs_that_the_command_prints(clips: Path) -> None:
     one = ["recipe", "tiny", "tiny", "--data", str(clips / "test.jsonl")]
     done = CliRunner().invoke(app, one)
     assert "24 samples" in done.stdout and "Memory" in done.stdout, done.exception
+
+
+def test_one_timed_pass_gives_hours(
+    prune_command: Callable[..., tuple[int, str, str]], clips: Path
+) -> None:
+    timed = TimedPass(0.5, "a CPU", 100, 20)
+    assert timed.per_sample(Passes(10, 11, 3.0, 5.0)) == pytest.approx(0.5 * (3 + 5 * 0.2))
+    data = clips / "calibration.jsonl"
+    found = time_pass(read_recipe("tiny"), "tiny", data)
+    assert 0 < found.text < found.tokens and found.seconds > 0
+    code, text, _ = prune_command("recipe", "tiny", "tiny", "--data", data, "--time")
+    assert code == 0 and "Estimated from one dense pass" in " ".join(text.split())
+    assert prune_command("recipe", "tiny", "--time")[0] == 2

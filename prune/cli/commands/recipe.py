@@ -7,6 +7,7 @@ import typer
 
 from prune.cli.app import command
 from prune.cli.console import out
+from prune.errors import UsageError
 
 
 @command(
@@ -23,10 +24,19 @@ def recipe(
     data: Annotated[
         Path | None, typer.Option(help="JSONL of its samples, to count all forward passes.")
     ] = None,
+    timed: Annotated[
+        bool,
+        typer.Option(
+            "--time", help="With NAME, MODEL and --data: run one pass, and give the hours of all."
+        ),
+    ] = False,
 ) -> None:
     """List the recipes, or show what one does and costs, without running it."""
-    from prune.cli.tables.recipe import recipe_lines, recipe_table
+    if timed and (name is None or model is None or data is None):
+        raise UsageError("--time: give NAME, MODEL and --data FILE as well")
+    from prune.cli.tables.recipe import recipe_lines, recipe_table, time_line
     from prune.workflows.recipe_cost import recipe_costs
+    from prune.workflows.recipe_time import time_pass
 
     costs = recipe_costs(name, model, data)
     out.print(recipe_table(costs))
@@ -36,3 +46,5 @@ def recipe(
     )
     if name is not None:
         out.print("\n" + "\n".join(recipe_lines(costs[0])))
+    if timed and model is not None and data is not None:
+        out.print(time_line(costs[0], time_pass(costs[0].recipe, model, data)))

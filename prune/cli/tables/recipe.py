@@ -8,6 +8,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from prune.workflows.recipe_cost import Memory, RecipeCost
+    from prune.workflows.recipe_time import TimedPass
 
 
 def recipe_table(costs: "Sequence[RecipeCost]") -> Table:
@@ -42,6 +43,20 @@ def recipe_lines(cost: "RecipeCost") -> list[str]:
     if cost.memory is not None:
         lines.append(_memory_line(cost.memory))
     return lines
+
+
+def time_line(cost: "RecipeCost", timed: "TimedPass") -> str:
+    """The time that a recipe's trace takes here, from one pass."""
+    n = sum((cost.samples or {}).values())
+    seconds = timed.per_sample(cost.passes)
+    total = n * seconds
+    spoken = f"{total / 3600:.1f} hours" if total >= 3600 else f"{total / 60:.1f} minutes"
+    return (
+        f"About {spoken}: {n} samples of {seconds:.1f} s. Estimated from one dense pass of "
+        f"{timed.seconds:.2f} s over {timed.tokens} tokens ({timed.text} behind the video) on "
+        f"{timed.device}, and the passes above; reading clips comes on top, and batches of "
+        "knockouts may take less."
+    )
 
 
 def _memory_line(held: "Memory") -> str:
