@@ -148,12 +148,11 @@ def _saving_points(result: Result) -> Iterator[Reason]:
 def _measured(about: str, where: str, rows: Sequence[LatencyRow]) -> Reason:
     """The measured speed-ups, and whether any is a gain or a loss."""
     found = speedups(rows)
-    shown = ", ".join(
-        f"{what} {s.ratio:.2f}x{s.remark}" for what, s in found.items()
-    )
+    shown = ", ".join(f"{what} {s.ratio:.2f}x{s.remark}" for what, s in found.items())
     told = {s.told for s in found.values()}
     tone: Tone = "bad" if "slower" in told else "good" if "faster" in told else "open"
-    return Reason(about, f"speed-up {where}: {shown}.", tone)
+    again = " Noisy: the ranges overlap, so bench again." if "noisy" in told else ""
+    return Reason(about, f"speed-up {where}: {shown}.{again}", tone)
 
 
 def saves_nothing(result: Result) -> bool:
