@@ -165,16 +165,22 @@ def with_frames(features: Sequence[Any], whole: Sequence[Any]) -> list[Any]:
             as those in the prefix cache.
         whole: the same with all data.
     """
-    return [
-        replace(sent, data={_FRAMES: _frames(known.data)})
-        if sent.modality == "video" and sent.data is None
-        else sent
-        for sent, known in zip(features, whole, strict=True)
-    ]
+    return [_sent(feature, known) for feature, known in zip(features, whole, strict=True)]
+
+
+def _sent(feature: Any, known: Any) -> Any:
+    if feature.modality != "video" or feature.data is not None:
+        return feature
+    try:
+        return replace(feature, data={_FRAMES: _frames(known.data)})
+    except BadInputError:
+        # Then the request runs dense, here and there.
+        return feature
 
 
 def _frames(data: Any) -> int:
     """Frames (temporal units) of a video, as `Family.frame_counts` tells them."""
+    data = data or {}
     if _FRAMES in data:
         return int(data[_FRAMES])
     if "video_grid_thw" in data:

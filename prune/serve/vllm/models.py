@@ -20,7 +20,7 @@ def _pruned(name: str) -> Any:
     module, stock_name = ARCHITECTURES[name]
     stock = getattr(import_module(f"vllm.model_executor.models.{module}"), stock_name)
 
-    class Pruned(*MENDED.get(name, ()), stock):  # type: ignore[misc]
+    class Pruned(*MENDED.get(name, ()), stock):  # type: ignore[misc, valid-type]
         def __init__(self, *, vllm_config: Any, prefix: str = "", **more: Any) -> None:
             super().__init__(vllm_config=vllm_config, prefix=prefix, **more)
             state = State(served_plan(vllm_config))
