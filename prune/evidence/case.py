@@ -20,6 +20,7 @@ from prune.evidence.tokens import token_grid, token_map
 from prune.inputs.encode import Clip, decode, encode, letter_ids
 from prune.inputs.reply import greedy_reply
 from prune.inputs.samples import Sample
+from prune.inputs.visible import Box, visible_box
 from prune.layout.pathways import Reach
 from prune.plan.plan import Plan
 from prune.runtime.apply import apply
@@ -89,6 +90,11 @@ class Case:
         """`[T, H, W, 3]`."""
         return self.clip[0]
 
+    @property
+    def seen(self) -> Box:
+        """The part of a frame that the model sees."""
+        return visible_box(self.processor, *self.frames.shape[1:3], self.sample.medium)
+
     @cached_property
     def grid(self) -> tuple[int, int, int]:
         """Temporal units, rows and columns of the video tokens."""
@@ -107,12 +113,12 @@ class Case:
     def map_of(self, values: NDArray[np.floating]) -> NDArray[np.float64]:
         """Values of the video tokens `[V]` as a map over the clip's pixels, `[T, H, W]`."""
         segments = self.forcing.replay.segments
-        return token_map(values, segments, self.inputs, self.frames.shape[:3])
+        return token_map(values, segments, self.inputs, self.frames.shape[:3], self.seen)
 
     def scorer(self, regions: Regions, removal: str = "masked") -> MaskedScorer | PixelScorer:
         """Scores sets of the regions; raises `UsageError` for an unknown removal."""
         if removal == "masked":
-            return MaskedScorer(self.forcing, regions, self.inputs)
+            return MaskedScorer(self.forcing, regions, self.inputs, self.seen)
         if removal not in FILLS:
             raise UsageError(f"removal {removal!r}: expected {', '.join(REMOVALS)}")
         return PixelScorer(

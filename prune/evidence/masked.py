@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from prune.errors import RefusedError
 from prune.evidence.scorer import ForcedScorer
 from prune.evidence.tokens import token_regions
+from prune.inputs.visible import Box
 
 
 @dataclass
@@ -22,12 +23,14 @@ class MaskedScorer(ForcedScorer):
 
     Attributes:
         inputs: of the prompt.
+        seen: the part of a frame that its tokens show.
 
     Raises:
         RefusedError: a region has no token of its own, or the tokens form no grid.
     """
 
     inputs: Any
+    seen: Box
 
     def __post_init__(self) -> None:
         missing = self.regions.count - len(np.unique(self.token_region))
@@ -41,7 +44,7 @@ class MaskedScorer(ForcedScorer):
     @cached_property
     def token_region(self) -> NDArray[np.int64]:
         """Region of every video token, `[V]`."""
-        return token_regions(self.regions, self.forcing.replay.segments, self.inputs)
+        return token_regions(self.regions, self.forcing.replay.segments, self.inputs, self.seen)
 
     def probabilities(self, visible: NDArray[np.bool_]) -> NDArray[np.float64]:
         """See `Scorer`."""

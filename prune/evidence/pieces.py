@@ -59,7 +59,7 @@ def pieces_of(case: Case, regions: Regions | None) -> Pieces:
     if regions is None:
         region = segments.frame[0].numpy()[video].astype(np.int64)
     else:
-        region = token_regions(regions, segments, case.inputs)
+        region = token_regions(regions, segments, case.inputs, case.seen)
     if len(np.unique(region)) != int(region.max()) + 1:
         raise RefusedError("regions are smaller than a visual token: use fewer (--count)")
     groups: list[tuple[str, Source, NDArray[np.intp]]] = [

@@ -16,6 +16,7 @@ from prune.evidence.regions import Regions
 from prune.evidence.tokens import token_regions
 from prune.inputs.encode import Clip, encode
 from prune.inputs.samples import Sample
+from prune.inputs.visible import visible_box
 from prune.kernels import allowed_edges
 from prune.layout.pathways import Reach, dense_reach
 from prune.layout.segments import Role
@@ -68,7 +69,9 @@ class PlainScorer:
         keys = torch.ones(segments.shape[1], dtype=torch.bool)
         if self.fill is None:
             video = segments.role[0] == Role.VIDEO
-            keys[video] = torch.from_numpy(visible[token_regions(self.regions, segments, inputs)])
+            seen = visible_box(self.processor, *frames.shape[1:3], self.sample.medium)
+            found = token_regions(self.regions, segments, inputs, seen)
+            keys[video] = torch.from_numpy(visible[found])
         layers = self.model.config.text_config.num_hidden_layers
         reach = dense_reach(layers) if self.reach is None else self.reach
         size = segments.shape[1]

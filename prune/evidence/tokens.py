@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from prune.errors import RefusedError
 from prune.evidence.regions import Regions
+from prune.inputs.visible import Box
 from prune.layout.segments import Role, Segments
 
 
@@ -67,42 +68,54 @@ def token_cells(segments: Segments, inputs: Any) -> tuple[NDArray[np.int64], tup
     return np.where(inside, unit * rows * columns + place, -1), (units, rows, columns)
 
 
-def token_regions(regions: Regions, segments: Segments, inputs: Any) -> NDArray[np.int64]:
+def token_regions(
+    regions: Regions, segments: Segments, inputs: Any, seen: Box
+) -> NDArray[np.int64]:
     """The region that covers most of the cell of each video token, `[V]`.
 
     A token without a cell belongs to the region that covers most of its unit.
+
+    Args:
+        regions: of whole frames.
+        segments, inputs: of the prompt.
+        seen: the part of a frame that its tokens show.
 
     Raises:
         RefusedError: the tokens of a unit form no grid, and regions are smaller than units.
     """
     unit = _frames(segments)
     units = int(unit.max()) + 1
-    per_unit = -(-len(regions.labels) // units)
-    spans = [regions.labels[u * per_unit : (u + 1) * per_unit] for u in range(units)]
+    labels = regions.labels[:, *_inside(seen)]
+    per_unit = -(-len(labels) // units)
+    spans = [labels[u * per_unit : (u + 1) * per_unit] for u in range(units)]
     most = np.array([np.bincount(span.ravel()).argmax() for span in spans])
     found = most[unit]
     if all(len(np.unique(span)) == 1 for span in spans):
         return found
     cells, (_, rows, columns) = token_cells(segments, inputs)
-    height, width = regions.labels.shape[1:]
+    height, width = labels.shape[1:]
     for token in np.flatnonzero(cells >= 0):
         u, cell = divmod(int(cells[token]), rows * columns)
         r, c = divmod(cell, columns)
-        labels = spans[u][
+        covered = spans[u][
             :,
             r * height // rows : max(r * height // rows + 1, (r + 1) * height // rows),
             c * width // columns : max(c * width // columns + 1, (c + 1) * width // columns),
         ]
-        found[token] = np.bincount(labels.ravel()).argmax()
+        found[token] = np.bincount(covered.ravel()).argmax()
     return found
 
 
 def token_map(
-    values: NDArray[np.floating], segments: Segments, inputs: Any, shape: tuple[int, ...]
+    values: NDArray[np.floating],
+    segments: Segments,
+    inputs: Any,
+    shape: tuple[int, ...],
+    seen: Box,
 ) -> NDArray[np.float64]:
     """Values of the video tokens `[V]`, each drawn in its token's cell, on `[T, H, W]` pixels.
 
-    Tokens without a cell are not drawn.
+    Tokens without a cell are not drawn, and nothing is where the model does not look (`seen`).
 
     Raises:
         RefusedError: the tokens of a unit form no grid.
@@ -110,10 +123,19 @@ def token_map(
     cells, (units, rows, columns) = token_cells(segments, inputs)
     grid = np.zeros(units * rows * columns)
     grid[cells[cells >= 0]] = values[cells >= 0]
-    frames, height, width = shape
+    rectangle = _inside(seen)
+    frames, (height, width) = shape[0], (part.stop - part.start for part in rectangle)
     unit = np.arange(frames) // -(-frames // units)
     row, column = np.arange(height) * rows // height, np.arange(width) * columns // width
-    return grid.reshape(units, rows, columns)[unit][:, row][:, :, column]
+    found = np.zeros(shape)
+    found[:, *rectangle] = grid.reshape(units, rows, columns)[unit][:, row][:, :, column]
+    return found
+
+
+def _inside(seen: Box) -> tuple[slice, slice]:
+    """Rows and columns of the pixels in a box."""
+    top, left, bottom, right = map(round, seen)
+    return slice(top, bottom), slice(left, right)
 
 
 def _frames(segments: Segments) -> NDArray[np.int64]:

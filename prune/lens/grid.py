@@ -11,9 +11,6 @@ from prune.errors import BadInputError
 from prune.families import family_of_processor
 from prune.layout.segments import Role, Segments
 
-Box = tuple[float, float, float, float]
-"""Top, left, bottom, right, in pixels."""
-
 
 @dataclass(frozen=True)
 class Grid:
@@ -103,17 +100,3 @@ def _shape(inputs: Any, size: int) -> tuple[int, int]:
 def shown_frame(unit: int, num_units: int, num_frames: int) -> int:
     """The decoded frame that a temporal unit shows first, where a unit may hold several."""
     return min(unit * -(-num_frames // num_units), num_frames - 1)
-
-
-def visible_box(processor: Any, height: int, width: int) -> Box:
-    """The part of a decoded frame that the model sees: all but what its processor crops off."""
-    video = getattr(processor, "video_processor", None)
-    if video is None or not getattr(video, "do_center_crop", False):
-        return 0.0, 0.0, float(height), float(width)
-    size, crop = video.size, video.crop_size
-    edge = size.get("shortest_edge") if getattr(video, "do_resize", True) else min(height, width)
-    down = height / size["height"] if edge is None else min(height, width) / edge
-    across = width / size["width"] if edge is None else min(height, width) / edge
-    seen_h, seen_w = min(height, crop["height"] * down), min(width, crop["width"] * across)
-    top, left = (height - seen_h) / 2, (width - seen_w) / 2
-    return top, left, top + seen_h, left + seen_w

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from prune.inputs.encode import Clip
+from prune.inputs.visible import Box
+
 
 @dataclass
 class FakeScorer:
@@ -25,3 +28,9 @@ def saturating(count: int, seed: int = 0) -> FakeScorer:
     return FakeScorer(
         count, lambda seen: [float(1 - np.exp(-3 * weight[seen].sum() / weight.sum()))]
     )
+
+
+def whole_frame(clip: Clip) -> Box:
+    """The visible part of frames that no processor crops."""
+    height, width = clip[0].shape[1:3]
+    return 0.0, 0.0, float(height), float(width)

@@ -14,9 +14,9 @@ from prune.evidence.forced import TeacherForcing, forced_replay
 from prune.evidence.masked import MaskedScorer
 from prune.evidence.pixels import PixelScorer
 from prune.evidence.plain import LayerMasks, PlainScorer
-from prune.evidence.regions import grid, superpixels, tubes
+from prune.evidence.regions import Regions, grid, superpixels, tubes
 from prune.evidence.reply import find_target
-from prune.evidence.tokens import token_grid, token_regions
+from prune.evidence.tokens import token_grid, token_map, token_regions
 from prune.families import video_families
 from prune.inputs.encode import decode, encode, read
 from prune.inputs.reply import greedy_reply
@@ -27,6 +27,7 @@ from prune.layout.segments import Role
 from prune.plan.plan import Plan
 from prune.runtime.apply import apply
 from prune.runtime.attention import seam
+from tests.evidence.fakes import whole_frame
 from tests.families.reference import random_plan
 from tests.families.specimen import Tiny, tiny_of
 
@@ -53,7 +54,7 @@ def test_masked_tokens_equal_one_pass_per_candidate(
     regions = grid(clip[0], 9)
     forcing = TeacherForcing(forced_replay(tiny.model, tiny.processor, inputs, reply), reply, reach)
     visible = subsets(regions.count)
-    fast = MaskedScorer(forcing, regions, inputs)
+    fast = MaskedScorer(forcing, regions, inputs, whole_frame(clip))
     slow = PlainScorer(tiny.model, tiny.processor, sample, clip, tuple(reply), regions, reach=reach)
     assert fast.probabilities(visible) == pytest.approx(slow.probabilities(visible), abs=2e-5)
     assert fast.forwards == slow.forwards == len(visible)
@@ -197,19 +198,38 @@ def test_targets(tiny: LoadedModel, samples: list[Sample]) -> None:
             positions(wrong)
 
 
+def test_tokens_show_the_part_that_is_not_cropped_off(
+    tiny: LoadedModel, samples: list[Sample]
+) -> None:
+    """Columns of tokens show the middle half of a wide frame, whose regions are its quarters."""
+    clip = decode(samples[0], 8)
+    inputs = encode(tiny.processor, samples[:1], [clip])
+    forcing = TeacherForcing(forced_replay(tiny.model, tiny.processor, inputs, [5]), [5])
+    segments, height = forcing.replay.segments, clip[0].shape[1]
+    quarters = np.repeat(np.arange(4), height // 2)
+    regions = Regions.of(np.broadcast_to(quarters, (8, height, 2 * height)))
+    seen = (0, height / 2, height, 1.5 * height)
+    found = token_regions(regions, segments, inputs, seen).reshape(8, 3, 3)
+    assert set(found[..., 0].ravel()) == {1} and set(found[..., 2].ravel()) == {2}
+    drawn = token_map(np.ones(72), segments, inputs, (8, height, 2 * height), seen)
+    assert drawn[:, :, height // 2 : -height // 2].all() and drawn.sum() == 8 * height**2
+
+
 def test_tokens_find_their_regions(tiny: LoadedModel, samples: list[Sample]) -> None:
     clip = decode(samples[0], 8)
     inputs = encode(tiny.processor, samples[:1], [clip])
     forcing = TeacherForcing(forced_replay(tiny.model, tiny.processor, inputs, [5]), [5])
     segments = forcing.replay.segments
     assert token_grid(segments, inputs) == (8, 3, 3)
-    assert np.array_equal(token_regions(grid(clip[0], 9), segments, inputs), np.arange(72))
+    assert np.array_equal(
+        token_regions(grid(clip[0], 9), segments, inputs, whole_frame(clip)), np.arange(72)
+    )
     with pytest.raises(RefusedError, match="regions are smaller than a visual token"):
-        MaskedScorer(forcing, grid(clip[0], 25), inputs)
+        MaskedScorer(forcing, grid(clip[0], 25), inputs, whole_frame(clip))
     ragged = replace(segments, frame=segments.frame.clone())
     ragged.frame[0, (segments.role[0] == Role.VIDEO).nonzero()[0, 0] + 8] = 1
     with pytest.raises(RefusedError, match="form no grid"):
-        token_regions(grid(clip[0], 9), ragged, inputs)
+        token_regions(grid(clip[0], 9), ragged, inputs, whole_frame(clip))
 
 
 @pytest.mark.parametrize(
@@ -222,7 +242,7 @@ def test_token_grids_of_families(name: str, frames: int, shape: tuple[int, int, 
     replay = forced_replay(tiny.model, tiny.processor, inputs, [5])
     assert token_grid(replay.segments, inputs) == shape
     regions = grid(np.zeros((frames, 8, 8, 3), np.uint8), 4)
-    found = token_regions(regions, replay.segments, inputs)
+    found = token_regions(regions, replay.segments, inputs, (0, 0, *regions.labels.shape[1:]))
     per_unit = frames // shape[0]
     cells = [4 * u * per_unit + c for u in range(shape[0]) for c in range(4)]
     assert set(cells) <= set(found.tolist())

@@ -12,8 +12,9 @@ from transformers.image_utils import SizeDict
 
 from prune.errors import BadInputError
 from prune.families import video_families
+from prune.inputs.visible import visible_box
 from prune.layout.segments import segment
-from prune.lens.grid import Grid, grid_of, shown_frame, visible_box
+from prune.lens.grid import Grid, grid_of, shown_frame
 from prune.runtime.captured import capture
 from tests.families.specimen import Tiny, tiny_of
 
@@ -118,5 +119,8 @@ def test_what_is_cropped_off_is_not_drawn_on() -> None:
     wide = SimpleNamespace(video_processor=crop)
     assert visible_box(wide, 240, 320) == (0, 40, 240, 280)
     assert visible_box(SimpleNamespace(), 240, 320) == (0, 0, 240, 320)
+    # Pictures are cropped by a processor of their own.
+    assert visible_box(wide, 240, 320, "image") == (0, 0, 240, 320)
+    assert visible_box(SimpleNamespace(image_processor=crop), 240, 320, "image")[1] == 40
     crop.crop_size = SizeDict(height=112, width=112)
     assert visible_box(wide, 448, 448) == (112, 112, 336, 336)
