@@ -50,7 +50,7 @@ class PrunedModelState(DefaultModelState):
     ) -> dict[str, Any]:
         """See `ModelState`.
 
-        No one has asked the prompts of vLLM's dummy batches. Those that graphs are captured of run like
+        No one asked the prompts of vLLM's dummy batches. Those that graphs are captured of run like
         dense requests, in the buffers that generated tokens have; others without a plan.
         """
         known, names = self._state.layouts, input_batch.req_ids
