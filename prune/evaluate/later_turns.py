@@ -141,7 +141,7 @@ def _say(
     """The answer to the whole conversation, given in parts that end at `ends`."""
     columns = ("input_ids", "attention_mask", "mm_token_type_ids")
     media = {key: value for key, value in inputs.items() if key not in columns}
-    cache = None
+    cache: Any = None
     for end in ends:
         given = {key: inputs[key][:, :end] for key in columns if key in inputs}
         if cache is not None:
@@ -153,12 +153,8 @@ def _say(
             num_beams=1, return_dict_in_generate=True, output_logits=True,
         )  # fmt: skip
         cache = out.past_key_values
-    size = sum(
-        tensor.numel() * tensor.element_size()
-        for layer in cache.layers
-        for tensor in (layer.keys, layer.values)
-        if isinstance(tensor, Tensor)
-    )
+    held = [tensor for layer in cache.layers for tensor in (layer.keys, layer.values)]
+    size = sum([t.numel() * t.element_size() for t in held if isinstance(t, Tensor)])
     if sample.is_open:
         reply = without_end(opened.model, out.sequences[0, ends[-1] :].tolist())
         return _Said(tuple(reply), size)
