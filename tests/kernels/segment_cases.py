@@ -173,7 +173,7 @@ def large() -> list[Case]:
         Case("packed frames", *prompt(9, 9, 4, 20), table(video_video=1), heads=(1, 1)),
         Case(
             "packed other frames",
-            *prompt(9, 9, 4, 20),
+            *prompt(9, 3, 4, 20),
             table(video_video=OTHER_FRAMES),
             heads=(1, 1),
         ),

@@ -16,6 +16,7 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 def checks() -> Iterator[Callable[[], None]]:
     few = ["frame local", "window 1", "left padding", "per KV head, batch", "interleaved, removed"]
     few += ["cut decode", "windows across tiles", "neighbours that share other keys"]
+    few += ["packed other frames"]
     for case in [c for c in named() + large() if c.name in few]:
         yield partial(check_matches_oracle, case, "triton", torch.float32, DEVICE)
 
