@@ -34,10 +34,11 @@ def answer_loss(
 def word_loss(
     model: Any, batch: Batch, hidden: torch.Tensor
 ) -> tuple[torch.Tensor, dict[str, list[bool]]]:
-    """Cross-entropy of the answers' first words where letters are asked, and what was right.
+    """Cross-entropy of the answers' words where letters are asked, and of options' at themselves.
 
-    An answer has to be known before it can be matched to its letter. Where a letter is asked it is
-    learnt only if something asks for it.
+    An answer has to be known before it can be matched to its letter, and where a letter is asked it
+    is learnt only if something asks for it. To match it, later layers need it in the options in the
+    same directions.
 
     Args:
         model: its norm and head are used.
@@ -46,8 +47,10 @@ def word_loss(
     """
     rows, places, words, names = zip(*batch.words, strict=True)
     logits = model.lm_head(model.model.language_model.norm(hidden[rows, places]))
-    targets = torch.tensor(words)
+    targets = torch.tensor(words, device=logits.device)
+    losses = F.cross_entropy(logits, targets, reduction="none")
     right = defaultdict(list)
     for name, hit in zip(names, (logits.detach().argmax(-1) == targets).tolist(), strict=True):
         right[name].append(hit)
-    return F.cross_entropy(logits, targets), right
+    option = torch.tensor([name == "option" for name in names], device=logits.device)
+    return losses[option].mean() + losses[~option].mean(), right

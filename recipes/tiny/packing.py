@@ -19,6 +19,7 @@ from model import IMAGE_SIZE, TOKENS_PER_FRAME
 from slots import Slots, attend_packed
 from transformers import AttentionInterface, AttentionMaskInterface
 
+from prune.inputs.prompts import find_options
 from prune.tiny.draw import CLIP_TIMES, render
 from prune.tiny.processor import MEAN, STD
 from prune.tiny.questions import WORDS
@@ -54,8 +55,8 @@ class Batch:
     pixels `[B, T, 3, H, W]`, input_ids and positions `[B, S]`, targets `[B, S]` (-100: none),
     weights `[B, S]`; `watched` lists `(row, first, stop, name)` of the positions that predict an
     answer; `words` lists `(row, position, token, name)` of those that predict a letter, with the
-    first token of the option behind it; `masks` holds for each kind of slot a bool
-    `[width, P + width]`.
+    token that tells the option behind it from the others, and of the same tokens in the options
+    themselves, named `option`; `masks` holds for each kind of slot a bool `[width, P + width]`.
     """
 
     pixels: torch.Tensor
@@ -171,6 +172,17 @@ class Packer:
         name = f"two/{task}" if kind == "two" else task
         return *self._letter(question.text, options, question.answer), name
 
+    def _telling(self, prompt: str) -> list[tuple[int, int]]:
+        """Place and id of the first token that tells each option from the others."""
+        written = self.tokenizer(prompt, add_special_tokens=False, return_offsets_mapping=True)
+        starts = [start for start, _ in written.offset_mapping]
+        spans = [(start + len("(A)"), stop) for start, stop in find_options(prompt)]
+        parts = [slice(*np.searchsorted(starts, span)) for span in spans]
+        options = [written.input_ids[part] for part in parts]
+        differs = [len({*tokens}) > 1 for tokens in zip(*options, strict=False)]
+        at = differs.index(True) if any(differs) else min(map(len, options)) - 1
+        return [(part.start + at, option[at]) for part, option in zip(parts, options, strict=True)]
+
     def _write(self, rows: Rows, row: int, column: int, slots: Slots, about: tuple) -> None:
         """Write one question of a kind, about a scene and its task, into a row."""
         while True:
@@ -188,8 +200,10 @@ class Packer:
             rows.weights[row, first:last] = 0.1
             rows.weights[row, first] = 1.0
             rows.watched.append((row, first, first + 1, name))
-            word = self.encode(reply[2:])[0]
+            told = self._telling(prompt)
+            _, word = told[ord(reply[0]) - ord("A")]
             rows.words.append((row, first, word, f"word/{name.removeprefix('two/')}"))
+            rows.words += [(row, column + place, token, "option") for place, token in told]
 
     def texts(self, size: int, slots: Slots) -> Batch:
         """`size` questions without a clip, each where it would stand behind one."""

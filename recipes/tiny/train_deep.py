@@ -70,10 +70,22 @@ LESSONS = (
         (Slots("lookup", 5, 18), Slots("open", 5, 20), Slots("matching", 2, 58)), motion=0.3,
     ),
     Lesson(
-        "choices", 500, 16, FRAMES, (0, LAYERS),
+        "choices", 250, 16, FRAMES, (0, LAYERS),
         (
-            Slots("lookup", 2, 18), Slots("open", 3, 20), Slots("matching", 1, 58),
+            Slots("lookup", 1, 18), Slots("open", 5, 20), Slots("matching", 1, 58),
             Slots("choice", 3, 58),
+        ),
+        words=0.5,
+    ),
+    Lesson(
+        "letters", 400, 16, FRAMES, (WORDS_AT, LAYERS),
+        (Slots("two", 5, 58), Slots("choice", 3, 58)),
+    ),
+    Lesson(
+        "mixed", 500, 16, FRAMES, (0, LAYERS),
+        (
+            Slots("lookup", 1, 18), Slots("open", 5, 20), Slots("matching", 1, 58),
+            Slots("two", 1, 58), Slots("choice", 2, 58),
         ),
         words=0.5,
     ),
@@ -248,7 +260,7 @@ def main() -> None:
                 print(json.dumps(row), file=log)
                 running.clear()
                 began = time.time()
-            if (training.total % 200 == 0 and lesson.name in ("choices", "end")) or done:
+            if (training.total % 200 == 0 and lesson.layers[1] == LAYERS) or done:
                 held = Packer(training.tokenizer, "calibration", 1)
                 right = {str(n): evaluate(training.model, held, n) for n in (4, 8)}
                 print(json.dumps({"step": training.total, "calibration": right}), file=log)
