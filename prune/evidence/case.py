@@ -93,7 +93,8 @@ class Case:
     @property
     def seen(self) -> Box:
         """The part of a frame that the model sees."""
-        return visible_box(self.processor, *self.frames.shape[1:3], self.sample.medium)
+        height, width = self.frames.shape[1:3]
+        return visible_box(self.processor, height, width, self.sample.medium)
 
     @cached_property
     def grid(self) -> tuple[int, int, int]:

@@ -69,7 +69,8 @@ class PlainScorer:
         keys = torch.ones(segments.shape[1], dtype=torch.bool)
         if self.fill is None:
             video = segments.role[0] == Role.VIDEO
-            seen = visible_box(self.processor, *frames.shape[1:3], self.sample.medium)
+            height, width = frames.shape[1:3]
+            seen = visible_box(self.processor, height, width, self.sample.medium)
             found = token_regions(self.regions, segments, inputs, seen)
             keys[video] = torch.from_numpy(visible[found])
         layers = self.model.config.text_config.num_hidden_layers

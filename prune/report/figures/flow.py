@@ -107,9 +107,13 @@ def _curves_figure(flows: Mapping[str, Flow]) -> Figure:
             Line2D([], [], color=INK, linestyle=line, label=name)
             for name, line in zip(flows, _LINES, strict=False)
         ]
-        place = "outside upper center" if common else "outside lower center"
-        figure.legend(handles=named, fontsize=9, loc=place, ncols=len(flows),
-                      frameon=False)  # fmt: skip
+        figure.legend(
+            handles=named,
+            fontsize=9,
+            loc="outside upper center" if common else "outside lower center",
+            ncols=len(flows),
+            frameon=False,
+        )
     return figure
 
 
