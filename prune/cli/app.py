@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from prune.cli.described import Group
 from prune.cli.described import command as described
 from prune.errors import SamplesFailedError, UsageError
 from prune.inputs.max_failed import MAX_FAILED, check_failed
@@ -15,7 +16,7 @@ from prune.inputs.templates import check_template
 from prune.plan.model_id import Positions as Rule
 
 app = typer.Typer(
-    no_args_is_help=True,
+    cls=Group,
     rich_markup_mode="rich",
     epilog="Exit codes: 0 done; 2 wrong arguments; 3 bad input; 4 refused; 5 done, but some "
     "samples failed; 6 out of memory or disk; 7 NaN or infinity; 8 a check failed; 9 too many "

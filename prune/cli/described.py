@@ -10,6 +10,7 @@ from types import UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 from typer.models import ArgumentInfo, OptionInfo, ParameterInfo
 
 Command = TypeVar("Command", bound=Callable[..., None])
@@ -29,6 +30,28 @@ _PANEL = {name: panel for panel, names in PANELS.items() for name in names.split
 _UNITS = {int: "N", float: "X", str: "TEXT", Path: "PATH"}
 _WIDEST = 24
 _DEFAULT = re.compile(r" \(default: ([^)]*)\)")
+
+
+class Group(TyperGroup):
+    """A group of commands whose own help names no Python type."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """See `typer.core.TyperGroup`."""
+        return list(map(_untyped, super().get_params(ctx)))
+
+
+class _Command(TyperCommand):
+    def get_params(self, ctx: Any) -> list[Any]:
+        return list(map(_untyped, super().get_params(ctx)))
+
+
+def _untyped(parameter: Any) -> Any:
+    """The parameter without the type that typer shows of its own flags, and beside arguments."""
+    if parameter.param_type_name == "argument":
+        parameter.display_type_rich = lambda ctx: None
+    elif parameter.is_flag:
+        parameter.metavar = ""
+    return parameter
 
 
 def command(
@@ -51,7 +74,7 @@ def command(
         parameters = [_described(p) for p in signature.parameters.values()]
         function.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
         function.__annotations__ = {p.name: p.annotation for p in parameters}
-        return app.command(name, epilog=epilog, **settings)(function)
+        return app.command(name, cls=_Command, epilog=epilog, **settings)(function)
 
     return register
 

@@ -72,6 +72,7 @@ Verbose = Annotated[
 
 @app.callback(invoke_without_command=True)
 def _root(
+    context: typer.Context,
     debug: Debug = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -89,6 +90,8 @@ def _root(
     if verbose:
         # Read when transformers is imported, by the command.
         os.environ["TRANSFORMERS_VERBOSITY"] = "info"
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
 
 
 RESUME = {"audit", "demo", "explain", "heal", "lens", "patch", "reproduce", "screen", "trace"}
@@ -135,9 +138,7 @@ def _run() -> int:
     except Exception as error:
         # Usage errors are click's, which typer brings under a name of its own.
         if hasattr(error, "format_message"):
-            message = error.format_message()
-            # Empty where help was shown in place of a missing command.
-            return _fail(message, UsageError.exit_code) if message else UsageError.exit_code
+            return _fail(error.format_message(), UsageError.exit_code)
         if type(error).__name__ == "OutOfMemoryError" or "DefaultCPUAllocator" in str(error):
             reason = str(error).splitlines()[0]
             return _fail(f"out of memory: use fewer frames: {reason}", ResourceError.exit_code)

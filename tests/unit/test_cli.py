@@ -34,11 +34,6 @@ def test_help(prune_command, command: list[str]) -> None:
     assert code == 0 and "Usage" in out
 
 
-def test_without_a_command_there_is_help_and_no_error(prune_command) -> None:
-    code, out, err = prune_command()
-    assert code == 2 and "Usage" in out + err and "error" not in err
-
-
 @pytest.mark.parametrize("command", ["verify", "report", "bench"])
 def test_a_folder_that_is_missing_is_called_missing(
     prune_command, clips: Path, tmp_path: Path, command: str

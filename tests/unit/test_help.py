@@ -16,6 +16,8 @@ from prune.cli.main import COMMANDS
 ROOT = Path(__file__).parents[2]
 GROUP: Any = typer.main.get_command(app)
 NAMES = sorted(GROUP.commands)
+PYTHON = "bool|list|int|float|str|path|file|dir"
+"""What typer calls the types of values."""
 
 
 @pytest.fixture(params=NAMES)
@@ -34,10 +36,8 @@ def test_there_is_a_name_for_every_module() -> None:
 def test_help_fits_80_columns_and_names_no_python_type(shown: tuple[str, str]) -> None:
     name, text = shown
     assert max(map(len, text.splitlines())) <= 80
-    # Typer's own option keeps its type, and so do arguments.
-    ours = [line for line in text.splitlines() if " --" in line and " --help " not in line]
     assert "…" not in text
-    assert not [line for line in ours if re.search(r"<bool>|list\[|<int|<float|<str", line)], name
+    assert not re.search(rf"[<\[|]({PYTHON})\b", text), name
     assert "(default" not in text
 
 
@@ -72,6 +72,12 @@ def test_every_exit_code_is_in_the_help(prune_command: Any) -> None:
     assert codes | {0, 130, 143} == {
         int(n) for n in re.findall(r"\b(\d+)\s+[a-zN]", text[text.index("Exit codes") :])
     }
+
+
+def test_prune_alone_shows_the_help(prune_command: Any) -> None:
+    code, text, err = prune_command()
+    assert (code, err) == (0, "") and prune_command("--help")[1].split() == text.split()
+    assert "Commands" in text and not re.search(rf"<({PYTHON})", text)
 
 
 def test_completion_can_be_installed(prune_command: Any) -> None:
