@@ -51,7 +51,8 @@ def progress(title: str, total: int) -> Iterator["Advance"]:
         if not _hidden():
             if done < total:
                 why = f": {last}" if last else ""
-                err.print(f"{title} {ended} after {done:,} of {total:,}{why}", soft_wrap=True)
+                of = "of at most" if ended == "done" else "of"
+                err.print(f"{title} {ended} after {done:,} {of} {total:,}{why}", soft_wrap=True)
             if shown.verbose:
                 err.print(f"{title} took {time.monotonic() - start:.1f} s", soft_wrap=True)
 

@@ -56,7 +56,7 @@ def search(
         BadInputError: the budget cannot be reached with these candidates.
     """
     draft = Draft(problem, budget, max_runs, on_step)
-    interrupted = False
+    interrupted = spent = False
     try:
         if budget.objective == "hallucination":
             mend(draft, ranked, problem.model.num_kv_heads)
@@ -73,6 +73,7 @@ def search(
             else:
                 finish(draft, ranked)
             repay(draft, ranked)
+        spent = draft.runs_left <= 0
         settles = budget.limits_harm and budget.objective != "hallucination"
         tried = settle(draft, ranked) if settles else restorations(draft, ranked)
         measured = harms(draft, tried)
@@ -95,6 +96,15 @@ def search(
         steps=tuple(draft.steps),
         harms=measured,
         interrupted=interrupted,
+        ended=_ended(budget, interrupted, f"all {max_runs:,} runs used" if spent else None),
         exhaustive=len(ranked) * (len(ranked) + 1) // 2 * problem.dense.samples,
         budget=budget,
     )
+
+
+def _ended(budget: Budget, interrupted: bool, spent: str | None) -> str:
+    if interrupted:
+        return "interrupted, with the best plan so far"
+    if not budget.limits_harm:
+        return "budget met"
+    return spent or "no candidate is worth more"

@@ -56,6 +56,7 @@ class SearchResult:
         steps: every plan that was run, in order.
         harms: of each pathway that the plan removes.
         interrupted: whether the search was stopped, so that the plan is the best until then.
+        ended: why it ended, in words.
         exhaustive: runs over single samples that backward elimination, one candidate at a time,
             would have taken.
     """
@@ -68,6 +69,7 @@ class SearchResult:
     steps: tuple[SearchStep, ...]
     harms: tuple[Harm, ...]
     interrupted: bool
+    ended: str
     exhaustive: int
     budget: Budget
 

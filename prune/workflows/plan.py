@@ -162,7 +162,5 @@ def find_plan(
             heads=opened.id.num_kv_heads if per_head else None,
             on_step=lambda step: advance(step.score.samples),
         )
-        done = f"{'stopped' if found.interrupted else 'done'} after {found.forwards:,} prompts"
-        left = max(0, passes * prepared.score.samples - found.forwards)
-        advance(0 if found.interrupted else left, done)
+        advance(0, found.ended)
         return found

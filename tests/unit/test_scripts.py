@@ -118,7 +118,7 @@ def test_a_line_comes_after_30_seconds(capfd: pytest.CaptureFixture[str]) -> Non
 def test_what_ends_early_says_so(capfd: pytest.CaptureFixture[str]) -> None:
     with progress("Searching", 1000) as advance:
         advance(80, "budget met")
-    assert "Searching done after 80 of 1,000: budget met" in capfd.readouterr().err
+    assert "Searching done after 80 of at most 1,000: budget met" in capfd.readouterr().err
     with pytest.raises(KeyboardInterrupt), progress("Searching", 1000) as advance:
         advance(80)
         raise KeyboardInterrupt

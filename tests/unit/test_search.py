@@ -286,6 +286,21 @@ def test_interrupted_it_returns_the_best_plan_so_far() -> None:
     assert part.score.accuracy == 90.0
 
 
+@pytest.mark.parametrize(
+    ("budget", "runs", "ended"),
+    [
+        (Budget("max_drop", 1.0), 100, "no candidate is worth more"),
+        (Budget("max_drop", 1.0), 3, "all 3 runs used"),
+        (Budget("density", 0.6), 100, "budget met"),
+    ],
+    ids=str,
+)
+def test_a_search_says_why_it_ended(budget: Budget, runs: int, ended: str) -> None:
+    problem = Problem(MODEL, PROMPT, GEOMETRY, DENSE, Model().measure)
+    found = search(problem, candidates(harms(0)), budget, max_runs=runs)
+    assert found.ended == ended
+
+
 def test_harms_say_what_each_removed_pathway_would_win_back() -> None:
     found = run(Budget("density", 0.03))
     harm = {h.pathway: h for h in found.harms}
