@@ -40,7 +40,7 @@ def test_the_last_state_of_the_last_token_is_the_whole_run(
     sites = ("--site", "states", "--site", "heads", "--role", "video", "--role", "last")
     code, out, err = prune_command(*arguments(clips, tmp_path, *sites, *more))
     assert code == 0, err
-    assert "2 of 2 samples patched" in out and "patch-heads.png" in out
+    assert "2 of 2 samples patched" in out and "patch-heads.png" in out.replace("\n", "")
     assert {p.name for p in tmp_path.iterdir()} == {
         "patch", "patch.png", "patch.svg", "patch-heads.png", "patch-heads.svg", "patch.csv",
         "patch.json",

@@ -29,7 +29,10 @@ class Mutant:
 
 SHARED = (
     Mutant(
-        "a window one frame short", "layout.py", "distance, 0) <= table", "distance, 0) < table"
+        "a window one frame short",
+        "layout.py",
+        "(distance <= farthest(limit))",
+        "(distance < farthest(limit))",
     ),
     Mutant(
         "frames only count forwards",
