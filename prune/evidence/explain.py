@@ -187,6 +187,7 @@ def record_of(case: Explainable, found: Explanation, settings: ExplainSettings) 
         "id": sample.id,
         "task": sample.task,
         "medium": sample.medium,
+        "turns": [list(turn) for turn in sample.turns],
         "question": sample.question,
         **_answered(case, found),
         "reply": list(target.texts),

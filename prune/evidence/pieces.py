@@ -1,4 +1,4 @@
-"""Pieces of a prompt and its reply: regions of the video beside words of question and reply."""
+"""Pieces of a prompt and its reply: regions of the video beside words of turns and reply."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -14,9 +14,10 @@ from prune.evidence.reply import token_texts
 from prune.evidence.tokens import token_regions
 from prune.layout.segments import Role
 
-Source = Literal["video", "question", "reply"]
-SOURCES: tuple[Source, ...] = ("video", "question", "reply")
-"""What an answer may rest on: what is seen, what is asked with its options, and its own words."""
+Source = Literal["video", "history", "question", "reply"]
+SOURCES: tuple[Source, ...] = ("video", "history", "question", "reply")
+"""What an answer may rest on: what is seen, the turns before the question, what is asked with its
+options, and its own words."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Pieces:
 
 
 def pieces_of(case: Case, regions: Regions | None) -> Pieces:
-    """Regions of the video, or its frames, the words of the question and those of the reply.
+    """Regions of the video, or its frames, and the words of earlier turns, question and reply.
 
     Of the reply, the words before the last target token; it is predicted from the state of the
     token before it, which nothing hides from itself.
@@ -67,10 +68,11 @@ def pieces_of(case: Case, regions: Regions | None) -> Pieces:
         for r in range(int(region.max()) + 1)
     ]
     ids = [*case.inputs["input_ids"][0].tolist(), *case.target.ids]
+    earlier = np.flatnonzero(role == Role.HISTORY)
     asked = np.flatnonzero((role == Role.QUESTION) | (role == Role.OPTIONS))
     start = length - len(case.target.ids)
     said = np.arange(start, start + max(case.target.positions))
-    for source, tokens in (("question", asked), ("reply", said)):
+    for source, tokens in (("history", earlier), ("question", asked), ("reply", said)):
         texts = token_texts(case.processor, [ids[i] for i in tokens])
         for text, first, stop in _words(texts):
             groups.append((text, source, tokens[first:stop]))  # type: ignore[arg-type]

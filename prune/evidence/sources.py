@@ -1,8 +1,8 @@
-"""How much an answer rests on the video, on the question and on its own words.
+"""How much an answer rests on the video, on earlier turns, on the question and on its own words.
 
 Regions of the video and words are pieces under one objective: EAGLE orders them together. Beside it
 stand leaving out one at a time, gradient times input, and the share of each source: its Shapley
-value, which is exact for three sources and adds up to what all of them together do.
+value, which is exact for so few sources and adds up to what all of them together do.
 """
 
 from collections.abc import Callable

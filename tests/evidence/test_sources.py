@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from prune.evidence.case import Case
+from prune.checkpoint.load import LoadedModel
+from prune.evidence.case import Case, open_case
 from prune.evidence.objective import Objective
 from prune.evidence.pieces import pieces_of
 from prune.evidence.regions import whole_frames
@@ -24,6 +25,23 @@ def test_pieces_are_frames_and_words(case: Case) -> None:
     assert "".join(own).replace(" ", "") == "".join(case.target.texts[:3]).replace(" ", "")
     assert pieces.hides.sum(0).max() == 1 and pieces.hides.any(1).all()
     assert not (pieces_of(case, None).of("reply")).any(), "the first token follows no other"
+
+
+def test_earlier_turns_are_a_source_of_their_own(tiny: LoadedModel, case: Case) -> None:
+    said = (("Question: How many shapes are there?", "3"), ("Question: Is it night?", "no"))
+    later = open_case(tiny.model, tiny.processor, replace(case.sample, turns=said))
+    pieces = pieces_of(later, None)
+    words = [t for t, s in zip(pieces.texts, pieces.sources, strict=True) if s == "history"]
+    spoken = " ".join(words).replace("</s>", "")
+    for marker in ("USER:", "ASSISTANT:"):
+        spoken = spoken.replace(marker, "")
+    assert spoken.split() == [word for turn in said for part in turn for word in part.split()]
+    asked = [t for t, s in zip(pieces.texts, pieces.sources, strict=True) if s == "question"]
+    assert not set(asked) & {"many", "night?"}
+    assert pieces.hides.sum(0).max() == 1
+    found = sources_of(later, pieces)
+    assert set(found.shares) == {"video", "history", "question"}
+    assert sum(found.shares.values()) == pytest.approx(found.whole - found.nothing)
 
 
 def test_hidden_frames_are_masked_frames(case: Case) -> None:

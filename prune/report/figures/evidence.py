@@ -43,6 +43,8 @@ def evidence_figure(
     if is_counter(record) and record.get("causes"):
         top, caption, color = record["causes"][::-1], "the cause", REMOVED
     page = _Page(10.6)
+    for asked, said in record["turns"]:
+        page.say(f"{asked}  →  {said}", 9.5)
     page.say(_question(record), 11.5, "bold")
     about, finding = headline(record, min(len(top), len(record["order"])))
     page.say(about, 9.5)
@@ -161,24 +163,28 @@ class _Page:
 
 
 OPTIONS = (COLORS[2], COLORS[3], "#8c6d31", "#b5a642", "#5f4b2c", "#c49c94") * 5
-SOURCES = dict(zip(("video", "question", "reply"), COLORS[4:7], strict=True))
-"""Colours that mean nothing else here."""
-
-NAMES = {"video": "what is seen", "question": "the question", "reply": "its own words"}
+SOURCES = {
+    "video": ("what is seen", COLORS[4]),
+    "history": ("earlier turns", "#b98bb0"),
+    "question": ("the question", COLORS[5]),
+    "reply": ("its own words", COLORS[6]),
+}
+"""Names, and colours that mean nothing else here."""
 
 
 def _sources(page: _Page, found: Mapping[str, Any], points: float) -> None:
-    """How much rests on what is seen, on the question and on the reply's own words."""
+    """How much rests on what is seen, on what was said and asked, and on the reply's own words."""
     axes = page.row(0.34)
     style_axes(axes, "What it rests on: shares of p (Shapley)")
     place = {True: found["p"]["nothing"], False: found["p"]["nothing"]}
     for source, share in found["shares"].items():
-        axes.barh(0, share, left=place[share >= 0], height=0.7, color=SOURCES[source],
-                  label=f"{NAMES[source]} {share:+.2f}")  # fmt: skip
+        name, color = SOURCES[source]
+        axes.barh(0, share, left=place[share >= 0], height=0.7, color=color,
+                  label=f"{name} {share:+.2f}")  # fmt: skip
         place[share >= 0] += share
     axes.axvline(found["p"]["nothing"], color=INK, linewidth=1)
     axes.set(yticks=[], xlim=(min(0.0, place[False]) - 0.02, max(1.0, place[True]) + 0.02))
-    axes.legend(fontsize=8, frameon=False, ncols=3, loc="lower right", bbox_to_anchor=(1, 1))
+    axes.legend(fontsize=8, frameon=False, ncols=4, loc="lower right", bbox_to_anchor=(1, 1))
     page.skip(0.34)
     words = [p for p in found["pieces"] if p["source"] != "video"]
     for key, title in (
