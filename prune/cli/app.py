@@ -39,7 +39,9 @@ Cue = Annotated[
 ]
 OwnCue = Annotated[
     str | None,
-    typer.Option("--cue", help="What a prompt ends with (default: as traced, or the recipe's)."),
+    typer.Option(
+        "--cue", help="What a prompt ends with (default: as traced or exported, or the recipe's)."
+    ),
 ]
 Keep = Annotated[
     str | None,
@@ -51,8 +53,8 @@ Keep = Annotated[
 System = Annotated[
     str | None,
     typer.Option(
-        help="System prompt in front of the video (default: as traced, the recipe's, or the chat "
-        "template's)."
+        help="System prompt in front of the video (default: as traced or exported, the recipe's, "
+        "or the chat template's)."
     ),
 ]
 
@@ -75,7 +77,7 @@ Prompt = Annotated[
         "--prompt",
         callback=_template,
         help="Your own words: a template with {question} and {options}, or {options:A.} for "
-        "options A., B., ... (default: as traced, the recipe's, or Map the Flow's).",
+        "options A., B., ... (default: as traced or exported, the recipe's, or Map the Flow's).",
     ),
 ]
 Frames = Annotated[int, typer.Option(min=1, help="Frames sampled from every clip.")]

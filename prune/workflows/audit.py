@@ -15,8 +15,7 @@ from prune.evidence.explain import ExplainSettings, regions_of
 from prune.evidence.metrics.agreement import first_regions
 from prune.inputs.max_failed import MAX_FAILED, check_failed
 from prune.inputs.media import DEFAULT_MEDIA, Media
-from prune.inputs.prompts import ANSWER_CUE
-from prune.inputs.samples import Sample, load_samples, need_options
+from prune.inputs.samples import Sample, need_options
 from prune.io.files import write_atomically
 from prune.journal.processes import processes, share_of
 from prune.journal.progress import Progress, silent
@@ -36,7 +35,9 @@ from prune.results.audit_findings import (
 from prune.results.existence import Existence
 from prune.results.interval import Mean
 from prune.workflows.amend import amend, is_export
+from prune.workflows.asked import asked_as, told_words
 from prune.workflows.named_plan import named_plan
+from prune.workflows.select import select_samples
 
 WORST = 4
 """Number of samples that are drawn: those whose evidence changed most."""
@@ -80,11 +81,16 @@ def audit_model(
     out: Path,
     progress: Progress = silent,
     *,
+    tasks: Sequence[str] | None = None,
+    per_task: int | None = None,
+    seed: int = 0,
     limit: int = 24,
     regions: str = "frames",
     count: int = 4,
     num_frames: int = 8,
-    cue: str = ANSWER_CUE,
+    cue: str | None = None,
+    system: str | None = None,
+    prompt: str | None = None,
     media: Media = DEFAULT_MEDIA,
     limits: AuditLimits = DEFAULT_LIMITS,
     max_failed: str = MAX_FAILED,
@@ -102,9 +108,12 @@ def audit_model(
         data: JSONL of the samples.
         out: folder of the results; an audit in it that was stopped resumes.
         progress: shows the samples audited.
+        tasks: only samples of these tasks.
+        per_task, seed: a draw of those (`prune.inputs.draw.draw_samples`).
         limit: explain N samples (`prune.inputs.draw`); all of them are answered.
         regions, count, num_frames: see `prune.evidence.explain.ExplainSettings`.
-        cue: what a prompt ends with (`prune.inputs.samples.Sample`).
+        cue, system, prompt: how samples are asked; as an export was where nothing is said
+            (`prune.workflows.asked`).
         media: how clips are read of which the data says nothing.
         limits: what may change.
         max_failed: samples that may fail (`prune.inputs.max_failed`).
@@ -119,7 +128,8 @@ def audit_model(
         UsageError: the regions are unknown, or would differ between the models.
     """
     settings = ExplainSettings(regions=regions, count=count, num_frames=num_frames)
-    samples = load_samples(data, cue, media)
+    cue, wording = asked_as((pruned, model), cue, system, prompt)
+    samples = select_samples(data, tasks, None, None, cue, per_task, seed, media, wording)
     need_options(samples, "prune audit")
     plan = named_plan(pruned)
     opened = open_model(model, dense=True, positions=positions or plan.model.positions)
@@ -145,6 +155,7 @@ def audit_model(
         "findings": [asdict(f) for f in findings],
         "limits": asdict(limits),
         "settings": asdict(settings),
+        "asked": told_words(samples[0]),
         "means": {name: asdict(mean) for name, mean in measured.items()},
         "accuracy": found.accuracy,
         "existence": asdict(seen) if seen else None,

@@ -14,7 +14,6 @@ from prune.checkpoint.stored_plan import stored_plan
 from prune.errors import RefusedError, UsageError
 from prune.inputs.encode import read
 from prune.inputs.media import DEFAULT_MEDIA, Media
-from prune.inputs.prompts import ANSWER_CUE
 from prune.inputs.samples import load_samples
 from prune.io.csv import write_csv
 from prune.journal.progress import Progress, silent
@@ -23,6 +22,7 @@ from prune.plan.cost import Geometry
 from prune.plan.plan import PLAN_FILE
 from prune.results.latency import BenchRow
 from prune.workflows.amend import amend, is_export
+from prune.workflows.asked import asked_as, told_words
 
 COLUMNS = (
     "frames", "tokens", "batch", "what", "unit", "model", "median", "p20", "p80", "runs"
@@ -53,7 +53,9 @@ def bench_export(
     frames: Sequence[int] = (8,),
     batches: Sequence[int] = (1, 4),
     runs: int = 20,
-    cue: str = ANSWER_CUE,
+    cue: str | None = None,
+    system: str | None = None,
+    prompt: str | None = None,
     media: Media = DEFAULT_MEDIA,
     against: str | Path | None = None,
     table: Path | None = None,
@@ -68,7 +70,8 @@ def bench_export(
         frames: numbers of frames, each measured.
         batches: numbers of requests that run together.
         runs: timed runs of a single request.
-        cue: what its prompt ends with.
+        cue, system, prompt: how it is asked; as the export was where nothing is said
+            (`prune.workflows.asked`).
         media: how its clip is read if the data does not say it.
         against: the dense model, if it is not the export without its plan.
         table: CSV file for every measurement.
@@ -80,7 +83,8 @@ def bench_export(
     """
     if report and not is_export(Path(folder)):
         raise UsageError(f"--report: {folder} holds no report of prune export")
-    sample = load_samples(data, cue, media)[0]
+    cue, wording = asked_as((folder,), cue, system, prompt)
+    sample = load_samples(data, cue, media, wording)[0]
     opened = open_model(folder, dense=True)
     plan = stored_plan(opened.folder, opened.id)
     if plan is None:
@@ -92,13 +96,14 @@ def bench_export(
     geometry = Geometry.of(opened.model)
     rows = []
     for count in frames:
-        prompt = segment(opened.processor, read(opened.processor, [sample], count))
+        layout = segment(opened.processor, read(opened.processor, [sample], count))
         with progress(f"Timing {count} frames", runs) as advance:
             times = latency(compared, sample, count, runs, advance)
         with progress(f"Batches of {count} frames", len(batches) * len(compared)) as advance:
             held = capacity(compared, sample, count, batches, advance)
-        rows.append(BenchRow(shape_of(plan.reach, prompt, geometry, count), times, held))
+        rows.append(BenchRow(shape_of(plan.reach, layout, geometry, count), times, held))
     said = {name: str(value) for name, value in sample.reading.given.items()}
+    said |= told_words(sample)
     where = conditions(opened.model, plan=plan.sha256[:12], runs=str(runs), **said)
     if table is not None:
         write_table(table, rows, where)

@@ -10,7 +10,6 @@ from prune.evaluate.answers import under
 from prune.evaluate.paired import paired_report
 from prune.evaluate.questions import Questions
 from prune.inputs.media import DEFAULT_MEDIA, Media
-from prune.inputs.prompts import ANSWER_CUE
 from prune.inputs.replying import DEFAULT_REPLYING, Replying
 from prune.inputs.samples import Sample
 from prune.journal.progress import Progress, silent
@@ -20,6 +19,7 @@ from prune.plan.plan import Plan
 from prune.results.accuracy import AccuracyReport
 from prune.results.answer import Answer
 from prune.results.replies import RepliesReport
+from prune.workflows.asked import asked_as
 from prune.workflows.evaluate_replies import Told, reply_to, versus
 from prune.workflows.read_clips import read_clips
 from prune.workflows.select import select_samples
@@ -52,9 +52,9 @@ def evaluate_model(
     against: str | Path | None = None,
     tasks: Sequence[str] | None = None,
     num_frames: int = 8,
-    cue: str = ANSWER_CUE,
-    system: str = "",
-    prompt: str = "",
+    cue: str | None = None,
+    system: str | None = None,
+    prompt: str | None = None,
     media: Media = DEFAULT_MEDIA,
     limit: int | None = None,
     per_task: int | None = None,
@@ -71,9 +71,8 @@ def evaluate_model(
         against: another model, compared sample by sample.
         tasks: only samples of these tasks.
         num_frames: frames of every clip.
-        cue: what a prompt ends with (`prune.inputs.samples.Sample`).
-        system: a system prompt in front of the video; the chat template's own one if empty.
-        prompt: a template of the user's words (`prune.inputs.templates`), if not empty.
+        cue, system, prompt: how samples are asked; as an export was where nothing is said
+            (`prune.workflows.asked`).
         media: how clips are read of which the data says nothing.
         limit, per_task, seed: a draw of those (`prune.inputs.draw.draw_samples`).
         positions: whose rule gives text its positions; if None those that the plan of an export was
@@ -84,7 +83,8 @@ def evaluate_model(
         BadInputError: the data cannot be read, or no sample could be used.
         UsageError: the data has no such task.
     """
-    samples = select_samples(data, tasks, None, limit, cue, per_task, seed, media, system, prompt)
+    cue, wording = asked_as((model, against), cue, system, prompt)
+    samples = select_samples(data, tasks, None, limit, cue, per_task, seed, media, wording)
     for name in (model, against):
         if positions is None and name is not None:
             positions = stored_positions(resolve(name))

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,6 @@ from prune.evidence.remote import Endpoint
 from prune.evidence.remote_case import open_remote
 from prune.inputs.encode import check_samples
 from prune.inputs.media import DEFAULT_MEDIA, Media
-from prune.inputs.prompts import ANSWER_CUE
 from prune.inputs.samples import Sample
 from prune.io.files import safe_name, write_atomically
 from prune.journal.processes import processes, share_of
@@ -28,6 +27,7 @@ from prune.report.figures.evidence import evidence_figure
 from prune.report.figures.style import save_figure
 from prune.report.figures.treatment import treatment_figure
 from prune.results.treatment import Treatment
+from prune.workflows.asked import asked_as
 from prune.workflows.select import select_samples
 
 CLIPS = ExplainSettings()
@@ -62,6 +62,8 @@ def explain_model(
     tasks: Sequence[str] | None = None,
     ids: Sequence[str] | None = None,
     limit: int | None = None,
+    per_task: int | None = None,
+    seed: int = 0,
     which: str = "all",
     target: str = "answer",
     regions: str | None = None,
@@ -70,7 +72,9 @@ def explain_model(
     removal: str | None = None,
     search: str = "doubling",
     num_frames: int = 8,
-    cue: str = ANSWER_CUE,
+    cue: str | None = None,
+    system: str | None = None,
+    prompt: str | None = None,
     media: Media = DEFAULT_MEDIA,
     endpoint: str = "",
     api_key: str = "",
@@ -88,14 +92,16 @@ def explain_model(
         data: JSONL of the samples, or samples (`shown`).
         run: the run folder; a run in it that was stopped resumes.
         progress: shows the samples explained, and beside them the regions of the present one.
-        tasks, ids, limit: only some samples (`prune.workflows.select.select_samples`).
+        tasks, ids, limit, per_task, seed: only some samples
+            (`prune.workflows.select.select_samples`).
         which: `correct`, `wrong` or `all`: the answers that are explained.
         target, search, num_frames: see `prune.evidence.explain.ExplainSettings`.
         regions, count, removal: see there; without them, clips are cut in a grid of about 9 cells a
             frame whose tokens are masked, and images in about 64 superpixels that become black, as
             in 2509.22496.
         align: make the regions follow the model's token grid.
-        cue: what a prompt ends with (`prune.inputs.samples.Sample`).
+        cue, system, prompt: how samples are asked; as an export was where nothing is said
+            (`prune.workflows.asked`).
         media: how clips are read of which the data says nothing.
         endpoint: URL of `/v1/chat/completions`, of a server that knows the model by its name.
         api_key: sent to the endpoint.
@@ -114,10 +120,13 @@ def explain_model(
         raise UsageError("--positions: a server places text by its own rule: leave it out")
     if endpoint and text:
         raise UsageError("--text: an endpoint hides no words of its prompt: leave it out")
+    if endpoint and (system is not None or prompt is not None):
+        raise UsageError("--system, --prompt: an endpoint gets the question alone: leave them out")
+    cue, wording = asked_as((model,), cue, system, prompt)
     if isinstance(data, Path):
-        samples = select_samples(data, tasks, ids, limit, cue, media=media)
+        samples = select_samples(data, tasks, ids, limit, cue, per_task, seed, media, wording)
     else:
-        samples = list(data)
+        samples = [replace(sample, wording=wording) for sample in data]
     if which != "all" and all(sample.is_open for sample in samples):
         raise UsageError(
             f"--samples {which}: the questions are open, so no reply is wrong: take all"

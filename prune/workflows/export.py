@@ -11,7 +11,6 @@ from prune.errors import BadInputError, UsageError
 from prune.inputs.draw import draw_samples
 from prune.inputs.max_failed import MAX_FAILED, check_failed
 from prune.inputs.media import DEFAULT_MEDIA, Media
-from prune.inputs.prompts import ANSWER_CUE
 from prune.inputs.sample import Sample
 from prune.io.files import sha256_of_each
 from prune.journal.progress import Progress, silent
@@ -23,6 +22,7 @@ from prune.plan.plan import Plan
 from prune.report.leak_paths import unseen
 from prune.results.export_result import Result
 from prune.trace.trace import Trace
+from prune.workflows.asked import told_words
 from prune.workflows.measure_plan import measure_plan
 from prune.workflows.plan import find_plan
 from prune.workflows.select import of_tasks
@@ -148,6 +148,5 @@ def _sources(files: Mapping[str, Path | None]) -> dict[str, str]:
 
 def _asked(sample: Sample) -> dict[str, str]:
     """How samples were asked and read, where it is not the default, for the report."""
-    said = {**sample.wording.given, **sample.media.given}
-    cue = {} if sample.cue == ANSWER_CUE else {"cue": sample.cue}
-    return {**cue, **{name.replace("_", " "): str(value) for name, value in said.items()}}
+    read = {name.replace("_", " "): str(value) for name, value in sample.media.given.items()}
+    return {**told_words(sample), **read}

@@ -12,8 +12,7 @@ from prune.errors import RefusedError, UsageError
 from prune.inputs.encode import check_samples
 from prune.inputs.max_failed import MAX_FAILED
 from prune.inputs.media import DEFAULT_MEDIA, Media
-from prune.inputs.prompts import ANSWER_CUE
-from prune.inputs.samples import load_samples, need_options
+from prune.inputs.samples import need_options
 from prune.io.files import write_atomically
 from prune.journal.journal import differing
 from prune.journal.lock import RunLock
@@ -30,7 +29,9 @@ from prune.results.healed import (
     HealedModel,
     HealResult,
 )
+from prune.workflows.asked import asked_as
 from prune.workflows.heal import heal_identity, heal_model
+from prune.workflows.select import select_samples
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,13 @@ def heal_front(
     out: Path,
     progress: Progress = silent,
     *,
+    tasks: Sequence[str] | None = None,
+    limit: int | None = None,
+    per_task: int | None = None,
     num_frames: int = 8,
-    cue: str = ANSWER_CUE,
+    cue: str | None = None,
+    system: str | None = None,
+    prompt: str | None = None,
     media: Media = DEFAULT_MEDIA,
     steps: int = HealSettings.steps,
     rate: float = HealSettings.rate,
@@ -76,10 +82,13 @@ def heal_front(
         data, test: JSONL of the samples to learn from and to report on.
         out: the new model folder; of several plans, a folder with one model folder for each.
         progress: shows each step.
+        tasks: only samples of these tasks.
+        limit, per_task: a draw of those of each file (`prune.inputs.draw.draw_samples`).
         num_frames: frames of every clip.
-        cue: what a prompt ends with (`prune.inputs.samples.Sample`).
+        cue, system, prompt: how samples are asked; as an export was where nothing is said
+            (`prune.workflows.asked`).
         media: how clips are read of which the data says nothing.
-        steps, rate, rank, seed: see `prune.learn.heal.HealSettings`.
+        steps, rate, rank, seed: see `prune.learn.heal.HealSettings`; the draw has this seed, too.
         max_failed: samples that may fail (`prune.inputs.max_failed`).
 
     Raises:
@@ -93,7 +102,11 @@ def heal_front(
     folders = [out / path.stem if len(plans) > 1 else out for path in plans]
     if len(set(folders)) < len(plans):
         raise UsageError("two plans have the same file name: their models would be one folder")
-    learn, held_out = (load_samples(file, cue, media) for file in (data, test))
+    cue, wording = asked_as((model,), cue, system, prompt)
+    learn, held_out = (
+        select_samples(file, tasks, None, limit, cue, per_task, seed, media, wording)
+        for file in (data, test)
+    )
     need_options([*learn, *held_out], "prune heal")
     loaded = [Plan.load(path) for path in plans]
     positions = _positions(loaded)

@@ -7,7 +7,7 @@ from pathlib import Path
 from prune.checkpoint.load import open_model
 from prune.errors import UsageError
 from prune.inputs.media import DEFAULT_MEDIA, Media
-from prune.inputs.prompts import ANSWER_CUE
+from prune.inputs.prompts import ANSWER_CUE, Wording
 from prune.inputs.samples import need_options
 from prune.journal.processes import processes, share_of
 from prune.journal.progress import Progress, silent
@@ -102,7 +102,8 @@ def lens_model(
         NumericError: a state is NaN or infinite in all samples.
         RefusedError: `out` holds another survey.
     """
-    samples = select_samples(data, limit=limit, cue=cue, media=media, system=system, prompt=prompt)
+    wording = Wording(system, prompt=prompt)
+    samples = select_samples(data, limit=limit, cue=cue, media=media, wording=wording)
     need_options(samples, "prune lens")
     chosen = by_id(samples, portraits, data)
     groups = load_groups(words, samples)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from prune.checkpoint.load import open_model
 from prune.inputs.media import DEFAULT_MEDIA, Media
-from prune.inputs.prompts import ANSWER_CUE
+from prune.inputs.prompts import ANSWER_CUE, Wording
 from prune.inputs.samples import need_options
 from prune.journal.processes import processes, share_of
 from prune.journal.progress import Progress, silent
@@ -56,6 +56,7 @@ def patch_model(
     num_frames: int = 8,
     cue: str = ANSWER_CUE,
     system: str = "",
+    prompt: str = "",
     media: Media = DEFAULT_MEDIA,
     which: str = "correct",
 ) -> PatchedRun:
@@ -79,6 +80,7 @@ def patch_model(
         num_frames: frames of every clip.
         cue: what a prompt ends with (`prune.inputs.samples.Sample`).
         system: a system prompt in front of the video; the chat template's own one if empty.
+        prompt: a template of the user's words (`prune.inputs.templates`), if not empty.
         media: how clips are read of which the data says nothing.
         which: `correct`, `wrong` or `all`: the answers that are patched.
 
@@ -91,7 +93,14 @@ def patch_model(
     for names in roles:
         find_roles(names)
     samples = select_samples(
-        data, tasks, limit=limit, cue=cue, per_task=per_task, seed=seed, media=media, system=system
+        data,
+        tasks,
+        limit=limit,
+        cue=cue,
+        per_task=per_task,
+        seed=seed,
+        media=media,
+        wording=Wording(system, prompt=prompt),
     )
     need_options(samples, "prune patch")
     opened = open_model(model, dense=True)

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from prune.checkpoint.load import open_model
 from prune.inputs.media import DEFAULT_MEDIA, Media
-from prune.inputs.prompts import ANSWER_CUE
 from prune.inputs.samples import need_options
 from prune.journal.processes import processes
 from prune.journal.progress import Progress, silent
@@ -17,6 +16,7 @@ from prune.trace.screen_samples import TOP, screen_samples
 from prune.trace.screen_table import write_screen
 from prune.trace.screening import Screening
 from prune.trace.sets import choose
+from prune.workflows.asked import asked_as
 from prune.workflows.select import select_samples
 
 __all__ = ["Screening", "screen_model"]
@@ -30,9 +30,14 @@ def screen_model(
     *,
     sets: Sequence[str] = (),
     pathways: Sequence[str] = (),
+    tasks: Sequence[str] | None = None,
     limit: int | None = None,
+    per_task: int | None = None,
+    seed: int = 0,
     num_frames: int = 8,
-    cue: str = ANSWER_CUE,
+    cue: str | None = None,
+    system: str | None = None,
+    prompt: str | None = None,
     media: Media = DEFAULT_MEDIA,
     which: str = "correct",
     window: int | None = None,
@@ -51,9 +56,11 @@ def screen_model(
         run: the run folder; a screen in it that was stopped resumes.
         progress: shows the samples of both steps.
         sets, pathways: what is removed, as in `prune.workflows.trace.trace_model`.
-        limit: screen N samples (`prune.inputs.draw`), all if None.
+        tasks: only samples of these tasks.
+        limit, per_task, seed: a draw of those (`prune.inputs.draw.draw_samples`).
         num_frames: frames of every clip.
-        cue: what a prompt ends with (`prune.inputs.samples.Sample`).
+        cue, system, prompt: how samples are asked; as an export was where nothing is said
+            (`prune.workflows.asked`).
         media: how clips are read of which the data says nothing.
         which: `correct`, `wrong` or `all`: the answers that are screened.
         window: number of layers removed together, `default_window` if None.
@@ -67,7 +74,8 @@ def screen_model(
         RefusedError: `run` holds another screen.
     """
     chosen = choose(list(sets), list(pathways))
-    samples = select_samples(data, limit=limit, cue=cue, media=media)
+    cue, wording = asked_as((model,), cue, system, prompt)
+    samples = select_samples(data, tasks, None, limit, cue, per_task, seed, media, wording)
     need_options(samples, "prune screen")
     found = screen_samples(
         open_model(model, dense=True, positions=positions),

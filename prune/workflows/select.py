@@ -6,7 +6,7 @@ from pathlib import Path
 from prune.errors import UsageError
 from prune.inputs.draw import draw_samples
 from prune.inputs.media import DEFAULT_MEDIA, Media
-from prune.inputs.prompts import ANSWER_CUE, Wording
+from prune.inputs.prompts import ANSWER_CUE, DEFAULT_WORDING, Wording
 from prune.inputs.samples import Sample, load_samples
 
 
@@ -19,8 +19,7 @@ def select_samples(
     per_task: int | None = None,
     seed: int = 0,
     media: Media = DEFAULT_MEDIA,
-    system: str = "",
-    prompt: str = "",
+    wording: Wording = DEFAULT_WORDING,
 ) -> list[Sample]:
     """Load a data set and select samples of it.
 
@@ -31,14 +30,13 @@ def select_samples(
         limit, per_task, seed: a draw of those (`prune.inputs.draw.draw_samples`).
         cue: what a prompt ends with (`prune.inputs.samples.Sample`).
         media: how clips are read of which the data says nothing.
-        system: a system prompt in front of the video; the chat template's own one if empty.
-        prompt: a template of the user's words (`prune.inputs.templates`), if not empty.
+        wording: what the prompts say around a question.
 
     Raises:
         BadInputError: the data set cannot be read.
         UsageError: it has no such task or sample.
     """
-    samples = load_samples(data, cue, media, Wording(system, prompt=prompt))
+    samples = load_samples(data, cue, media, wording)
     if tasks is not None:
         samples = of_tasks(samples, tasks, data)
     if ids:

@@ -6,14 +6,20 @@ from typing import Annotated
 import typer
 
 from prune.cli.app import (
-    Cue,
     Data,
+    DrawSeed,
     Frames,
     MaxFailed,
     Model,
+    OwnCue,
+    PerTask,
     Positions,
+    Prompt,
+    System,
+    Tasks,
     command,
     command_line,
+    names,
     report_failed,
 )
 from prune.cli.console import out
@@ -22,7 +28,6 @@ from prune.cli.progress import progress
 from prune.errors import VerificationError
 from prune.inputs.max_failed import MAX_FAILED
 from prune.inputs.media import DEFAULT_MEDIA, Media
-from prune.inputs.prompts import ANSWER_CUE
 
 
 @command(
@@ -43,6 +48,9 @@ def audit(
             help="Where audit.html and audit.json go; an audit that was stopped resumes.",
         ),
     ],
+    tasks: Tasks = None,
+    per_task: PerTask = None,
+    seed: DrawSeed = 0,
     limit: Annotated[
         int,
         typer.Option(
@@ -52,7 +60,9 @@ def audit(
     regions: Annotated[str, typer.Option(help="frames, grid, superpixels, tubes.")] = "frames",
     count: Annotated[int, typer.Option(min=1, help="Approximate number of regions per frame.")] = 4,
     frames: Frames = 8,
-    cue: Cue = ANSWER_CUE,
+    cue: OwnCue = None,
+    system: System = None,
+    prompt: Prompt = None,
     media: Media = DEFAULT_MEDIA,
     min_correlation: Annotated[
         float, typer.Option(help="Minimum rank correlation of the regions' evidence.")
@@ -86,7 +96,8 @@ def audit(
     )
     found = audit_model(
         model, pruned, data, target, progress,
-        limit=limit, regions=regions, count=count, num_frames=frames, cue=cue, media=media,
+        limit=limit, regions=regions, count=count, num_frames=frames, cue=cue, system=system,
+        prompt=prompt, media=media, tasks=names(tasks), per_task=per_task, seed=seed,
         limits=limits, max_failed=max_failed, argv=command_line(), positions=positions,
     )  # fmt: skip
     if not processes().is_main_process:

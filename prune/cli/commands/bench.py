@@ -5,14 +5,13 @@ from typing import Annotated
 
 import typer
 
-from prune.cli.app import Cue, Data, command
+from prune.cli.app import Data, OwnCue, Prompt, System, command
 from prune.cli.as_json import AsJson, print_json
 from prune.cli.console import out
 from prune.cli.media import takes_media
 from prune.cli.progress import progress
 from prune.errors import UsageError
 from prune.inputs.media import DEFAULT_MEDIA, Media
-from prune.inputs.prompts import ANSWER_CUE
 
 
 @command(
@@ -31,7 +30,9 @@ def bench(
         str, typer.Option(help="Numbers of requests per batch, such as 1,4.")
     ] = "1,4",
     runs: Annotated[int, typer.Option(min=2, help="Timed runs of one request.")] = 20,
-    cue: Cue = ANSWER_CUE,
+    cue: OwnCue = None,
+    system: System = None,
+    prompt: Prompt = None,
     media: Media = DEFAULT_MEDIA,
     target: Annotated[
         Path | None, typer.Option("--out", help="CSV with every measurement.")
@@ -53,6 +54,8 @@ def bench(
         batches=_numbers("--batches", batches),
         runs=runs,
         cue=cue,
+        system=system,
+        prompt=prompt,
         media=media,
         against=against,
         table=target,

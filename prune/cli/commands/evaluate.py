@@ -6,12 +6,12 @@ from typing import Annotated
 import typer
 
 from prune.cli.app import (
-    Cue,
     DrawSeed,
     Frames,
     Limit,
     MaxFailed,
     Model,
+    OwnCue,
     PerTask,
     Positions,
     Prompt,
@@ -53,7 +53,7 @@ def evaluate(
         typer.Option(help="Only these tasks of the data; or lm-eval's, such as tiny or tvbench."),
     ] = None,
     frames: Frames = 8,
-    cue: Cue = ANSWER_CUE,
+    cue: OwnCue = None,
     system: System = None,
     prompt: Prompt = None,
     media: Media = DEFAULT_MEDIA,
@@ -93,7 +93,8 @@ def evaluate(
             raise UsageError("--prompt: give --data FILE as well; lm-eval's tasks have their own")
         from prune.workflows.harness import run_harness
 
-        run_harness(model, tasks, frames, limit, cue, media, context.args, positions)
+        said = ANSWER_CUE if cue is None else cue
+        run_harness(model, tasks, frames, limit, said, media, context.args, positions)
         return
     if context.args:
         raise UsageError(f"no such option with --data: {context.args[0]}")
@@ -111,8 +112,8 @@ def evaluate(
         tasks=names(tasks),
         num_frames=frames,
         cue=cue,
-        system=system or "",
-        prompt=prompt or "",
+        system=system,
+        prompt=prompt,
         media=media,
         limit=limit,
         per_task=per_task,

@@ -7,12 +7,16 @@ from typing import Annotated
 import typer
 
 from prune.cli.app import (
-    Cue,
+    DrawSeed,
     Frames,
     Limit,
     MaxFailed,
     Model,
+    OwnCue,
+    PerTask,
     Positions,
+    Prompt,
+    System,
     command,
     names,
     report_failed,
@@ -23,7 +27,6 @@ from prune.cli.progress import progress
 from prune.errors import UsageError
 from prune.inputs.max_failed import MAX_FAILED
 from prune.inputs.media import DEFAULT_MEDIA, Media
-from prune.inputs.prompts import ANSWER_CUE
 from prune.workflows.options import Which
 
 OptionalData = Annotated[
@@ -56,6 +59,8 @@ def explain(
     ] = None,
     tasks: Annotated[str | None, typer.Option(help="Only these tasks of the data.")] = None,
     limit: Limit = None,
+    per_task: PerTask = None,
+    seed: DrawSeed = 0,
     samples: Annotated[Which, typer.Option(help="Which answers to explain.")] = Which.ALL,
     target: Annotated[
         str,
@@ -94,7 +99,9 @@ def explain(
         typer.Option("--text", help="Weigh the words of question and reply beside the video, too."),
     ] = False,
     frames: Frames = 8,
-    cue: Cue = ANSWER_CUE,
+    cue: OwnCue = None,
+    system: System = None,
+    prompt: Prompt = None,
     media: Media = DEFAULT_MEDIA,
     endpoint: Annotated[
         str,
@@ -125,6 +132,8 @@ def explain(
         tasks=names(tasks),
         ids=sample,
         limit=limit,
+        per_task=per_task,
+        seed=seed,
         which=samples,
         target=target,
         regions=regions,
@@ -134,6 +143,8 @@ def explain(
         search=search,
         num_frames=frames,
         cue=cue,
+        system=system,
+        prompt=prompt,
         media=media,
         endpoint=endpoint,
         api_key=os.environ.get("OPENAI_API_KEY", ""),

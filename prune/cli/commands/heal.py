@@ -5,13 +5,26 @@ from typing import Annotated
 
 import typer
 
-from prune.cli.app import Cue, Data, Frames, MaxFailed, Model, command, report_failed
+from prune.cli.app import (
+    Data,
+    Frames,
+    Limit,
+    MaxFailed,
+    Model,
+    OwnCue,
+    PerTask,
+    Prompt,
+    System,
+    Tasks,
+    command,
+    names,
+    report_failed,
+)
 from prune.cli.console import out
 from prune.cli.media import takes_media
 from prune.cli.progress import progress
 from prune.inputs.max_failed import MAX_FAILED
 from prune.inputs.media import DEFAULT_MEDIA, Media
-from prune.inputs.prompts import ANSWER_CUE
 
 
 @command(
@@ -34,15 +47,22 @@ def heal(
             "command finished are kept.",
         ),
     ],
+    tasks: Tasks = None,
+    limit: Limit = None,
+    per_task: PerTask = None,
     frames: Frames = 8,
-    cue: Cue = ANSWER_CUE,
+    cue: OwnCue = None,
+    system: System = None,
+    prompt: Prompt = None,
     media: Media = DEFAULT_MEDIA,
     steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = 300,
     rate: Annotated[float, typer.Option(min=0, help="Peak learning rate.")] = 1e-3,
     rank: Annotated[
         int, typer.Option(min=0, help="Rank of LoRA; 0 trains every weight of the decoder.")
     ] = 16,
-    seed: Annotated[int, typer.Option(help="Seed of the batch order.")] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Seed of the batch order, and of what --limit draws.")
+    ] = 0,
     max_failed: MaxFailed = MAX_FAILED,
 ) -> None:
     """Fine-tune a model under its plan towards its own dense answers, for a few hundred steps."""
@@ -52,7 +72,9 @@ def heal(
 
     found = heal_front(
         model, plans, data, test, target, progress,
-        num_frames=frames, cue=cue, media=media, steps=steps, rate=rate, rank=rank, seed=seed,
+        num_frames=frames, cue=cue, system=system, prompt=prompt, media=media,
+        tasks=names(tasks), limit=limit, per_task=per_task, steps=steps, rate=rate, rank=rank,
+        seed=seed,
         max_failed=max_failed,
     )  # fmt: skip
     out.print(healed_table(found.results))

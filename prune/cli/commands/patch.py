@@ -14,6 +14,7 @@ from prune.cli.app import (
     MaxFailed,
     Model,
     PerTask,
+    Prompt,
     System,
     Tasks,
     command,
@@ -73,6 +74,7 @@ def patch(
     frames: Frames = 8,
     cue: Cue = ANSWER_CUE,
     system: System = None,
+    prompt: Prompt = None,
     media: Media = DEFAULT_MEDIA,
     samples: Annotated[Which, typer.Option(help="Which answers to patch.")] = Which.CORRECT,
     max_failed: MaxFailed = MAX_FAILED,
@@ -99,6 +101,7 @@ def patch(
         num_frames=frames,
         cue=cue,
         system=system or "",
+        prompt=prompt or "",
         media=media,
         which=samples,
     )

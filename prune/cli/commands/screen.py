@@ -6,17 +6,23 @@ from typing import Annotated
 import typer
 
 from prune.cli.app import (
-    Cue,
     Data,
+    DrawSeed,
     Frames,
     Limit,
     MaxFailed,
     Model,
+    OwnCue,
     Pathways,
+    PerTask,
     Positions,
+    Prompt,
     Sets,
+    System,
+    Tasks,
     Window,
     command,
+    names,
     report_failed,
 )
 from prune.cli.console import out
@@ -24,7 +30,6 @@ from prune.cli.media import takes_media
 from prune.cli.progress import progress
 from prune.inputs.max_failed import MAX_FAILED
 from prune.inputs.media import DEFAULT_MEDIA, Media
-from prune.inputs.prompts import ANSWER_CUE
 from prune.workflows.options import Which
 
 
@@ -39,9 +44,14 @@ def screen(
     run: Annotated[
         Path, typer.Option("--out", help="Run folder; a screen that was stopped resumes.")
     ],
+    tasks: Tasks = None,
     limit: Limit = None,
+    per_task: PerTask = None,
+    seed: DrawSeed = 0,
     frames: Frames = 8,
-    cue: Cue = ANSWER_CUE,
+    cue: OwnCue = None,
+    system: System = None,
+    prompt: Prompt = None,
     media: Media = DEFAULT_MEDIA,
     samples: Annotated[Which, typer.Option(help="Which answers to screen.")] = Which.CORRECT,
     named_set: Sets = None,
@@ -71,9 +81,14 @@ def screen(
         progress,
         sets=named_set or (),
         pathways=pathway or (),
+        tasks=names(tasks),
         limit=limit,
+        per_task=per_task,
+        seed=seed,
         num_frames=frames,
         cue=cue,
+        system=system,
+        prompt=prompt,
         media=media,
         which=samples,
         window=window,
