@@ -5,11 +5,17 @@ from prune.baselines.reencoded import Change, Reader, cheapest, reencoding
 
 
 def fewer_frames(target: CostTarget, reader: Reader) -> Baseline:
-    """As many frames as cost what the plan costs, sampled as the model's own are."""
+    """As many frames as cost what the plan costs, sampled as the model's own are.
 
-    def at(frames: int) -> Change:
-        return lambda sample, num_frames: (sample, min(frames, num_frames))
+    Families that put several frames into one unit of tokens keep whole units.
+    """
+    units = int(target.prompt.frame.max()) + 1
+    frames = max(1, reader.num_frames // units)
 
-    few = cheapest(target, reader, reader.num_frames, at)
-    setting = f"{few} of {reader.num_frames} frames"
-    return reencoding("fewer frames", "the model's own sampling", setting, target, reader, at(few))
+    def at(kept: int) -> Change:
+        return lambda sample, num_frames: (sample, min(kept * frames, num_frames))
+
+    kept = cheapest(target, reader, units, at)
+    setting = f"{min(kept * frames, reader.num_frames)} of {reader.num_frames} frames"
+    source = "the model's own sampling"
+    return reencoding("fewer frames", source, setting, target, reader, at(kept))
