@@ -227,6 +227,7 @@ def test_clips_read_anew_cost_no_less_than_the_plan(
     """Fewer frames are what the processor makes of fewer frames."""
     made = fewer_frames(target, Reader(tiny, 8, batch.samples[0]))
     dense = dense_cost(LAYERS, target.prompt, target.geometry).flops
+    assert made is not None
     frames = int(made.setting.split()[0])
     assert made.setting == f"{frames} of 8 frames" and 1 <= frames < 8
     assert target.cost.flops <= made.flops < dense
