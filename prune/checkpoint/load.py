@@ -159,6 +159,22 @@ def _quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
+def _check_device(device: Any) -> None:
+    """Raise `BadInputError` if a single device that is named is not there."""
+    if not isinstance(device, str) or device in (
+        "auto",
+        "balanced",
+        "balanced_low_0",
+        "sequential",
+    ):
+        return
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise BadInputError(f"device {device!r}: not there: {reason}") from None
+
+
 def _device_map() -> Any:
     """All GPUs; under `torchrun`, the process's own; the CPU without one."""
     if not torch.cuda.is_available():
@@ -195,12 +211,14 @@ def open_model(
 
     Raises:
         BadInputError: the folder is missing, incomplete or of an unknown family, its weights are
-            not those of its configuration, or a package that its quantisation needs is missing.
+            not those of its configuration, a package that its quantisation needs is missing, or
+            the device is not there.
         RefusedError: its plan is for other weights or parts, or it asks for code of its own; no
             weight was read.
         NumericError: a weight is NaN or infinite.
         ResourceError: the attention that `PRUNE_ATTENTION` names cannot run here.
     """
+    _check_device(device_map)
     folder = resolve(name)
     config = _check(folder)
     check_attention()

@@ -17,6 +17,7 @@ Command = TypeVar("Command", bound=Callable[..., None])
 
 PANELS = {
     "Samples": "data test tasks limit per_task seed sample samples max_failed image question",
+    "Model": "device dtype",
     "Prompt": "frames cue system prompt show_prompt positions reply reply_tokens prefix anchor "
     "verbs",
     "Clips": "sampling fps frame_rate min_pixels max_pixels",

@@ -58,6 +58,8 @@ def bench_export(
     prompt: str | None = None,
     media: Media = DEFAULT_MEDIA,
     against: str | Path | None = None,
+    device: str | None = None,
+    dtype: str = "auto",
     table: Path | None = None,
     report: bool = False,
 ) -> Benchmark:
@@ -74,6 +76,7 @@ def bench_export(
             (`prune.workflows.asked`).
         media: how its clip is read if the data does not say it.
         against: the dense model, if it is not the export without its plan.
+        device, dtype: as `device_map` and `dtype` of `prune.load`.
         table: CSV file for every measurement.
         report: whether to put the measurements into the export's report.
 
@@ -85,13 +88,13 @@ def bench_export(
         raise UsageError(f"--report: {folder} holds no report of prune export")
     cue, wording = asked_as((folder,), cue, system, prompt)
     sample = load_samples(data, cue, media, wording)[0]
-    opened = open_model(folder, dense=True)
+    opened = open_model(folder, device, dtype, dense=True)
     plan = stored_plan(opened.folder, opened.id)
     if plan is None:
         raise RefusedError(f"{folder}: has no {PLAN_FILE}: bench what prune export wrote")
     compared: tuple[Side, ...] = sides(opened.model, opened.processor, plan)
     if against is not None:
-        other = open_model(against, dense=True)
+        other = open_model(against, device, dtype, dense=True)
         compared = (Side(DENSE, other.model, other.processor), compared[1])
     geometry = Geometry.of(opened.model)
     rows = []

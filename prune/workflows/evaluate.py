@@ -59,6 +59,8 @@ def evaluate_model(
     limit: int | None = None,
     per_task: int | None = None,
     seed: int = 0,
+    device: str | None = None,
+    dtype: str = "auto",
     positions: Positions | None = None,
     replying: Replying = DEFAULT_REPLYING,
 ) -> Evaluation:
@@ -75,6 +77,7 @@ def evaluate_model(
             (`prune.workflows.asked`).
         media: how clips are read of which the data says nothing.
         limit, per_task, seed: a draw of those (`prune.inputs.draw.draw_samples`).
+        device, dtype: as `device_map` and `dtype` of `prune.load`.
         positions: whose rule gives text its positions; if None those that the plan of an export was
             measured at, for both models.
         replying: by which replies a plan is measured on open samples.
@@ -88,11 +91,12 @@ def evaluate_model(
     for name in (model, against):
         if positions is None and name is not None:
             positions = stored_positions(resolve(name))
-    ours = _measured(model, samples, num_frames, replying, progress, positions)
+    how = samples, num_frames, replying, progress, positions, device, dtype
+    ours = _measured(model, *how)
     if against is None:
         told = ours.told.report if ours.told else None
         return Evaluation(ours.answers, None, told, ours.failed, len(samples))
-    other = _measured(against, samples, num_frames, replying, progress, positions)
+    other = _measured(against, *how)
     return Evaluation(
         ours.answers,
         paired_report(other.answers, ours.answers) if ours.answers else None,
@@ -118,8 +122,10 @@ def _measured(
     replying: Replying,
     progress: Progress,
     positions: Positions | None,
+    device: str | None,
+    dtype: str,
 ) -> _Measured:
-    opened = open_model(model, dense=True, positions=positions)
+    opened = open_model(model, device, dtype, dense=True, positions=positions)
     plan = stored_plan(opened.folder, opened.id)
     choice = [sample for sample in samples if not sample.is_open]
     asked = [sample for sample in samples if sample.is_open]

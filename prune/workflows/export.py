@@ -53,6 +53,8 @@ def export_model(
     max_failed: str = MAX_FAILED,
     force: bool = False,
     argv: str = "",
+    device: str | None = None,
+    dtype: str = "auto",
     positions: Positions | None = None,
 ) -> Result:
     """Search a plan (unless one is given), measure it on held-out samples and export the model.
@@ -77,6 +79,7 @@ def export_model(
         max_failed: samples that may fail (`prune.inputs.max_failed.check_failed`).
         force: replace an earlier export.
         argv: the command, for the report.
+        device, dtype: as `device_map` and `dtype` of `prune.load`.
         positions: whose rule gives text its positions; as in the trace or the plan if None.
 
     Returns:
@@ -100,7 +103,7 @@ def export_model(
     check_target(resolve(model), out, force)
     if positions is None and (made := trace.model if trace else plan and plan.model):
         positions = made.positions
-    opened = open_model(model, dense=True, positions=positions)
+    opened = open_model(model, device, dtype, dense=True, positions=positions)
     if keep is not None:
         plan = keep_plan(keep, opened.id)
     if trace is not None:

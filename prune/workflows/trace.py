@@ -73,6 +73,8 @@ def trace_model(
     anchor: str | None = None,
     verbs: str | None = None,
     exact_reference: bool = False,
+    device: str | None = None,
+    dtype: str = "auto",
     positions: Positions | None = None,
 ) -> TracedRun:
     """Trace samples of a data set into a run folder, and draw the flow map.
@@ -108,6 +110,7 @@ def trace_model(
         anchor, verbs: ask without options, and trace what this regular expression, or this spaCy
             pipeline's verbs, match in the model's own reply.
         exact_reference: run each knockout from the start, the slow way.
+        device, dtype: as `device_map` and `dtype` of `prune.load`.
         positions: whose rule gives text its positions (`prune.runtime.positions`).
 
     Raises:
@@ -145,7 +148,7 @@ def trace_model(
     if written and not sets and not pathways:
         # What a search needs, and what a reply owes to its own words.
         chosen = choose(["all"], ["reply->reply"], pairs)
-    opened = open_model(model, dense=True, positions=positions)
+    opened = open_model(model, device, dtype, dense=True, positions=positions)
     if followed is not None:
         followed.check_model(opened.id)
     heads = tuple(range(opened.id.num_kv_heads)) if per_head else (None,)

@@ -8,6 +8,7 @@ import typer
 from prune.cli.app import Data, OwnCue, Prompt, System, command
 from prune.cli.as_json import AsJson, print_json
 from prune.cli.console import out
+from prune.cli.loading import Device, Dtype, Precision
 from prune.cli.media import takes_media
 from prune.cli.progress import progress
 from prune.errors import UsageError
@@ -34,6 +35,8 @@ def bench(
     system: System = None,
     prompt: Prompt = None,
     media: Media = DEFAULT_MEDIA,
+    device: Device = None,
+    dtype: Dtype = Precision.auto,
     target: Annotated[
         Path | None, typer.Option("--out", help="CSV with every measurement.")
     ] = None,
@@ -56,6 +59,8 @@ def bench(
         cue=cue,
         system=system,
         prompt=prompt,
+        device=device,
+        dtype=dtype.value,
         media=media,
         against=against,
         table=target,

@@ -22,6 +22,7 @@ from prune.cli.app import (
 )
 from prune.cli.as_json import AsJson, print_json
 from prune.cli.console import out
+from prune.cli.loading import Device, Dtype, Precision
 from prune.cli.media import takes_media
 from prune.cli.progress import progress
 from prune.cli.replying import takes_replying
@@ -64,6 +65,8 @@ def evaluate(
         str | None,
         typer.Option(help="With --data: another model, compared sample by sample."),
     ] = None,
+    device: Device = None,
+    dtype: Dtype = Precision.auto,
     positions: Positions = None,
     replying: Replying = DEFAULT_REPLYING,
     max_drop: Annotated[
@@ -91,10 +94,14 @@ def evaluate(
             raise UsageError("--system without --data: give lm-eval's --system_instruction")
         if prompt is not None:
             raise UsageError("--prompt: give --data FILE as well; lm-eval's tasks have their own")
+        if dtype is not Precision.auto:
+            raise UsageError("--dtype: give --data FILE as well, or lm-eval's --model_args dtype=")
         from prune.workflows.harness import run_harness
 
+        # lm-eval has an option of this name.
+        args = context.args if device is None else [*context.args, "--device", device]
         said = ANSWER_CUE if cue is None else cue
-        run_harness(model, tasks, frames, limit, said, media, context.args, positions)
+        run_harness(model, tasks, frames, limit, said, media, args, positions)
         return
     if context.args:
         raise UsageError(f"no such option with --data: {context.args[0]}")
@@ -118,6 +125,8 @@ def evaluate(
         limit=limit,
         per_task=per_task,
         seed=seed,
+        device=device,
+        dtype=dtype.value,
         positions=positions,
         replying=replying,
     )

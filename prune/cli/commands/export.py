@@ -24,6 +24,7 @@ from prune.cli.app import (
 )
 from prune.cli.as_json import AsJson
 from prune.cli.budget import BudgetOptions, takes_budget
+from prune.cli.loading import Device, Dtype, Precision
 from prune.cli.media import takes_media
 from prune.cli.progress import progress
 from prune.cli.thresholds import FailOn
@@ -68,6 +69,8 @@ def export(
     per_task: PerTask = None,
     tasks: Tasks = None,
     seed: DrawSeed = 0,
+    device: Device = None,
+    dtype: Dtype = Precision.auto,
     positions: Positions = None,
     max_failed: MaxFailed = MAX_FAILED,
     force: Annotated[bool, typer.Option("--force", help="Replace an earlier export.")] = False,
@@ -112,6 +115,8 @@ def export(
         max_failed=max_failed,
         force=force,
         argv=command_line(),
+        device=device,
+        dtype=dtype.value,
         positions=positions,
     )
     show_export(result, target, as_json)

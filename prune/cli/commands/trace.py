@@ -26,6 +26,7 @@ from prune.cli.app import (
     report_failed,
 )
 from prune.cli.console import out
+from prune.cli.loading import Device, Dtype, Precision
 from prune.cli.media import takes_media
 from prune.cli.progress import progress
 from prune.cli.replying import takes_replying
@@ -102,6 +103,8 @@ def trace(
         bool,
         typer.Option("--exact-reference", help="Run each knockout from the start, which is slow."),
     ] = False,
+    device: Device = None,
+    dtype: Dtype = Precision.auto,
     positions: Positions = None,
     max_failed: MaxFailed = MAX_FAILED,
 ) -> None:
@@ -143,6 +146,8 @@ def trace(
         anchor=anchor,
         verbs=verbs,
         exact_reference=exact_reference,
+        device=device,
+        dtype=dtype.value,
         positions=positions,
     )
     if not processes().is_main_process:

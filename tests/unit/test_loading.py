@@ -1,0 +1,54 @@
+"""`--dtype` and `--device`: used, recorded, and refused in one line."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from prune.workflows.evaluate import evaluate_model
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+def test_a_trace_and_its_export_are_in_bfloat16(
+    prune_command: Run, clips: Path, tmp_path: Path
+) -> None:
+    half = ("--dtype", "bfloat16", "--device", "cpu")
+    data = ("--data", clips / "calibration.jsonl", "--limit", 2, "--samples", "all")
+    few = ("--pathway", "video->last", "--frames", 2, "--out", tmp_path / "run")
+    assert prune_command("trace", "tiny", *data, *few, *half)[0] == 0
+    header = json.loads((tmp_path / "run" / "trace" / "header.json").read_text())
+    assert (header["dtype"], header["device"]) == ("bfloat16", "cpu")
+    code, _, err = prune_command("trace", "tiny", *data, *few)
+    assert code == 4 and "dtype" in err
+    keep = ("--keep", "video->last=none", "--test", clips / "test.jsonl", "--limit", 4)
+    out = ("--frames", 2, "--out", tmp_path / "pruned")
+    assert prune_command("export", "tiny", *keep, *out, *half)[0] == 0
+    report = json.loads((tmp_path / "pruned" / "prune_report.json").read_text())
+    assert report["conditions"]["dtype"] == "bfloat16"
+    bench = ("--frames", 2, "--batches", 1, "--runs", 2, "--json")
+    asked = ("--data", clips / "test.jsonl")
+    code, text, _ = prune_command("bench", tmp_path / "pruned", *asked, *bench, *half)
+    assert code == 0 and json.loads(text)["conditions"]["dtype"] == "bfloat16"
+
+
+def test_eval_answers_in_the_precision_it_is_given(prune_command: Run, clips: Path) -> None:
+    data = clips / "test.jsonl"
+    whole, half, same = (
+        [a.p_options for a in evaluate_model("tiny", data, limit=4, num_frames=2, dtype=d).answers]
+        for d in ("auto", "bfloat16", "float32")
+    )
+    assert whole == same and whole != half
+    assert [max(p) for p in half] == pytest.approx([max(p) for p in whole], abs=0.1)
+    asked = ("eval", "tiny", "--data", data, "--limit", 4, "--frames", 2)
+    assert prune_command(*asked, "--dtype", "bfloat16", "--device", "cpu")[0] == 0
+    code, _, err = prune_command("eval", "tiny", "--tasks", "tiny", "--dtype", "float16")
+    assert code == 2 and "--dtype" in err
+    assert prune_command(*asked, "--dtype", "int8")[0] == 2
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "nope", "auto:1", "cpu:x"])
+def test_a_device_that_is_not_there(prune_command: Run, clips: Path, device: str) -> None:
+    code, _, err = prune_command("eval", "tiny", "--data", clips / "test.jsonl", "--device", device)
+    assert code == 3 and err.count("\n") == 1 and f"device {device!r}: not there" in err
