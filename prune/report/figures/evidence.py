@@ -245,4 +245,5 @@ def _share_axis(axes: Axes, record: Mapping[str, Any]) -> None:
         color=MUTED,
     )
     axes.set_ylim(-0.02, 1.05)
-    axes.legend(fontsize=8, frameon=False)
+    # On white: curves may cross it.
+    axes.legend(fontsize=8, facecolor="white", edgecolor="none", framealpha=0.85)
