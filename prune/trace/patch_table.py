@@ -3,10 +3,8 @@
 The columns are described in `docs/patching.md`.
 """
 
-import csv
-import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ from numpy.typing import NDArray
 from prune.evaluate.stats import bootstrap_band
 from prune.io.files import write_atomically
 from prune.results.flow_map import Curve, Flow, Panel
+from prune.trace.curves_csv import curves_csv
 from prune.trace.patch_choices import Site
 from prune.trace.patch_run import SCHEMA_VERSION, PatchRun
 
@@ -160,15 +159,11 @@ def _flow(run: PatchRun, panels: tuple[Panel, ...], form: Any) -> Flow:
 
 def write_tables(run: PatchRun, curves: list[dict[str, Any]], folder: Path) -> None:
     """Write `patch.csv`, a row per patch, and `patch.json`, an object per curve, to `folder`."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    for curve in curves:
-        points = zip(curve["mean"], curve["low"], curve["high"], strict=True)
-        for layer, (mean, low, high) in enumerate(points, 1):
-            at = "" if curve["site"] == WHOLE else layer
-            writer.writerow({**curve, "layer": at, "mean": mean, "low": low, "high": high})
-    write_atomically(folder / "patch.csv", text.getvalue())
+
+    def at(curve: Mapping[str, Any], layer: int) -> Any:
+        return "" if curve["site"] == WHOLE else layer
+
+    write_atomically(folder / "patch.csv", curves_csv(COLUMNS, curves, at))
     described = {name: run.header[name] for name in (
         "model", "data_sha256", "which", "corruption", "restore", "window", "num_frames", "dtype",
     )}  # fmt: skip

@@ -3,8 +3,6 @@
 The columns are described in `docs/reading-a-flow-map.md`.
 """
 
-import csv
-import io
 import json
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from numpy.typing import NDArray
 
 from prune.evaluate.stats import bootstrap_band
 from prune.io.files import write_atomically
+from prune.trace.curves_csv import curves_csv
 from prune.trace.flow import Case, paired
 from prune.trace.leaks import open_ways
 from prune.trace.metrics import INTERACTION, METRICS
@@ -29,14 +28,7 @@ COLUMNS = (
 def write_table(trace: Trace, folder: Path) -> None:
     """Write `flow.csv`, a row per knockout, and `flow.json`, an object per curve, to `folder`."""
     curves = table(trace)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    for curve in curves:
-        points = zip(curve["mean"], curve["low"], curve["high"], strict=True)
-        for layer, (mean, low, high) in enumerate(points, 1):
-            writer.writerow({**curve, "layer": layer, "mean": mean, "low": low, "high": high})
-    write_atomically(folder / "flow.csv", text.getvalue())
+    write_atomically(folder / "flow.csv", curves_csv(COLUMNS, curves))
     described = {name: trace.header[name] for name in (
         "model", "data_sha256", "which", "asking", "style", "window", "num_frames", "dtype",
     )}  # fmt: skip
