@@ -53,6 +53,8 @@ def edge_histogram(segments: Segments) -> EdgeHistogram:
     pairs = np.zeros((NUM_ROLES, NUM_ROLES, num_frames), np.int64)
     for role, frame in zip(roles, frames, strict=True):
         real = role >= 0
+        if not real.any():
+            continue
         # One cell per (role, frame) in the prompt: there are far fewer cells than tokens.
         cells, cell = np.unique(np.stack([role[real], frame[real]], 1), axis=0, return_inverse=True)
         member = np.zeros((real.sum(), len(cells)), np.int64)
