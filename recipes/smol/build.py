@@ -13,7 +13,6 @@ import tiny_recipe
 import torch
 from base import decoder
 from chat import CHATML, CHATML_TEMPLATE
-from deep import build_model, build_tokenizer
 from model import IMAGE_SIZE, POOL, TOKENS_PER_FRAME
 from motion import PAINTS, cells_of
 from packing import MIX, Packer, times_of
@@ -25,6 +24,7 @@ from transformers import (
     LlavaNextVideoForConditionalGeneration,
 )
 
+from prune.checkpoint.load import open_model
 from prune.tiny.processor import TinyProcessor
 from prune.tiny.scenes import SCENERIES, SHAPES
 from prune.tiny.task_sets import scene_for
@@ -69,9 +69,8 @@ NAMES = ("bos", "eos", "pad")
 
 def see() -> Any:
     """The vision tower of `tiny-deep`, after its lesson of sight."""
-    whole = build_model(build_tokenizer(), layers=1)
     held = torch.load(TOWER, weights_only=True)["model"]
-    tower = whole.model.vision_tower
+    tower = open_model("tiny").model.model.vision_tower
     place = "model.vision_tower."
     tower.load_state_dict(
         {k.removeprefix(place): v.float() for k, v in held.items() if k.startswith(place)}
