@@ -11,7 +11,7 @@ from prune.io.files import names_in
 
 
 def fingerprint(samples: Sequence[Sample]) -> str:
-    """SHA-256 over questions, answers and the content of the videos that exist, in order.
+    """SHA-256 over questions, answers, boxes and the content of the videos that exist, in order.
 
     Each file is read once, also where many questions share it; a folder counts by its files.
     """
@@ -22,6 +22,8 @@ def fingerprint(samples: Sequence[Sample]) -> str:
             asked += [s.medium, s.reply]
         if s.turns:
             asked.append(s.turns)
+        if s.boxes:
+            asked.append([box.line for box in s.boxes])
         digest.update(json.dumps([asked, [_content(path) for path in s.files]]).encode())
     return digest.hexdigest()
 

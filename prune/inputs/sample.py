@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from prune.inputs.boxes import ObjectBox
 from prune.inputs.media import DEFAULT_MEDIA, Media
 from prune.inputs.prompts import ANSWER_CUE, DEFAULT_WORDING, Wording, letter
 
@@ -38,6 +39,7 @@ class Sample:
         reply: a reply to an open question that others wrote, if there is one.
         wording: what the prompt says around the question.
         turns: the turns before the question, about the same media: what was asked, and the reply.
+        boxes: where known objects are.
     """
 
     id: str
@@ -55,6 +57,7 @@ class Sample:
     reply: str | None = None
     wording: Wording = DEFAULT_WORDING
     turns: tuple[Turn, ...] = ()
+    boxes: tuple[ObjectBox, ...] = ()
 
     @property
     def is_open(self) -> bool:

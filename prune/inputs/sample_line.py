@@ -4,7 +4,8 @@ A line is `{"id", "question"}` with one of `"video"` (a file or a folder of imag
 list of images, in order), `"image"` and `"images"`; with `"options"` and `"answer"`, or, of an open
 question, perhaps a `"reply"`; with `"messages"`, the turns before the question, about the same
 media, each `{"role": "user" | "assistant", "content": TEXT}`; and with `"task"`, and `"start"` and
-`"end"` in seconds where the question is about a part of the video. `answer` is the text of one of
+`"end"` in seconds where the question is about a part of the video; and with `"boxes"` of known
+objects (`prune.inputs.boxes`). `answer` is the text of one of
 the options, its letter, or its index from 0.
 """
 
@@ -17,6 +18,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from prune.inputs.answer_key import answer_index
+from prune.inputs.boxes import MAX_BOXES, BoxLine, ObjectBox
 from prune.inputs.media import Media
 from prune.inputs.sample import ALL_TASKS, NO_ANSWER, Medium, Sample, Turn
 from prune.io.closed import ClosedModel
@@ -63,6 +65,7 @@ class _Line(ClosedModel):
     task: _Text = ALL_TASKS
     start: Annotated[float, Field(ge=0)] | None = None
     end: Annotated[float, Field(gt=0)] | None = None
+    boxes: Annotated[list[BoxLine], Field(max_length=MAX_BOXES)] | None = None
     sampling: str | None = None
     fps: float | None = None
     frame_rate: float | None = None
@@ -91,6 +94,17 @@ class _Line(ClosedModel):
                 "next turn"
             )
         return tuple((u.text, r.text) for u, r in zip(users, replies, strict=True))
+
+    def objects(self, is_image: bool) -> tuple[ObjectBox, ...]:
+        """The boxes of known objects."""
+        boxes = tuple(box.parsed() for box in self.boxes or ())
+        if boxes and len(self.images or ()) > 1:
+            raise ValueError("boxes: of several images: they name no image, so give one image")
+        if is_image and (timed := [b for b in boxes if (b.start, b.end) != (None, None)]):
+            raise ValueError(
+                f"boxes: {timed[0].label!r}: start and end are for a video: images have no time"
+            )
+        return boxes
 
     def key(self) -> tuple[tuple[str, ...], int]:
         """Options, and the index of the true one."""
@@ -146,6 +160,7 @@ def parse_line(line: bytes, folder: Path) -> Sample:
         medium=medium,
         reply=item.reply,
         turns=item.turns(),
+        boxes=item.objects(medium == "image"),
     )
 
 
@@ -209,4 +224,6 @@ def line_of(sample: Sample, name_of: Callable[[Path], str]) -> dict[str, Any]:
     line["task"] = sample.task
     line.update({key: value for key, value in optional.items() if value is not None})
     line.update(sample.own.given)
+    if sample.boxes:
+        line["boxes"] = [box.line for box in sample.boxes]
     return line

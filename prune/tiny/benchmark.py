@@ -6,6 +6,7 @@ from pathlib import Path
 from prune.inputs.fingerprint import fingerprint
 from prune.inputs.samples import Sample, load_samples, save_samples
 from prune.inputs.video import write_video
+from prune.tiny.boxes import boxes_of
 from prune.tiny.draw import FPS, render
 from prune.tiny.scenes import Scene
 from prune.tiny.task_sets import TASK_SETS, ask_for, scene_for
@@ -59,6 +60,7 @@ def write_benchmark(
                 options=tuple(options),
                 answer=options.index(question.answer),
                 task=task,
+                boxes=boxes_of(scene),
             )
         )
     rows = [sample for group in zip(*by_task.values(), strict=True) for sample in group]

@@ -17,6 +17,7 @@ from prune.tiny.scenes import SPLITS
 from tests.helpers import SAMPLE
 
 OPEN = {"id": "b", "video": "a.mp4", "question": "What happens?", "reply": "It turns left."}
+BOX = [0.25, 0, 0.5, 1]
 PICTURE = {"id": "p", "image": "a.jpg", "question": "Describe the image."}
 
 
@@ -64,8 +65,19 @@ def _write(path: Path, *lines: object) -> Path:
         ({**PICTURE, "end": 2}, "end is for a video: images have no time"),
         ({**PICTURE, "fps": 2}, "fps is for a video: images have no time"),
         ({**PICTURE, "image": "../a.jpg"}, "image '../a.jpg' must be a path below"),
+        ({**OPEN, "boxes": [{"box": BOX}]}, "boxes.0.label: Field required"),
+        ({**OPEN, "boxes": [{"label": "dog", "box": [0, 0, 1]}]}, "boxes.0.box: List should have"),
+        ({**OPEN, "boxes": [{"label": "dog", "box": [0, 0, 640, 1]}]}, "boxes.0.box.2: Input shou"),
+        ({**OPEN, "boxes": [{"label": "dog", "box": [0.5, 0, 0.5, 1]}]}, "boxes: 'dog': [0.5, 0.0"),
+        ({**OPEN, "boxes": [{"label": "dog", "box": BOX, "start": 2, "end": 1}]},
+         "boxes: 'dog': start 2.0 is not before end 1.0"),
+        ({**OPEN, "boxes": [{"label": "dog", "box": BOX, "frame": 1}]}, "boxes.0.frame: Extra"),
+        ({**PICTURE, "boxes": [{"label": "dog", "box": BOX, "end": 1}]},
+         "boxes: 'dog': start and end are for a video"),
+        ({**PICTURE, "image": None, "images": ["a.jpg", "b.jpg"],
+          "boxes": [{"label": "dog", "box": BOX}]}, "boxes: of several images"),
     ],
-)
+)  # fmt: skip
 def test_bad_lines(tmp_path: Path, line: object, message: str) -> None:
     path = _write(tmp_path / "data.jsonl", SAMPLE, "", line)
     with pytest.raises(BadInputError) as error:
