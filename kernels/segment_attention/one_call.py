@@ -230,19 +230,16 @@ def _bias(
         removed: rectangles without an edge: first row of the tile and the one behind the last,
             first key and the one behind the last.
     """
-    size = 1 << (end - 1).bit_length()
-    if not removed:
-        return _triangle(size, dtype)[begin:end, :end]
-    bias = _triangle(size, torch.float32)[begin:end, :end].clone()
-    cells = bias.numpy()
+    rows = end - begin
+    cells = np.zeros((rows, end), np.float32)
+    cells[:, begin:] = _CAUSAL[:rows, :rows]
     for first, last, low, high in removed:
         cells[first:last, low:high] = -np.inf
-    return bias.to(dtype)
+    return torch.from_numpy(cells).to(dtype)
 
 
-@lru_cache(maxsize=4)
-def _triangle(size: int, dtype: torch.dtype) -> Tensor:
-    return torch.full((size, size), -torch.inf, dtype=dtype).triu_(1)
+_CAUSAL = np.triu(np.full((TILE_ROWS, TILE_ROWS), -np.inf, np.float32), 1)
+"""What is behind a tile's own row, of the keys that belong to the tile."""
 
 
 def _order(layout: Layout) -> list[int]:
