@@ -14,16 +14,12 @@ transformers; in float32 one that differs ends the run.
 """
 
 import argparse
-import asyncio
-import io
-import json
 import os
 import subprocess
 import tempfile
-import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, redirect_stdout
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -33,12 +29,13 @@ import psutil
 import torch
 import vllm
 from transformers import AutoModelForImageTextToText, AutoProcessor
-from vllm.benchmarks import serve as bench
-from vllm.utils.argparse_utils import FlexibleArgumentParser
 
 from benchmarks.rows import append
 from prune.bench.conditions import conditions
+from prune.bench.driver import OutOfTimeError, drive
+from prune.bench.endpoint import Endpoint
 from prune.plan.plan import PLAN_FILE, Plan
+from prune.results.load import Level, LoadRow
 from tests.vllm.folders import at, export, sealed, small
 from tests.vllm.requests import OPTIONS, Reference, Request, clip
 from tests.vllm.server import Server, body, decoded, mp4, serving
@@ -84,42 +81,18 @@ class Asked:
     """One server's answer to a load.
 
     Attributes:
-        rate: requests a second.
-        first: seconds to the first token, median.
-        token: seconds per later token, median.
+        row: what its clients waited for.
         processor: seconds of processor time per request, of all the server's processes.
-        running: most requests that ran at once.
     """
 
-    rate: float
-    first: float
-    token: float
+    row: LoadRow
     processor: float
-    running: int
 
 
 def _processor_time(server: Server) -> float:
     first = psutil.Process(server.pid)
     times = [one.cpu_times() for one in (first, *first.children(recursive=True))]
     return sum(one.user + one.system for one in times)
-
-
-@contextmanager
-def _watched(server: Server) -> Iterator[list[int]]:
-    """The numbers of requests that run, looked up twice a second."""
-    seen, done = [0], threading.Event()
-
-    def watch() -> None:
-        while not done.wait(0.5):
-            seen.append(int(server.metric("vllm:num_requests_running")))
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
-        yield seen
-    finally:
-        done.set()
-        thread.join()
 
 
 def ask(server: Server, load: Load, clients: int, seed: int, limit: float) -> Asked:
@@ -133,83 +106,44 @@ def ask(server: Server, load: Load, clients: int, seed: int, limit: float) -> As
         limit: seconds after which the run ends with an error.
     """
     count = load.requests(clients)
-    with tempfile.TemporaryDirectory() as folder:
-        prompts = Path(folder, "prompts.jsonl")
-        chats = [body(load.request(seed + index))["messages"] for index in range(count)]
-        prompts.write_text("".join(json.dumps({"prompt": chat}) + "\n" for chat in chats))
-        answer = {"max_completion_tokens": load.tokens, "ignore_eos": True, "temperature": 0}
-        with _watched(server) as running:
-            before = _processor_time(server)
-            found = _bench(
-                [
-                    *("--base-url", server.url, "--endpoint", "/v1/chat/completions"),
-                    *("--backend", "openai-chat", "--ready-check-timeout-sec", "0"),
-                    *("--dataset-name", "custom", "--dataset-path", str(prompts)),
-                    # Messages go to the server as they are, the video before the question.
-                    *("--skip-chat-template", "--skip-tokenizer-init"),
-                    *("--num-prompts", str(count), "--max-concurrency", str(clients)),
-                    *("--extra-body", json.dumps(answer), "--disable-tqdm"),
-                    *("--save-result", "--save-detailed"),
-                    *("--result-dir", folder, "--result-filename", "result.json"),
-                ],
-                limit,
-            )
-            spent = _processor_time(server) - before
-    if found["completed"] != count:
-        raise SystemExit(f"{count - found['completed']} of {count} requests failed")
-    tokens, first = np.array(found["output_lens"]), np.array(found["ttfts"])
-    if not (tokens == load.tokens).all():
-        raise SystemExit(f"answers of {sorted(set(tokens))} tokens, not {load.tokens}")
-    # What the first token leaves of the time that the client waited.
-    later = (_latencies(found) - first) / (tokens - 1)
-    return Asked(
-        found["request_throughput"],
-        float(np.median(first)),
-        float(np.median(later)),
-        spent / count,
-        max(running),
-    )
-
-
-def _bench(arguments: Sequence[str], limit: float) -> dict[str, Any]:
-    """What `vllm bench serve` measures, run in this process: it takes ten seconds to import."""
-    parser = FlexibleArgumentParser()
-    bench.add_cli_args(parser)
-    said = io.StringIO()
+    chats = [body(load.request(seed + index))["messages"] for index in range(count)]
+    before = _processor_time(server)
+    level = Level("closed", clients)
+    endpoint = Endpoint.open(server.url)
     try:
-        with redirect_stdout(said):
-            run = bench.main_async(parser.parse_args(list(arguments)))
-            return asyncio.run(asyncio.wait_for(run, limit))
-    except TimeoutError:
+        found = drive(endpoint, "", chats, level, tokens=load.tokens, seconds=limit)
+    except OutOfTimeError:
         raise SystemExit(f"vllm bench serve: not done in {limit:.0f} seconds") from None
-    except ValueError as error:
-        raise SystemExit(f"vllm bench serve: {error}: {said.getvalue()[-2000:]}") from None
+    spent = _processor_time(server) - before
+    if found.completed != count:
+        raise SystemExit(f"{count - found.completed} of {count} requests failed")
+    if found.tokens != count * load.tokens:
+        raise SystemExit(f"answers of {found.tokens} tokens, not {count} times {load.tokens}")
+    return Asked(found, spent / count)
 
 
-def _latencies(found: dict[str, Any]) -> np.ndarray:
-    """Seconds from a request to its last token."""
-    return np.array([a + sum(b) for a, b in zip(found["ttfts"], found["itls"], strict=True)])
+COLUMNS = {
+    "requests/s": lambda asked: asked.row.requests_per_second,
+    "first token (s)": lambda asked: asked.row.first_p50 / 1000,
+    # What the first token leaves of the time that the client waited.
+    "token (s)": lambda asked: asked.row.later_p50 / 1000,
+    "processor time (s/request)": lambda asked: asked.processor,
+}
 
 
 def row(clients: int, pairs: Sequence[tuple[Asked, Asked]]) -> dict[str, Any]:
     """The columns of dense and pruned runs of the same load, of which ratios are taken in pairs."""
     found: dict[str, Any] = {"clients": clients, "rounds": len(pairs)}
-    columns = {
-        "rate": "requests/s",
-        "first": "first token (s)",
-        "token": "token (s)",
-        "processor": "processor time (s/request)",
-    }
     ways = {"dense": [dense for dense, _ in pairs], "pruned": [pruned for _, pruned in pairs]}
-    for name, title in columns.items():
-        dense, pruned = (np.array([getattr(one, name) for one in ways[way]]) for way in ways)
+    for title, value in COLUMNS.items():
+        dense, pruned = (np.array([value(one) for one in ways[way]]) for way in ways)
         # Above 1 the pruned server is ahead, in all of them.
-        ratio = pruned / dense if name == "rate" else dense / pruned
+        ratio = pruned / dense if title == "requests/s" else dense / pruned
         for way, values in (("dense", dense), ("pruned", pruned)):
             found[f"{way} {title}"] = round(float(np.median(values)), 4)
         found[f"ratio {title.split(' (')[0]}"] = round(float(np.median(ratio)), 3)
     for way, asked in ways.items():
-        found[f"{way} running"] = max(one.running for one in asked)
+        found[f"{way} running"] = max(one.row.running or 0 for one in asked)
     print(
         f"{clients:3} clients: "
         + ", ".join(f"{name[6:]} x{value}" for name, value in found.items() if "ratio" in name)

@@ -24,14 +24,19 @@ Write = Callable[[Any, Sample], Question]
 """Writes a sample's prompt in a processor's chat template, with its spans."""
 
 
-def choice_prompt(processor: Any, sample: Sample) -> Question:
-    """The sample with its options and the cue of its answer; the next token is a letter."""
+def question_of(sample: Sample) -> Question:
+    """What the user of a sample says, without its chat template and its cue."""
+    if sample.is_open:
+        return open_question(sample.question)
     options, wording = list(sample.options), sample.wording
     if wording.prompt:
-        question = templated_question(wording.prompt, sample.question, options)
-    else:
-        question = choice_question(sample.question, options, wording.instruction)
-    return _prompt(processor, sample, question, sample.cue)
+        return templated_question(wording.prompt, sample.question, options)
+    return choice_question(sample.question, options, wording.instruction)
+
+
+def choice_prompt(processor: Any, sample: Sample) -> Question:
+    """The sample with its options and the cue of its answer; the next token is a letter."""
+    return _prompt(processor, sample, question_of(sample), sample.cue)
 
 
 def open_prompt(processor: Any, sample: Sample) -> Question:

@@ -12,6 +12,7 @@ from prune.plan.plan import Plan
 from prune.report.environment import ENVIRONMENT
 from prune.report.figures.flow import flow_figure
 from prune.report.figures.front import front_figure
+from prune.report.figures.load import load_figure
 from prune.report.figures.plan import plan_figure
 from prune.report.figures.style import svg
 from prune.report.figures.tokens import tokens_figure
@@ -30,6 +31,7 @@ from prune.report.numbers import (
 from prune.report.verdict import verdict
 from prune.results.export_result import Result
 from prune.results.latency import LatencyRow, by_quantity
+from prune.results.load import load_lines
 
 PAGE, CARD = "report.html", "README.md"
 SCALE_MARGIN = 0.05
@@ -83,6 +85,7 @@ def _numbers(result: Result, plan: Plan) -> dict[str, Any]:
         "flops_left": flops_left,
         "kv_left": kv_left,
         "by_frames": _by_frames(result),
+        "served": load_lines(result.served) if result.served else [],
         "paths": leak_paths(plan.reach, result),
         "unseen": [name for name in unseen(plan.reach) if name in result.prompt],
         **_flips(result),
@@ -96,6 +99,7 @@ def _figures(result: Result, plan: Plan) -> dict[str, str | None]:
     return {
         "flow": svg(flow_figure({result.model["name"]: result.flow})) if result.flow else None,
         "plan": svg(plan_figure(plan.reach, histogram)),
+        "load": svg(load_figure(result.served)) if result.served else None,
         "front": svg(front_figure(result.search)) if result.search else None,
         "tokens": svg(tokens_figure(best.live_tokens, dense.live_tokens)),
     }

@@ -21,6 +21,7 @@ from prune.results.flow_map import Flow
 from prune.results.interval import Interval
 from prune.results.latency import BenchRow, LatencyRow, LaunchCounts, Shape
 from prune.results.later_turns import TurnsReport
+from prune.results.load import LoadReport
 from prune.results.replies import RepliesReport
 
 SCHEMA_VERSION = 6
@@ -163,6 +164,7 @@ class Result:
         failed: reason by id of each held-out sample that could not be used.
         benched: what `prune bench --report` measured later, by number of frames.
         benched_on: its conditions.
+        served: what `prune bench --endpoint --report` measured later.
         audit: what `prune audit` found later.
     """
 
@@ -186,6 +188,7 @@ class Result:
     failed: dict[str, str] = field(default_factory=dict)
     benched: tuple[BenchRow, ...] = ()
     benched_on: dict[str, str] = field(default_factory=dict)
+    served: LoadReport | None = None
     audit: Audit | None = None
     schema_version: int = SCHEMA_VERSION
 

@@ -36,9 +36,9 @@ def test_every_file_is_one_command() -> None:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_calls_one_workflow(command: str) -> None:
     called = _workflows(ast.parse((FOLDER / f"{command}.py").read_text()))
-    # `prune eval` takes a data set or tasks of lm-eval, `prune inspect` a plan or a prompt, and
-    # `prune recipe` counts, or times as well.
-    assert len(called) == (2 if command in ("evaluate", "inspect", "recipe") else 1)
+    # `prune eval` takes a data set or tasks of lm-eval, `prune inspect` a plan or a prompt,
+    # `prune bench` a model or a server, and `prune recipe` counts, or times as well.
+    assert len(called) == (2 if command in ("bench", "evaluate", "inspect", "recipe") else 1)
 
 
 def test_workflows_run_without_progress() -> None:

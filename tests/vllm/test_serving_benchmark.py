@@ -9,14 +9,24 @@ from pathlib import Path
 import pytest
 
 from benchmarks.serving import Asked, row
+from prune.results.load import Level, LoadRow
 
 ROOT = Path(__file__).parents[2]
 
 
+def asked(rate: float, first: float, token: float, processor: float, running: int) -> Asked:
+    times = {"first_p50": first, "first_p95": first, "token_p50": token, "token_p95": token}
+    whole = {"whole_p50": first, "whole_p95": first, "later_p50": token}
+    counts = {"requests": 8, "completed": 8, "rejected": 0, "failed": 0, "tokens": 16}
+    rates = {"requests_per_second": rate, "tokens_per_second": 2 * rate}
+    row = LoadRow("", Level("closed", 4), 0, **counts, **rates, **times, **whole, running=running)
+    return Asked(row, processor)
+
+
 def test_ratios_are_of_runs_of_the_same_load() -> None:
-    slow, fast = Asked(1.0, 4.0, 0.2, 3.0, 2), Asked(2.0, 1.0, 0.1, 1.0, 5)
+    slow, fast = asked(1.0, 4000, 200, 3.0, 2), asked(2.0, 1000, 100, 1.0, 5)
     # The machine was half as fast in the second round.
-    later = Asked(0.5, 8.0, 0.4, 3.0, 3), Asked(1.0, 2.0, 0.2, 1.0, 6)
+    later = asked(0.5, 8000, 400, 3.0, 3), asked(1.0, 2000, 200, 1.0, 6)
     found = row(4, [(slow, fast), later])
     assert found["ratio requests/s"] == 2 and found["ratio first token"] == 4
     assert found["ratio token"] == 2 and found["ratio processor time"] == 3

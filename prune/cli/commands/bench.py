@@ -1,18 +1,26 @@
-"""`prune bench`: time, throughput and memory on this machine."""
+"""`prune bench`: time, throughput and memory on this machine, of a model or of servers."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from prune.cli.app import Data, OwnCue, Prompt, System, command
 from prune.cli.as_json import AsJson, print_json
-from prune.cli.console import out
+from prune.cli.console import err, out
+from prune.cli.load import takes_load
 from prune.cli.loading import Device, Dtype, Precision
 from prune.cli.media import takes_media
 from prune.cli.progress import progress
 from prune.errors import UsageError
+from prune.inputs.load import Load
 from prune.inputs.media import DEFAULT_MEDIA, Media
+
+RUNS = 20
+"""Timed runs of one request."""
+
+UNSERVED = ("batches", "cue", "device", "dtype")
+"""Options that say nothing of a server."""
 
 
 @command(
@@ -20,9 +28,11 @@ from prune.inputs.media import DEFAULT_MEDIA, Media
     "when-it-pays.md",
 )
 @takes_media
+@takes_load
 def bench(
-    model: Annotated[str, typer.Argument(help="An exported folder.")],
+    context: typer.Context,
     data: Data,
+    model: Annotated[str | None, typer.Argument(help="An exported folder.")] = None,
     against: Annotated[
         str | None, typer.Option(help="Dense model to compare with (default: without its plan).")
     ] = None,
@@ -30,7 +40,11 @@ def bench(
     batches: Annotated[
         str, typer.Option(help="Numbers of requests per batch, such as 1,4.")
     ] = "1,4",
-    runs: Annotated[int, typer.Option(min=2, help="Timed runs of one request.")] = 20,
+    runs: Annotated[
+        int | None,
+        typer.Option(min=1, help="Timed runs of one request, or of a load (default: 20, or 1)."),
+    ] = None,
+    load: Load | None = None,
     cue: OwnCue = None,
     system: System = None,
     prompt: Prompt = None,
@@ -45,7 +59,21 @@ def bench(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Time an exported model against dense SDPA on this machine, on the data's first request."""
+    """Time an exported model against dense SDPA on this machine, on the data's first request.
+
+    With --endpoint, a running server is asked about all of the data instead, by vllm bench serve.
+    """
+    counts = _numbers("--frames", frames)
+    words = {"system": system, "prompt": prompt, "media": media}
+    common: dict[str, Any] = {**words, "against": against, "table": target, "report": report}
+    if load is not None:
+        _refuse(context, counts)
+        _bench_load(load, data, as_json, folder=model, frames=counts[0], runs=runs or 1, **common)
+        return
+    if model is None:
+        raise UsageError("give an exported folder, or --endpoint URL and --clients 1,2,4")
+    if runs == 1:
+        raise UsageError("--runs 1: time a request twice at least")
     from prune.cli.tables.bench import bench_tables
     from prune.workflows.bench import bench_export
 
@@ -53,18 +81,13 @@ def bench(
         model,
         data,
         progress,
-        frames=_numbers("--frames", frames),
+        frames=counts,
         batches=_numbers("--batches", batches),
-        runs=runs,
+        runs=runs or RUNS,
         cue=cue,
-        system=system,
-        prompt=prompt,
         device=device,
         dtype=dtype.value,
-        media=media,
-        against=against,
-        table=target,
-        report=report,
+        **common,
     )
     if as_json:
         print_json("bench", rows=found.rows, conditions=found.conditions, table=target,
@@ -72,11 +95,42 @@ def bench(
         return
     for table in bench_tables(found.rows):
         out.print(table)
-    out.print(", ".join(f"{name} {value}" for name, value in found.conditions.items()))
-    if target is not None:
-        out.print(f"Table   {target}")
-    if found.page is not None:
-        out.print(f"Report  {found.page}")
+    _show_end(found.conditions, Table=target, Report=found.page)
+
+
+def _bench_load(load: Load, data: Path, as_json: bool, **options: Any) -> None:
+    from prune.cli.tables.load import load_table
+    from prune.workflows.bench_load import bench_load
+
+    found = bench_load(load, data, progress, **options)
+    rows, conditions = found.report.rows, found.report.conditions
+    if as_json:
+        print_json("bench", load=rows, conditions=conditions, table=options["table"],
+                   figure=found.figure, left_out=[str(level) for level in found.left_out],
+                   report=found.page)  # fmt: skip
+    else:
+        out.print(load_table(found.report))
+        _show_end(conditions, Table=options["table"], Figure=found.figure, Report=found.page)
+    if found.left_out:
+        left = ", ".join(map(str, found.left_out))
+        err.print(f"warning: no time for {left}: give more --minutes", soft_wrap=True)
+
+
+def _show_end(conditions: dict[str, str], **paths: Path | None) -> None:
+    out.print(", ".join(f"{name} {value}" for name, value in conditions.items()))
+    for name, path in paths.items():
+        if path is not None:
+            out.print(f"{name:<6}  {path}")
+
+
+def _refuse(context: typer.Context, frames: list[int]) -> None:
+    """Refuse options of a local model where a server is asked."""
+    for name in UNSERVED:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            raise UsageError(f"--{name}: leave it out with --endpoint: the server decides that")
+    if len(frames) != 1:
+        raise UsageError("--frames: give one number with --endpoint")
 
 
 def _numbers(option: str, text: str) -> list[int]:
