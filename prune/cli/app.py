@@ -14,6 +14,7 @@ from prune.errors import SamplesFailedError, UsageError
 from prune.inputs.max_failed import MAX_FAILED, check_failed
 from prune.inputs.templates import check_template
 from prune.plan.model_id import Positions as Rule
+from prune.workflows.options import PathwaySet
 
 app = typer.Typer(
     cls=Group,
@@ -81,6 +82,12 @@ Prompt = Annotated[
     ),
 ]
 Frames = Annotated[int, typer.Option(min=1, help="Frames sampled from every clip.")]
+OwnFrames = Annotated[
+    int | None,
+    typer.Option(
+        "--frames", min=1, help="Frames sampled from every clip (default: as exported, or 8)."
+    ),
+]
 Data = Annotated[Path, typer.Option(help="JSONL: id, video, question, options, answer, task.")]
 Limit = Annotated[
     int | None, typer.Option(min=1, help="Only N samples, spread over tasks and videos.")
@@ -92,12 +99,8 @@ MaxFailed = Annotated[
     str, typer.Option(help="Failed samples that are too many, as a number or a share: exit code 9.")
 ]
 Sets = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        help="Pathways by the name of their set: all, cross-frame, intra-frame, "
-        "paper, sealed, published, closed, options, true-option, false-options, reply, open-ended.",
-    ),
+    list[PathwaySet] | None,
+    typer.Option("--set", help="Pathways by the name of their set; repeat for more."),
 ]
 Pathways = Annotated[
     list[str] | None,

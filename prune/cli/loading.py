@@ -18,9 +18,14 @@ class Precision(StrEnum):
 Device = Annotated[
     str | None,
     typer.Option(
-        help="cpu, cuda:0, or auto for all GPUs (default: all GPUs, or the CPU without one)."
+        help="cpu, cuda:0, or for several GPUs auto, balanced or sequential, as transformers' "
+        "device_map (default: all GPUs, or the CPU without one)."
     ),
 ]
 Dtype = Annotated[
-    Precision, typer.Option(help="Precision of the weights; auto is that of the stored ones.")
+    Precision | None,
+    typer.Option(
+        help="Precision of the weights (default: as traced or exported, or auto, that of the "
+        "stored ones)."
+    ),
 ]

@@ -7,13 +7,12 @@ import typer
 from prune.cli.grouped import grouped
 from prune.errors import UsageError
 from prune.inputs.media import Media
+from prune.workflows.options import Sampling
 
 _OPTIONS = {
     "sampling": Annotated[
-        str | None,
-        typer.Option(
-            help="Frames taken: uniform, map-the-flow, or fps with --fps (default: uniform)."
-        ),
+        Sampling | None,
+        typer.Option(help="Frames taken; fps with --fps (default: uniform)."),
     ],
     "fps": Annotated[
         float | None,
@@ -32,9 +31,9 @@ _OPTIONS = {
 }
 
 
-def _media(**values: Any) -> Media:
+def _media(sampling: Sampling | None, **values: Any) -> Media:
     try:
-        return Media(**values)
+        return Media(None if sampling is None else sampling.value, **values)
     except ValueError as error:
         raise UsageError(str(error)) from None
 

@@ -35,7 +35,7 @@ from prune.results.audit_findings import (
 from prune.results.existence import Existence
 from prune.results.interval import Mean
 from prune.workflows.amend import amend, is_export
-from prune.workflows.asked import asked_as, told_words
+from prune.workflows.asked import asked_as, read_as, told_words
 from prune.workflows.named_plan import named_plan
 from prune.workflows.select import select_samples
 
@@ -87,7 +87,7 @@ def audit_model(
     limit: int = 24,
     regions: str = "frames",
     count: int = 4,
-    num_frames: int = 8,
+    num_frames: int | None = None,
     cue: str | None = None,
     system: str | None = None,
     prompt: str | None = None,
@@ -95,6 +95,8 @@ def audit_model(
     limits: AuditLimits = DEFAULT_LIMITS,
     max_failed: str = MAX_FAILED,
     argv: str = "",
+    device: str | None = None,
+    dtype: str | None = None,
     positions: Positions | None = None,
 ) -> AuditedPlan:
     """Compare the evidence and the answers of a dense and a pruned model.
@@ -111,10 +113,14 @@ def audit_model(
         tasks: only samples of these tasks.
         per_task, seed: a draw of those (`prune.inputs.draw.draw_samples`).
         limit: explain N samples (`prune.inputs.draw`); all of them are answered.
-        regions, count, num_frames: see `prune.evidence.explain.ExplainSettings`.
-        cue, system, prompt: how samples are asked; as an export was where nothing is said
+        regions, count: see `prune.evidence.explain.ExplainSettings`.
+        num_frames, media: frames of every clip, and how those are read of which the data says
+            nothing.
+        cue, system, prompt: how samples are asked.
+        device, dtype: as `device_map` and `dtype` of `prune.load`.
+
+            Frames, clips, words and precision are an export's where nothing is said
             (`prune.workflows.asked`).
-        media: how clips are read of which the data says nothing.
         limits: what may change.
         max_failed: samples that may fail (`prune.inputs.max_failed`).
         argv: the command, for the report.
@@ -127,12 +133,14 @@ def audit_model(
         RefusedError: the plan is for another model, or `out` holds another audit.
         UsageError: the regions are unknown, or would differ between the models.
     """
-    settings = ExplainSettings(regions=regions, count=count, num_frames=num_frames)
+    read = read_as((pruned, model), num_frames, media, dtype)
+    settings = ExplainSettings(regions=regions, count=count, num_frames=read.num_frames)
     cue, wording = asked_as((pruned, model), cue, system, prompt)
-    samples = select_samples(data, tasks, None, None, cue, per_task, seed, media, wording)
+    samples = select_samples(data, tasks, None, None, cue, per_task, seed, read.media, wording)
     need_options(samples, "prune audit")
     plan = named_plan(pruned)
-    opened = open_model(model, dense=True, positions=positions or plan.model.positions)
+    positions = positions or plan.model.positions
+    opened = open_model(model, device, read.dtype, dense=True, positions=positions)
     plan.check_model(opened.id)
     with progress("Auditing", share_of(len(samples))) as advance:
         records = audit_samples(opened, plan, samples, out, settings, limit, advance)

@@ -22,7 +22,7 @@ from prune.plan.cost import Geometry
 from prune.plan.plan import PLAN_FILE
 from prune.results.latency import BenchRow
 from prune.workflows.amend import amend, is_export
-from prune.workflows.asked import asked_as, told_words
+from prune.workflows.asked import asked_as, read_as, told_words
 
 COLUMNS = (
     "frames", "tokens", "batch", "what", "unit", "model", "median", "p20", "p80", "runs"
@@ -50,7 +50,7 @@ def bench_export(
     data: Path,
     progress: Progress = silent,
     *,
-    frames: Sequence[int] = (8,),
+    frames: Sequence[int] = (),
     batches: Sequence[int] = (1, 4),
     runs: int = 20,
     cue: str | None = None,
@@ -59,7 +59,7 @@ def bench_export(
     media: Media = DEFAULT_MEDIA,
     against: str | Path | None = None,
     device: str | None = None,
-    dtype: str = "auto",
+    dtype: str | None = None,
     table: Path | None = None,
     report: bool = False,
 ) -> Benchmark:
@@ -69,14 +69,16 @@ def bench_export(
         folder: the export.
         data: JSONL of the samples.
         progress: shows the runs.
-        frames: numbers of frames, each measured.
+        frames: numbers of frames, each measured; the export's if there are none.
         batches: numbers of requests that run together.
         runs: timed runs of a single request.
         cue, system, prompt: how it is asked; as the export was where nothing is said
             (`prune.workflows.asked`).
-        media: how its clip is read if the data does not say it.
+        media: how its clip is read if the data does not say it, and as the export's were where
+            nothing is said.
         against: the dense model, if it is not the export without its plan.
-        device, dtype: as `device_map` and `dtype` of `prune.load`.
+        device, dtype: as `device_map` and `dtype` of `prune.load`; the precision is that in which
+            the export was measured if None.
         table: CSV file for every measurement.
         report: whether to put the measurements into the export's report.
 
@@ -87,18 +89,19 @@ def bench_export(
     if report and not is_export(Path(folder)):
         raise UsageError(f"--report: {folder} holds no report of prune export")
     cue, wording = asked_as((folder,), cue, system, prompt)
-    sample = load_samples(data, cue, media, wording)[0]
-    opened = open_model(folder, device, dtype, dense=True)
+    reading = read_as((folder,), None, media, dtype)
+    sample = load_samples(data, cue, reading.media, wording)[0]
+    opened = open_model(folder, device, reading.dtype, dense=True)
     plan = stored_plan(opened.folder, opened.id)
     if plan is None:
         raise RefusedError(f"{folder}: has no {PLAN_FILE}: bench what prune export wrote")
     compared: tuple[Side, ...] = sides(opened.model, opened.processor, plan)
     if against is not None:
-        other = open_model(against, device, dtype, dense=True)
+        other = open_model(against, device, reading.dtype, dense=True)
         compared = (Side(DENSE, other.model, other.processor), compared[1])
     geometry = Geometry.of(opened.model)
     rows = []
-    for count in frames:
+    for count in frames or (reading.num_frames,):
         layout = segment(opened.processor, read(opened.processor, [sample], count))
         with progress(f"Timing {count} frames", runs) as advance:
             times = latency(compared, sample, count, runs, advance)

@@ -23,7 +23,7 @@ from prune.report.figures.load import load_figure
 from prune.report.figures.style import save_figure
 from prune.results.load import Level, LoadReport, LoadRow
 from prune.workflows.amend import amend, is_export
-from prune.workflows.asked import asked_as
+from prune.workflows.asked import asked_as, read_as
 
 SERVED = "served"
 """The name of a server of which nothing else is known."""
@@ -53,7 +53,7 @@ def bench_load(
     *,
     folder: str | Path | None = None,
     against: str | None = None,
-    frames: int = 8,
+    frames: int | None = None,
     runs: int = 1,
     system: str | None = None,
     prompt: str | None = None,
@@ -69,10 +69,11 @@ def bench_load(
         progress: shows the runs.
         folder: the export that it serves, which is checked.
         against: address of a server of the dense model, asked the same in turn.
-        frames: of each clip, at two per second.
+        frames: of each clip, at two per second; the export's if None.
         runs: of each level.
         system, prompt: how it is asked; as the export was where nothing is said.
-        media: how clips are read if the data does not say it.
+        media: how clips are read if the data does not say it, and as the export's were where
+            nothing is said.
         table: CSV file for every row; the figure lies beside it, as a PNG of that name.
         report: whether to put the rows into the export's report.
 
@@ -89,11 +90,13 @@ def bench_load(
     if export is not None:
         _check_folder(list(servers.values())[-1], export)
     _, wording = asked_as((export,), None, system, prompt)
-    samples = load_samples(data, media=media, wording=wording)
+    reading = read_as((export,), frames, media)
+    count = reading.num_frames
+    samples = load_samples(data, media=reading.media, wording=wording)
     check_driver()
     levels = levels_of(load)
     with progress("Asking", len(levels) * runs) as advance:
-        rows = measure(servers, load, lambda n: chats(samples, frames, n), runs, advance)
+        rows = measure(servers, load, lambda n: chats(samples, count, n), runs, advance)
     if not rows:
         raise ResourceError(
             f"no run was done in {load.minutes:g} minutes: give more (--minutes), or fewer clients"
@@ -101,7 +104,7 @@ def bench_load(
     where = {
         **_conditions(servers),
         "data": data.name,
-        "frames": str(frames),
+        "frames": str(count),
         "answer": f"{load.tokens} tokens",
         **{name: str(value) for name, value in samples[0].reading.given.items()},
         **samples[0].wording.given,

@@ -19,7 +19,7 @@ from prune.plan.plan import Plan
 from prune.results.accuracy import AccuracyReport
 from prune.results.answer import Answer
 from prune.results.replies import RepliesReport
-from prune.workflows.asked import asked_as
+from prune.workflows.asked import asked_as, read_as
 from prune.workflows.evaluate_replies import Told, reply_to, versus
 from prune.workflows.read_clips import read_clips
 from prune.workflows.select import select_samples
@@ -51,7 +51,7 @@ def evaluate_model(
     *,
     against: str | Path | None = None,
     tasks: Sequence[str] | None = None,
-    num_frames: int = 8,
+    num_frames: int | None = None,
     cue: str | None = None,
     system: str | None = None,
     prompt: str | None = None,
@@ -60,7 +60,7 @@ def evaluate_model(
     per_task: int | None = None,
     seed: int = 0,
     device: str | None = None,
-    dtype: str = "auto",
+    dtype: str | None = None,
     positions: Positions | None = None,
     replying: Replying = DEFAULT_REPLYING,
 ) -> Evaluation:
@@ -72,12 +72,14 @@ def evaluate_model(
         progress: shows the samples read and answered.
         against: another model, compared sample by sample.
         tasks: only samples of these tasks.
-        num_frames: frames of every clip.
-        cue, system, prompt: how samples are asked; as an export was where nothing is said
-            (`prune.workflows.asked`).
-        media: how clips are read of which the data says nothing.
+        num_frames, media: frames of every clip, and how those are read of which the data says
+            nothing.
+        cue, system, prompt: how samples are asked.
         limit, per_task, seed: a draw of those (`prune.inputs.draw.draw_samples`).
         device, dtype: as `device_map` and `dtype` of `prune.load`.
+
+            Frames, clips, words and precision are an export's where nothing is said
+            (`prune.workflows.asked`).
         positions: whose rule gives text its positions; if None those that the plan of an export was
             measured at, for both models.
         replying: by which replies a plan is measured on open samples.
@@ -87,11 +89,12 @@ def evaluate_model(
         UsageError: the data has no such task.
     """
     cue, wording = asked_as((model, against), cue, system, prompt)
-    samples = select_samples(data, tasks, None, limit, cue, per_task, seed, media, wording)
+    read = read_as((model, against), num_frames, media, dtype)
+    samples = select_samples(data, tasks, None, limit, cue, per_task, seed, read.media, wording)
     for name in (model, against):
         if positions is None and name is not None:
             positions = stored_positions(resolve(name))
-    how = samples, num_frames, replying, progress, positions, device, dtype
+    how = samples, read.num_frames, replying, progress, positions, device, read.dtype
     ours = _measured(model, *how)
     if against is None:
         told = ours.told.report if ours.told else None

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from prune.checkpoint.load import open_model
+from prune.checkpoint.load import LoadedModel, open_model
 from prune.checkpoint.stored_plan import stored_plan
 from prune.errors import UsageError
 from prune.evidence.case import Explainable, open_case
@@ -27,7 +27,7 @@ from prune.report.figures.evidence import evidence_figure
 from prune.report.figures.style import save_figure
 from prune.report.figures.treatment import treatment_figure
 from prune.results.treatment import Treatment
-from prune.workflows.asked import asked_as
+from prune.workflows.asked import asked_as, read_as
 from prune.workflows.select import select_samples
 
 CLIPS = ExplainSettings()
@@ -71,7 +71,7 @@ def explain_model(
     align: bool = False,
     removal: str | None = None,
     search: str = "doubling",
-    num_frames: int = 8,
+    num_frames: int | None = None,
     cue: str | None = None,
     system: str | None = None,
     prompt: str | None = None,
@@ -79,6 +79,8 @@ def explain_model(
     endpoint: str = "",
     api_key: str = "",
     sampled: int = 0,
+    device: str | None = None,
+    dtype: str | None = None,
     positions: Positions | None = None,
     text: bool = False,
 ) -> ExplainedRun:
@@ -95,14 +97,18 @@ def explain_model(
         tasks, ids, limit, per_task, seed: only some samples
             (`prune.workflows.select.select_samples`).
         which: `correct`, `wrong` or `all`: the answers that are explained.
-        target, search, num_frames: see `prune.evidence.explain.ExplainSettings`.
+        target, search: see `prune.evidence.explain.ExplainSettings`.
         regions, count, removal: see there; without them, clips are cut in a grid of about 9 cells a
             frame whose tokens are masked, and images in about 64 superpixels that become black, as
             in 2509.22496.
         align: make the regions follow the model's token grid.
-        cue, system, prompt: how samples are asked; as an export was where nothing is said
+        num_frames, media: frames of every clip, and how those are read of which the data says
+            nothing.
+        cue, system, prompt: how samples are asked.
+        device, dtype: as `device_map` and `dtype` of `prune.load`.
+
+            Frames, clips, words and precision are an export's where nothing is said
             (`prune.workflows.asked`).
-        media: how clips are read of which the data says nothing.
         endpoint: URL of `/v1/chat/completions`, of a server that knows the model by its name.
         api_key: sent to the endpoint.
         sampled: continuations to sample where the endpoint returns no log-probabilities.
@@ -122,11 +128,16 @@ def explain_model(
         raise UsageError("--text: an endpoint hides no words of its prompt: leave it out")
     if endpoint and (system is not None or prompt is not None):
         raise UsageError("--system, --prompt: an endpoint gets the question alone: leave them out")
+    if endpoint and (device is not None or dtype is not None):
+        raise UsageError("--device, --dtype: an endpoint has its own: leave them out")
     cue, wording = asked_as((model,), cue, system, prompt)
+    read = read_as((model,), num_frames, media, dtype)
     if isinstance(data, Path):
-        samples = select_samples(data, tasks, ids, limit, cue, per_task, seed, media, wording)
+        samples = select_samples(data, tasks, ids, limit, cue, per_task, seed, read.media, wording)
     else:
-        samples = [replace(sample, wording=wording) for sample in data]
+        samples = [
+            replace(sample, wording=wording, media=sample.media.over(read.media)) for sample in data
+        ]
     if which != "all" and all(sample.is_open for sample in samples):
         raise UsageError(
             f"--samples {which}: the questions are open, so no reply is wrong: take all"
@@ -136,15 +147,16 @@ def explain_model(
     if endpoint and removal == "masked":
         removal = "black"
     settings = ExplainSettings(
-        regions or usual.regions, count or usual.count, removal, search, target, num_frames, align,
-        text=text,
+        regions or usual.regions, count or usual.count, removal, search, target,
+        read.num_frames, align, text=text,
     )  # fmt: skip
     if endpoint:
         remote = Endpoint(endpoint, str(model), api_key, sampled)
         identity: dict[str, Any] = {"model": {"endpoint": endpoint, "name": str(model)}}
         open_one: Open = partial(_open_remote, remote, settings)
     else:
-        open_one, identity = _local(model, settings, samples, positions)
+        opened = open_model(model, device, read.dtype, dense=True, positions=positions)
+        open_one, identity = _local(opened, settings, samples)
 
     with progress("Explaining", share_of(len(samples))) as advance:
 
@@ -179,13 +191,11 @@ def _draw(run: Path, case: Explainable, found: Explanation, record: Record) -> N
 
 
 def _local(
-    model: str | Path,
+    opened: LoadedModel,
     settings: ExplainSettings,
     samples: Sequence[Sample],
-    positions: Positions | None,
 ) -> tuple[Open, dict[str, Any]]:
     """Opens samples for a model on this machine, and the identity of that model and its plan."""
-    opened = open_model(model, dense=True, positions=positions)
     check_samples(opened.processor, samples)
     plan = stored_plan(opened.folder, opened.id)
 

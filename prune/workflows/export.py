@@ -22,7 +22,7 @@ from prune.plan.plan import Plan
 from prune.report.leak_paths import unseen
 from prune.results.export_result import Result
 from prune.trace.trace import Trace
-from prune.workflows.asked import told_words
+from prune.workflows.asked import Reading, told_words
 from prune.workflows.measure_plan import measure_plan
 from prune.workflows.plan import find_plan
 from prune.workflows.select import of_tasks
@@ -54,7 +54,7 @@ def export_model(
     force: bool = False,
     argv: str = "",
     device: str | None = None,
-    dtype: str = "auto",
+    dtype: str | None = None,
     positions: Positions | None = None,
 ) -> Result:
     """Search a plan (unless one is given), measure it on held-out samples and export the model.
@@ -79,7 +79,8 @@ def export_model(
         max_failed: samples that may fail (`prune.inputs.max_failed.check_failed`).
         force: replace an earlier export.
         argv: the command, for the report.
-        device, dtype: as `device_map` and `dtype` of `prune.load`.
+        device, dtype: as `device_map` and `dtype` of `prune.load`; the precision is that of the
+            trace, or of the stored weights, if None.
         positions: whose rule gives text its positions; as in the trace or the plan if None.
 
     Returns:
@@ -103,6 +104,7 @@ def export_model(
     check_target(resolve(model), out, force)
     if positions is None and (made := trace.model if trace else plan and plan.model):
         positions = made.positions
+    dtype = dtype or (trace.header["dtype"] if trace else "auto")
     opened = open_model(model, device, dtype, dense=True, positions=positions)
     if keep is not None:
         plan = keep_plan(keep, opened.id)
@@ -135,7 +137,7 @@ def export_model(
     check_failed(result.failed, len(held_out), max_failed)
     files = {"calibration data": trace.data if trace else None, "test data": test}
     result = replace(
-        result, conditions={**result.conditions, **_sources(files), **_asked(held_out[0])}
+        result, conditions={**result.conditions, **_sources(files), **_asked(held_out[0], frames)}
     )
     export(opened, plan, result, out, force)
     return result
@@ -149,7 +151,6 @@ def _sources(files: Mapping[str, Path | None]) -> dict[str, str]:
     return {"date": date.today().isoformat(), **named}
 
 
-def _asked(sample: Sample) -> dict[str, str]:
-    """How samples were asked and read, where it is not the default, for the report."""
-    read = {name.replace("_", " "): str(value) for name, value in sample.media.given.items()}
-    return {**told_words(sample), **read}
+def _asked(sample: Sample, num_frames: int) -> dict[str, str]:
+    """How samples were asked and read, for the report."""
+    return {**told_words(sample), **Reading(num_frames, sample.media).told}

@@ -8,12 +8,13 @@ from prune.errors import UsageError, install_extra
 from prune.inputs.media import DEFAULT_MEDIA, Media
 from prune.inputs.prompts import ANSWER_CUE
 from prune.plan.model_id import Positions
+from prune.workflows.asked import read_as
 
 
 def run_harness(
     model: str,
     tasks: str,
-    num_frames: int = 8,
+    num_frames: int | None = None,
     limit: int | None = None,
     cue: str = ANSWER_CUE,
     media: Media = DEFAULT_MEDIA,
@@ -25,10 +26,11 @@ def run_harness(
     Args:
         model: folder, hub id, `tiny` or `tiny-ov`; an exported folder answers under its plan.
         tasks: names of tasks, with commas between them.
-        num_frames: frames of every clip.
+        num_frames: frames of every clip; as an export was read if None.
         limit: only the first N questions of each task.
         cue: what prompts end with, after which the next token is a letter.
-        media: how clips are read of which the data says nothing.
+        media: how clips are read of which the data says nothing; as an export's were, where
+            nothing is said. So is the precision.
         flags: more of lm-eval's own flags.
         positions: whose rule gives text its positions; as the plan was measured if None.
 
@@ -41,12 +43,14 @@ def run_harness(
         raise UsageError(f"--tasks without --data needs lm-eval: {install_extra('eval')}") from None
     from prune.harness import TASKS
 
+    read = read_as((model,), num_frames, media)
     sys.argv = ["lm-eval", "run", "--model", "prune", "--tasks", tasks]
     sys.argv += ["--include_path", str(TASKS), "--device", "auto"]
-    sys.argv += ["--model_args", f"pretrained={model}", f"num_frames={num_frames}"]
+    sys.argv += ["--model_args", f"pretrained={model}", f"num_frames={read.num_frames}"]
+    sys.argv += [] if read.dtype == "auto" else [f"dtype={read.dtype}"]
     sys.argv += [] if positions is None else [f"positions={positions}"]
     # A later --metadata of the user's is merged with this one.
-    sys.argv += ["--metadata", json.dumps({"cue": cue, "media": media.given})]
+    sys.argv += ["--metadata", json.dumps({"cue": cue, "media": read.media.given})]
     sys.argv += [] if limit is None else ["--limit", str(limit)]
     sys.argv += flags
     cli_evaluate()

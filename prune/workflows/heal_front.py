@@ -29,7 +29,7 @@ from prune.results.healed import (
     HealedModel,
     HealResult,
 )
-from prune.workflows.asked import asked_as
+from prune.workflows.asked import asked_as, read_as
 from prune.workflows.heal import heal_identity, heal_model
 from prune.workflows.select import select_samples
 
@@ -61,7 +61,7 @@ def heal_front(
     tasks: Sequence[str] | None = None,
     limit: int | None = None,
     per_task: int | None = None,
-    num_frames: int = 8,
+    num_frames: int | None = None,
     cue: str | None = None,
     system: str | None = None,
     prompt: str | None = None,
@@ -70,6 +70,8 @@ def heal_front(
     rate: float = HealSettings.rate,
     rank: int = HealSettings.rank,
     seed: int = 0,
+    device: str | None = None,
+    dtype: str | None = None,
     max_failed: str = MAX_FAILED,
 ) -> HealedFront:
     """Heal a model under each of several plans, and draw accuracy over cost before and after.
@@ -84,10 +86,13 @@ def heal_front(
         progress: shows each step.
         tasks: only samples of these tasks.
         limit, per_task: a draw of those of each file (`prune.inputs.draw.draw_samples`).
-        num_frames: frames of every clip.
-        cue, system, prompt: how samples are asked; as an export was where nothing is said
+        num_frames, media: frames of every clip, and how those are read of which the data says
+            nothing.
+        cue, system, prompt: how samples are asked.
+        device, dtype: as `device_map` and `dtype` of `prune.load`.
+
+            Frames, clips, words and precision are an export's where nothing is said
             (`prune.workflows.asked`).
-        media: how clips are read of which the data says nothing.
         steps, rate, rank, seed: see `prune.learn.heal.HealSettings`; the draw has this seed, too.
         max_failed: samples that may fail (`prune.inputs.max_failed`).
 
@@ -103,8 +108,9 @@ def heal_front(
     if len(set(folders)) < len(plans):
         raise UsageError("two plans have the same file name: their models would be one folder")
     cue, wording = asked_as((model,), cue, system, prompt)
+    reading = read_as((model,), num_frames, media, dtype)
     learn, held_out = (
-        select_samples(file, tasks, None, limit, cue, per_task, seed, media, wording)
+        select_samples(file, tasks, None, limit, cue, per_task, seed, reading.media, wording)
         for file in (data, test)
     )
     need_options([*learn, *held_out], "prune heal")
@@ -116,9 +122,10 @@ def heal_front(
     if len(plans) > 1:
         _check_front(out, folders)
     with RunLock(out) if len(plans) > 1 else nullcontext():
-        opened = open_model(model, dense=True, positions=positions)
+        opened = open_model(model, device, reading.dtype, dense=True, positions=positions)
         made_from = [
-            heal_identity(opened, plan, learn, held_out, num_frames, settings) for plan in loaded
+            heal_identity(opened, plan, learn, held_out, reading.num_frames, settings)
+            for plan in loaded
         ]
         # All of them, so that nobody waits for one plan whose neighbour is refused.
         results = list(map(_finished, folders, made_from))
@@ -127,10 +134,12 @@ def heal_front(
             if results[index] is None:
                 # Healing changes the weights of the model that it is given.
                 if not fresh:
-                    opened = open_model(model, dense=True, positions=positions)
+                    opened = open_model(
+                        model, device, reading.dtype, dense=True, positions=positions
+                    )
                 fresh = False
                 results[index] = heal_model(
-                    opened, plan, learn, held_out, num_frames, settings, folder, progress,
+                    opened, plan, learn, held_out, reading.num_frames, settings, folder, progress,
                     max_failed,
                 )  # fmt: skip
         healed = [result for result in results if result is not None]

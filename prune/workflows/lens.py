@@ -65,6 +65,8 @@ def lens_model(
     knockout: str = "cross_frame",
     layers: str | None = None,
     heads: str = "mean",
+    device: str | None = None,
+    dtype: str = "auto",
     positions: Positions | None = None,
 ) -> LensRun:
     """Read the states of a dense model as words and answers, layer by layer, and draw them.
@@ -94,6 +96,7 @@ def lens_model(
         knockout: the pathway that is removed for the second attention map.
         layers: where it is removed, such as `6-15`, counted from 1; everywhere if None.
         heads: `mean`, `max`, or the number of a head, counted from 1.
+        device, dtype: as `device_map` and `dtype` of `prune.load`.
         positions: whose rule gives text its positions (`prune.runtime.positions`).
 
     Raises:
@@ -108,7 +111,7 @@ def lens_model(
     chosen = by_id(samples, portraits, data)
     groups = load_groups(words, samples)
     pathway = find_pathway(knockout)
-    opened = open_model(model, dense=True, positions=positions)
+    opened = open_model(model, device, dtype, dense=True, positions=positions)
     depth, text = opened.id.num_layers, opened.model.config.text_config
     view = View(
         queries, pathway, layer_range(layers, depth), pool_of(heads, text.num_attention_heads)

@@ -59,6 +59,8 @@ def patch_model(
     prompt: str = "",
     media: Media = DEFAULT_MEDIA,
     which: str = "correct",
+    device: str | None = None,
+    dtype: str = "auto",
 ) -> PatchedRun:
     """Replace activations of a run by those of another, and draw what the answers gain or lose.
 
@@ -83,6 +85,7 @@ def patch_model(
         prompt: a template of the user's words (`prune.inputs.templates`), if not empty.
         media: how clips are read of which the data says nothing.
         which: `correct`, `wrong` or `all`: the answers that are patched.
+        device, dtype: as `device_map` and `dtype` of `prune.load`.
 
     Raises:
         UsageError: a role or task is unknown, or a question has no options.
@@ -103,7 +106,7 @@ def patch_model(
         wording=Wording(system, prompt=prompt),
     )
     need_options(samples, "prune patch")
-    opened = open_model(model, dense=True)
+    opened = open_model(model, device, dtype, dense=True)
     depth = opened.id.num_layers
     patches = Patches(
         tuple(dict.fromkeys(sites)),

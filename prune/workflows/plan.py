@@ -48,6 +48,21 @@ class FoundPlan:
     figure: Path
 
 
+def open_traced(
+    trace: Trace, model: str | Path | None, device: str | None, dtype: str | None
+) -> LoadedModel:
+    """Load the dense model of a trace, in the precision in which it was traced.
+
+    Args:
+        trace: of the model.
+        model: its folder, if it is no longer where it was traced.
+        device, dtype: as `device_map` and `dtype` of `prune.load`; the trace's precision if None.
+    """
+    dtype = dtype or trace.header["dtype"]
+    name = model or trace.model.name
+    return open_model(name, device, dtype, dense=True, positions=trace.model.positions)
+
+
 def search_plan(
     run: Path,
     budget: Budget | None = None,
@@ -60,6 +75,8 @@ def search_plan(
     method: Method = Method.TRACE,
     per_head: bool = False,
     max_failed: str = MAX_FAILED,
+    device: str | None = None,
+    dtype: str | None = None,
 ) -> FoundPlan:
     """Search the cheapest plan within a budget, and write it with a report and a figure.
 
@@ -76,14 +93,14 @@ def search_plan(
         method: what ranks the candidates.
         per_head: whether pathways may also be removed in single KV heads.
         max_failed: samples of the trace that may have failed (`prune.inputs.max_failed`).
+        device, dtype: as `device_map` and `dtype` of `prune.load`; the trace's precision if None.
 
     Raises:
         BadInputError: trace or samples cannot be read, or a video is in both data sets.
     """
     trace = Trace.load(run)
     check_failed(trace.failed, len(trace.records), max_failed)
-    name = model or trace.model.name
-    opened = open_model(name, dense=True, positions=trace.model.positions)
+    opened = open_traced(trace, model, device, dtype)
     check_traced(trace.header, opened, run)
     calibration, _ = split_samples(trace, test)
     found = find_plan(opened, trace, calibration, progress, budget, method, per_head, objective)

@@ -42,19 +42,26 @@ class TimedPass:
 
 
 @torch.inference_mode()
-def time_pass(recipe: Recipe, model: str | Path, data: Path) -> TimedPass:
+def time_pass(
+    recipe: Recipe,
+    model: str | Path,
+    data: Path,
+    device: str | None = None,
+    dtype: str = "auto",
+) -> TimedPass:
     """Time a dense pass over the first sample of a recipe's data.
 
     Args:
         recipe: whose prompt, frames and clips are used.
         model: the recipe's.
         data: JSONL of its samples.
+        device, dtype: as `device_map` and `dtype` of `prune.load`.
 
     Raises:
         BadInputError: a file cannot be read, or the prompt's video is not found.
         RefusedError: the model is not the recipe's.
     """
-    opened = open_model(model, dense=True)
+    opened = open_model(model, device, dtype, dense=True)
     recipe.check_model(opened.id)
     samples = load_samples(data, recipe.cue, recipe.media, recipe.wording)
     inputs = read(opened.processor, recipe.of_its_tasks(samples, data)[:1], recipe.num_frames)

@@ -6,7 +6,6 @@ a run that was stopped resumes, and `torchrun` splits its samples.
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -73,11 +72,14 @@ def reproduce_model(
     num_frames: int | None = None,
     cue: str | None = None,
     system: str | None = None,
+    prompt: str | None = None,
     media: Media = DEFAULT_MEDIA,
     which: str | None = None,
     window: int | None = None,
     words: str | Path | None = None,
     min_hits: int = 100,
+    device: str | None = None,
+    dtype: str = "auto",
     argv: str = "",
 ) -> Reproduction:
     """Measure and draw the paper's figures and tables (arXiv 2510.13251) into one page.
@@ -92,11 +94,12 @@ def reproduce_model(
         recipe: name or file of a recipe; what it says stands in for what is not given.
         limit, per_task, seed: a draw of samples (`prune.inputs.draw.draw_samples`).
         tasks: only samples of these tasks.
-        num_frames, cue, system, media: how samples are read and asked, as in `prune trace`.
+        num_frames, cue, system, prompt, media: how samples are read and asked, as in `prune trace`.
         which: `correct`, `wrong` or `all`: the answers whose knockouts are run.
         window: number of layers cut together, `default_window` if None.
         words: what is looked for on video tokens (`prune.lens.vocabulary.load_groups`).
         min_hits: words said less often on video tokens are left out of figure 4.
+        device, dtype: as `device_map` and `dtype` of `prune.load`, for both models.
         argv: the command, for the page.
 
     Raises:
@@ -110,15 +113,17 @@ def reproduce_model(
         raise UsageError("the recipe names no model: give MODEL" if followed else "give MODEL")
     which = which or (followed.samples if followed else "correct")
     frames = num_frames or (followed.num_frames if followed else 8)
-    samples = _samples(data, followed, cue, system, media, tasks)
+    samples = _samples(data, followed, cue, (system, prompt), media, tasks)
     samples = draw_samples(samples, limit, per_task, seed)
     need_options(samples, "prune reproduce")
     groups = load_groups(words, samples)
-    tuned = open_model(name, dense=True)
+    tuned = open_model(name, device, dtype, dense=True)
     if followed is not None:
         followed.check_model(tuned.id)
         window = window or followed.window
-    sides = [tuned] if base is None else [tuned, open_model(base, dense=True)]
+    sides = [tuned]
+    if base is not None:
+        sides.append(open_model(base, device, dtype, dense=True))
     for line in cost_lines(sides, len(samples), window):
         announce(line)
     kept = _map(followed, tuned)
@@ -195,12 +200,11 @@ def _samples(
     data: Path,
     followed: Recipe | None,
     cue: str | None,
-    system: str | None,
+    words: tuple[str | None, str | None],
     media: Media,
     tasks: Sequence[str] | None,
 ) -> list[Sample]:
-    wording = followed.wording if followed else DEFAULT_WORDING
-    wording = wording if system is None else replace(wording, system=system)
+    wording = (followed.wording if followed else DEFAULT_WORDING).over(*words)
     if cue is None:
         cue = followed.cue if followed else ANSWER_CUE
     if followed is not None:

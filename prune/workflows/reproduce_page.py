@@ -73,14 +73,21 @@ def write_reproduction(
         f"{counts['samples']} questions of {data.name}, {counts['correct']} answered correctly, "
         f"{counts['traced']} traced ({header['which']} answers), {len(failed)} failed; "
         f"{header['num_frames']} frames, window {header['window']}.",
-        f"Prompts end with {header.get('instruction', INSTRUCTION)!r} and, behind the template's "
-        f"own words, {header['cue']!r}; the system prompt is "
+        f"{_written(header)} {header['cue']!r}; the system prompt is "
         f"{'given' if header.get('system') else 'that of the chat template'}; frames are taken by "
         f"the policy {header.get('sampling', 'uniform')!r}.",
     )
     found = Reproduction(model["name"], about, tuple(exhibits), len(records), failed, argv)
     write_reproduction_page(out, found)
     return found
+
+
+def _written(header: dict[str, Any]) -> str:
+    """How prompts are written, up to their cue."""
+    if template := header.get("prompt"):
+        return f"Prompts are written as {template!r} and end with"
+    instruction = header.get("instruction", INSTRUCTION)
+    return f"Prompts end with {instruction!r} and, behind the template's own words,"
 
 
 def _data_differs(header: dict[str, Any], followed: Recipe | None) -> list[str]:
@@ -90,6 +97,8 @@ def _data_differs(header: dict[str, Any], followed: Recipe | None) -> list[str]:
     lines = ["The given folder and its chat template stand for the paper's fine-tune and prompt."]
     if header["num_frames"] != followed.num_frames:
         lines.append(f"{header['num_frames']} frames (the paper: {followed.num_frames}).")
+    if header.get("prompt", "") != followed.wording.prompt:
+        lines.append(f"The words of --prompt {header.get('prompt', '')!r}.")
     return lines
 
 

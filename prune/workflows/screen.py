@@ -16,7 +16,7 @@ from prune.trace.screen_samples import TOP, screen_samples
 from prune.trace.screen_table import write_screen
 from prune.trace.screening import Screening
 from prune.trace.sets import choose
-from prune.workflows.asked import asked_as
+from prune.workflows.asked import asked_as, read_as
 from prune.workflows.select import select_samples
 
 __all__ = ["Screening", "screen_model"]
@@ -34,7 +34,7 @@ def screen_model(
     limit: int | None = None,
     per_task: int | None = None,
     seed: int = 0,
-    num_frames: int = 8,
+    num_frames: int | None = None,
     cue: str | None = None,
     system: str | None = None,
     prompt: str | None = None,
@@ -43,6 +43,8 @@ def screen_model(
     window: int | None = None,
     top: int = TOP,
     verify_all: bool = False,
+    device: str | None = None,
+    dtype: str | None = None,
     positions: Positions | None = None,
 ) -> Screening:
     """Rank knockouts by gradients, run the strongest exactly, and draw how well the two agree.
@@ -58,10 +60,13 @@ def screen_model(
         sets, pathways: what is removed, as in `prune.workflows.trace.trace_model`.
         tasks: only samples of these tasks.
         limit, per_task, seed: a draw of those (`prune.inputs.draw.draw_samples`).
-        num_frames: frames of every clip.
-        cue, system, prompt: how samples are asked; as an export was where nothing is said
+        num_frames, media: frames of every clip, and how those are read of which the data says
+            nothing.
+        cue, system, prompt: how samples are asked.
+        device, dtype: as `device_map` and `dtype` of `prune.load`.
+
+            Frames, clips, words and precision are an export's where nothing is said
             (`prune.workflows.asked`).
-        media: how clips are read of which the data says nothing.
         which: `correct`, `wrong` or `all`: the answers that are screened.
         window: number of layers removed together, `default_window` if None.
         top: how many of the strongest are run exactly, with as many drawn evenly from the rest.
@@ -75,15 +80,16 @@ def screen_model(
     """
     chosen = choose(list(sets), list(pathways))
     cue, wording = asked_as((model,), cue, system, prompt)
-    samples = select_samples(data, tasks, None, limit, cue, per_task, seed, media, wording)
+    read = read_as((model,), num_frames, media, dtype)
+    samples = select_samples(data, tasks, None, limit, cue, per_task, seed, read.media, wording)
     need_options(samples, "prune screen")
     found = screen_samples(
-        open_model(model, dense=True, positions=positions),
+        open_model(model, device, read.dtype, dense=True, positions=positions),
         samples,
         run,
         chosen,
         progress,
-        num_frames=num_frames,
+        num_frames=read.num_frames,
         which=which,
         window=window,
         top=top,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from prune.checkpoint.load import LoadedModel, open_model
+from prune.checkpoint.load import LoadedModel
 from prune.evaluate.answers import under
 from prune.evaluate.questions import Questions
 from prune.evaluate.stats import paired_difference
@@ -17,7 +17,7 @@ from prune.report.figures.transfer import transfer_figure
 from prune.results.answer import Answer
 from prune.results.transfer_matrix import Cell, Transfer
 from prune.trace.trace import Trace
-from prune.workflows.plan import find_plan
+from prune.workflows.plan import find_plan, open_traced
 from prune.workflows.read_clips import read_clips
 from prune.workflows.split import split_samples
 
@@ -65,6 +65,8 @@ def transfer_plans(
     model: str | Path | None = None,
     test: Path | None = None,
     other_frames: Sequence[int] = (),
+    device: str | None = None,
+    dtype: str | None = None,
 ) -> TransferRun:
     """Compute the transfer matrix of a run, and write and draw it into the run folder.
 
@@ -75,6 +77,7 @@ def transfer_plans(
         model: the traced model's folder, if it is no longer where it was traced.
         test: JSONL of held-out samples; see `prune.workflows.split`.
         other_frames: frame counts beside the traced one.
+        device, dtype: as `device_map` and `dtype` of `prune.load`; the trace's precision if None.
 
     Raises:
         BadInputError: trace or samples cannot be read, or a condition has no usable sample.
@@ -82,8 +85,7 @@ def transfer_plans(
     trace = Trace.load(run)
     calibration, held_out = split_samples(trace, test)
     need_options([*calibration, *held_out], "prune transfer")
-    name = model or trace.model.name
-    opened = open_model(name, dense=True, positions=trace.model.positions)
+    opened = open_traced(trace, model, device, dtype)
     found = transfer(opened, trace, calibration, held_out, budget, progress, other_frames)
     written = TransferRun(found, run / "transfer.json", run / "transfer.png")
     found.save(written.matrix)

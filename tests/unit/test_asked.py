@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 
 from prune.checkpoint.load import LoadedModel
+from prune.inputs.media import Media
 from prune.inputs.prompts import ANSWER_CUE, DEFAULT_WORDING, INSTRUCTION
 from prune.inputs.samples import Sample
 from prune.plan.plan import PLAN_FILE
 from prune.results.healed import HEALED_FILE
-from prune.workflows.asked import asked_as, told_words
+from prune.workflows.asked import Reading, asked_as, read_as, told_words
 from prune.workflows.evaluate import evaluate_model
+from prune.workflows.export import export_model
 from prune.workflows.write_export import export
 from tests.exports import small_result
 from tests.unit.test_apply import mixed_plan
@@ -42,6 +44,57 @@ def test_an_export_is_asked_as_it_was_unless_told_otherwise(own: Path, exported:
     cue, wording = asked_as((own,), "", "Be brief.", "")
     assert (cue, wording) == ("", replace(DEFAULT_WORDING, system="Be brief."))
     assert asked_as((exported, own), None, None, None) == (ANSWER_CUE, DEFAULT_WORDING)
+
+
+@pytest.fixture(scope="module")
+def half(clips: Path, tmp_path_factory: Any) -> Path:
+    """An export that was measured on one frame a second of every clip, in bfloat16."""
+    out = tmp_path_factory.mktemp("half") / "pruned"
+    export_model(
+        "tiny", out, test=clips / "test.jsonl", keep="video->last=none", limit=2,
+        num_frames=3, media=Media(fps=1.0), dtype="bfloat16",
+    )  # fmt: skip
+    return out
+
+
+def test_an_export_is_read_and_loaded_as_it_was_unless_told_otherwise(
+    half: Path, own: Path
+) -> None:
+    assert read_as((None, "tiny", half, own)) == Reading(3, Media(fps=1.0), "bfloat16")
+    told = read_as(("tiny", half), 5, Media("uniform", max_pixels=4), "float32")
+    assert told == Reading(5, Media("uniform", max_pixels=4), "float32")
+    assert read_as(("tiny",)) == Reading() and read_as((own,)).num_frames == 8
+
+
+def test_eval_explain_and_audit_read_and_load_an_export_as_it_was(
+    prune_command: Run, half: Path, clips: Path, tmp_path: Path
+) -> None:
+    data = clips / "test.jsonl"
+
+    def answers(**how: Any) -> list[tuple[float, ...]]:
+        found = evaluate_model(half, data, tasks=["moving_direction"], **how)
+        return [answer.p_options for answer in found.answers]
+
+    as_exported = {"num_frames": 3, "media": Media(fps=1.0), "dtype": "bfloat16"}
+    told = answers()
+    assert told == answers(**as_exported)
+    for other in ({"num_frames": 1}, {"media": Media("uniform")}, {"dtype": "float32"}):
+        assert told != answers(**other)
+    few = ("--data", data, "--tasks", "moving_direction", "--per-task", 1)
+    ways = ("--regions", "frames", "--out", tmp_path / "run")
+    assert prune_command("explain", half, *few, *ways)[0] == 0
+    header = _header(tmp_path / "run")
+    assert (header["settings"]["num_frames"], header["fps"]) == (3, 1.0)
+    assert header["dtype"] == "bfloat16"
+    code, _, err = prune_command("explain", half, *few, *ways, "--dtype", "float32")
+    assert code == 4 and "dtype" in err
+    far = ("--endpoint", "http://localhost:1/v1/chat/completions", "--dtype", "float32")
+    code, _, err = prune_command("explain", half, *few, *ways, *far)
+    assert code == 2 and "--dtype" in err
+    audit = ("--count", 2, "--limit", 1, "--out", tmp_path / "audit")
+    assert prune_command("audit", "tiny", half, *few, *audit)[0] in (0, 8)
+    found = json.loads((tmp_path / "audit" / "audit.json").read_text())
+    assert found["settings"]["num_frames"] == 3
 
 
 def test_eval_asks_an_export_as_it_was(own: Path, clips: Path) -> None:

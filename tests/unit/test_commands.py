@@ -67,4 +67,4 @@ def test_options_are_checked_before_the_model_is_opened(
     data = ("--data", tmp_path / "none.jsonl", "--out", tmp_path / "run")
     for command in ("trace", "screen"):
         code, _, err = prune_command(command, "no-model", *data, "--set", "nothing")
-        assert code == 2 and "--set nothing: there are" in err
+        assert code == 2 and "'--set': Value error, 'nothing' is not one of 'all'" in err

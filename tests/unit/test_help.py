@@ -3,6 +3,8 @@
 import inspect
 import re
 import shlex
+from collections.abc import Iterable
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,17 @@ import typer
 
 from prune import errors
 from prune.cli.app import app
+from prune.cli.loading import Precision
 from prune.cli.main import COMMANDS
+from prune.evidence.case import REMOVALS
+from prune.evidence.explain import COARSE
+from prune.evidence.regions import PARTITIONS
+from prune.evidence.search import SEARCHES
+from prune.inputs.decoding.sampling import POLICIES
+from prune.plan.presets import PRESETS
+from prune.trace.metrics import METRICS
+from prune.trace.sets import SETS
+from prune.workflows import options
 
 ROOT = Path(__file__).parents[2]
 GROUP: Any = typer.main.get_command(app)
@@ -27,6 +39,41 @@ def shown(request: pytest.FixtureRequest, prune_command: Any, monkeypatch: Any) 
     code, out, _ = prune_command(request.param, "--help")
     assert code == 0
     return request.param, out
+
+
+def test_choices_of_the_command_line_are_all_that_there_are() -> None:
+    same: dict[type[StrEnum], Iterable[str]] = {
+        options.Partition: PARTITIONS, options.Regions: [*PARTITIONS, COARSE],
+        options.Removal: REMOVALS, options.Order: SEARCHES, options.Sampling: POLICIES,
+        options.FlowMetric: [*METRICS, "interaction"], options.PathwaySet: SETS,
+        options.Preset: PRESETS,
+    }  # fmt: skip
+    for choices, known in same.items():
+        assert set(choices) == set(known), choices.__name__
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "choices"),
+    [
+        ("explain", "--search", options.Order),
+        ("explain", "--regions", options.Regions),
+        ("explain", "--removal", options.Removal),
+        ("audit", "--regions", options.Partition),
+        ("flow", "--metric", options.FlowMetric),
+        ("trace", "--set", options.PathwaySet),
+        ("eval", "--sampling", options.Sampling),
+        ("export", "--preset", options.Preset),
+        ("lens", "--dtype", Precision),
+    ],
+)
+def test_help_names_the_choices_and_others_are_refused(
+    prune_command: Any, command: str, option: str, choices: type[StrEnum]
+) -> None:
+    _, text, _ = prune_command(command, "--help")
+    shown = re.findall(r"[\w-]+", text)
+    assert set(choices) <= set(shown)
+    code, _, err = prune_command(command, option, "nope")
+    assert code == 2 and "'nope' is not one of" in err
 
 
 def test_there_is_a_name_for_every_module() -> None:

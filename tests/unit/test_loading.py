@@ -5,8 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
+from prune.trace.trace import Trace
 from prune.workflows.evaluate import evaluate_model
+from prune.workflows.plan import open_traced
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -29,8 +32,10 @@ def test_a_trace_and_its_export_are_in_bfloat16(
     assert report["conditions"]["dtype"] == "bfloat16"
     bench = ("--frames", 2, "--batches", 1, "--runs", 2, "--json")
     asked = ("--data", clips / "test.jsonl")
-    code, text, _ = prune_command("bench", tmp_path / "pruned", *asked, *bench, *half)
-    assert code == 0 and json.loads(text)["conditions"]["dtype"] == "bfloat16"
+    code, text, _ = prune_command("bench", tmp_path / "pruned", *asked, *bench[2:])
+    found = json.loads(text)
+    assert code == 0 and found["conditions"]["dtype"] == "bfloat16"
+    assert [row["shape"]["frames"] for row in found["rows"]] == [2]
 
 
 def test_eval_answers_in_the_precision_it_is_given(prune_command: Run, clips: Path) -> None:
@@ -46,6 +51,42 @@ def test_eval_answers_in_the_precision_it_is_given(prune_command: Run, clips: Pa
     code, _, err = prune_command("eval", "tiny", "--tasks", "tiny", "--dtype", "float16")
     assert code == 2 and "--dtype" in err
     assert prune_command(*asked, "--dtype", "int8")[0] == 2
+
+
+def test_every_command_that_runs_a_model_takes_both(
+    prune_command: Run, clips: Path, tmp_path: Path
+) -> None:
+    half = ("--dtype", "bfloat16", "--device", "cpu")
+    data = ("--data", clips / "calibration.jsonl", "--limit", 1, "--frames", 2)
+    all_of_them = (*data, "--samples", "all")
+    commands = {
+        "screen": (*all_of_them, "--set", "options", "--top", 1),
+        "patch": (*all_of_them, "--site", "states", "--role", "last"),
+        "lens": all_of_them,
+        "explain": (*data, "--regions", "frames"),
+    }
+    for name, how in commands.items():
+        out = tmp_path / name
+        assert prune_command(name, "tiny", *how, *half, "--out", out)[0] == 0, name
+        headers = [json.loads(path.read_text()) for path in out.rglob("header.json")]
+        found = {(header["dtype"], header["device"]) for header in headers}
+        assert found == {("bfloat16", "cpu")}, name
+
+
+def test_a_plan_is_searched_in_the_precision_of_its_trace(
+    prune_command: Run, clips: Path, tmp_path: Path
+) -> None:
+    data = ("--data", clips / "calibration.jsonl", "--limit", 4, "--samples", "all")
+    few = ("--pathway", "video->last", "--frames", 2, "--out", tmp_path / "run")
+    assert prune_command("trace", "tiny", *data, *few, "--dtype", "bfloat16")[0] == 0
+    trace = Trace.load(tmp_path / "run")
+    assert open_traced(trace, None, None, None).model.dtype is torch.bfloat16
+    assert open_traced(trace, "tiny", "cpu", "auto").model.dtype is torch.float32
+
+
+def test_a_recipe_takes_them_only_for_a_timed_pass(prune_command: Run) -> None:
+    code, _, err = prune_command("recipe", "--dtype", "float32")
+    assert code == 2 and "give --time as well" in err
 
 
 @pytest.mark.parametrize("device", ["cuda:99", "nope", "auto:1", "cpu:x"])

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from prune.checkpoint.load import LoadedModel
-from prune.errors import BadInputError
+from prune.errors import BadInputError, RefusedError
 from prune.evaluate.answers import EncodedBatch
 from prune.inputs.encode import read
 from prune.inputs.samples import Sample
@@ -23,9 +23,10 @@ from prune.trace.sample import trace_sample
 from prune.trace.sets import SETS
 from prune.trace.windows import Style
 from prune.workflows import reproduce
+from prune.workflows.recipe import read_recipe
 from prune.workflows.reproduce import ENDS, pathways, reproduce_model
 from prune.workflows.reproduce_curves import trace_of
-from prune.workflows.reproduce_page import write_reproduction
+from prune.workflows.reproduce_page import _data_differs, _written, write_reproduction
 from prune.workflows.reproduce_sample import NUM_CONDITIONS, Measurement, conditions
 from prune.workflows.reproduce_tables import effective_rows
 
@@ -130,9 +131,19 @@ def test_a_run_that_was_stopped_resumes(
     page = (out / "index.html").read_bytes()
     monkeypatch.setattr(Measurement, "record", lambda *a: pytest.fail("measured what was measured"))
     again: dict[str, Any] = {"base": "tiny", "tasks": TASKS, "per_task": 1, "which": "all"}
-    reproduce_model("tiny", clips / "calibration.jsonl", out, words="tiny",
-                    argv="prune reproduce <&>", **again)  # fmt: skip
+    data = clips / "calibration.jsonl"
+    reproduce_model("tiny", data, out, words="tiny", argv="prune reproduce <&>", **again)
     assert (out / "index.html").read_bytes() == page
+    for other in ({"prompt": "{question}\n{options}"}, {"dtype": "bfloat16"}):
+        with pytest.raises(RefusedError, match=next(iter(other))):
+            reproduce_model("tiny", data, out, words="tiny", **again, **other)
+
+
+def test_the_page_names_the_words_of_its_prompts() -> None:
+    told = {"cue": "(", "prompt": "{question}\n{options}", "num_frames": 8}
+    assert _written(told) == r"Prompts are written as '{question}\n{options}' and end with"
+    recipe = read_recipe("llava-next-7b")
+    assert len(_data_differs(told, recipe)) == 1 + len(_data_differs({"num_frames": 8}, recipe))
 
 
 def test_nothing_right_is_nothing_to_draw(made: tuple[Path, list[str]], tmp_path: Path) -> None:

@@ -57,7 +57,6 @@ def test_options_that_do_not_fit_are_refused(clips: Path, tmp_path: Path) -> Non
     for arguments, message in (
         (("--anchor", "x", "--samples", "wrong"), "neither right nor wrong"),
         (("--anchor", "x", "--prefix", "It"), "give one of them"),
-        (("--set", "mine"), "there are all, cross-frame"),
         (("--set", "cross-frame", "--pairs"), "at least two"),
     ):
         refused = trace(clips, tmp_path / "none", *arguments)

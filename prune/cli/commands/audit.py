@@ -8,10 +8,10 @@ import typer
 from prune.cli.app import (
     Data,
     DrawSeed,
-    Frames,
     MaxFailed,
     Model,
     OwnCue,
+    OwnFrames,
     PerTask,
     Positions,
     Prompt,
@@ -23,11 +23,13 @@ from prune.cli.app import (
     report_failed,
 )
 from prune.cli.console import out
+from prune.cli.loading import Device, Dtype
 from prune.cli.media import takes_media
 from prune.cli.progress import progress
 from prune.errors import VerificationError
 from prune.inputs.max_failed import MAX_FAILED
 from prune.inputs.media import DEFAULT_MEDIA, Media
+from prune.workflows.options import Partition
 
 
 @command(
@@ -57,9 +59,9 @@ def audit(
             min=1, help="Explain N samples, spread over tasks and videos; all are answered."
         ),
     ] = 24,
-    regions: Annotated[str, typer.Option(help="frames, grid, superpixels, tubes.")] = "frames",
+    regions: Annotated[Partition, typer.Option(help="What is ordered.")] = Partition.FRAMES,
     count: Annotated[int, typer.Option(min=1, help="Approximate number of regions per frame.")] = 4,
-    frames: Frames = 8,
+    frames: OwnFrames = None,
     cue: OwnCue = None,
     system: System = None,
     prompt: Prompt = None,
@@ -79,6 +81,8 @@ def audit(
     max_hallucination_rise: Annotated[
         float, typer.Option(help="Maximum rise of hallucination, in points.")
     ] = 5.0,
+    device: Device = None,
+    dtype: Dtype = None,
     positions: Positions = None,
     max_failed: MaxFailed = MAX_FAILED,
 ) -> None:
@@ -98,7 +102,8 @@ def audit(
         model, pruned, data, target, progress,
         limit=limit, regions=regions, count=count, num_frames=frames, cue=cue, system=system,
         prompt=prompt, media=media, tasks=names(tasks), per_task=per_task, seed=seed,
-        limits=limits, max_failed=max_failed, argv=command_line(), positions=positions,
+        limits=limits, max_failed=max_failed, argv=command_line(), device=device, dtype=dtype,
+        positions=positions,
     )  # fmt: skip
     if not processes().is_main_process:
         return

@@ -9,7 +9,7 @@ from prune.cli.app import Data, OwnCue, Prompt, System, command
 from prune.cli.as_json import AsJson, print_json
 from prune.cli.console import err, out
 from prune.cli.load import takes_load
-from prune.cli.loading import Device, Dtype, Precision
+from prune.cli.loading import Device, Dtype
 from prune.cli.media import takes_media
 from prune.cli.progress import progress
 from prune.errors import UsageError
@@ -36,7 +36,10 @@ def bench(
     against: Annotated[
         str | None, typer.Option(help="Dense model to compare with (default: without its plan).")
     ] = None,
-    frames: Annotated[str, typer.Option(help="Numbers of frames, such as 8,64.")] = "8",
+    frames: Annotated[
+        str | None,
+        typer.Option(help="Numbers of frames, such as 8,64 (default: as exported, or 8)."),
+    ] = None,
     batches: Annotated[
         str, typer.Option(help="Numbers of requests per batch, such as 1,4.")
     ] = "1,4",
@@ -50,7 +53,7 @@ def bench(
     prompt: Prompt = None,
     media: Media = DEFAULT_MEDIA,
     device: Device = None,
-    dtype: Dtype = Precision.auto,
+    dtype: Dtype = None,
     target: Annotated[
         Path | None, typer.Option("--out", help="CSV with every measurement.")
     ] = None,
@@ -63,12 +66,13 @@ def bench(
 
     With --endpoint, a running server is asked about all of the data instead, by vllm bench serve.
     """
-    counts = _numbers("--frames", frames)
+    counts = [] if frames is None else _numbers("--frames", frames)
     words = {"system": system, "prompt": prompt, "media": media}
     common: dict[str, Any] = {**words, "against": against, "table": target, "report": report}
     if load is not None:
         _refuse(context, counts)
-        _bench_load(load, data, as_json, folder=model, frames=counts[0], runs=runs or 1, **common)
+        one = counts[0] if counts else None
+        _bench_load(load, data, as_json, folder=model, frames=one, runs=runs or 1, **common)
         return
     if model is None:
         raise UsageError("give an exported folder, or --endpoint URL and --clients 1,2,4")
@@ -86,7 +90,7 @@ def bench(
         runs=runs or RUNS,
         cue=cue,
         device=device,
-        dtype=dtype.value,
+        dtype=dtype,
         **common,
     )
     if as_json:
@@ -129,7 +133,7 @@ def _refuse(context: typer.Context, frames: list[int]) -> None:
         source = context.get_parameter_source(name)
         if source is not None and source.name == "COMMANDLINE":
             raise UsageError(f"--{name}: leave it out with --endpoint: the server decides that")
-    if len(frames) != 1:
+    if len(frames) > 1:
         raise UsageError("--frames: give one number with --endpoint")
 
 

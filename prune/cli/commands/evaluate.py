@@ -7,11 +7,11 @@ import typer
 
 from prune.cli.app import (
     DrawSeed,
-    Frames,
     Limit,
     MaxFailed,
     Model,
     OwnCue,
+    OwnFrames,
     PerTask,
     Positions,
     Prompt,
@@ -22,7 +22,7 @@ from prune.cli.app import (
 )
 from prune.cli.as_json import AsJson, print_json
 from prune.cli.console import out
-from prune.cli.loading import Device, Dtype, Precision
+from prune.cli.loading import Device, Dtype
 from prune.cli.media import takes_media
 from prune.cli.progress import progress
 from prune.cli.replying import takes_replying
@@ -53,7 +53,7 @@ def evaluate(
         str | None,
         typer.Option(help="Only these tasks of the data; or lm-eval's, such as tiny or tvbench."),
     ] = None,
-    frames: Frames = 8,
+    frames: OwnFrames = None,
     cue: OwnCue = None,
     system: System = None,
     prompt: Prompt = None,
@@ -66,7 +66,7 @@ def evaluate(
         typer.Option(help="With --data: another model, compared sample by sample."),
     ] = None,
     device: Device = None,
-    dtype: Dtype = Precision.auto,
+    dtype: Dtype = None,
     positions: Positions = None,
     replying: Replying = DEFAULT_REPLYING,
     max_drop: Annotated[
@@ -94,7 +94,7 @@ def evaluate(
             raise UsageError("--system without --data: give lm-eval's --system_instruction")
         if prompt is not None:
             raise UsageError("--prompt: give --data FILE as well; lm-eval's tasks have their own")
-        if dtype is not Precision.auto:
+        if dtype is not None:
             raise UsageError("--dtype: give --data FILE as well, or lm-eval's --model_args dtype=")
         from prune.workflows.harness import run_harness
 
@@ -126,7 +126,7 @@ def evaluate(
         per_task=per_task,
         seed=seed,
         device=device,
-        dtype=dtype.value,
+        dtype=dtype,
         positions=positions,
         replying=replying,
     )

@@ -8,11 +8,11 @@ import typer
 
 from prune.cli.app import (
     DrawSeed,
-    Frames,
     Limit,
     MaxFailed,
     Model,
     OwnCue,
+    OwnFrames,
     PerTask,
     Positions,
     Prompt,
@@ -22,12 +22,13 @@ from prune.cli.app import (
     report_failed,
 )
 from prune.cli.console import out
+from prune.cli.loading import Device, Dtype
 from prune.cli.media import takes_media
 from prune.cli.progress import progress
 from prune.errors import UsageError
 from prune.inputs.max_failed import MAX_FAILED
 from prune.inputs.media import DEFAULT_MEDIA, Media
-from prune.workflows.options import Which
+from prune.workflows.options import Order, Regions, Removal, Which
 
 OptionalData = Annotated[
     Path | None, typer.Option("--data", help="JSONL: id, media, question, options, answer, task.")
@@ -71,9 +72,9 @@ def explain(
         ),
     ] = "answer",
     regions: Annotated[
-        str | None,
+        Regions | None,
         typer.Option(
-            help="grid, frames, superpixels, slico, tubes, or coarse: frames, then cells "
+            help="What is ordered; coarse: frames, then cells of those that matter "
             "(default: grid; superpixels of images)."
         ),
     ] = None,
@@ -87,18 +88,18 @@ def explain(
         bool, typer.Option("--align", help="Regions follow the model's token grid.")
     ] = False,
     removal: Annotated[
-        str | None,
+        Removal | None,
         typer.Option(
-            help="masked (visual tokens), or pixels: black, mean, blur "
+            help="How a region is removed: its tokens masked, or its pixels filled "
             "(default: masked; black of images)."
         ),
     ] = None,
-    search: Annotated[str, typer.Option(help="full, doubling, efficient or lazy.")] = "doubling",
+    search: Annotated[Order, typer.Option(help="How regions are ordered.")] = Order.DOUBLING,
     text: Annotated[
         bool,
         typer.Option("--text", help="Weigh the words of question and reply beside the video, too."),
     ] = False,
-    frames: Frames = 8,
+    frames: OwnFrames = None,
     cue: OwnCue = None,
     system: System = None,
     prompt: Prompt = None,
@@ -110,6 +111,8 @@ def explain(
     sampled: Annotated[
         int, typer.Option(min=0, help="Continuations to sample if it returns no logprobs.")
     ] = 0,
+    device: Device = None,
+    dtype: Dtype = None,
     positions: Positions = None,
     max_failed: MaxFailed = MAX_FAILED,
 ) -> None:
@@ -149,6 +152,8 @@ def explain(
         endpoint=endpoint,
         api_key=os.environ.get("OPENAI_API_KEY", ""),
         sampled=sampled,
+        device=device,
+        dtype=dtype,
         positions=positions,
         text=text,
     )

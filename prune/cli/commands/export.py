@@ -24,13 +24,14 @@ from prune.cli.app import (
 )
 from prune.cli.as_json import AsJson
 from prune.cli.budget import BudgetOptions, takes_budget
-from prune.cli.loading import Device, Dtype, Precision
+from prune.cli.loading import Device, Dtype
 from prune.cli.media import takes_media
 from prune.cli.progress import progress
 from prune.cli.thresholds import FailOn
 from prune.errors import UsageError
 from prune.inputs.max_failed import MAX_FAILED
 from prune.inputs.media import DEFAULT_MEDIA, Media
+from prune.workflows.options import Preset
 
 
 @command(
@@ -52,7 +53,7 @@ def export(
         Path | None, typer.Option("--plan", help="A plan file instead of a search.")
     ] = None,
     preset: Annotated[
-        str | None, typer.Option(help="A preset from Map the Flow instead of a search.")
+        Preset | None, typer.Option(help="A preset from Map the Flow instead of a search.")
     ] = None,
     keep: Keep = None,
     published: Annotated[
@@ -70,7 +71,7 @@ def export(
     tasks: Tasks = None,
     seed: DrawSeed = 0,
     device: Device = None,
-    dtype: Dtype = Precision.auto,
+    dtype: Dtype = None,
     positions: Positions = None,
     max_failed: MaxFailed = MAX_FAILED,
     force: Annotated[bool, typer.Option("--force", help="Replace an earlier export.")] = False,
@@ -116,7 +117,7 @@ def export(
         force=force,
         argv=command_line(),
         device=device,
-        dtype=dtype.value,
+        dtype=dtype,
         positions=positions,
     )
     show_export(result, target, as_json)

@@ -7,6 +7,7 @@ import typer
 
 from prune.cli.app import command
 from prune.cli.console import out
+from prune.workflows.options import FlowMetric
 
 
 @command(
@@ -19,12 +20,12 @@ def flow(
     ],
     target: Annotated[Path, typer.Option("--out", help="The figure: a .png, .svg or .pdf file.")],
     metric: Annotated[
-        str,
+        FlowMetric,
         typer.Option(
-            help="change_answer, dlogp_answer, kl, change_true, dlogp_true, accuracy, "
-            "free_accuracy (over the whole vocabulary), or interaction of pairs."
+            help="What is drawn; free_accuracy is over the whole vocabulary, interaction that of "
+            "--pairs, agreement and prefix those of replies."
         ),
-    ] = "change_answer",
+    ] = FlowMetric.CHANGE_ANSWER,
     pathway: Annotated[
         list[str] | None,
         typer.Option(help="Only this pathway of the traced ones, such as 'video->last'; repeat."),

@@ -7,11 +7,11 @@ import typer
 
 from prune.cli.app import (
     Data,
-    Frames,
     Limit,
     MaxFailed,
     Model,
     OwnCue,
+    OwnFrames,
     PerTask,
     Prompt,
     System,
@@ -21,6 +21,7 @@ from prune.cli.app import (
     report_failed,
 )
 from prune.cli.console import out
+from prune.cli.loading import Device, Dtype
 from prune.cli.media import takes_media
 from prune.cli.progress import progress
 from prune.inputs.max_failed import MAX_FAILED
@@ -50,7 +51,7 @@ def heal(
     tasks: Tasks = None,
     limit: Limit = None,
     per_task: PerTask = None,
-    frames: Frames = 8,
+    frames: OwnFrames = None,
     cue: OwnCue = None,
     system: System = None,
     prompt: Prompt = None,
@@ -63,6 +64,8 @@ def heal(
     seed: Annotated[
         int, typer.Option(help="Seed of the batch order, and of what --limit draws.")
     ] = 0,
+    device: Device = None,
+    dtype: Dtype = None,
     max_failed: MaxFailed = MAX_FAILED,
 ) -> None:
     """Fine-tune a model under its plan towards its own dense answers, for a few hundred steps."""
@@ -74,8 +77,7 @@ def heal(
         model, plans, data, test, target, progress,
         num_frames=frames, cue=cue, system=system, prompt=prompt, media=media,
         tasks=names(tasks), limit=limit, per_task=per_task, steps=steps, rate=rate, rank=rank,
-        seed=seed,
-        max_failed=max_failed,
+        seed=seed, device=device, dtype=dtype, max_failed=max_failed,
     )  # fmt: skip
     out.print(healed_table(found.results))
     for folder in found.folders:

@@ -19,6 +19,7 @@ from prune.cli.app import (
     report_failed,
 )
 from prune.cli.console import out
+from prune.cli.loading import Device, Dtype
 from prune.cli.media import takes_media
 from prune.cli.progress import progress
 from prune.inputs.max_failed import MAX_FAILED
@@ -84,6 +85,8 @@ def lens(
         str | None, typer.Option(help="Layers in which it is removed, such as 6-15 (default: all).")
     ] = None,
     heads: Annotated[str, typer.Option(help="mean, max, or the number of a head.")] = "mean",
+    device: Device = None,
+    dtype: Dtype = None,
     positions: Positions = None,
     max_failed: MaxFailed = MAX_FAILED,
 ) -> None:
@@ -114,6 +117,8 @@ def lens(
         knockout=knockout,
         layers=layers,
         heads=heads,
+        device=device,
+        dtype=dtype or "auto",
         positions=positions,
     )
     if not processes().is_main_process:

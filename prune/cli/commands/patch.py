@@ -22,6 +22,7 @@ from prune.cli.app import (
     report_failed,
 )
 from prune.cli.console import out
+from prune.cli.loading import Device, Dtype
 from prune.cli.media import takes_media
 from prune.cli.progress import progress
 from prune.inputs.max_failed import MAX_FAILED
@@ -77,6 +78,8 @@ def patch(
     prompt: Prompt = None,
     media: Media = DEFAULT_MEDIA,
     samples: Annotated[Which, typer.Option(help="Which answers to patch.")] = Which.CORRECT,
+    device: Device = None,
+    dtype: Dtype = None,
     max_failed: MaxFailed = MAX_FAILED,
 ) -> None:
     """Find what activations carry: replace them by those of another clip's run."""
@@ -104,6 +107,8 @@ def patch(
         prompt=prompt or "",
         media=media,
         which=samples,
+        device=device,
+        dtype=dtype or "auto",
     )
     if not processes().is_main_process:
         return

@@ -9,6 +9,7 @@ from prune.cli.app import MaxFailed, Run, TracedModel, command
 from prune.cli.as_json import AsJson, print_json
 from prune.cli.budget import BudgetOptions, takes_budget
 from prune.cli.console import err, out
+from prune.cli.loading import Device, Dtype
 from prune.cli.progress import progress
 from prune.inputs.max_failed import MAX_FAILED
 from prune.workflows.options import Method
@@ -40,6 +41,8 @@ def plan(
         bool,
         typer.Option("--per-head", help="Also remove pathways in single KV heads."),
     ] = False,
+    device: Device = None,
+    dtype: Dtype = None,
     max_failed: MaxFailed = MAX_FAILED,
     as_json: AsJson = False,
 ) -> None:
@@ -58,6 +61,8 @@ def plan(
         method=method,
         per_head=per_head,
         max_failed=max_failed,
+        device=device,
+        dtype=dtype,
     )
     search = found.search
     if as_json:

@@ -7,6 +7,7 @@ import typer
 
 from prune.cli.app import command
 from prune.cli.console import out
+from prune.cli.loading import Device, Dtype
 from prune.errors import UsageError
 
 
@@ -30,10 +31,14 @@ def recipe(
             "--time", help="With NAME, MODEL and --data: run one pass, and give the hours of all."
         ),
     ] = False,
+    device: Device = None,
+    dtype: Dtype = None,
 ) -> None:
     """List the recipes, or show what one does and costs, without running it."""
     if timed and (name is None or model is None or data is None):
         raise UsageError("--time: give NAME, MODEL and --data FILE as well")
+    if not timed and (device is not None or dtype is not None):
+        raise UsageError("--device, --dtype: give --time as well")
     from prune.cli.tables.recipe import recipe_lines, recipe_table, time_line
     from prune.workflows.recipe_cost import recipe_costs
     from prune.workflows.recipe_time import time_pass
@@ -47,4 +52,6 @@ def recipe(
     if name is not None:
         out.print("\n" + "\n".join(recipe_lines(costs[0])))
     if timed and model is not None and data is not None:
-        out.print(time_line(costs[0], time_pass(costs[0].recipe, model, data)))
+        out.print(
+            time_line(costs[0], time_pass(costs[0].recipe, model, data, device, dtype or "auto"))
+        )

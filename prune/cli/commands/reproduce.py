@@ -13,6 +13,7 @@ from prune.cli.app import (
     MaxFailed,
     OwnCue,
     PerTask,
+    Prompt,
     System,
     Tasks,
     Window,
@@ -22,6 +23,7 @@ from prune.cli.app import (
     report_failed,
 )
 from prune.cli.console import out
+from prune.cli.loading import Device, Dtype
 from prune.cli.media import takes_media
 from prune.cli.progress import progress
 from prune.inputs.max_failed import MAX_FAILED
@@ -56,6 +58,7 @@ def reproduce(
     ] = None,
     cue: OwnCue = None,
     system: System = None,
+    prompt: Prompt = None,
     media: Media = DEFAULT_MEDIA,
     samples: Annotated[
         Which | None, typer.Option(help="Which answers are knocked out (default: correct).")
@@ -68,6 +71,8 @@ def reproduce(
     min_hits: Annotated[
         int, typer.Option(min=1, help="Leave out words said less often on video tokens.")
     ] = 100,
+    device: Device = None,
+    dtype: Dtype = None,
     max_failed: MaxFailed = MAX_FAILED,
 ) -> None:
     """Draw the figures and tables of Map the Flow for a model, each with what it differs in."""
@@ -90,11 +95,14 @@ def reproduce(
         num_frames=frames,
         cue=cue,
         system=system,
+        prompt=prompt,
         media=media,
         which=samples,
         window=window,
         words=words,
         min_hits=min_hits,
+        device=device,
+        dtype=dtype or "auto",
         argv=command_line(),
     )
     if not processes().is_main_process:

@@ -8,11 +8,11 @@ import typer
 from prune.cli.app import (
     Data,
     DrawSeed,
-    Frames,
     Limit,
     MaxFailed,
     Model,
     OwnCue,
+    OwnFrames,
     Pathways,
     PerTask,
     Positions,
@@ -26,6 +26,7 @@ from prune.cli.app import (
     report_failed,
 )
 from prune.cli.console import out
+from prune.cli.loading import Device, Dtype
 from prune.cli.media import takes_media
 from prune.cli.progress import progress
 from prune.inputs.max_failed import MAX_FAILED
@@ -48,7 +49,7 @@ def screen(
     limit: Limit = None,
     per_task: PerTask = None,
     seed: DrawSeed = 0,
-    frames: Frames = 8,
+    frames: OwnFrames = None,
     cue: OwnCue = None,
     system: System = None,
     prompt: Prompt = None,
@@ -63,6 +64,8 @@ def screen(
     verify_all: Annotated[
         bool, typer.Option("--verify-all", help="Knock out everything, to measure the ranking.")
     ] = False,
+    device: Device = None,
+    dtype: Dtype = None,
     positions: Positions = None,
     max_failed: MaxFailed = MAX_FAILED,
 ) -> None:
@@ -94,6 +97,8 @@ def screen(
         window=window,
         top=top,
         verify_all=verify_all,
+        device=device,
+        dtype=dtype,
         positions=positions,
     )
     if not processes().is_main_process:

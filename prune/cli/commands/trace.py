@@ -26,7 +26,7 @@ from prune.cli.app import (
     report_failed,
 )
 from prune.cli.console import out
-from prune.cli.loading import Device, Dtype, Precision
+from prune.cli.loading import Device, Dtype
 from prune.cli.media import takes_media
 from prune.cli.progress import progress
 from prune.cli.replying import takes_replying
@@ -104,7 +104,7 @@ def trace(
         typer.Option("--exact-reference", help="Run each knockout from the start, which is slow."),
     ] = False,
     device: Device = None,
-    dtype: Dtype = Precision.auto,
+    dtype: Dtype = None,
     positions: Positions = None,
     max_failed: MaxFailed = MAX_FAILED,
 ) -> None:
@@ -147,7 +147,7 @@ def trace(
         verbs=verbs,
         exact_reference=exact_reference,
         device=device,
-        dtype=dtype.value,
+        dtype=dtype or "auto",
         positions=positions,
     )
     if not processes().is_main_process:

@@ -9,6 +9,7 @@ import typer
 from prune.cli.app import Run, TracedModel, command
 from prune.cli.budget import BudgetOptions, takes_budget
 from prune.cli.console import out
+from prune.cli.loading import Device, Dtype
 from prune.cli.progress import progress
 
 
@@ -27,6 +28,8 @@ def transfer(
     frames: Annotated[
         list[int] | None, typer.Option(min=1, help="Another frame count; repeat for more.")
     ] = None,
+    device: Device = None,
+    dtype: Dtype = None,
 ) -> None:
     """Search a plan on each task, and use each on every task, frame count and a longer text."""
     from prune.cli.tables.transfer import transfer_table
@@ -41,6 +44,8 @@ def transfer(
         model=model,
         test=test,
         other_frames=frames or (),
+        device=device,
+        dtype=dtype,
     )
     out.print(transfer_table(found.transfer))
     out.print(f"Matrix  {found.matrix}\nFigure  {found.figure}")
