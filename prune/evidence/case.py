@@ -1,5 +1,6 @@
 """`Case`: one question with the model's reply to it, ready to be explained."""
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,10 +18,12 @@ from prune.evidence.regions import Regions
 from prune.evidence.reply import ReplyTarget, find_target
 from prune.evidence.scorer import Scorer
 from prune.evidence.tokens import token_grid, token_map
+from prune.inputs.boxes import frame_times
 from prune.inputs.encode import Clip, decode, encode, letter_ids
 from prune.inputs.reply import greedy_reply
 from prune.inputs.samples import Sample
 from prune.inputs.visible import Box, visible_box
+from prune.layout.freezing import without_frozen
 from prune.layout.pathways import Reach
 from prune.plan.plan import Plan
 from prune.runtime.apply import apply
@@ -45,6 +48,11 @@ class Explainable(Protocol):
     @property
     def frames(self) -> NDArray[np.uint8]:
         """`[T, H, W, 3]`."""
+        ...
+
+    @property
+    def times(self) -> Sequence[float]:
+        """Seconds of the video at which each frame appears; 0 of images."""
         ...
 
     @property
@@ -89,6 +97,11 @@ class Case:
     def frames(self) -> NDArray[np.uint8]:
         """`[T, H, W, 3]`."""
         return self.clip[0]
+
+    @property
+    def times(self) -> list[float]:
+        """Seconds of the video at which each frame appears; 0 of images."""
+        return frame_times(len(self.frames), self.clip[1])
 
     @property
     def seen(self) -> Box:
@@ -162,7 +175,7 @@ def open_case(
         with running:
             reply = greedy_reply(model, inputs)
     found = find_target(target, reply, processor, sample)
-    reach: Reach | None = plan.reach if plan else None
+    reach: Reach | None = without_frozen(plan.reach, "an explanation") if plan else None
     replay = forced_replay(model, processor, inputs, found.ids)
     letters = letter_ids(processor, sample) if sample.options else []
     forcing = TeacherForcing(replay, found.ids, reach, letters)

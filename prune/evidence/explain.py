@@ -13,6 +13,7 @@ from prune.evidence.curves import Curves, attribution, curves, modality
 from prune.evidence.metrics.auc import scores
 from prune.evidence.metrics.correction import minimal_correction
 from prune.evidence.objective import Objective
+from prune.evidence.objects import objects_of, pointing
 from prune.evidence.regions import PARTITIONS, Regions, grid, partition, whole_frames
 from prune.evidence.regions.align import align
 from prune.evidence.regions.refine import refine
@@ -183,6 +184,8 @@ def record_of(case: Explainable, found: Explanation, settings: ExplainSettings) 
     sample, target = case.sample, case.target
     tokens = len(target.texts)
     level = modality(found.curves)
+    measured = scores(found.curves, target.positions)
+    measured |= pointing(case, found.regions, found.order, found.saliency)
     record: dict[str, Any] = {
         "id": sample.id,
         "task": sample.task,
@@ -203,8 +206,8 @@ def record_of(case: Explainable, found: Explanation, settings: ExplainSettings) 
             "insertion_options": _short(found.curves.insertion[:, tokens:]),
             "deletion_options": _short(found.curves.deletion[:, tokens:]),
         },
-        "scores": {k: v if v is None else round(v, 6)
-                   for k, v in scores(found.curves, target.positions).items()},
+        "objects": objects_of(case),
+        "scores": {k: v if v is None else round(v, 6) for k, v in measured.items()},
         "modality": {kind: _short(values[:tokens]) for kind, values in level.items()},
         "forwards": found.forwards,
         "seconds": round(found.seconds, 3),

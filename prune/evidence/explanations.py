@@ -18,7 +18,7 @@ from prune.journal.records import Record, check_usable, data_identity, failed_of
 from prune.journal.write import write_records
 from prune.results.treatment import Treatment
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 FOLDER = "evidence"
 
 NEGLIGIBLE = 0.1

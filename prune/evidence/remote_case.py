@@ -11,6 +11,7 @@ from prune.evidence.fill import FILLS
 from prune.evidence.regions import Regions, whole_frames
 from prune.evidence.remote import Endpoint, RemoteScorer
 from prune.evidence.reply import ReplyTarget, counter_text, positions_of
+from prune.inputs.boxes import frame_times
 from prune.inputs.encode import decode
 from prune.inputs.prompts import choice_text, open_question
 from prune.inputs.samples import Sample
@@ -30,6 +31,7 @@ class RemoteCase:
     sample: Sample
     frames: NDArray[np.uint8]
     target: ReplyTarget
+    times: Sequence[float] = ()
     _scorers: list[RemoteScorer] = field(default_factory=list)
 
     @property
@@ -93,11 +95,11 @@ def open_remote(endpoint: Endpoint, sample: Sample, num_frames: int, target: str
     """
     if sample.turns:
         raise RefusedError("--endpoint: earlier turns (messages) are not sent: leave them out")
-    frames, _ = decode(sample, num_frames)
+    frames, metadata = decode(sample, num_frames)
     if frames.dtype == object:
         raise BadInputError("the images have several sizes, and regions need one: ask alone")
     texts = endpoint.reply(frames, asked(sample))
     instead = counter_text(target, sample, "".join(texts[:1]))
     texts = [instead] if instead else texts
     found = ReplyTarget((), tuple(texts), positions_of(target, texts, sample.is_open), target)
-    return RemoteCase(endpoint, sample, frames, found)
+    return RemoteCase(endpoint, sample, frames, found, frame_times(len(frames), metadata))

@@ -225,7 +225,7 @@ def test_the_command(prune_command, clips: Path, tmp_path: Path) -> None:
     code, _, err = prune_command(*chosen, "--sample", "nobody", "--out", tmp_path / "x")
     assert code == 2 and "no sample nobody" in err
     code, _, err = prune_command(*chosen[:-1], "stars", "--out", tmp_path / "x")
-    assert code == 2 and "expected frames, grid" in err
+    assert code == 2 and "'stars' is not one of 'frames', 'grid'" in err
 
 
 def test_the_price_of_a_correction(prune_command, clips: Path, tmp_path: Path) -> None:

@@ -12,18 +12,22 @@ from prune.results.treatment import WITHIN, Treatment
 
 def scores_table(found: dict[str, Any]) -> Table:
     """Scores by task: mean and its 95% interval, if there are enough videos for one."""
-    names = ("insertion_auc", "deletion_auc", "highest_confidence")
+    names = ["insertion_auc", "deletion_auc", "highest_confidence"]
+    names += [name for name in ("point_game",) if name in found["scores"]["all"]]
     table = Table(box=None, padding=(0, 2, 0, 0))
     for column in ("task", "n", *(name.replace("_", " ") for name in names)):
         table.add_column(column, justify="left" if column == "task" else "right")
     for task, row in found["scores"].items():
-        cells = [
-            f"{row[n]['mean']:.3f}"
-            + ("" if row[n]["low"] is None else f" [{row[n]['low']:.3f}, {row[n]['high']:.3f}]")
-            for n in names
-        ]
+        cells = [_interval(row.get(name)) for name in names]
         table.add_row(task.replace("_", " "), str(row["n"]), *cells)
     return table
+
+
+def _interval(mean: dict[str, Any] | None) -> str:
+    if mean is None:
+        return "-"
+    known = mean["low"] is not None
+    return f"{mean['mean']:.3f}" + (f" [{mean['low']:.3f}, {mean['high']:.3f}]" if known else "")
 
 
 def summary_lines(found: dict[str, Any]) -> dict[str, str]:
@@ -35,6 +39,16 @@ def summary_lines(found: dict[str, Any]) -> dict[str, str]:
             "words: all options' letters together have less than 10% of the probability, and "
             f"their order says little (first {found['other_words'][0]}): give another --cue, or "
             "ask without options"
+        )
+    if (hit := found["scores"]["all"].get("point_game")) is not None:
+        inside, chance = (
+            100 * found["scores"]["all"][name]["mean"]
+            for name in ("leading_in_boxes", "boxes_area")
+        )
+        lines["Objects"] = (
+            f"of {hit['n']} explanations whose question or answer names a known object, "
+            f"{100 * hit['mean']:.1f}% have the map's maximum in its boxes (Point Game); they hold "
+            f"{inside:.1f}% of the leading tenth, and cover {chance:.1f}% of the {hit['n']} clips"
         )
     if "correction" in found:
         c = found["correction"]

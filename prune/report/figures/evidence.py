@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
+from matplotlib.transforms import ScaledTranslation
 from numpy.typing import NDArray
 
 from prune.report.figures.film import EVIDENCE, REMOVED, SHOWN, film_strip, heat_strip
@@ -19,9 +20,17 @@ TOP_AREA = 0.1
 """The regions outlined: those that come first, until they cover this share; where another answer
 than the model's is explained, those that have to go for it instead."""
 
-COLUMNS = 8
-EDGE, BAR = 0.45, 0.9
+WIDTH = 6.0
+"""Inches: type is as large as the text around it on a page, and readable on a phone."""
+
+COLUMNS, MANY = 4, 8
+"""Frames side by side, and in clips of more than twice `MANY`."""
+
+EDGE, BAR = 0.45, 0.85
 """Margins, and what the colour bar takes on the right, in inches."""
+
+LEGEND = 0.19
+"""Height of a line of a legend, in inches."""
 
 
 def evidence_figure(
@@ -42,7 +51,7 @@ def evidence_figure(
     caption, color = "evidence", SHOWN
     if is_counter(record) and record.get("causes"):
         top, caption, color = record["causes"][::-1], "the cause", REMOVED
-    page = _Page(10.6)
+    page = _Page(WIDTH)
     for asked, said in record["turns"]:
         page.say(f"{asked}  →  {said}", 9.5)
     page.say(_question(record), 11.5, "bold")
@@ -53,9 +62,16 @@ def evidence_figure(
     start = page.down
     rows = page.pictures(frames, captions=(caption, "map"))
     for (film, heat), part in rows:
-        film_strip(film, frames[part], labels[part], top, caption, color, ranked=True)
+        known = [{**thing, "boxes": thing["boxes"][part]} for thing in record["objects"]]
+        film_strip(
+            film, frames[part], labels[part], top, caption, color, ranked=True, objects=known,
+            first=part.start,
+        )  # fmt: skip
         heat_strip(heat, frames[part], saliency[part], "map")
     page.bar(start)
+    page.skip(0.1)
+    for line in _objects(record):
+        page.say(line, 9)
     page.skip(0.1)
     target = record["target"]["tokens"]
     points = 72 * (page.width - 2 * EDGE)
@@ -65,9 +81,9 @@ def evidence_figure(
     page.skip(0.45)
     if "sources" in record:
         _sources(page, record["sources"], points)
-    panels = page.row(2.1, 2 if record["options"] else 1)
-    for axes, draw in zip(np.atleast_1d(panels), (_curves, _options), strict=False):
-        draw(axes, record)
+    for draw in (_curves, _options) if record["options"] else (_curves,):
+        rows = draw(page.row(1.9), record)
+        page.skip(0.85 + LEGEND * rows)
     return page.figure()
 
 
@@ -89,13 +105,11 @@ class _Page:
             self._said.append((self.down, line.replace("$", r"\$"), size, weight))
             self.down += 1.45 * size / 72
 
-    def row(self, height: float, parts: int = 1) -> Any:
-        """One axes, or several side by side."""
-        gap = 0.6
-        each = (self.width - 2 * EDGE - gap * (parts - 1)) / parts
-        found = [self._add(EDGE + i * (each + gap), each, height) for i in range(parts)]
+    def row(self, height: float) -> Axes:
+        """Axes over the whole width."""
+        found = self._add(EDGE, self.width - 2 * EDGE, height)
         self.down += height
-        return found if parts > 1 else found[0]
+        return found
 
     def pictures(
         self, frames: NDArray[np.uint8], captions: Sequence[str]
@@ -111,7 +125,7 @@ class _Page:
             ]
             self.down += each * shape
             return [(found, slice(0, 1))]
-        columns = min(COLUMNS, len(frames))
+        columns = min(COLUMNS if len(frames) <= 2 * MANY else MANY, len(frames))
         each = min(room / columns, 2.2)
         parts = []
         for start in range(0, len(frames), columns):
@@ -136,9 +150,9 @@ class _Page:
         axes = self._add(self.width - EDGE - 0.62, 0.14, height)
         self.down = down
         bar = self._figure.colorbar(ScalarMappable(cmap=EVIDENCE), cax=axes, ticks=[0, 0.5, 1])
-        bar.ax.tick_params(labelsize=7.5, colors=MUTED)
+        bar.ax.tick_params(labelsize=8.5, colors=MUTED)
         bar.set_label("evidence: a region's attribution,\na word's modality score",
-                      fontsize=7.5, color=MUTED)  # fmt: skip
+                      fontsize=8.5, color=MUTED)  # fmt: skip
         bar.outline.set_visible(False)
 
     def _add(self, left: float, width: float, height: float) -> Axes:
@@ -148,7 +162,7 @@ class _Page:
 
     def figure(self) -> Figure:
         """The finished figure."""
-        total = self.down + 0.62
+        total = self.down
         self._figure.set_size_inches(self.width, total)
         for axes, (left, down, width, height) in self._axes:
             axes.set_position(
@@ -179,20 +193,20 @@ def _sources(page: _Page, found: Mapping[str, Any], points: float) -> None:
     place = {True: found["p"]["nothing"], False: found["p"]["nothing"]}
     for source, share in found["shares"].items():
         name, color = SOURCES[source]
+        # Adding 0 makes one that was rounded to -0 positive.
         axes.barh(0, share, left=place[share >= 0], height=0.7, color=color,
-                  label=f"{name} {share:+.2f}")  # fmt: skip
+                  label=f"{name} {round(share, 2) + 0.0:+.2f}")  # fmt: skip
         place[share >= 0] += share
     axes.axvline(found["p"]["nothing"], color=INK, linewidth=1)
     axes.set(yticks=[], xlim=(min(0.0, place[False]) - 0.02, max(1.0, place[True]) + 0.02))
-    axes.legend(fontsize=8, frameon=False, ncols=4, loc="lower right", bbox_to_anchor=(1, 1))
-    page.skip(0.34)
+    page.skip(0.38 + LEGEND * _legend(axes, 0.24))
     words = [p for p in found["pieces"] if p["source"] != "video"]
     for key, title in (
         ("attribution", "Words and regions ordered together (EAGLE)"),
         ("left_out", "Words, each left out alone"),
         ("gradient", "Words, gradient times input"),
     ):
-        page.say(title, 8.5)
+        page.say(title, 9)
         most = max(max(abs(p[key]) for p in found["pieces"]), 1e-9)
         texts = [p["text"] for p in words]
         line = page.row(height_of(texts, points) / 72)
@@ -201,10 +215,33 @@ def _sources(page: _Page, found: Mapping[str, Any], points: float) -> None:
     page.skip(0.4)
 
 
+def _objects(record: Mapping[str, Any]) -> list[str]:
+    """Which boxes are drawn, and whether the evidence lies in them."""
+    labels = {kind: [o["label"] for o in record["objects"] if o["named"] is kind]
+              for kind in (True, False)}  # fmt: skip
+    drawn = [
+        f"{style}: {', '.join(labels[kind])}"
+        for kind, style in ((True, "dashed boxes, named"), (False, "dotted boxes, other objects"))
+        if labels[kind]
+    ]
+    scores = record["scores"]
+    if not drawn:
+        return []
+    lines = [f"From the data: {'; '.join(drawn)}."]
+    if scores.get("point_game") is not None:
+        lies = "lies" if scores["point_game"] else "does not lie"
+        lines.append(
+            f"The map's maximum {lies} in a dashed box; they hold "
+            f"{100 * scores['leading_in_boxes']:.0f}% of the first {100 * TOP_AREA:.0f}% of the "
+            f"{shown_as(record)}, and cover {100 * scores['boxes_area']:.1f}% of it."
+        )
+    return lines
+
+
 def _question(record: Mapping[str, Any]) -> str:
     if record["correct"] is None:
         return str(record["question"])
-    verdict = "right" if record["correct"] else f"wrong, the answer is {record['answer']}"
+    verdict = "correct" if record["correct"] else f"incorrect, the answer is {record['answer']}"
     return f"{record['question']}  →  {record['chosen']} ({verdict})"
 
 
@@ -212,7 +249,8 @@ def _count(record: Mapping[str, Any]) -> int:
     return max(1, int(np.searchsorted(record["curves"]["area"], TOP_AREA)))
 
 
-def _curves(axes: Axes, record: Mapping[str, Any]) -> None:
+def _curves(axes: Axes, record: Mapping[str, Any]) -> int:
+    """Draw the target's probability; the lines of the legend below."""
     curves, target = record["curves"], record["target"]["tokens"]
     style_axes(axes, "Probability of what is explained")
     area = 100 * np.array(curves["area"])
@@ -223,10 +261,11 @@ def _curves(axes: Axes, record: Mapping[str, Any]) -> None:
         p = np.array(curves[name])[:, target].mean(1)
         score = record["scores"][f"{name}_auc"]
         axes.plot(area, p, color=color, linewidth=1.8, label=f"{label} (AUC {score:.3f})")
-    _share_axis(axes, record)
+    return _share_axis(axes, record)
 
 
-def _options(axes: Axes, record: Mapping[str, Any]) -> None:
+def _options(axes: Axes, record: Mapping[str, Any]) -> int:
+    """Draw the options' probabilities; the lines of the legend below."""
     style_axes(axes, "Options, as regions are shown")
     area = 100 * np.array(record["curves"]["area"])
     p = np.array(record["curves"]["insertion_options"])
@@ -235,15 +274,28 @@ def _options(axes: Axes, record: Mapping[str, Any]) -> None:
         style = "-" if option == record["answer"] else "--"
         axes.plot(area, p[:, index], style, color=color, linewidth=1.6,
                   label=option.replace("$", r"\$")[:40])  # fmt: skip
-    _share_axis(axes, record)
+    return _share_axis(axes, record)
 
 
-def _share_axis(axes: Axes, record: Mapping[str, Any]) -> None:
+def _share_axis(axes: Axes, record: Mapping[str, Any]) -> int:
     axes.set_xlabel(
         f"share of the {shown_as(record)}, most important regions first (%)",
         fontsize=8.5,
         color=MUTED,
     )
     axes.set_ylim(-0.02, 1.05)
-    # On white: curves may cross it.
-    axes.legend(fontsize=8, facecolor="white", edgecolor="none", framealpha=0.85)
+    return _legend(axes, 0.46)
+
+
+def _legend(axes: Axes, below: float) -> int:
+    """Put the legend `below` inches under the axes, where it covers no curve; its lines."""
+    figure = axes.get_figure()
+    assert figure is not None
+    handles, labels = axes.get_legend_handles_labels()
+    columns = 2 if max(map(len, labels)) <= 30 else 1
+    axes.legend(
+        handles, labels, fontsize=8.5, frameon=False, ncols=columns, loc="upper left",
+        bbox_to_anchor=(0, 0), borderaxespad=0,
+        bbox_transform=axes.transAxes + ScaledTranslation(0, -below, figure.dpi_scale_trans),
+    )  # fmt: skip
+    return -(-len(labels) // columns)

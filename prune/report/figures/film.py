@@ -1,10 +1,12 @@
 """Film strips: the frames of a clip with the important regions marked."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, LinearSegmentedColormap
+from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
@@ -30,6 +32,8 @@ def film_strip(
     caption: str = "",
     color: str = SHOWN,
     ranked: bool = False,
+    objects: Sequence[Mapping[str, Any]] = (),
+    first: int = 0,
 ) -> None:
     """Draw every frame; regions other than `top` fade, those are outlined.
 
@@ -41,6 +45,9 @@ def film_strip(
         caption: beside the first frame.
         color: of the outline.
         ranked: whether the first of `top` bear their rank.
+        objects: known ones with their `boxes` in each frame, in shares of the frame; those that
+            are `named` are drawn dashed, others dotted.
+        first: index of the first of these frames in the clip.
     """
     shown = np.isin(labels, list(top))
     for index, (ax, frame) in enumerate(zip(axes, frames, strict=True)):
@@ -53,9 +60,12 @@ def film_strip(
             ax.set(xlim=(-1, len(columns) - 2), ylim=(len(rows) - 2, -1))
         if ranked:
             _write_ranks(ax, labels[index], top, color)
+        for known in objects:
+            for box in known["boxes"][index]:
+                _draw_box(ax, box, known["named"], frame.shape[:2])
         _bare(ax)
-        if len(frames) > 1:
-            ax.set_title(str(index + 1), fontsize=8, color=MUTED, pad=2)
+        if first or len(frames) > 1:
+            ax.set_title(str(first + index + 1), fontsize=8.5, color=MUTED, pad=2)
     axes[0].set_ylabel(caption, fontsize=8.5, color=INK)
 
 
@@ -71,6 +81,23 @@ def heat_strip(
         ax.imshow(EVIDENCE(heat)[..., :3] * shade)
         _bare(ax)
     axes[0].set_ylabel(caption, fontsize=8.5, color=INK)
+
+
+def _draw_box(ax: Axes, box: Sequence[float], named: bool, shape: tuple[int, ...]) -> None:
+    """A box in shares of a frame of a shape `(H, W)`, on white so that it shows on any colour."""
+    (height, width), (left, top, right, bottom) = shape, box
+    ax.add_patch(
+        Rectangle(
+            (left * width - 0.5, top * height - 0.5),
+            (right - left) * width,
+            (bottom - top) * height,
+            fill=False,
+            edgecolor=INK,
+            linewidth=1.2 if named else 0.8,
+            linestyle=(0, (3, 2)) if named else (0, (1, 2)),
+            path_effects=[withStroke(linewidth=2.4 if named else 1.6, foreground="white")],
+        )
+    )
 
 
 def _write_ranks(ax: Axes, labels: NDArray[np.int32], top: Sequence[int], color: str) -> None:
