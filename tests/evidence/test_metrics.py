@@ -6,6 +6,7 @@ import pytest
 from prune.evidence.curves import Curves, attribution, curves, modality
 from prune.evidence.metrics import agreement, auc, collateral, correction, pointing
 from prune.evidence.objective import Objective
+from prune.report.figures.treatment import treatment_figure
 from tests.evidence.fakes import FakeScorer
 
 # Two tokens; three regions that cover 50, 25 and 25% of the clip.
@@ -110,6 +111,12 @@ def test_a_treatment_mends_and_breaks() -> None:
     assert [i.value for i in found.accuracy] == [60, 60, 80, 60]
     assert found.broken[3].low < 100 / 3 < found.broken[3].high
     assert collateral.treatment(answers[2:]).mended == ()
+    left, right = treatment_figure(collateral.treatment(answers[1:])).axes
+    named = [text.get_text() for text in left.get_legend().get_texts()]
+    assert len(left.lines) == 2 and not left.lines[0].get_xdata().size
+    assert named == ["incorrect answers corrected: 1, too few for a curve",
+                     "correct answers broken (n = 3)"]  # fmt: skip
+    assert "(n = 4)" in right.get_title("left")
 
 
 def test_agreement_of_orderings() -> None:

@@ -68,4 +68,6 @@ def test_each_plan_is_used_everywhere(
     assert sizes["object_count"] == 2 and sizes[ALL] == sizes["4 frames"] == 4
     found.save(tmp_path / "transfer.json")
     assert len(json.loads((tmp_path / "transfer.json").read_text())["cells"]) == len(found.cells)
-    assert len(transfer_figure(found).axes) == 1
+    figure = transfer_figure(found)
+    assert len(figure.axes) == 2 and figure.axes[1].get_ylabel() == "points of accuracy"
+    assert all("(n=" in tick.get_text() for tick in figure.axes[0].get_xticklabels())

@@ -14,7 +14,7 @@ from prune.checkpoint.load import LoadedModel
 from prune.cli.main import app
 from prune.errors import BadInputError, UsageError
 from prune.inputs.samples import Sample
-from prune.layout.pathways import find_pathway
+from prune.layout.pathways import INTRA_FRAME, TRACED, find_pathway
 from prune.report.figures.flow import flow_figure, write_flow
 from prune.report.figures.style import by_pathway
 from prune.results.flow_map import Flow
@@ -190,6 +190,10 @@ def test_a_pathway_has_one_colour_in_every_figure() -> None:
     alone, among = by_pathway(["video → last"]), by_pathway(["a", "cross-frame", "video → last"])
     assert alone["video → last"] == among["video → last"] and len(set(among.values())) == 3
     assert len(set(by_pathway([str(n) for n in range(12)]).values())) == 12
+    every = by_pathway(titles := [pathway.title for pathway in (*TRACED, INTRA_FRAME)])
+    assert len(set(every.values())) == len(set(titles))
+    assert all(by_pathway([title, "mine"])[title] == color for title, color in every.items())
+    assert len(set(by_pathway([*titles, *map(str, range(30))]).values())) == len(set(titles)) + 30
 
 
 def test_figures_are_the_same_bytes_twice(plain: Trace, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ def plan_figure(reach: Reach, histogram: EdgeHistogram) -> Figure:
     names = [p.title for p, row in zip(MAP_ROWS, rows, strict=True) if row]
     figure = Figure(figsize=(10.5, 0.36 * len(names) + 1.1), layout="constrained")
     axes = figure.subplots()
-    axes.pcolormesh(shares[rows], cmap=KEPT, vmin=0, vmax=1, edgecolors="white", linewidth=2)
+    mesh = axes.pcolormesh(shares[rows], cmap=KEPT, vmin=0, vmax=1, edgecolors="white", linewidth=2)
     axes.set_yticks(np.arange(len(names)) + 0.5, names, fontsize=8.5, color=INK)
     layers = np.arange(len(reach))
     step = max(1, len(layers) // 16)
@@ -28,6 +28,10 @@ def plan_figure(reach: Reach, histogram: EdgeHistogram) -> Figure:
     axes.tick_params(length=0)
     for spine in axes.spines.values():
         spine.set_visible(False)
+    bar = figure.colorbar(mesh, ax=axes, ticks=[0, 0.5, 1])
+    bar.set_label("share of edges kept", fontsize=8.5, color=INK)
+    bar.ax.tick_params(labelsize=8, colors=MUTED)
+    bar.outline.set_visible(False)
     axes.set_title(
         "Edges kept (blue) and removed (grey)", loc="left", fontsize=10.5, color=INK,
         fontweight="bold",

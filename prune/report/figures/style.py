@@ -14,9 +14,15 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from prune.layout.pathways import PUBLISHED
+from prune.layout.pathways import INTRA_FRAME, TRACED
 
 COLORS = ("#3b6fb6", "#d1495b", "#2a9d74", "#e09f3e", "#7d5ba6", "#6b7280", "#159fb3")
+MORE = (
+    "#8c564b", "#b5a642", "#d67bb5", "#1b4965", "#8fb339", "#7a0f40", "#ff7f51", "#8d8d6c",
+    "#6b4c2a",
+)  # fmt: skip
+"""Of curves beyond those, of pathways that Map the Flow has not."""
+
 INK, MUTED, GRID, PALE = "#1f2933", "#7b8794", "#e4e7eb", "#cbd2d9"
 
 
@@ -28,13 +34,15 @@ def distinct(count: int) -> tuple[str, ...]:
 
 
 def by_pathway(labels: Sequence[str]) -> dict[str, str]:
-    """A colour for each curve of a figure; Map the Flow's pathways have the same one everywhere."""
-    titles = [pathway.title for pathway in PUBLISHED]
-    if len(labels) > len(COLORS):
-        return dict(zip(labels, distinct(len(labels)), strict=True))
-    fixed = {title: COLORS[n] for n, title in enumerate(titles) if title in labels}
-    free = iter(color for color in COLORS if color not in fixed.values())
-    return {label: fixed.get(label) or next(free) for label in labels}
+    """A colour for each curve of a figure; a traced pathway has the same one everywhere."""
+    titles = dict.fromkeys(pathway.title for pathway in (*TRACED, INTRA_FRAME))
+    known = dict(zip(titles, (*COLORS, *MORE), strict=True))
+    fixed = {label: known[label] for label in labels if label in known}
+    others = [label for label in labels if label not in known]
+    free = [color for color in (*COLORS, *MORE) if color not in fixed.values()]
+    if len(others) > len(free):
+        free = list(distinct(len(others)))
+    return {**fixed, **dict(zip(others, free, strict=False))}
 
 
 def style_axes(axes: Axes, title: str) -> None:

@@ -14,20 +14,24 @@ def transfer_figure(found: Transfer) -> Figure:
     values = np.zeros((len(plans), len(used)))
     for cell in found.cells:
         values[plans.index(cell.found_on), used.index(cell.used_on)] = cell.difference.value
-    figure = Figure(figsize=(1.6 + 0.95 * len(used), 1.4 + 0.42 * len(plans)), layout="constrained")
+    figure = Figure(figsize=(2.6 + 0.95 * len(used), 1.4 + 0.42 * len(plans)), layout="constrained")
     axes = figure.subplots()
     style_axes(axes, "Accuracy against dense, in points")
     limit = max(1.0, float(np.abs(values).max()))
-    axes.imshow(values, cmap="RdBu", vmin=-limit, vmax=limit, aspect="auto")
+    image = axes.imshow(values, cmap="RdBu", vmin=-limit, vmax=limit, aspect="auto")
+    bar = figure.colorbar(image, ax=axes, shrink=0.8)
+    bar.set_label("points of accuracy", fontsize=8.5, color=INK)
+    bar.ax.tick_params(labelsize=8, colors=MUTED)
+    bar.outline.set_visible(False)
     for (row, column), value in np.ndenumerate(values):
         dark = abs(value) > 0.6 * limit
         axes.text(
             column, row, f"{value:+.1f}", ha="center", va="center", fontsize=8,
             color="white" if dark else INK,
         )  # fmt: skip
-    axes.set_xticks(
-        range(len(used)), [name.replace("_", "\n") for name in used], fontsize=8, color=INK
-    )
+    asked = {cell.used_on: cell.n for cell in found.cells}
+    ticks = [f"{name.replace('_', chr(10))}\n(n={asked[name]})" for name in used]
+    axes.set_xticks(range(len(used)), ticks, fontsize=8, color=INK)
     labels = [f"{task.replace('_', ' ')} ({100 * found.flops[task]:.0f}% FLOPs)" for task in plans]
     axes.set_yticks(range(len(plans)), labels, fontsize=8, color=INK)
     axes.set_xlabel("used on", fontsize=9, color=INK)
