@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from prune.layout.freezing import edges_of
 from prune.layout.segments import NUM_ROLES, Segments
 
 
@@ -34,7 +35,11 @@ class EdgeHistogram:
         return kept
 
     def kept_by_roles(self, reach: NDArray[np.int32]) -> NDArray[np.int64]:
-        """Edges that `reach` `[..., R, R]` keeps, by query and key role: int64 `[..., R, R]`."""
+        """Edges that `reach` `[..., R, R]` keeps, by query and key role: int64 `[..., R, R]`.
+
+        States that a layer does not update (`prune.layout.freezing`) read nothing.
+        """
+        reach = edges_of(reach)
         within = np.concatenate([np.zeros((*self.pairs.shape[:2], 1), np.int64),
                                  self.pairs.cumsum(-1)], -1)  # fmt: skip
         wide = reach.astype(np.int64)

@@ -2,7 +2,8 @@
 
 `reach[layer, kv_group, query role, key role]` is the largest frame distance over which the edge
 exists: `NONE`, 0 (same frame), w (up to w frames back) or `ALL`; or `~w`, the same without the own
-frame, so `OTHER_FRAMES` is all but that. Causality always holds on top.
+frame, so `OTHER_FRAMES` is all but that. Causality always holds on top. A table may also say which
+states a layer does not update (`prune.layout.freezing`).
 """
 
 from collections.abc import Iterable
@@ -32,7 +33,7 @@ PLANNED = tuple(Role)[: Role.ANSWER]
 """Roles that a plan covers; `inherit_rows` fills in the others."""
 
 Reach = NDArray[np.int32]
-"""int32 `[L, G, R, R]`."""
+"""int32 `[L, G, R, R]`, or `[L, G, R + 1, R + 1]` (`prune.layout.freezing`)."""
 
 
 @dataclass(frozen=True)
@@ -276,13 +277,14 @@ def inherit_rows(reach: Reach) -> None:
 
     `answer` reads what `last` reads, and generated tokens see each other. `history` reads and is
     read as `question`, which it was in its turn. `image` reads what `question` reads, and every
-    query may read it: pictures are never pruned.
+    query may read it: pictures are never pruned, nor frozen.
     """
     reach[..., Role.HISTORY, :] = reach[..., Role.QUESTION, :]
     reach[..., :, Role.HISTORY] = reach[..., :, Role.QUESTION]
     reach[..., Role.HISTORY, Role.HISTORY] = reach[..., Role.QUESTION, Role.QUESTION]
     reach[..., Role.IMAGE, :] = reach[..., Role.QUESTION, :]
     reach[..., :, Role.IMAGE] = ALL
+    reach[..., Role.IMAGE, NUM_ROLES:] = ALL
     reach[..., Role.ANSWER, :] = reach[..., Role.LAST, :]
     reach[..., Role.ANSWER, Role.ANSWER] = ALL
 

@@ -1,9 +1,11 @@
 """Reachability: which states can still reach an answer, from a plan alone.
 
 Going back from the answer, a role's state is needed after a layer if a later query is that state,
-or reads its key. Nothing here approximates: a dead state cannot change any logit of `last` or of an
-answer token. A role stands for all its tokens, so a token may be kept that no path needs (a
-timestamp cannot read the frame it announces), and never the other way round.
+or reads its key. A state that a layer does not update (`prune.layout.freezing`) is needed before it
+where it is needed after it, and reads nothing in between. Nothing here approximates: a dead state
+cannot change any logit of `last` or of an answer token. A role stands for all its tokens, so a
+token may be kept that no path needs (a timestamp cannot read the frame it announces), and never the
+other way round.
 """
 
 from collections.abc import Iterator
@@ -15,6 +17,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from prune.layout.freezing import edges_of, updated
 from prune.layout.pathways import NONE, Reach
 from prune.layout.segments import NUM_ROLES, Role, Segments
 
@@ -35,7 +38,11 @@ one question behind one video."""
 
 
 class State(IntEnum):
-    """What has to be computed of a role's tokens in a layer."""
+    """What has to be computed of a role's tokens in a layer.
+
+    `KV_ONLY` are those whose state the layer does not need to update: because nothing needs it
+    afterwards, or since it is frozen.
+    """
 
     DEAD = 0
     KV_ONLY = 1
@@ -80,14 +87,16 @@ def states(
     result = np.zeros((len(reach), NUM_ROLES), np.int8)
     needed = np.zeros(NUM_ROLES, bool)
     needed[[Role.LAST, Role.ANSWER]] = True
-    exists = (reach != NONE).any(1) & order
+    exists = (edges_of(reach) != NONE).any(1) & order
+    moves = updated(reach)
     for layer in reversed(range(len(reach))):
-        read = exists[layer, needed].any(0)
+        computed = needed & moves[layer]
+        read = exists[layer, computed].any(0)
         if mode == "multi_turn":
             read[list(TURN)] |= read[Role.HISTORY]
-        result[layer, read] = State.KV_ONLY
-        result[layer, needed] = State.COMPUTE
         needed = needed | read
+        result[layer, needed] = State.KV_ONLY
+        result[layer, computed] = State.COMPUTE
     return result
 
 
@@ -97,7 +106,7 @@ def decode_reads(reach: Reach, mode: Mode = "single_turn") -> NDArray[np.bool_]:
     Tokens to come are answers, and in `multi_turn` also follow-up questions, as far as their own
     states are needed.
     """
-    exists = np.asarray((reach != NONE).any(1))
+    exists = np.asarray((edges_of(reach) != NONE).any(1))
     asking = np.zeros((len(reach), NUM_ROLES), bool)
     asking[:, Role.ANSWER] = True
     if mode == "multi_turn":
@@ -142,7 +151,7 @@ def leaks(reach: Reach, after: int = 0, source: Role = Role.VIDEO) -> list[Leak]
         Sorted by length; a path visits a role once. Empty means that no state of `source` from
         layer `after` on can change an answer.
     """
-    exists = np.asarray((reach != NONE).any(1))
+    exists = np.asarray((edges_of(reach) != NONE).any(1))
     exists[:after] = False
     found = []
     for roles in _ways((source,)):

@@ -27,7 +27,7 @@ from prune.layout.pathways import (
     limit_edges,
     remove_pathway,
 )
-from prune.layout.segments import Role
+from prune.layout.segments import NUM_ROLES, Role
 from prune.plan.liveness import State, states
 
 _TEXT = (*QUESTION_SEALED, *OPTIONS, *LAST)
@@ -169,13 +169,15 @@ def restored(reach: Reach, pathway: Pathway, layers: Sequence[int] | None = None
 
 
 def closed(reach: Reach) -> Reach:
-    """A copy of `reach` without edges into states that no answer needs, nor a follow-up question.
+    """A copy of `reach` without edges into states that are not computed for any answer, nor for a
+    follow-up question, and without frozen ones that nothing needs.
 
-    They are not computed anyway; removing these edges makes that explicit in the plan.
+    They do not exist anyway; removing them makes that explicit in the plan.
     """
     table = reach.copy()
     for layer, state in zip(table, states(reach, "multi_turn"), strict=True):
-        layer[:, state < State.COMPUTE] = NONE
+        layer[:, :NUM_ROLES, :NUM_ROLES][:, state < State.COMPUTE] = NONE
+        layer[:, :NUM_ROLES, NUM_ROLES:][:, state == State.DEAD] = ALL
     return table
 
 

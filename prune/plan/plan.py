@@ -11,11 +11,12 @@ import numpy as np
 from prune.errors import BadInputError, RefusedError
 from prune.io.files import write_atomically
 from prune.layout.edges import edge_histogram
+from prune.layout.freezing import FREEZABLE, freezable, freeze, freezes, updated
 from prune.layout.pathways import ALL, NONE, PLANNED, Reach, dense_reach, inherit_rows
 from prune.layout.segments import Role, Segments
 from prune.plan.model_id import ModelId
 from prune.plan.presets import preset_map, preset_reach
-from prune.plan.schema import SCHEMA_VERSION, PlanFile, Rule, parse_plan
+from prune.plan.schema import SCHEMA_VERSION, Frozen, PlanFile, Rule, parse_plan
 
 PLAN_FILE = "prune_plan.json"
 """The plan of an export."""
@@ -30,6 +31,7 @@ class Plan:
 
     Attributes:
         reach: int32 `[L, G, R, R]` (`prune.layout.pathways`); G is 1, or the number of KV heads.
+            With one more column it says which states are frozen (`prune.layout.freezing`).
         model: the model it was made for.
         name: for tables and messages.
         origin: how it was found: plain strings and numbers.
@@ -62,6 +64,11 @@ class Plan:
         return bool((self.reach == ALL).all())
 
     @property
+    def freezes(self) -> bool:
+        """Whether there are states that it does not update."""
+        return freezes(self.reach)
+
+    @property
     def sha256(self) -> str:
         """Hash of the canonical JSON bytes."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()
@@ -73,13 +80,13 @@ class Plan:
             name=self.name,
             model=self.model,
             origin=self.origin,
+            frozen=_frozen(self.reach) or None,
             rules=_rules(self.reach),
         )
         data = file.model_dump(mode="json", exclude_none=True)
-        rules = data.pop("rules")
-        head = json.dumps({**data, "rules": []}, indent=2, ensure_ascii=False)
-        lines = ",\n".join(f"    {json.dumps(rule)}" for rule in rules)
-        return head.removesuffix("[]\n}") + (f"[\n{lines}\n  ]\n}}\n" if rules else "[]\n}\n")
+        lists = {name: data.pop(name) for name in ("frozen", "rules") if name in data}
+        head = json.dumps(data, indent=2, ensure_ascii=False).removesuffix("\n}")
+        return ",\n".join([head, *(_listed(*item) for item in lists.items())]) + "\n}\n"
 
     def save(self, path: str | Path) -> None:
         """Write the canonical JSON, whole or not at all."""
@@ -96,6 +103,16 @@ class Plan:
             except IndexError as error:
                 raise BadInputError(f"{path}: rules[{index}]: {error}") from None
         inherit_rows(reach)
+        if file.frozen:
+            reach = freezable(reach)
+        for index, frozen in enumerate(file.frozen or ()):
+            layers = frozen.layer_list()
+            if layers[-1] >= len(reach):
+                raise BadInputError(
+                    f"{path}: frozen[{index}]: layer {layers[-1]} does not exist, there are "
+                    f"{len(reach)} (from 0)"
+                )
+            freeze(reach, layers, [Role[name.upper()] for name in frozen.roles])
         return Plan(reach, file.model, file.name, file.origin)
 
     @staticmethod
@@ -155,6 +172,12 @@ class Plan:
         return replace(self, model=model)
 
 
+def _listed(name: str, entries: list[Any]) -> str:
+    """A field of the file with each entry in a line of its own."""
+    lines = ",\n".join(f"    {json.dumps(entry)}" for entry in entries)
+    return f'  "{name}": [\n{lines}\n  ]' if entries else f'  "{name}": []'
+
+
 def _by_head(file: PlanFile) -> bool:
     return any(rule.kv_heads is not None for rule in file.rules)
 
@@ -167,6 +190,17 @@ def _apply(rule: Rule, reach: Reach) -> None:
     block = np.ix_(layers, heads, [Role[r.upper()] for r in rule.queries],
                    [Role[r.upper()] for r in rule.keys])  # fmt: skip
     reach[block] = rule.limit
+
+
+def _frozen(reach: Reach) -> list[Frozen]:
+    """The states that a plan freezes: roles with the same layers share an entry."""
+    roles_of: dict[tuple[int, ...], list[str]] = {}
+    moves = updated(reach)
+    for role in FREEZABLE:
+        layers = tuple(np.flatnonzero(~moves[:, role]).tolist())
+        if layers:
+            roles_of.setdefault(layers, []).append(role.name.lower())
+    return [Frozen.build(list(layers), roles) for layers, roles in roles_of.items()]
 
 
 def _rules(reach: Reach) -> list[Rule]:

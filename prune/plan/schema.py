@@ -16,12 +16,13 @@ SCHEMA_VERSION = 1
 MAX_BYTES = 4 * 2**20
 
 RoleName = Literal["system", "video", "timestamp", "bridge", "question", "options", "tail", "last"]
+FrozenName = Literal["system", "video", "timestamp", "bridge", "question", "options", "tail"]
 MOST_FRAMES = 1_000_000
 _OTHER = r"^other frames(, [1-9]\d{0,5} back)?$"
 _RANGES = re.compile(r"\d{1,4}(-\d{1,4})?(, \d{1,4}(-\d{1,4})?)*")
 
 
-def _ranges(numbers: list[int]) -> str:
+def ranges_of(numbers: list[int]) -> str:
     """`[0, 1, 2, 5]` as `0-2, 5`."""
     runs: list[list[int]] = []
     for n in sorted(numbers):
@@ -39,6 +40,18 @@ def _numbers(ranges: str) -> list[int]:
         first, _, last = part.partition("-")
         numbers += range(int(first), int(last or first) + 1)
     return numbers
+
+
+def _checked_ranges(value: str | None) -> str | None:
+    """Ranges as they are; raises `ValueError` if they are none."""
+    if value is None:
+        return value
+    if not _RANGES.fullmatch(value):
+        raise ValueError(f"expected ranges such as '0-4, 8', got {value!r}")
+    numbers = _numbers(value)
+    if not numbers or numbers != sorted(set(numbers)):
+        raise ValueError(f"{value!r} is empty, unsorted or names a number twice")
+    return value
 
 
 _NAMED = {-1: "none", 0: "same frame", OTHER_FRAMES: "other frames"}
@@ -66,17 +79,7 @@ class Rule(ClosedModel):
         | Annotated[int, Field(ge=1, le=MOST_FRAMES)]
     )
 
-    @field_validator("layers", "kv_heads")
-    @classmethod
-    def _is_ranges(cls, value: str | None) -> str | None:
-        if value is None:
-            return value
-        if not _RANGES.fullmatch(value):
-            raise ValueError(f"expected ranges such as '0-4, 8', got {value!r}")
-        numbers = _numbers(value)
-        if not numbers or numbers != sorted(set(numbers)):
-            raise ValueError(f"{value!r} is empty, unsorted or names a number twice")
-        return value
+    _is_ranges = field_validator("layers", "kv_heads")(_checked_ranges)
 
     @staticmethod
     def build(
@@ -88,8 +91,8 @@ class Rule(ClosedModel):
     ) -> "Rule":
         """A rule from numbers."""
         return Rule(
-            layers=_ranges(layers),
-            kv_heads=None if kv_heads is None else _ranges(kv_heads),
+            layers=ranges_of(layers),
+            kv_heads=None if kv_heads is None else ranges_of(kv_heads),
             queries=queries,
             keys=keys,
             reach=_reach_in_words(limit),
@@ -112,6 +115,24 @@ class Rule(ClosedModel):
         return list(range(num_heads)) if self.kv_heads is None else _numbers(self.kv_heads)
 
 
+class Frozen(ClosedModel):
+    """In `layers` (0-based), the states of `roles` stay as they are; their keys may be read."""
+
+    layers: str
+    roles: Annotated[list[FrozenName], Field(min_length=1)]
+
+    _is_ranges = field_validator("layers")(_checked_ranges)
+
+    @staticmethod
+    def build(layers: list[int], roles: list[Any]) -> "Frozen":
+        """An entry from numbers."""
+        return Frozen(layers=ranges_of(layers), roles=roles)
+
+    def layer_list(self) -> list[int]:
+        """`layers` as numbers."""
+        return _numbers(self.layers)
+
+
 class PlanFile(ClosedModel):
     """The whole file."""
 
@@ -121,6 +142,7 @@ class PlanFile(ClosedModel):
     origin: Annotated[dict[str, str | int | float], Field(max_length=64)] = Field(
         default_factory=dict
     )
+    frozen: Annotated[list[Frozen], Field(max_length=1000)] | None = None
     rules: Annotated[list[Rule], Field(max_length=20_000)]
 
 

@@ -7,13 +7,15 @@ from typing import Any, get_args
 from prune.errors import RefusedError, UsageError
 from prune.families import family_of_model_type
 from prune.kernels import Impl
+from prune.layout.freezing import freezes
 from prune.plan.liveness import Mode
 from prune.plan.model_id import geometry
 from prune.plan.plan import Plan
 from prune.runtime.attention import route
+from prune.runtime.held import hold_frozen
 from prune.runtime.launches import SESSION
 from prune.runtime.positions import place
-from prune.runtime.prefill import hooked
+from prune.runtime.prefill import hooked, refuse_frozen
 from prune.runtime.refuse import refuse_continuous_batching
 from prune.runtime.session import Generate, Session, Skip
 from prune.runtime.versions import self_check, untested, warn_untested
@@ -53,8 +55,8 @@ def attach(
 
     Raises:
         BadInputError: the model's family is unknown.
-        RefusedError: the plan is for another model, no plan describes the model's attention, or a
-            plan is active on it.
+        RefusedError: the plan is for another model, no plan describes the model's attention, a plan
+            is active on it, or the plan freezes states and the layers have unknown parts.
         UsageError: no such `skip` or `mode`.
     """
     for name, value, known in (("skip", skip, Skip), ("mode", mode, Mode)):
@@ -84,6 +86,10 @@ def attach(
     setattr(model, SESSION, session)
     stack.callback(delattr, model, SESSION)
     stack.callback(hooked(text_model).close)
+    if freezes(plan.reach):
+        refuse_frozen(text_model)
+        if skip == "none":
+            stack.callback(hold_frozen(text_model).close)
     outer = model.__dict__.get("generate")
     model.generate = Generate(session, model)
     stack.callback(_restore_generate, model, outer)

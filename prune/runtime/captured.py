@@ -11,6 +11,7 @@ from prune.families import family_of_model_type
 from prune.layout.segments import Segments, segment
 from prune.runtime.attention import Enforcer
 from prune.runtime.cache import as_argument
+from prune.runtime.held import holding
 
 
 class _Stop(Exception):
@@ -36,6 +37,27 @@ class Replay:
     def batch(self) -> int:
         """B."""
         return self.segments.shape[0]
+
+    def rows(self, chosen: slice) -> "Replay":
+        """Some prompts of the batch, with their padding."""
+        if chosen == slice(0, self.batch):
+            return self
+        layout = self.segments
+        columns = (layout.role, layout.frame, layout.option)
+        segments = Segments(*(column[chosen] for column in columns))
+        kwargs = {}
+        for name, value in self.kwargs.items():
+            if isinstance(value, Tensor) and value.ndim > 1:
+                # Position ids of M-RoPE have the batch on their second axis.
+                axis = int(name == "position_ids" and value.ndim == 3)
+                if value.shape[axis] == self.batch:
+                    value = value[(slice(None),) * axis + (chosen,)]
+            elif isinstance(value, list):  # deepstack features `[N, d]` of the batch's video tokens
+                ends = self.kwargs["visual_pos_masks"].sum(1).cumsum(0).tolist()
+                first, last = [0, *ends][chosen.start], ends[chosen.stop - 1]
+                value = [features[first:last] for features in value]
+            kwargs[name] = value
+        return Replay(self.model, self.text_model, kwargs, segments)
 
     def repeated(self, times: int) -> dict[str, Any]:
         """Arguments with every batch row repeated (only for a batch of one)."""
@@ -67,7 +89,8 @@ class Replay:
         """
         kwargs = {**self.repeated(times), "use_cache": cache is not None}
         kwargs |= as_argument(self.text_model, cache)
-        states: Tensor = self.text_model(**kwargs, prune=enforcer).last_hidden_state[:, -count:]
+        with holding(self.text_model, enforcer):
+            states: Tensor = self.text_model(**kwargs, prune=enforcer).last_hidden_state[:, -count:]
         return states
 
     def last_logits(self, enforcer: Enforcer, times: int = 1, cache: Any = None) -> Tensor:

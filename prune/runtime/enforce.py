@@ -6,7 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from prune.errors import RefusedError
 from prune.kernels import Impl, Layout, ReachTable, prepare, read_reach, segment_attention
+from prune.layout.freezing import edges_of, updated
 from prune.layout.pathways import Reach
 from prune.layout.segments import Role, Segments
 from prune.runtime.rows import key_roles
@@ -36,20 +38,45 @@ def masked_attention(
 class PlanEnforcer:
     """Enforces a reach table on one layout, with the segment attention kernels.
 
+    Where the table freezes states, something must `hold` them (`prune.runtime.held`).
+
     Attributes:
         reach: int32 `[L, G, R, R]`.
         segments: layout of the prompt; later keys are `answer` tokens.
         impl: which kernel (`prune.kernels.segment_attention`).
+        start: tokens of the prompt before those that run.
+        held: whether its frozen states are held.
     """
 
     reach: Reach
     segments: Segments
     impl: Impl = "auto"
+    start: int = 0
+    held: bool = False
     _tables: list[ReachTable] = field(init=False)
     _layouts: dict[int, Layout] = field(init=False, default_factory=dict)
+    _updated: list[Tensor | None] = field(init=False)
 
     def __post_init__(self) -> None:
-        self._tables = [read_reach(torch.from_numpy(table)) for table in self.reach]
+        self._tables = [read_reach(torch.from_numpy(table)) for table in edges_of(self.reach)]
+        self._updated = [
+            None if roles.all() else torch.from_numpy(roles) for roles in updated(self.reach)
+        ]
+
+    @property
+    def freezes(self) -> bool:
+        """Whether a layer freezes states."""
+        return any(roles is not None for roles in self._updated)
+
+    def hold(self, layer: int, before: Tensor, after: Tensor) -> Tensor:
+        """States `after` a layer, with those `before` it where it freezes them: `[B, n, d]`."""
+        roles = self._updated[layer]
+        if roles is None:
+            return after
+        stop = self.start + after.shape[1]
+        role = self.segments.resized(stop).role[:, self.start :].clamp(min=0)
+        moves = roles[role.long()].to(after.device)
+        return torch.where(moves[..., None], after, before.to(after.device))
 
     def _layout(self, length: int) -> Layout:
         """Of the first `length` keys; the same for every layer of a pass."""
@@ -59,7 +86,9 @@ class PlanEnforcer:
         return self._layouts[length]
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
-        """See `prune.runtime.attention.Enforcer`."""
+        """See `prune.runtime.attention.Enforcer`; raises `RefusedError` if nothing holds states."""
+        if not self.held and self._updated[layer] is not None:
+            raise RefusedError("the plan freezes states, which this use of the model cannot do")
         layout, table = self._layout(key.shape[2]), self._tables[layer]
         return segment_attention(query, key, value, layout, None, table, scale, impl=self.impl)
 
@@ -80,6 +109,9 @@ class DecodeEnforcer:
     positions: list[Tensor]
     impl: Impl = "auto"
     _masks: dict[int, Tensor | None] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.reach = edges_of(self.reach)
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
         """See `prune.runtime.attention.Enforcer`."""

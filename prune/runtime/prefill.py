@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from prune.errors import RefusedError
 from prune.families import family_of_model_type
 from prune.kernels import Impl, segment_attention
 from prune.layout.pathways import Reach
@@ -26,6 +27,9 @@ from prune.runtime.schedule import Schedule, schedule
 
 QUERY_SIDE = ("self_attn.q_proj", "self_attn.o_proj", "mlp")
 """Modules of a decoder layer whose output for a token serves that token's state alone."""
+
+_WRITERS = (("self_attn", "o_proj"), ("", "mlp"))
+"""Those of them that write to the residual stream."""
 
 
 class Prefill:
@@ -203,6 +207,16 @@ def _query_side(layer: Any) -> list[Any]:
         if module is not None:
             found.append(module)
     return found
+
+
+def refuse_frozen(text_model: Any) -> None:
+    """Raise `RefusedError` if a layer updates states by other modules than those left out."""
+    for layer in text_model.layers:
+        if any(not hasattr(layer.get_submodule(parent), child) for parent, child in _WRITERS):
+            raise RefusedError(
+                "the plan freezes states, which is not possible in the layers of "
+                f"{type(text_model).__name__}: give a plan without `frozen`"
+            )
 
 
 def narrow(layer: Any, rows: Tensor) -> list[Any]:

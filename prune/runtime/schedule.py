@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from prune.kernels import Layout, ReachTable, prepare, read_reach
+from prune.layout.freezing import edges_of, updated
 from prune.layout.pathways import NONE, Reach
 from prune.layout.segments import NUM_ROLES, Segments
 from prune.plan.liveness import Mode, State, decode_reads, order_of, states
@@ -124,16 +125,21 @@ class _Form:
         needed: of every layer the roles whose keys are read.
         computed: those whose states are.
         kept: those whose keys stay in the cache.
+        updated: those whose states the layer does not freeze.
+        freezes: by layer, whether it needs others, which must not be computed even where that would
+            be cheaper than to leave them out.
     """
 
     def __init__(self, reach: Reach, mode: Mode, order: np.ndarray, present: np.ndarray):
         state = states(reach, mode, order)
-        self._reach, self._absent = reach, ~present[:-1]
+        self._reach, self._absent = edges_of(reach), ~present[:-1]
         self._idle = state != State.COMPUTE
-        self.needed, self.computed, self.kept = (
+        moves = updated(reach)
+        self.needed, self.computed, self.kept, self.updated = (
             [(np.append(row, False) & present).tobytes() for row in roles]
-            for roles in (state >= State.KV_ONLY, ~self._idle, decode_reads(reach, mode))
+            for roles in (state >= State.KV_ONLY, ~self._idle, decode_reads(reach, mode), moves)
         )
+        self.freezes = (~moves & (state >= State.KV_ONLY) & present[:-1]).any(1).tolist()
         self._tables: dict[tuple[int, bool], ReachTable] = {}
 
     def table(self, layer: int, idle: bool) -> ReachTable:
@@ -187,6 +193,7 @@ class _Planner:
         self._role = segments.role[:, start:stop]
         self._everything = torch.arange(stop - start).expand(len(self._role), -1)
         self._columns: dict[bytes, Tensor] = {}
+        self._exact: dict[bytes, Tensor] = {}
         self._keys: dict[Hashable, tuple[Tensor, Tensor, Layout]] = {}
         self._kept: dict[Hashable, tuple[Tensor | None, Tensor]] = {}
         self._places: dict[tuple[int, int], Tensor] = {}
@@ -212,6 +219,9 @@ class _Planner:
         computed = self._chosen(layer, self._form.computed)
         idle = (needed.shape[1] - computed.shape[1]) * len(needed)
         narrowed = idle >= max(1, self._worth.narrow)
+        if self._form.freezes[layer]:
+            computed = self._moving(layer)
+            narrowed = not torch.equal(computed, needed)
         # Rows that are run without need may as well read: one table for more layers.
         table = self._form.table(layer, narrowed or self._worth == EVERY)
         # In a chunk every layer has keys of its own in front.
@@ -256,12 +266,25 @@ class _Planner:
             return self._everything
         key = roles[layer]
         if key not in self._columns:
-            found = rows_of(_of_roles(self._role, key))
-            if not found.shape[1]:  # a chunk without a needed token: modules cannot run on nothing
-                found = torch.full((len(self._role), 1), NO_TOKEN)
+            found = self._exactly(key)
+            # Where one prompt needs all of its tokens, the others may as well keep theirs.
             whole = found.shape == self._everything.shape
             self._columns[key] = self._everything if whole else found
         return self._columns[key]
+
+    def _moving(self, layer: int) -> Tensor:
+        """Columns of the tokens that a layer computes, without any that it freezes."""
+        full = layer < self._full_layers
+        key = (self._form.updated if full else self._form.computed)[layer]
+        if key not in self._exact:
+            self._exact[key] = self._exactly(key)
+        return self._exact[key]
+
+    def _exactly(self, key: bytes) -> Tensor:
+        """Columns of the tokens of a set of roles."""
+        found = rows_of(_of_roles(self._role, key))
+        # Modules cannot run on nothing, as of a chunk without a needed token.
+        return found if found.shape[1] else torch.full((len(self._role), 1), NO_TOKEN)
 
     def _keys_of(self, layer: int, needed: Tensor) -> tuple[Tensor, Tensor, Layout]:
         """Tokens whose keys a layer reads, their roles, and their layout."""

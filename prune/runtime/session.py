@@ -252,7 +252,7 @@ class Session:
         if self.skip == "none":
             if start < segments.shape[1]:
                 self.launches.add_states(rows, rows)
-            return PlanEnforcer(self.plan.reach, segments, self.impl)
+            return PlanEnforcer(self.plan.reach, segments, self.impl, start, held=True)
         if start >= segments.shape[1]:
             ledger.decoder = DecodeEnforcer(self.plan.reach, segments, ledger.positions, self.impl)
             return ledger.decoder

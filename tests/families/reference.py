@@ -1,6 +1,9 @@
 """The specification of a pruned run: one dense forward pass with explicit masks."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,8 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from prune.kernels import allowed_edges
+from prune.layout.freezing import FREEZABLE, UPDATE, freezable, freeze
 from prune.layout.pathways import (
     ALL,
+    NONE,
     OTHER_FRAMES,
     PATHWAYS,
     Reach,
@@ -18,7 +23,7 @@ from prune.layout.pathways import (
     inherit_rows,
     remove_pathway,
 )
-from prune.layout.segments import Segments
+from prune.layout.segments import Role, Segments
 from prune.plan.model_id import geometry
 from prune.plan.plan import Plan
 from prune.runtime.attention import seam
@@ -47,6 +52,50 @@ class DenseMasks:
         mask = mask.repeat_interleave(query.shape[1] // mask.shape[1], 1)
         out = F.scaled_dot_product_attention(query, key, value, mask, scale=scale, enable_gqa=True)
         return out.masked_fill(~mask.any(-1, keepdim=True), 0.0)
+
+
+@contextmanager
+def frozen(tiny: Tiny, plan: Plan, segments: Segments, before: Segments | None) -> Iterator[None]:
+    """Put the states that a layer does not update back behind it: all that freezing is."""
+    layout = segments.role if before is None else torch.cat(
+        [before.role, segments.role[:, before.shape[1] :]], 1
+    )  # fmt: skip
+    role = layout.clamp(min=0).long()
+
+    def put_back(table: Any, module: Any, args: Any, kwargs: Any, output: Any) -> Any:
+        alone = output if isinstance(output, Tensor) else output[0]
+        before = args[0] if args else kwargs["hidden_states"]
+        stays = torch.from_numpy(table[0, :, UPDATE] == NONE)[role]
+        states = torch.where(stays[..., None], before, alone)
+        return states if isinstance(output, Tensor) else (states, *output[1:])
+
+    layers = tiny.family.text_model_of(tiny.model).layers
+    with ExitStack() as stack:
+        for layer, table in zip(layers, plan.reach, strict=True):
+            if table.shape[-1] > UPDATE:
+                handle = layer.register_forward_hook(partial(put_back, table), with_kwargs=True)
+                stack.callback(handle.remove)
+        yield
+
+
+def frozen_plan(model: Any) -> Plan:
+    """The question reads video that is not updated any more; the options are frozen, too."""
+    plan = sealed_plan(model)
+    reach = freezable(plan.reach)
+    freeze(reach, slice(1, None), (Role.VIDEO, Role.TIMESTAMP))
+    freeze(reach, slice(3, None), (Role.OPTIONS,))
+    return replace(plan, reach=reach, name="frozen")
+
+
+def random_frozen_plan(model: Any) -> Plan:
+    """Any edge may go, and any state may be frozen in any layer and move on in a later one."""
+    plan = random_plan(model)
+    reach = freezable(plan.reach)
+    draw = np.random.default_rng(1)
+    for layer in range(len(reach)):
+        chosen = draw.random(len(FREEZABLE)) < 0.4
+        freeze(reach, [layer], [role for role, here in zip(FREEZABLE, chosen, strict=True) if here])
+    return replace(plan, reach=reach, name="random, frozen")
 
 
 def random_plan(model: Any) -> Plan:
@@ -88,7 +137,7 @@ def masked_logits(
     text_model = tiny.family.text_model_of(tiny.model)
     handle = text_model.register_forward_pre_hook(enforce, with_kwargs=True)
     try:
-        with seam(tiny.model):
+        with seam(tiny.model), frozen(tiny, plan, segments, before):
             return tiny.model(**inputs, use_cache=False).logits
     finally:
         handle.remove()

@@ -16,7 +16,13 @@ from prune.layout.segments import Role, Segments, segment
 from prune.plan.model_id import geometry
 from prune.plan.plan import Plan
 from prune.runtime.captured import capture
-from tests.families.reference import masked_logits, random_plan, sealed_plan
+from tests.families.reference import (
+    frozen_plan,
+    masked_logits,
+    random_frozen_plan,
+    random_plan,
+    sealed_plan,
+)
 from tests.families.specimen import Prompt, Tiny, tiny_of
 
 BEFORE = "USER: "
@@ -188,7 +194,7 @@ def with_answer(inputs: BatchFeature, sequences: Tensor) -> BatchFeature:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("make_plan", [random_plan, sealed_plan])
+@pytest.mark.parametrize("make_plan", [random_plan, sealed_plan, frozen_plan, random_frozen_plan])
 @pytest.mark.parametrize("prompts", [[ONE], UNEQUAL, [TWO]], ids=["one", "padded", "two videos"])
 def test_a_pruned_run_is_the_masked_dense_one(
     running: Tiny, prompts: list[Prompt], make_plan: Any

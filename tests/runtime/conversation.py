@@ -1,5 +1,6 @@
 """Prompts, plans and the reference that the runtime's tests share."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,17 @@ from transformers import BatchFeature
 
 import prune
 from prune.families import Family
-from prune.layout.pathways import ALL, NONE, PATHWAYS, dense_reach, inherit_rows, remove_pathway
+from prune.layout.freezing import FREEZABLE, freezable, freeze
+from prune.layout.pathways import (
+    ALL,
+    NONE,
+    PATHWAYS,
+    VIDEO,
+    dense_reach,
+    inherit_rows,
+    remove_pathway,
+)
+from prune.layout.segments import Role
 from prune.plan.model_id import geometry
 from prune.plan.plan import Plan
 from tests.families.specimen import Prompt, Tiny
@@ -45,6 +56,20 @@ def random_plan(model: Any, seed: int, by_head: bool = False) -> Plan:
     reach[..., :8, :8] = values
     inherit_rows(reach)
     return Plan(reach, found, f"random {seed}")
+
+
+def frozen(plan: Plan, seed: int | None = None) -> Plan:
+    """The same plan with video frozen from the second layer on and the question from the third; or
+    with any state frozen in any layer."""
+    reach = freezable(plan.reach)
+    freeze(reach, slice(1, None), VIDEO)
+    freeze(reach, slice(2, None), (Role.QUESTION,))
+    if seed is not None:
+        reach = freezable(plan.reach)
+        stays = np.random.default_rng(seed).random((len(reach), len(FREEZABLE))) < 0.4
+        for layer, number in np.argwhere(stays):
+            freeze(reach, [layer], (FREEZABLE[number],))
+    return replace(plan, reach=reach)
 
 
 def generate(

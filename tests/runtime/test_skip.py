@@ -23,6 +23,7 @@ from tests.runtime.conversation import (
     SEVERAL,
     UNEQUAL,
     assert_same,
+    frozen,
     generate,
     layers_of,
     narrow_plan,
@@ -34,6 +35,9 @@ PLANS: dict[str, Callable[[Any], Plan]] = {
     "random 1": lambda model: random_plan(model, 1),
     "random 2": lambda model: random_plan(model, 2),
     "by head": lambda model: random_plan(model, 3, by_head=True),
+    "frozen": lambda model: frozen(narrow_plan(model)),
+    "frozen in some layers": lambda model: frozen(random_plan(model, 1), seed=1),
+    "frozen, by head": lambda model: frozen(random_plan(model, 3, by_head=True), seed=2),
 }
 
 WAYS: dict[str, dict[str, Any]] = {

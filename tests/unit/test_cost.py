@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from prune.layout.pathways import dense_reach
+from prune.layout.freezing import freezable, freeze
+from prune.layout.pathways import VIDEO, dense_reach
 from prune.layout.segments import Role, Segments
 from prune.plan.cost import Geometry, cost_of, dense_cost
 from prune.plan.plan import Plan
@@ -48,3 +49,27 @@ def test_the_sealed_map_saves_what_the_paper_geometry_allows() -> None:
     assert 0.51 < 1 - multi.kv_bytes / dense.kv_bytes < 0.54
     assert multi.flops >= single.flops
     assert np.all(np.diff(single.live_tokens) <= 0), "what is dead stays dead"
+
+
+def test_frozen_states_cost_their_keys_and_values_alone() -> None:
+    prompt = Segments.of_runs([(Role.SYSTEM, -1, 3), (Role.VIDEO, 0, 4), (Role.LAST, -1, 1)])
+    reach = freezable(dense_reach(3))
+    freeze(reach, [1], (Role.VIDEO,))
+    whole, less = (cost_of(table, prompt, GEOMETRY) for table in (dense_reach(3), reach))
+    assert less.live_tokens == (8, 4, 1)
+    # Of 4 tokens: Q, O and the MLP; and what they read, 3 system tokens and 4 + 3 + 2 + 1 of video.
+    written = 2 * 64 * (64 + 64) + 6 * 64 * 128
+    assert whole.flops - less.flops == 4 * written + (4 * 3 + 10) * 4 * 4 * 16
+    assert less.edges == whole.edges - 22
+    assert less.kv_bytes == whole.kv_bytes, "their keys are kept"
+
+
+def test_frozen_video_saves_what_the_paper_geometry_allows() -> None:
+    """Not updated after the last cross-frame layer: 2.1x at 64 frames, 2.4x at 256."""
+    plan = Plan.preset("llava-next-7b")
+    reach = freezable(plan.reach)
+    freeze(reach, slice(15, None), VIDEO)
+    for frames, expected in ((64, 2.11), (256, 2.40)):
+        prompt = video_prompt(frames)
+        dense = dense_cost(32, prompt, LLAVA_7B)
+        assert abs(dense.flops / cost_of(reach, prompt, LLAVA_7B).flops - expected) < 0.02

@@ -1,6 +1,7 @@
 """Plans: canonical bytes, a closed schema, and refusal of what is not for this model."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prune.errors import BadInputError, RefusedError, UsageError
+from prune.layout.freezing import freezable, freeze, updated
 from prune.layout.pathways import (
     ALL,
     NONE,
@@ -18,7 +20,7 @@ from prune.layout.pathways import (
     inherit_rows,
     remove_pathway,
 )
-from prune.layout.segments import Role
+from prune.layout.segments import Role, Segments
 from prune.plan.model_id import ModelId
 from prune.plan.plan import Plan
 
@@ -80,6 +82,37 @@ def test_any_reach_round_trips(tmp_path_factory: pytest.TempPathFactory, seed: i
     assert (np.broadcast_to(again.reach, reach.shape) == reach).all()
 
 
+def test_frozen_states_are_a_field_of_their_own(tmp_path: Path) -> None:
+    plan = golden_plan()
+    reach = freezable(plan.reach)
+    assert replace(plan, reach=reach).to_json() == GOLDEN, "nothing is frozen yet"
+    freeze(reach, slice(2, None), (Role.VIDEO, Role.TIMESTAMP))
+    freeze(reach, [0, 2], (Role.QUESTION,))
+    entries = """  "frozen": [
+    {"layers": "2-3", "roles": ["video", "timestamp"]},
+    {"layers": "0, 2", "roles": ["question"]}
+  ],
+"""
+    frozen = replace(plan, reach=reach)
+    assert frozen.to_json() == GOLDEN.replace('  "rules"', entries + '  "rules"')
+    frozen.save(tmp_path / "plan.json")
+    again = Plan.load(tmp_path / "plan.json")
+    assert (again.reach == reach).all() and again.freezes and not plan.freezes
+    assert (updated(reach)[:, Role.VIDEO] == [True, True, False, False]).all()
+    assert updated(reach)[:, [Role.LAST, Role.ANSWER, Role.IMAGE]].all()
+
+
+def test_edges_of_frozen_states_do_not_count() -> None:
+    plan = golden_plan()
+    reach = freezable(plan.reach)
+    freeze(reach, [3], (Role.VIDEO,))
+    runs = [(Role.SYSTEM, -1, 2), (Role.VIDEO, 0, 2), (Role.VIDEO, 1, 2), (Role.LAST, -1, 1)]
+    prompt = Segments.of_runs(runs)
+    before, causal = plan.count_edges(prompt)
+    # Each video token reads 2 system tokens, and those of its frame up to itself.
+    assert replace(plan, reach=reach).count_edges(prompt) == (before - 4 * 2 - 2 * 3, causal)
+
+
 def test_answers_inherit_the_row_of_last() -> None:
     reach = golden_plan().reach
     assert (reach[..., Role.ANSWER, : Role.ANSWER] == reach[..., Role.LAST, : Role.ANSWER]).all()
@@ -111,6 +144,12 @@ RULE = json.loads(GOLDEN)["rules"][0]
         (_edited(rules=[{**RULE, "reach": True}]), "/rules/0/reach"),
         (_edited(rules=[{**RULE, "reach": -1}]), "/rules/0/reach"),
         (_edited(rules=[{**RULE, "reach": "other frames, 0 back"}]), "/rules/0/reach"),
+        (
+            _edited(frozen=[{"layers": "4", "roles": ["video"]}]),
+            "frozen[0]: layer 4 does not exist",
+        ),
+        (_edited(frozen=[{"layers": "1", "roles": ["last"]}]), "/frozen/0/roles"),
+        (_edited(frozen=[{"layers": "1, 1", "roles": ["video"]}]), "names a number twice"),
         (_edited(model={**json.loads(GOLDEN)["model"], "num_layers": "4"}), "/model/num_layers"),
         (GOLDEN.replace('"demo"', "NaN"), "not a JSON number"),
         (GOLDEN.replace('"name": "demo",', '"name": "demo", "name": "x",'), "duplicate key 'name'"),

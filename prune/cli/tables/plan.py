@@ -8,10 +8,12 @@ from rich.table import Table
 from rich.text import Text
 
 from prune.layout.edges import EdgeHistogram
+from prune.layout.freezing import FREEZABLE, updated
 from prune.layout.pathways import MAP_ROWS, NONE, SAME_FRAME, Reach
 from prune.layout.segments import Role
 from prune.plan.liveness import State, leaks, states
 from prune.plan.outlook import TEXT, TOKENS_PER_FRAME, outlook, video_prompt
+from prune.plan.schema import ranges_of
 from prune.plan.search_result import SearchResult
 
 
@@ -47,16 +49,34 @@ def dead_layers(reach: Reach) -> dict[str, list[int]]:
     }
 
 
+def frozen_layers(reach: Reach) -> dict[str, list[int]]:
+    """The layers (1-based) that do not update the states of a role, for each with some."""
+    moves = updated(reach)
+    return {
+        role.name.lower(): [n + 1 for n in range(len(reach)) if not moves[n, role]]
+        for role in FREEZABLE
+        if not moves[:, role].all()
+    }
+
+
 def plan_facts(reach: Reach, frames: Sequence[int] = (8, 64)) -> dict[str, Any]:
     """What the tables of a plan show, as plain values for `--json`."""
     kept = [{"frames": n, **asdict(outlook(reach, video_prompt(n)))} for n in frames]
     leaking = [[role.name.lower() for role in leak.roles] for leak in leaks(reach)]
-    return {"layers": len(reach), "dead": dead_layers(reach), "leaks": leaking, "kept": kept}
+    return {
+        "layers": len(reach),
+        "frozen": frozen_layers(reach),
+        "dead": dead_layers(reach),
+        "leaks": leaking,
+        "kept": kept,
+    }
 
 
 def liveness_lines(reach: Reach) -> list[str]:
-    """For video and question: the layer (1-based) after which their states are dead."""
+    """Frozen states, and for video and question the layer (1-based) from which they are dead."""
     lines = []
+    for name, layers in frozen_layers(reach).items():
+        lines.append(f"{name} states: frozen in layers {ranges_of(layers)}")
     for name, dead in dead_layers(reach).items():
         lines.append(
             f"{name} states: "

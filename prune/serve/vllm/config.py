@@ -77,6 +77,11 @@ def _checked_plan(config: VllmConfig) -> Plan:
     plan = stored_plan(folder, identity)
     if plan is None:
         raise RefusedError(f"{folder}: there is no {PLAN_FILE} in it: export the model again")
+    if plan.freezes:
+        raise RefusedError(
+            f"prune: vLLM does not run the plan of {folder}, which freezes states: serve it with "
+            "prune.load, or export a plan without `frozen`"
+        )
     if plan.reach.shape[1] > 1 and config.parallel_config.tensor_parallel_size > 1:
         raise RefusedError("prune: a plan by KV heads does not run in vLLM with tensor parallelism")
     return plan
