@@ -9,6 +9,7 @@ from prune.report.told_existence import told_existence
 from prune.results.accuracy import AccuracyReport
 from prune.results.audit_findings import Outcome
 from prune.results.export_result import Audit, Result
+from prune.results.frame_counts import FrameCountsReport
 from prune.results.interval import Interval
 from prune.results.latency import LatencyRow
 from prune.results.replies import RepliesReport, ReplyRow
@@ -32,6 +33,8 @@ def reasons(result: Result) -> Iterator[Reason]:
     """Accuracy, chance and rivals, savings, calibration and evidence, as far as they are known."""
     if result.accuracy is not None:
         yield from _accuracy_points(result, result.accuracy)
+    if result.frame_counts is not None:
+        yield from _frames_points(result, result.frame_counts)
     if result.replies is not None and result.replies.overall is not None:
         agreement = least_agreement(result)
         yield from _reply_points(result.replies, result.replies.overall, agreement)
@@ -81,6 +84,25 @@ def _accuracy_points(result: Result, accuracy: AccuracyReport) -> Iterator[Reaso
         sides: tuple[Tone, Tone, Tone] = ("good", "bad", "open")
         tone = sides[0 if seen.change.high <= 0 else 1 if seen.change.low > 0 else 2]
         yield Reason("Hallucination", told_existence(seen), tone)
+
+
+def _frames_points(result: Result, counts: FrameCountsReport) -> Iterator[Reason]:
+    """The number of frames that the rest of the page is about."""
+    worst, all_counts = counts.worst, ", ".join(str(row.frames) for row in counts.rows)
+    if worst.answers is not None:
+        change, bound = worst.answers.difference, -(limit_of(result) or 0.0)
+        said, tone = f"{spoken(change)} points of accuracy", _tone(change, bound)
+    else:
+        assert worst.agreement is not None, "a row is about questions or replies"
+        limit = least_agreement(result)
+        said = f"{worst.agreement.value:.1f}% of the tokens of replies agree"
+        tone = "open" if limit is None else _tone(worst.agreement, limit)
+    yield Reason(
+        "Frame counts",
+        f"at {worst.frames} frames, the worst of {all_counts}, {said}. Everything else here was "
+        "measured there.",
+        tone,
+    )
 
 
 def _reply_points(

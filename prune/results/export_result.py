@@ -18,6 +18,7 @@ from prune.results.accuracy import AccuracyReport
 from prune.results.audit_findings import Finding, Outcome
 from prune.results.flips import FlipDetail
 from prune.results.flow_map import Flow
+from prune.results.frame_counts import FrameCountsReport
 from prune.results.interval import Interval
 from prune.results.latency import BenchRow, LatencyRow, LaunchCounts, Shape
 from prune.results.later_turns import TurnsReport
@@ -156,6 +157,8 @@ class Result:
         baselines: other methods at the same cost.
         replies: to open samples, if there are any; `accuracy` is None if there are no others.
         turns: later turns of conversations, if samples have turns before their questions.
+        frame_counts: at every number of frames, if there are several; `accuracy` and everything
+            else was then measured at the one where the plan loses most.
         asked: what the flipped samples asked, worst first.
         shapes: what prompts of this and of more frames cost, counted.
         latency: of one request of the samples' number of frames.
@@ -188,6 +191,7 @@ class Result:
     failed: dict[str, str] = field(default_factory=dict)
     benched: tuple[BenchRow, ...] = ()
     benched_on: dict[str, str] = field(default_factory=dict)
+    frame_counts: FrameCountsReport | None = None
     served: LoadReport | None = None
     audit: Audit | None = None
     schema_version: int = SCHEMA_VERSION

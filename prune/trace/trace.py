@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from prune.checkpoint.load import LoadedModel
 from prune.errors import BadInputError, UsageError
+from prune.inputs.frame_counts import frame_counts
 from prune.inputs.samples import Sample
 from prune.journal.journal import read_journal
 from prune.journal.records import (
@@ -66,10 +67,10 @@ class Trace:
         try:
             fine = (
                 all(isinstance(name, str) for name in header["samples"])
-                and type(header["num_frames"]) is int
+                and all(type(count) is int for count in self.frame_counts)
                 and isinstance(header["heads"], list)
                 and isinstance(header["data_sha256"], str)
-                and bool(self.pathways() and self.windows() and self.data)
+                and bool(self.frame_counts and self.pathways() and self.windows() and self.data)
             )
         except (KeyError, TypeError, ValueError, AttributeError, UsageError):
             fine = False
@@ -82,6 +83,12 @@ class Trace:
     def model(self) -> ModelId:
         """The model that was traced."""
         return ModelId.model_validate(self.header["model"])
+
+    @property
+    def frame_counts(self) -> tuple[int, ...]:
+        """Numbers of frames at which every sample was traced, in the order given."""
+        given = self.header["num_frames"]
+        return tuple(given) if isinstance(given, list) else (given,)
 
     @property
     def data(self) -> Path:
@@ -120,8 +127,15 @@ class Trace:
         style, window = Style(self.header["style"]), self.header["window"]
         return style_windows(style, window, self.model.num_layers)
 
-    def relative_change(self, pathway: str, task: str | None = None) -> NDArray[np.float64]:
+    def relative_change(
+        self, pathway: str, task: str | None = None, frames: int | None = None
+    ) -> NDArray[np.float64]:
         """Change of the answer's probability in percent of itself (2510.13251, eq. 4).
+
+        Args:
+            pathway: by name.
+            task: only samples of this one.
+            frames: only cases with so many, where there are several numbers of frames.
 
         Returns:
             `[N, W]`, or `[N, W, H]` where KV heads were cut one at a time.
@@ -129,7 +143,7 @@ class Trace:
         rows = [
             100 * (np.array(case["knockouts"][pathway]["p_answer"]) / case["p_answer"] - 1)
             for case in self.traced
-            if task is None or case["task"] == task
+            if task in (None, case["task"]) and frames in (None, case.get("frames"))
         ]
         shape = (len(self.windows()), *([len(self.header["heads"])] if self.per_head else []))
         return np.array(rows).reshape(len(rows), *shape)
@@ -137,7 +151,8 @@ class Trace:
     def harm(self, pathway: str) -> NDArray[np.float64]:
         """How much a pathway matters in each layer, in percent of the answer's probability, `[L]`.
 
-        It is the loss of the task that needs it most; a knockout that helps counts as 0. A layer
+        It is the loss of the task that needs it most, at the number of frames at which it does; a
+        knockout that helps counts as 0. A layer
         matters at most as much as the least harmful window that contains it: a window that can be
         cut without harm clears all its layers. In a layer that no window contains, it is infinite.
 
@@ -149,8 +164,8 @@ class Trace:
             raise BadInputError(f"{self.run}: a plan needs a trace without --per-head")
         if "keep" in self.header:
             raise BadInputError(f"{self.run}: a plan needs a trace of the dense model, not --keep")
-        tasks = sorted({case["task"] for case in self.traced})
-        change = np.array([self.relative_change(pathway, task).mean(0) for task in tasks])
+        groups = sorted({(case["task"], case.get("frames")) for case in self.traced}, key=str)
+        change = np.array([self.relative_change(pathway, *group).mean(0) for group in groups])
         fall = np.maximum(0, -change.min(0))
         harm = np.full(self.model.num_layers, np.inf)
         for window, loss in zip(self.windows(), fall, strict=True):
@@ -179,7 +194,7 @@ def _header(
     data: Path,
     run: Path,
     samples: Sequence[Sample],
-    num_frames: int,
+    counts: Sequence[int],
     which: str,
     knockouts: Knockouts,
     asking: PromptStyle,
@@ -191,7 +206,7 @@ def _header(
         **data_identity(samples),
         # Relative, so that a run folder that moves with its data still finds it.
         "data": os.path.relpath(data, run),
-        "num_frames": num_frames,
+        "num_frames": counts[0] if len(counts) == 1 else list(counts),
         "which": which,
         "asking": asking.identity,
         "pathways": [p.name for p in knockouts.pathways],
@@ -209,7 +224,7 @@ def write_trace(
     run: Path,
     samples: Sequence[Sample],
     knockouts: Knockouts,
-    num_frames: int = 8,
+    num_frames: int | Sequence[int] = 8,
     which: str = "correct",
     on_done: Callable[[int], None] = lambda n: None,
     asking: PromptStyle = CHOICE,
@@ -220,7 +235,8 @@ def write_trace(
     Under `torchrun` the samples are split over its processes.
 
     A sample whose clip cannot be decoded or whose logits are not finite is recorded with the reason
-    and counts nowhere. `keep` says for the header which plan `knockouts.under` is.
+    and counts nowhere. `keep` says for the header which plan `knockouts.under` is. With several
+    numbers of frames a sample is traced at each, in cases that name it as `frames`.
 
     Raises:
         RefusedError: the folder holds a trace of something else, or the tokenizer cannot be asked
@@ -229,12 +245,17 @@ def write_trace(
         NumericError: the logits of every sample are NaN or infinite.
     """
     asking.check(opened.processor, samples)
-    header = _header(opened, data, run, samples, num_frames, which, knockouts, asking, keep)
+    counts = frame_counts(num_frames)
+    header = _header(opened, data, run, samples, counts, which, knockouts, asking, keep)
+
+    def trace_at(sample: Sample, count: int) -> dict[str, Any]:
+        return trace_sample(opened.model, opened.processor, sample, count, knockouts, which, asking)
 
     def trace_one(sample: Sample) -> dict[str, Any]:
-        return trace_sample(
-            opened.model, opened.processor, sample, num_frames, knockouts, which, asking
-        )
+        if len(counts) == 1:
+            return trace_at(sample, counts[0])
+        found = [(count, case) for count in counts for case in trace_at(sample, count)["cases"]]
+        return {"cases": [{"frames": count, **case} for count, case in found]}
 
     each = recorded(trace_one)
     records = write_records(run / FOLDER, "trace", header, samples, each, on_done)

@@ -9,6 +9,7 @@ from pathlib import Path
 from prune.checkpoint.load import open_model, resolve
 from prune.errors import BadInputError, UsageError
 from prune.inputs.draw import draw_samples
+from prune.inputs.frame_counts import frame_counts
 from prune.inputs.max_failed import MAX_FAILED, check_failed
 from prune.inputs.media import DEFAULT_MEDIA, Media
 from prune.inputs.sample import Sample
@@ -23,7 +24,7 @@ from prune.report.leak_paths import unseen
 from prune.results.export_result import Result
 from prune.trace.trace import Trace
 from prune.workflows.asked import Reading, told_words
-from prune.workflows.measure_plan import measure_plan
+from prune.workflows.measure_frames import measure_at
 from prune.workflows.plan import find_plan
 from prune.workflows.select import of_tasks
 from prune.workflows.split import split_samples
@@ -41,7 +42,7 @@ def export_model(
     keep: str | None = None,
     budget: Budget | None = None,
     objective: Objective = "flops",
-    num_frames: int | None = None,
+    num_frames: int | Sequence[int] | None = None,
     cue: str | None = None,
     system: str | None = None,
     prompt: str | None = None,
@@ -71,7 +72,8 @@ def export_model(
         keep: the plan of this text instead (`prune.plan.keep`).
         budget: of the search; `Budget.default` if None.
         objective: of the search, where no budget is given.
-        num_frames: frames of every clip; as in the trace, or 8, if None.
+        num_frames: frames of every clip, or several numbers, at each of which the plan is
+            measured; as in the trace, or 8, if None.
         cue, system, prompt, media: how samples are asked and read; as in the trace where
             nothing is said.
         tasks: report on samples of these tasks alone.
@@ -119,7 +121,8 @@ def export_model(
         raise BadInputError(
             "no held-out questions to report on: give --test FILE, or trace with a --limit"
         )
-    frames = num_frames or (trace.header["num_frames"] if trace else 8)
+    traced = trace.frame_counts if trace else (8,)
+    counts = frame_counts(traced if num_frames is None else num_frames)
     found = None
     if plan is None and trace is not None:
         found = find_plan(opened, trace, calibration, progress, budget, objective=objective)
@@ -133,12 +136,12 @@ def export_model(
             "model cannot see it",
             stacklevel=2,
         )
-    result = measure_plan(opened, plan, held_out, frames, progress, trace, found, argv)
+    result = measure_at(opened, plan, held_out, counts, progress, trace, found, argv)
     check_failed(result.failed, len(held_out), max_failed)
     files = {"calibration data": trace.data if trace else None, "test data": test}
-    result = replace(
-        result, conditions={**result.conditions, **_sources(files), **_asked(held_out[0], frames)}
-    )
+    asked_as = _asked(held_out[0], int(result.conditions["frames"]))
+    conditions = {**result.conditions, **_sources(files), **asked_as}
+    result = replace(result, conditions=conditions)
     export(opened, plan, result, out, force)
     return result
 

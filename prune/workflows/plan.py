@@ -6,7 +6,7 @@ from pathlib import Path
 
 from prune.checkpoint.load import LoadedModel, open_model
 from prune.errors import BadInputError
-from prune.evaluate.calibration import calibrate
+from prune.evaluate.frame_counts import calibrate_at
 from prune.inputs.max_failed import MAX_FAILED, check_failed
 from prune.inputs.replying import Replying
 from prune.inputs.samples import Sample, need_options
@@ -149,8 +149,9 @@ def find_plan(
     if method is Method.GATES:
         need_options(calibration, "--method gates")
     replying = Replying.of(trace.header["asking"])
-    with progress("Reading calibration clips", len(calibration)) as advance:
-        prepared = calibrate(opened, calibration, trace.header["num_frames"], advance, replying)
+    counts = trace.frame_counts
+    with progress("Reading calibration clips", len(counts) * len(calibration)) as advance:
+        prepared = calibrate_at(opened, calibration, counts, advance, replying)
     if method is Method.GATES:
         settings = GateSettings()
         with progress("Learning gates", settings.steps) as advance:

@@ -7,6 +7,7 @@ from pathlib import Path
 from prune.checkpoint.load import open_model
 from prune.errors import UsageError
 from prune.inputs.draw import draw_samples
+from prune.inputs.frame_counts import frame_counts
 from prune.inputs.media import DEFAULT_MEDIA, Media
 from prune.inputs.prompts import ANSWER_CUE, DEFAULT_WORDING
 from prune.inputs.replying import DEFAULT_REPLYING, Replying
@@ -55,7 +56,7 @@ def trace_model(
     per_task: int | None = None,
     tasks: Sequence[str] | None = None,
     seed: int = 0,
-    num_frames: int | None = None,
+    num_frames: int | Sequence[int] | None = None,
     cue: str | None = None,
     system: str | None = None,
     prompt: str | None = None,
@@ -91,7 +92,8 @@ def trace_model(
             in for what is not given.
         tasks: only samples of these tasks.
         limit, per_task, seed: a draw of those (`prune.inputs.draw.draw_samples`).
-        num_frames: frames of every clip; the recipe's if None, or 8.
+        num_frames: frames of every clip, or several numbers, at each of which every sample is
+            traced; the recipe's if None, or 8.
         cue: what a prompt ends with (`prune.inputs.samples.Sample`); the recipe's if None, or
             `ANSWER_CUE`.
         system: a system prompt in front of the video; the recipe's if None, or the chat template's.
@@ -134,7 +136,7 @@ def trace_model(
     if openly and not sets and not pathways:
         sets = ["open-ended"]
     chosen = choose(list(sets), list(pathways), pairs)
-    num_frames = num_frames or 8
+    counts = frame_counts(8 if num_frames is None else num_frames)
     wording = followed.wording if followed else DEFAULT_WORDING
     wording = wording.over(system, prompt)
     samples = load_samples(data, ANSWER_CUE if cue is None else cue, media, wording)
@@ -159,7 +161,7 @@ def trace_model(
     kept = "all" if own else which or "correct"
     with progress("Tracing", share_of(len(samples))) as advance:
         trace = write_trace(
-            opened, data, run, samples, knockouts, num_frames, kept, advance, asking, keep
+            opened, data, run, samples, knockouts, counts, kept, advance, asking, keep
         )
     if processes().is_main_process:
         write_summary(trace)

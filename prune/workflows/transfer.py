@@ -110,7 +110,7 @@ def transfer(
         calibration, held_out: samples to search on, and to use the plans on.
         budget: of every search.
         progress: shows each search and each condition.
-        other_frames: frame counts beside the traced one.
+        other_frames: frame counts beside the traced ones.
 
     Raises:
         BadInputError: no sample of a condition can be used.
@@ -125,7 +125,8 @@ def transfer(
     runs = {"dense": under(dense_reach(opened.id.num_layers))}
     runs |= {task: under(plan.plan.reach) for task, plan in found.items()}
     cells: list[Cell] = []
-    for condition in conditions(held_out, trace.header["num_frames"], other_frames):
+    first, *others = trace.frame_counts
+    for condition in conditions(held_out, first, (*others, *other_frames)):
         batches, failed = read_clips(
             opened, condition.samples, condition.num_frames, progress, f"clips: {condition.name}"
         )

@@ -24,6 +24,7 @@ from prune.cli.app import (
 )
 from prune.cli.as_json import AsJson
 from prune.cli.budget import BudgetOptions, takes_budget
+from prune.cli.frames import ReportedFrames, counts_of
 from prune.cli.loading import Device, Dtype
 from prune.cli.media import takes_media
 from prune.cli.progress import progress
@@ -59,9 +60,7 @@ def export(
     published: Annotated[
         bool, typer.Option("--published", help="The preset as published, with its leak.")
     ] = False,
-    frames: Annotated[
-        int | None, typer.Option(min=1, help="Frames of every clip (default: as traced, or 8).")
-    ] = None,
+    frames: ReportedFrames = None,
     cue: OwnCue = None,
     system: System = None,
     prompt: Prompt = None,
@@ -104,7 +103,7 @@ def export(
         keep=keep,
         budget=None if any(given) else asked.budget,
         objective=asked.objective.value,
-        num_frames=frames,
+        num_frames=counts_of(frames),
         cue=cue,
         system=system,
         prompt=prompt,

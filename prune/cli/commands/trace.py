@@ -26,6 +26,7 @@ from prune.cli.app import (
     report_failed,
 )
 from prune.cli.console import out
+from prune.cli.frames import TracedFrames, counts_of
 from prune.cli.loading import Device, Dtype
 from prune.cli.media import takes_media
 from prune.cli.progress import progress
@@ -56,9 +57,7 @@ def trace(
     per_task: PerTask = None,
     tasks: Tasks = None,
     seed: DrawSeed = 0,
-    frames: Annotated[
-        int | None, typer.Option(min=1, help="Frames of every clip (default: the recipe's, or 8).")
-    ] = None,
+    frames: TracedFrames = None,
     cue: OwnCue = None,
     system: System = None,
     prompt: Prompt = None,
@@ -109,10 +108,11 @@ def trace(
     max_failed: MaxFailed = MAX_FAILED,
 ) -> None:
     """Find the pathways: knock out attention edges and watch the answer's probability."""
+    at = counts_of(frames)
     if show_prompt:
         from prune.cli.prompt import show
 
-        show(model, data, recipe, frames, cue, system, prompt, media)
+        show(model, data, recipe, at and at[0], cue, system, prompt, media)
         return
     from prune.cli.tables.flow import flow_table
     from prune.journal.processes import processes
@@ -128,7 +128,7 @@ def trace(
         per_task=per_task,
         tasks=names(tasks),
         seed=seed,
-        num_frames=frames,
+        num_frames=at,
         cue=cue,
         system=system,
         prompt=prompt,
