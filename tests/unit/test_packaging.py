@@ -77,6 +77,18 @@ def test_every_package_on_disk_is_declared_and_no_other() -> None:
     assert SETUPTOOLS["packages"] == sorted(in_wheel)
 
 
+def test_badges_say_what_the_project_says() -> None:
+    project = PROJECT["project"]
+    versions = [
+        name.rpartition(" ")[2] for name in project["classifiers"] if "Python :: 3." in name
+    ]  # fmt: skip
+    badges = re.findall(r"badge/(.+?)-3b6fb6\)\]\((\S+)\)", (ROOT / "README.md").read_text())
+    assert badges == [
+        (f"license-{project['license'].replace('-', '--')}", "LICENSE"),
+        ("python-" + "%20%7C%20".join(versions), "pyproject.toml"),
+    ]
+
+
 @pytest.mark.parametrize("folder", ["benchmarks", "docs", "kernels", "prune", "recipes", "tests"])
 def test_the_sdist_holds_the_sources(source: Path, folder: str) -> None:
     assert not {name for name in files(folder) if not (source / name).is_file()}

@@ -221,7 +221,7 @@ def _objects(record: Mapping[str, Any]) -> list[str]:
               for kind in (True, False)}  # fmt: skip
     drawn = [
         f"{style}: {', '.join(labels[kind])}"
-        for kind, style in ((True, "dashed boxes, named"), (False, "dotted boxes, other objects"))
+        for kind, style in ((True, "dashed boxes, named"), (False, "dotted boxes, not named"))
         if labels[kind]
     ]
     scores = record["scores"]
