@@ -95,11 +95,23 @@ class Calibration:
             self.score,
             self.measure,
         )
+        part = self._ranking()
+        return whole if part == self._every() else replace(whole, part=self._part_of(whole, part))
+
+    @property
+    def ranking(self) -> list[EncodedBatch]:
+        """The batches that rank plans."""
+        return [self.batches[index] for index in self._ranking()]
+
+    def _every(self) -> range:
+        return range(len(self.batches))
+
+    def _ranking(self) -> range:
+        """Every second batch, or all where they are few."""
         # Batches are in order of their tasks, so tasks of two batches or more are in it.
         part = range(0, len(self.batches), 2)
-        if sum(len(self.batches[index].samples) for index in part) < PART:
-            return whole
-        return replace(whole, part=self._part_of(whole, part))
+        few = sum(len(self.batches[index].samples) for index in part) < PART
+        return self._every() if few else part
 
     def mending_problem(self) -> Problem:
         """The same problem with all batches that ask what exists as its part.

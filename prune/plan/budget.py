@@ -11,6 +11,8 @@ from prune.plan.cost import Cost
 
 Kind = Literal["max_drop", "max_kl", "min_agreement", "density", "prefill_speedup", "kv_bytes"]
 
+Unit = Literal["points", "nats"]
+
 Objective = Literal["flops", "edges", "kv_bytes", "hallucination"]
 """What a search reduces: prefill FLOPs (without dead states), edges, the KV cache, or how much the
 model says is there that is not (`prune.plan.mend`)."""
@@ -159,6 +161,11 @@ class Budget:
         """As options of a command, for example `--max-drop 0.5`."""
         given = self.limits or ((self.kind, self.value),)
         return " ".join(f"{flag_of(kind)} {value:g}" for kind, value in given)
+
+    @property
+    def unit(self) -> Unit:
+        """Of losses: nats for `max_kl`, else points."""
+        return "nats" if self.kind == "max_kl" else "points"
 
     @property
     def allowance(self) -> float:

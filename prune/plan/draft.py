@@ -9,7 +9,9 @@ from prune.layout.pathways import Reach, dense_reach
 from prune.layout.segments import Segments
 from prune.plan.budget import Budget, Measure, Score
 from prune.plan.cost import Cost, Geometry, cost_of, dense_cost
+from prune.plan.forecast import Forecast, Foresee
 from prune.plan.model_id import ModelId
+from prune.plan.moves import Candidate, without
 from prune.plan.search_result import SearchStep
 
 WORTH = 1 / 5
@@ -28,6 +30,7 @@ class Problem:
         dense: the dense model's score on the calibration samples.
         measure: runs a reach table on them.
         part: the same problem on a part of the samples, which ranks plans; None where they are few.
+        foresee: forecasts what candidates lose; None where runs alone say it.
     """
 
     model: ModelId
@@ -36,6 +39,7 @@ class Problem:
     dense: Score
     measure: Measure
     part: "Problem | None" = None
+    foresee: Foresee | None = None
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,7 @@ class Draft:
         steps: every plan that was run, in order.
         runs_left: passes over the calibration samples that may still be taken.
         reserve: how many of those are kept for later.
+        foreseen: passes that forecasts took.
     """
 
     def __init__(
@@ -69,6 +74,7 @@ class Draft:
     ):
         self.problem, self.budget = problem, budget
         self.runs_left, self.reserve, self.on_step = float(max_runs), 0.0, on_step
+        self.foreseen = 0.0
         self.histogram: EdgeHistogram = edge_histogram(problem.prompt)
         self.dense_cost = dense_cost(problem.model.num_layers, problem.prompt, problem.geometry)
         self.reach = dense_reach(problem.model.num_layers)
@@ -128,6 +134,30 @@ class Draft:
         score = self._run(part, reach, allowed - self.lost + common)
         lost = self.lost + self.budget.loss(score, part.dense) - common
         return Estimate(self.note(what, reach, score, False), before, lost)
+
+    def foresee(self, candidates: list[Candidate]) -> Forecast:
+        """What removing candidates from the plan so far is expected to lose.
+
+        Raises:
+            ValueError: the problem has no forecasts.
+        """
+        if self.problem.foresee is None:
+            raise ValueError("expected a problem with forecasts")
+        forecast = self.problem.foresee(self.reach, candidates)
+        self.runs_left -= forecast.passes
+        self.foreseen += forecast.passes
+        return forecast
+
+    def enough(self, block: list[Candidate]) -> list[Candidate]:
+        """The shortest prefix of a block that reaches the required saving, or all of it."""
+        low, high = 1, len(block)
+        while low < high:
+            middle = (low + high) // 2
+            if self.reached(without(self.reach, block[:middle])):
+                high = middle
+            else:
+                low = middle + 1
+        return block[:low]
 
     def on_all(self, step: SearchStep, reach: Reach) -> SearchStep:
         """A step on all samples: the given one if it is, or another run of its plan."""

@@ -6,15 +6,12 @@ import numpy as np
 
 from prune.errors import BadInputError
 from prune.plan.draft import Draft
+from prune.plan.foreseen import PATIENCE, remove_foreseen
 from prune.plan.moves import Candidate, Slide, closed, slides, without
 
 ALONE = 2 / 3
 """Share of the remaining runs that cut candidates one at a time, to measure the loss of each given
 the structures already removed. A trace measures it only on the dense model."""
-
-PATIENCE = 8
-"""Candidates rejected in a row, one at a time, after which the rest are not tried: they come later
-in the order because they are expected to be worth less."""
 
 SMALL = 0.001
 """Share of the dense cost below which candidates come last, whatever their harm."""
@@ -29,7 +26,7 @@ def descend(draft: Draft, ranked: list[Candidate], allowed: float) -> None:
     if not draft.done:
         if draft.budget.limits_harm:
             draft.reach = closed(draft.reach)
-        remove(draft, by_loss_per_cost(draft, by_harm_per_cost(draft, ranked), allowed), allowed)
+        remove_candidates(draft, ranked, allowed)
 
 
 def split(draft: Draft, ranked: list[Candidate], heads: int, allowed: float) -> None:
@@ -40,7 +37,25 @@ def split(draft: Draft, ranked: list[Candidate], heads: int, allowed: float) -> 
         for candidate in ranked
         for head in range(heads)
     ]
-    remove(draft, by_loss_per_cost(draft, by_harm_per_cost(draft, single), allowed), allowed)
+    remove_candidates(draft, single, allowed)
+
+
+def remove_candidates(
+    draft: Draft, ranked: list[Candidate], allowed: float, alone: bool = True
+) -> None:
+    """Remove candidates while that is worth its loss, by forecasts where there are some.
+
+    Args:
+        draft: the plan so far.
+        ranked: candidates.
+        allowed: the loss that is allowed.
+        alone: where there are no forecasts, run candidates alone first.
+    """
+    if draft.problem.foresee is not None:
+        remove_foreseen(draft, ranked, allowed)
+        return
+    order = by_harm_per_cost(draft, ranked)
+    remove(draft, by_loss_per_cost(draft, order, allowed) if alone else order, allowed)
 
 
 def take_structure(draft: Draft, slide: Slide, allowed: float) -> None:
@@ -50,12 +65,16 @@ def take_structure(draft: Draft, slide: Slide, allowed: float) -> None:
     them. Bisection would miss settings that lose less than a nearer one, which happens.
     """
     start, worth = draft.reach, draft.worth(allowed)
+    failed: bytes | None = None
     for setting in range(slide.settings, 0, -1):
         reach = slide.at(start, setting)
-        if draft.reached(slide.at(start, setting - 1)):
+        # Settings that differ only in edges which no answer needs are the same plan.
+        needed = draft.histogram.kept_by_roles(closed(reach)).tobytes()
+        if needed == failed or draft.reached(slide.at(start, setting - 1)):
             continue
         if draft.holds(reach, slide.title(setting), worth(reach)):
             break
+        failed = needed
 
 
 def by_harm_per_cost(draft: Draft, ranked: list[Candidate]) -> list[Candidate]:
@@ -104,7 +123,7 @@ def remove(draft: Draft, rest: list[Candidate], allowed: float) -> None:
         if suspects == 1:
             rest, suspects = rest[1:], 0
             continue
-        block = enough(draft, rest[: suspects // 2 or size])
+        block = draft.enough(rest[: suspects // 2 or size])
         title = block[0].name + (f" and {len(block) - 1} more" if len(block) > 1 else "")
         reach = without(draft.reach, block)
         if draft.holds(reach, title, worth(reach)):
@@ -115,21 +134,9 @@ def remove(draft: Draft, rest: list[Candidate], allowed: float) -> None:
             suspects, size = len(block), size if suspects else max(1, size // 2)
 
 
-def enough(draft: Draft, block: list[Candidate]) -> list[Candidate]:
-    """The shortest prefix of a block that reaches the required saving, or all of it."""
-    low, high = 1, len(block)
-    while low < high:
-        middle = (low + high) // 2
-        if draft.reached(without(draft.reach, block[:middle])):
-            high = middle
-        else:
-            low = middle + 1
-    return block[:low]
-
-
 def finish(draft: Draft, ranked: list[Candidate]) -> None:
     """Remove candidates until enough is saved, regardless of the loss."""
-    block = enough(draft, by_harm_per_cost(draft, ranked))
+    block = draft.enough(by_harm_per_cost(draft, ranked))
     reach = without(draft.reach, block)
     if not draft.reached(reach):
         raise BadInputError(

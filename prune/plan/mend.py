@@ -12,7 +12,8 @@ import numpy as np
 
 from prune.plan.budget import Score
 from prune.plan.draft import Draft
-from prune.plan.eliminate import ALONE, PATIENCE
+from prune.plan.eliminate import ALONE
+from prune.plan.foreseen import PATIENCE
 from prune.plan.moves import Candidate, without
 
 GAIN = 1 / 50

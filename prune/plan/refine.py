@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 from prune.layout.pathways import Pathway, Reach
 from prune.plan.draft import Draft, Estimate
-from prune.plan.eliminate import by_harm_per_cost, remove
+from prune.plan.eliminate import remove_candidates
 from prune.plan.moves import Candidate, removed_layers, restored
 from prune.plan.search_result import Harm
 
@@ -85,7 +85,7 @@ def settle(draft: Draft, ranked: list[Candidate]) -> list[Restoration]:
         kept.add(dearest.pathway)
         refuted.clear()
         others = [candidate for candidate in ranked if candidate.pathway not in kept]
-        remove(draft, by_harm_per_cost(draft, others), allowed)
+        remove_candidates(draft, others, allowed, alone=False)
         tried = restorations(draft, ranked)
 
 

@@ -33,8 +33,9 @@ def search(
     """Find the cheapest plan within a budget.
 
     First each structure (`prune.plan.moves.slides`) is taken to the farthest acceptable setting;
-    then candidates are measured one at a time, and removed in order of loss per saving. At the end
-    pathways that later cuts made costly are restored, in favour of others.
+    then candidates are removed in blocks, in order of loss per saving, as a forecast expects it
+    (`prune.plan.foreseen`) or as it was measured for each alone. At the end pathways that later
+    cuts made costly are restored, in favour of others.
     Where a budget requires a saving, the first two steps are repeated with a larger allowance until
     it is reached, so that the least is lost; what is still missing after the last allowance is
     removed regardless of the loss. Then what the saving does not need is restored.
@@ -46,7 +47,7 @@ def search(
         ranked: candidates (`prune.plan.moves.candidates`), in any order.
         budget: the allowed loss or the required saving.
         max_runs: most passes over the calibration samples, in addition to one per reported harm.
-            A run that is abandoned early counts in part.
+            A run that is abandoned early counts in part, and a forecast as the passes it takes.
         method: source of the ranking, for the plan's origin.
         heads: Hkv, to continue with single KV heads where a whole layer's pathway has to stay. It
             removes more edges, but no more states.
@@ -97,6 +98,7 @@ def search(
         harms=measured,
         interrupted=interrupted,
         ended=_ended(budget, interrupted, f"all {max_runs:,} runs used" if spent else None),
+        foreseen=round(draft.foreseen * problem.dense.samples),
         exhaustive=len(ranked) * (len(ranked) + 1) // 2 * problem.dense.samples,
         budget=budget,
     )

@@ -57,6 +57,7 @@ class SearchResult:
         harms: of each pathway that the plan removes.
         interrupted: whether the search was stopped, so that the plan is the best until then.
         ended: why it ended, in words.
+        foreseen: runs over single samples that the search's forecasts took.
         exhaustive: runs over single samples that backward elimination, one candidate at a time,
             would have taken.
     """
@@ -72,6 +73,7 @@ class SearchResult:
     ended: str
     exhaustive: int
     budget: Budget
+    foreseen: int = 0
 
     @property
     def warning(self) -> str | None:
@@ -97,4 +99,4 @@ class SearchResult:
     @property
     def forwards(self) -> int:
         """Runs over single samples that the search took."""
-        return sum(step.score.samples for step in self.steps)
+        return sum(step.score.samples for step in self.steps) + self.foreseen

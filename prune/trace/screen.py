@@ -82,7 +82,7 @@ def screen_prompt(
     tables, told = torch.from_numpy(found), replace(replay, segments=segments)
     everything = tables.amin(0)
     length = replay.segments.shape[1]
-    with _frozen(replay.model):
+    with frozen_weights(replay.model):
         dense = _FadedRun(told, tables[0], everything, 0.0)
         margin, at_start = dense.gradients(answer)
         runs = [_FadedRun(told, tables[0], everything, share).gradients(answer)[1] if share
@@ -100,7 +100,7 @@ def screen_prompt(
 
 
 @contextmanager
-def _frozen(model: Any) -> Iterator[None]:
+def frozen_weights(model: Any) -> Iterator[None]:
     """No gradients for weights, which would double the memory of a run."""
     trained = [weight for weight in model.parameters() if weight.requires_grad]
     for weight in trained:
