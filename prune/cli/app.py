@@ -106,7 +106,7 @@ Pathways = Annotated[
     list[str] | None,
     typer.Option(
         help="What to knock out, such as 'video->question,options'; 'a->b + c->d' "
-        "is cut together; repeat for more."
+        "is cut together; 'freeze:video' freezes states from a layer on; repeat for more."
     ),
 ]
 Window = Annotated[

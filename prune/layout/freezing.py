@@ -11,15 +11,47 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from prune.errors import RefusedError
+from prune.errors import RefusedError, UsageError
 from prune.kernels import ALL
-from prune.layout.pathways import NONE, PLANNED, Reach, inherit_rows
+from prune.layout.pathways import (
+    NONE,
+    PLANNED,
+    Pathway,
+    Reach,
+    find_pathway,
+    find_roles,
+    inherit_rows,
+)
 from prune.layout.role import NUM_ROLES, Role
 
 UPDATE = NUM_ROLES
 
 FREEZABLE = tuple(role for role in PLANNED if role != Role.LAST)
 """Roles that may be frozen: all but `last`, whose update is the answer."""
+
+FREEZE = "freeze:"
+"""What the name of a frozen role begins with in a trace, such as `freeze:video`."""
+
+
+def find_traced(text: str) -> Pathway:
+    """What a trace may take from a model: a pathway, or the updates of roles.
+
+    Args:
+        text: as in `find_pathway`; or `freeze:` and roles, such as `freeze:video`, whose states
+            stay as they are from a layer on.
+
+    Raises:
+        UsageError: it is neither, or the roles write the answer themselves.
+    """
+    if not text.startswith(FREEZE):
+        return find_pathway(text)
+    names = text.removeprefix(FREEZE)
+    if "+" in names:
+        raise UsageError(f"{text!r}: name the roles that freeze together with commas, not +")
+    roles = find_roles(names)
+    if set(roles) & {Role.LAST, Role.ANSWER}:
+        raise UsageError(f"{text!r}: last, response and reply are the answer, which cannot freeze")
+    return Pathway(f"{FREEZE}{names.replace(' ', '')}", roles, (), frozen=True)
 
 
 def freezable(reach: Reach) -> Reach:
@@ -29,6 +61,11 @@ def freezable(reach: Reach) -> Reach:
     table = np.full((*reach.shape[:2], UPDATE + 1, UPDATE + 1), ALL, np.int32)
     table[..., :UPDATE, :UPDATE] = reach
     return table
+
+
+def compact(reach: Reach) -> Reach:
+    """The same table without the column where nothing is frozen."""
+    return reach if freezes(reach) else edges_of(reach)
 
 
 def freeze(reach: Reach, layers: slice | list[int], roles: Sequence[Role]) -> None:

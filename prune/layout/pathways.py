@@ -44,6 +44,8 @@ class Pathway:
         limit: the reach left when it is removed (`SAME_FRAME` for cross-frame edges, `OTHER_FRAMES`
             for those within a frame).
         joined: its parts, if it stands for several pathways removed together.
+        frozen: whether it stands for no edges, but for the updates of the states of `keys`
+            (`prune.layout.freezing.find_traced`).
     """
 
     name: str
@@ -51,6 +53,7 @@ class Pathway:
     queries: tuple[AnyRole, ...]
     limit: int = NONE
     joined: tuple["Pathway", ...] = ()
+    frozen: bool = False
 
     @property
     def singles(self) -> tuple["Pathway", ...]:
@@ -60,6 +63,8 @@ class Pathway:
     @property
     def title(self) -> str:
         """For figures, for example `video → question`."""
+        if self.frozen:
+            return f"{self.name.partition(':')[2].replace(',', ', ')} frozen"
         title = self.name.replace("s_frame", "s-frame").replace("a_frame", "a-frame")
         title = title.replace(",", ", ")
         return title.replace("_to_", " → ").replace("->", " → ").replace("_", " ")
@@ -107,8 +112,10 @@ TRACED = tuple(dict.fromkeys((*PUBLISHED, *SEALED, *REMOVABLE)))
 """What `prune trace` knocks out."""
 
 INTRA_FRAME = Pathway("intra_frame", VIDEO, VIDEO, OTHER_FRAMES)
-"""Edges between the tokens of one frame, and of each to itself: space, as `cross_frame` is time. No
-search removes it."""
+"""Edges between the tokens of one frame, and of each to itself: space, as `cross_frame` is time."""
+
+SEARCHED = (*REMOVABLE, INTRA_FRAME)
+"""What a search may remove layer by layer, as far as the trace has it."""
 
 PATHWAYS = {pathway.name: pathway for pathway in (*TRACED, INTRA_FRAME)}
 

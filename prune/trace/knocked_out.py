@@ -1,9 +1,12 @@
 """The final states of a prompt under all knockouts that a trace asks for."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
 from prune.trace.dense_pass import DensePass
+from prune.trace.freeze import frozen_states, plain_frozen_states
 from prune.trace.incremental import knockout_states
 from prune.trace.knockout import Knockouts, plain_states
 
@@ -18,6 +21,16 @@ def knocked_out(dense: DensePass, knockouts: Knockouts) -> Tensor:
     Returns:
         `[P, W, K, d]`; `[P, W, H, K, d]` where KV heads are cut one at a time.
     """
+    edges = replace(knockouts, pathways=[p for p in knockouts.pathways if not p.frozen])
+    cut = iter(_without_edges(dense, edges) if edges.pathways else ())
+    freeze = plain_frozen_states if knockouts.exact_reference else frozen_states
+    return torch.stack(
+        [freeze(dense, p.keys) if p.frozen else next(cut) for p in knockouts.pathways]
+    )
+
+
+def _without_edges(dense: DensePass, knockouts: Knockouts) -> Tensor:
+    """Those of the knockouts that remove edges."""
     if knockouts.exact_reference:
         states = plain_states(dense.replay, knockouts, dense.count)
     else:

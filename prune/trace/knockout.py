@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from prune.errors import UsageError
 from prune.kernels import allowed_edges
 from prune.layout.knockout_tables import told_tables
 from prune.layout.pathways import Pathway, Reach
@@ -25,6 +26,8 @@ class Knockouts:
     """Which knockouts to run: every pathway, in every window of a sweep.
 
     Attributes:
+        pathways: what is removed. Of frozen roles a sweep's number is the first layer that no
+            longer updates them, whatever the window.
         window: number of layers around each layer.
         exact_reference: run each through all layers (`plain_logits`), not incrementally.
         heads: KV heads to cut one at a time; `None` cuts all together.
@@ -38,6 +41,15 @@ class Knockouts:
     style: Style = Style.CENTRE
     heads: Sequence[int | None] = field(default=(None,))
     under: Reach | None = None
+
+    def __post_init__(self) -> None:
+        if not any(pathway.frozen for pathway in self.pathways):
+            return
+        if self.style not in (Style.CENTRE, Style.TOP_DOWN) or list(self.heads) != [None]:
+            raise UsageError(
+                "frozen states stay so from a layer on, in all heads: give --style centre or "
+                "top-down, and no --per-head"
+            )
 
     def windows(self) -> list[list[int]]:
         """The layers of every knockout, see `style_windows`."""

@@ -12,11 +12,11 @@ def open_ways(pathways: Iterable[Pathway], num_layers: int) -> list[str]:
 
     Shortest first, such as `video → tail → last`. The published pathways leave those through
     `bridge` and `tail` open, the sealed ones do not. Pathways over parts of a
-    question (`prune.layout.fine_role`) count as cutting nothing.
+    question (`prune.layout.fine_role`), and frozen states, count as cutting nothing.
     """
     reach = dense_reach(num_layers)
     for pathway in pathways:
-        for single in pathway.singles:
+        for single in () if pathway.frozen else pathway.singles:
             if not is_fine(single.keys + single.queries):
                 remove_pathway(reach, single, slice(None))
     return [" → ".join(role.name.lower() for role in leak.roles) for leak in leaks(reach)]

@@ -3,6 +3,7 @@
 from itertools import combinations
 
 from prune.errors import UsageError
+from prune.layout.freezing import find_traced
 from prune.layout.pathways import INTRA_FRAME, PUBLISHED, TRACED, Pathway, find_pathway, join
 
 CROSS_FRAME = PUBLISHED[:1]
@@ -56,7 +57,7 @@ def choose(
 
     Args:
         sets: names in `SETS`; everything if neither sets nor pathways are given.
-        texts: pathways, see `find_pathway`.
+        texts: pathways or frozen roles, see `find_traced`.
         pairs: add every pair of them, cut together.
 
     Raises:
@@ -66,10 +67,12 @@ def choose(
     if unknown:
         raise UsageError(f"--set {min(unknown)}: there are {', '.join(SETS)}")
     chosen = [pathway for name in sets or () for pathway in SETS[name]]
-    chosen += [find_pathway(text) for text in texts or ()]
+    chosen += [find_traced(text) for text in texts or ()]
     singles = tuple(dict.fromkeys(chosen or TRACED))
     if not pairs:
         return singles
     if len(singles) < 2:
         raise UsageError("--pairs needs at least two pathways")
+    if any(pathway.frozen for pathway in singles):
+        raise UsageError("--pairs: edges and frozen states cannot be cut together")
     return singles + tuple(join(pair) for pair in combinations(singles, 2))

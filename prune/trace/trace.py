@@ -22,7 +22,8 @@ from prune.journal.records import (
     recorded,
 )
 from prune.journal.write import write_records
-from prune.layout.pathways import Pathway, find_pathway
+from prune.layout.freezing import find_traced
+from prune.layout.pathways import Pathway
 from prune.plan.model_id import ModelId
 from prune.trace.ask import PromptStyle
 from prune.trace.knockout import Knockouts
@@ -120,7 +121,7 @@ class Trace:
 
     def pathways(self) -> list[Pathway]:
         """The pathways that were knocked out."""
-        return [find_pathway(name) for name in self.header["pathways"]]
+        return [find_traced(name) for name in self.header["pathways"]]
 
     def windows(self) -> list[list[int]]:
         """The layers of every knockout, `W` lists."""

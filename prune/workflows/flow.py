@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from prune.errors import BadInputError, UsageError
-from prune.layout.pathways import find_pathway
+from prune.layout.freezing import find_traced
 from prune.report.figures.flow import MOST, flow_figure
 from prune.report.figures.style import save_figure
 from prune.results.flow_map import Flow
@@ -59,7 +59,7 @@ def _flow(trace: Trace, metric: str, pathways: Sequence[str], tasks: Sequence[st
     if not pathways and not tasks:
         return flow_of(trace, metric)
     traced = {pathway.title: pathway for pathway in trace.pathways()}
-    wanted = [find_pathway(name).title for name in pathways]
+    wanted = [find_traced(name).title for name in pathways]
     if missing := [title for title in wanted if title not in traced]:
         raise UsageError(f"--pathway: {trace.run} did not cut {missing[0]}: {', '.join(traced)}")
     flow = task_flow(trace, {t: p for t, p in traced.items() if not wanted or t in wanted}, metric)

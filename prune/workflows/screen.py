@@ -79,6 +79,8 @@ def screen_model(
         RefusedError: `run` holds another screen.
     """
     chosen = choose(list(sets), list(pathways))
+    if any(pathway.frozen for pathway in chosen):
+        raise UsageError("prune screen ranks edges: trace frozen states with prune trace")
     cue, wording = asked_as((model,), cue, system, prompt)
     read = read_as((model,), num_frames, media, dtype)
     samples = select_samples(data, tasks, None, limit, cue, per_task, seed, read.media, wording)
