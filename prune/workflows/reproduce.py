@@ -25,6 +25,7 @@ from prune.layout.pathways import Pathway, find_pathway
 from prune.lens.portrait import View, portray_clip
 from prune.lens.survey import SurveySettings
 from prune.lens.vocabulary import Vocabulary, load_groups
+from prune.plan.keep import kept_reach
 from prune.plan.presets import Map, preset_map
 from prune.results.reproduction import Reproduction
 from prune.runtime.captured import Replay
@@ -76,6 +77,7 @@ def reproduce_model(
     media: Media = DEFAULT_MEDIA,
     which: str | None = None,
     window: int | None = None,
+    keep: str | None = None,
     words: str | Path | None = None,
     min_hits: int = 100,
     device: str | None = None,
@@ -97,6 +99,7 @@ def reproduce_model(
         num_frames, cue, system, prompt, media: how samples are read and asked, as in `prune trace`.
         which: `correct`, `wrong` or `all`: the answers whose knockouts are run.
         window: number of layers cut together, `default_window` if None.
+        keep: a row of table 3 for the plan of this text as well (`prune.plan.keep`).
         words: what is looked for on video tokens (`prune.lens.vocabulary.load_groups`).
         min_hits: words said less often on video tokens are left out of figure 4.
         device, dtype: as `device_map` and `dtype` of `prune.load`, for both models.
@@ -124,7 +127,8 @@ def reproduce_model(
     sides = [tuned]
     if base is not None:
         sides.append(open_model(base, device, dtype, dense=True))
-    for line in cost_lines(sides, len(samples), window):
+    chosen = None if keep is None else kept_reach(keep, tuned.id.num_layers, tuned.id.num_kv_heads)
+    for line in cost_lines(sides, len(samples), window, NUM_CONDITIONS + (chosen is not None)):
         announce(line)
     kept = _map(followed, tuned)
     settings = SurveySettings(frames, groups)
@@ -132,7 +136,7 @@ def reproduce_model(
     measurement = Measurement(
         Side.of(tuned, _sweep(tuned, pathways(), window)),
         None if base is None else Side.of(sides[1], _sweep(sides[1], CROSS_FRAME, window)),
-        conditions(tuned, kept, frames),
+        conditions(tuned, kept, frames, chosen),
         settings,
         which,
         {s.id: _drawing(out, tuned, settings) for s in first.values()},
@@ -150,6 +154,7 @@ def reproduce_model(
         "kept": {"cross_frame": kept.cross_frame, "video_to_question": kept.video_to_question,
                  "question_to_last": kept.question_to_last},
         "groups": {key: list(listed) for key, listed in groups.items()},
+        **({} if keep is None else {"keep": keep}),
     }  # fmt: skip
     header["kept"] = {key: list(layers) for key, layers in header["kept"].items()}
     each = recorded(measurement.record)
@@ -162,20 +167,26 @@ def reproduce_model(
     return write_reproduction(out, header, records, portraits, followed, data, min_hits, argv)
 
 
-def cost_lines(sides: Sequence[LoadedModel], samples: int, window: int | None) -> list[str]:
+def cost_lines(
+    sides: Sequence[LoadedModel],
+    samples: int,
+    window: int | None,
+    num_conditions: int = NUM_CONDITIONS,
+) -> list[str]:
     """What a run costs, in forward passes of the language model, at most.
 
     Args:
         sides: the model, and its base if there is one.
         samples: how many.
         window: layers cut together.
+        num_conditions: rows of table 3, each draw of a control counted.
     """
     lines = []
     for place, (opened, cut) in enumerate(zip(sides, (pathways(), CROSS_FRAME), strict=False)):
         sweep = _sweep(opened, cut, window)
         counted = count_passes(cut, sweep.windows(), opened.id.num_layers)
         # A pass of the lens, one for each condition of table 3, and the single knockout.
-        more = 1 if place else 2 + NUM_CONDITIONS
+        more = 1 if place else 2 + num_conditions
         lines.append(
             f"{opened.id.name}: up to {counted.whole + more:.1f} passes over the whole prompt and "
             f"{counted.text:.1f} over the text behind the video for each of {samples} samples "

@@ -192,10 +192,12 @@ def _effective(
     video = [record["tokens"]["video"] for record in usable]
     named = ", ".join(f"{name.replace('_', ' ')} L{a}-{b}" for name, (a, b) in kept.items())
     scaled = followed is None or followed.plan.preset is None
+    by_hand = f" Kept by hand: {header['keep']}." if "keep" in header else ""
     return Exhibit(
         "table-3", "Table 3: effective pathways",
-        f"Kept: {named}. Prompts of {min(video)} to {max(video)} {Role.VIDEO.name.lower()} and "
-        f"{min(text)} to {max(text)} text tokens, on which the shares of edges are counted.",
+        f"Kept: {named}.{by_hand} Prompts of {min(video)} to {max(video)} "
+        f"{Role.VIDEO.name.lower()} and {min(text)} to {max(text)} text tokens, on "
+        "which the shares of edges are counted.",
         (*shared,
          *(["The map of LLaVA-NeXT-7B, scaled to the model's depth."] if scaled else []),
          "Random edges are drawn with a seed, at the published map's budget; random layers are the "

@@ -35,7 +35,7 @@ SEEDS = 5
 """Draws of each random control."""
 
 NUM_CONDITIONS = 3 + 2 * SEEDS
-"""How many `conditions` there are."""
+"""How many `conditions` there are without a table of the caller's."""
 
 CROSS_FRAME = PUBLISHED[:1]
 
@@ -55,8 +55,17 @@ class Condition:
     reach: Reach
 
 
-def conditions(opened: LoadedModel, kept: Map, num_frames: int) -> list[Condition]:
-    """The dense model, the effective pathways with and without their leak, and random controls."""
+def conditions(
+    opened: LoadedModel, kept: Map, num_frames: int, chosen: Reach | None = None
+) -> list[Condition]:
+    """The dense model, the effective pathways with and without their leak, and random controls.
+
+    Args:
+        opened: the model.
+        kept: the map of the effective pathways.
+        num_frames: frames of a clip, for the controls' costs.
+        chosen: a table of the caller's own, as one more row.
+    """
     published, sealed = (preset_reach(kept, sealed=s) for s in (False, True))
     geometry, prompt = Geometry.of(opened.model), video_prompt(num_frames)
 
@@ -72,6 +81,8 @@ def conditions(opened: LoadedModel, kept: Map, num_frames: int) -> list[Conditio
         Condition("effective, published", under(published), published),
         Condition("effective, sealed", under(sealed), sealed),
     ]
+    if chosen is not None:
+        rows.append(Condition("kept by hand", under(chosen), chosen))
     for seed in range(SEEDS):
         rows.append(Condition(f"random edges/{seed}", at_random(seed), published))
     for seed in range(SEEDS):
@@ -177,7 +188,7 @@ class Measurement:
             rows[condition.name] = {
                 "choice": choice,
                 "free": int(logits.argmax()) == int(letters[sample.answer]),
-                "kept": int(histogram.kept(condition.reach).sum()),
+                "kept": round(float(histogram.kept(condition.reach).mean(1).sum())),
             }
         video = replay.segments.count(Role.VIDEO)
         return {

@@ -16,6 +16,7 @@ from prune.inputs.encode import read
 from prune.inputs.samples import Sample
 from prune.journal.journal import read_journal
 from prune.layout.pathways import dense_reach, find_pathway
+from prune.plan.keep import kept_reach
 from prune.runtime.attention import seam
 from prune.runtime.captured import capture, next_logits
 from prune.trace.knockout import Knockouts
@@ -31,6 +32,7 @@ from prune.workflows.reproduce_sample import NUM_CONDITIONS, Measurement, condit
 from prune.workflows.reproduce_tables import effective_rows
 
 TASKS = ("object_count", "moving_direction")
+KEEP = "cross_frame=3-6; question->last=none"
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +42,7 @@ def made(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, l
     lines: list[str] = []
     reproduce_model(
         "tiny", clips / "calibration.jsonl", out, announce=lines.append, base="tiny",
-        tasks=TASKS, per_task=1, which="all", words="tiny", argv="prune reproduce <&>",
+        tasks=TASKS, per_task=1, which="all", words="tiny", argv="prune reproduce <&>", keep=KEEP,
     )  # fmt: skip
     return out, lines
 
@@ -108,8 +110,9 @@ def test_the_journal_holds_what_single_commands_measure(
 
     replay = capture(tiny.model, tiny.processor, read(tiny.processor, [sample], 8))
     with seam(tiny.model):
-        rows = conditions(tiny, reproduce._map(None, tiny), 8)
-        for row in rows[:3]:
+        rows = conditions(tiny, reproduce._map(None, tiny), 8, kept_reach(KEEP, 12))
+        assert [row.name for row in rows[:4]][3] == "kept by hand"
+        for row in rows[:4]:
             states = row.run(EncodedBatch((sample,), ("v",), replay))
             logits = next_logits(tiny.model, states[:, -1])[0]
             letters = torch.tensor(record["tuned"]["sweep"]["letters"])
@@ -117,7 +120,7 @@ def test_the_journal_holds_what_single_commands_measure(
             assert record["plans"][row.name]["free"] == (
                 int(logits.argmax()) == letters[sample.answer]
             )
-    assert len(rows) == NUM_CONDITIONS == len(record["plans"])
+    assert len(rows) == NUM_CONDITIONS + 1 == len(record["plans"])
     assert record["plans"]["full"]["kept"] == record["causal"]
     length = replay.segments.shape[1]
     assert record["causal"] == 12 * length * (length + 1) // 2 and len(dense_reach(12)) == 12
@@ -130,13 +133,19 @@ def test_a_run_that_was_stopped_resumes(
     out, _ = made
     page = (out / "index.html").read_bytes()
     monkeypatch.setattr(Measurement, "record", lambda *a: pytest.fail("measured what was measured"))
-    again: dict[str, Any] = {"base": "tiny", "tasks": TASKS, "per_task": 1, "which": "all"}
+    again: dict[str, Any] = {
+        "base": "tiny", "tasks": TASKS, "per_task": 1, "which": "all", "keep": KEEP,
+    }  # fmt: skip
     data = clips / "calibration.jsonl"
     reproduce_model("tiny", data, out, words="tiny", argv="prune reproduce <&>", **again)
     assert (out / "index.html").read_bytes() == page
-    for other in ({"prompt": "{question}\n{options}"}, {"dtype": "bfloat16"}):
+    for other in (
+        {"prompt": "{question}\n{options}"},
+        {"dtype": "bfloat16"},
+        {"keep": "cross_frame=1"},
+    ):
         with pytest.raises(RefusedError, match=next(iter(other))):
-            reproduce_model("tiny", data, out, words="tiny", **again, **other)
+            reproduce_model("tiny", data, out, words="tiny", **{**again, **other})
 
 
 def test_the_page_names_the_words_of_its_prompts() -> None:

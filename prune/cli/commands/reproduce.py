@@ -9,6 +9,7 @@ from prune.cli.app import (
     MODEL_HELP,
     Data,
     DrawSeed,
+    Keep,
     Limit,
     MaxFailed,
     OwnCue,
@@ -64,6 +65,7 @@ def reproduce(
         Which | None, typer.Option(help="Which answers are knocked out (default: correct).")
     ] = None,
     window: Window = None,
+    keep: Keep = None,
     words: Annotated[
         str | None,
         typer.Option(help="Words to look for on video tokens, as in [bold]prune lens[/bold]."),
@@ -99,6 +101,7 @@ def reproduce(
         media=media,
         which=samples,
         window=window,
+        keep=keep,
         words=words,
         min_hits=min_hits,
         device=device,
