@@ -24,6 +24,15 @@ ReportedFrames = Annotated[
     ),
 ]
 
+AnsweredFrames = Annotated[
+    str | None,
+    typer.Option(
+        "--frames",
+        metavar="N,...",
+        help="Frames of every clip, or several such as 4,8,16 (default: as exported, or 8).",
+    ),
+]
+
 
 def counts_of(text: str | None) -> tuple[int, ...] | None:
     """The numbers in the value of `--frames`; None without one.

@@ -1,7 +1,7 @@
 """The workflow of `prune eval`: answers and replies of a model or an export to a data set."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from prune.checkpoint.load import LoadedModel, open_model, resolve
@@ -9,6 +9,7 @@ from prune.checkpoint.stored_plan import stored_plan, stored_positions
 from prune.evaluate.answers import under
 from prune.evaluate.paired import paired_report
 from prune.evaluate.questions import Questions
+from prune.inputs.frame_counts import frame_counts
 from prune.inputs.media import DEFAULT_MEDIA, Media
 from prune.inputs.replying import DEFAULT_REPLYING, Replying
 from prune.inputs.samples import Sample
@@ -35,6 +36,8 @@ class Evaluation:
         replies: to open samples, if there are any.
         failed: the reason by id for each sample that could not be used.
         total: number of samples, those included.
+        num_frames: of every clip.
+        more: the same at the other numbers of frames, if there are several.
     """
 
     answers: list[Answer]
@@ -42,6 +45,8 @@ class Evaluation:
     replies: RepliesReport | None
     failed: dict[str, str]
     total: int
+    num_frames: int
+    more: tuple["Evaluation", ...] = ()
 
 
 def evaluate_model(
@@ -51,7 +56,7 @@ def evaluate_model(
     *,
     against: str | Path | None = None,
     tasks: Sequence[str] | None = None,
-    num_frames: int | None = None,
+    num_frames: int | Sequence[int] | None = None,
     cue: str | None = None,
     system: str | None = None,
     prompt: str | None = None,
@@ -72,8 +77,8 @@ def evaluate_model(
         progress: shows the samples read and answered.
         against: another model, compared sample by sample.
         tasks: only samples of these tasks.
-        num_frames, media: frames of every clip, and how those are read of which the data says
-            nothing.
+        num_frames, media: frames of every clip, or several numbers, at each of which everything is
+            asked; and how clips are read of which the data says nothing.
         cue, system, prompt: how samples are asked.
         limit, per_task, seed: a draw of those (`prune.inputs.draw.draw_samples`).
         device, dtype: as `device_map` and `dtype` of `prune.load`.
@@ -89,23 +94,36 @@ def evaluate_model(
         UsageError: the data has no such task.
     """
     cue, wording = asked_as((model, against), cue, system, prompt)
-    read = read_as((model, against), num_frames, media, dtype)
+    given = frame_counts(num_frames) if num_frames is not None else ()
+    read = read_as((model, against), given[0] if given else None, media, dtype)
     samples = select_samples(data, tasks, None, limit, cue, per_task, seed, read.media, wording)
     for name in (model, against):
         if positions is None and name is not None:
             positions = stored_positions(resolve(name))
-    how = samples, read.num_frames, replying, progress, positions, device, read.dtype
+    counts = given or (read.num_frames,)
+    how = samples, counts, replying, progress, positions, device, read.dtype
     ours = _measured(model, *how)
-    if against is None:
+    other = None if against is None else _measured(against, *how)
+    first, *more = (
+        _evaluation(samples, count, ours[count], other and other[count]) for count in counts
+    )
+    return replace(first, more=tuple(more))
+
+
+def _evaluation(
+    samples: Sequence[Sample], num_frames: int, ours: "_Measured", other: "_Measured | None"
+) -> Evaluation:
+    """One model alone, or beside another, at a number of frames."""
+    if other is None:
         told = ours.told.report if ours.told else None
-        return Evaluation(ours.answers, None, told, ours.failed, len(samples))
-    other = _measured(against, *how)
+        return Evaluation(ours.answers, None, told, ours.failed, len(samples), num_frames)
     return Evaluation(
         ours.answers,
         paired_report(other.answers, ours.answers) if ours.answers else None,
         versus(ours.told, other.told, samples) if ours.told and other.told else None,
         ours.failed | other.failed,
         len(samples),
+        num_frames,
     )
 
 
@@ -121,15 +139,29 @@ class _Measured:
 def _measured(
     model: str | Path,
     samples: Sequence[Sample],
-    num_frames: int,
+    counts: Sequence[int],
     replying: Replying,
     progress: Progress,
     positions: Positions | None,
     device: str | None,
     dtype: str,
-) -> _Measured:
+) -> dict[int, _Measured]:
+    """Answers and replies at every number of frames."""
     opened = open_model(model, device, dtype, dense=True, positions=positions)
     plan = stored_plan(opened.folder, opened.id)
+    return {
+        count: _measured_at(opened, plan, samples, count, replying, progress) for count in counts
+    }
+
+
+def _measured_at(
+    opened: LoadedModel,
+    plan: Plan | None,
+    samples: Sequence[Sample],
+    num_frames: int,
+    replying: Replying,
+    progress: Progress,
+) -> _Measured:
     choice = [sample for sample in samples if not sample.is_open]
     asked = [sample for sample in samples if sample.is_open]
     answers, failed = _answers(opened, plan, choice, num_frames, progress) if choice else ([], {})

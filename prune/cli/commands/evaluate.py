@@ -1,7 +1,7 @@
 """`prune eval`: accuracy on a data set, or on tasks of lm-eval."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -11,7 +11,6 @@ from prune.cli.app import (
     MaxFailed,
     Model,
     OwnCue,
-    OwnFrames,
     PerTask,
     Positions,
     Prompt,
@@ -22,6 +21,7 @@ from prune.cli.app import (
 )
 from prune.cli.as_json import AsJson, print_json
 from prune.cli.console import out
+from prune.cli.frames import AnsweredFrames, counts_of
 from prune.cli.loading import Device, Dtype
 from prune.cli.media import takes_media
 from prune.cli.progress import progress
@@ -53,7 +53,7 @@ def evaluate(
         str | None,
         typer.Option(help="Only these tasks of the data; or lm-eval's, such as tiny or tvbench."),
     ] = None,
-    frames: OwnFrames = None,
+    frames: AnsweredFrames = None,
     cue: OwnCue = None,
     system: System = None,
     prompt: Prompt = None,
@@ -83,7 +83,10 @@ def evaluate(
     Without --data every flag of lm-eval is understood and passed on, for example
     prune eval DIR --tasks tvbench --metadata '{"data": "/data/TVBench"}' --output_path results.
     """
+    counts = counts_of(frames)
     if data is None:
+        if counts is not None and len(counts) > 1:
+            raise UsageError("--frames: give --data FILE as well, or one number")
         if against is not None:
             raise UsageError("--against: give --data FILE as well")
         if as_json or max_drop is not None:
@@ -101,14 +104,12 @@ def evaluate(
         # lm-eval has an option of this name.
         args = context.args if device is None else [*context.args, "--device", device]
         said = ANSWER_CUE if cue is None else cue
-        run_harness(model, tasks, frames, limit, said, media, args, positions)
+        run_harness(model, tasks, counts and counts[0], limit, said, media, args, positions)
         return
     if context.args:
         raise UsageError(f"no such option with --data: {context.args[0]}")
     if max_drop is not None and against is None:
         raise UsageError("--max-drop: give --against MODEL as well")
-    from prune.cli.tables.accuracy import accuracy_facts, accuracy_table, comparison_table
-    from prune.cli.tables.replies import replies_tables
     from prune.workflows.evaluate import evaluate_model
 
     found = evaluate_model(
@@ -117,7 +118,7 @@ def evaluate(
         progress,
         against=against,
         tasks=names(tasks),
-        num_frames=frames,
+        num_frames=counts,
         cue=cue,
         system=system,
         prompt=prompt,
@@ -130,19 +131,43 @@ def evaluate(
         positions=positions,
         replying=replying,
     )
+    every = [found, *found.more]
     if as_json:
-        facts = accuracy_facts(found.answers, found.comparison)
-        print_json("eval", model=model, against=against, **facts, replies=found.replies,
-                   failed=found.failed)  # fmt: skip
-    elif found.comparison is not None:
+        told = _facts(found)
+        if found.more:
+            told = {"frame_counts": [{"frames": e.num_frames, **_facts(e)} for e in every]}
+        print_json("eval", model=model, against=against, **told)
+    else:
+        for one in every:
+            if found.more:
+                out.print(f"{one.num_frames} frame{'s' if one.num_frames > 1 else ''}")
+            _show(one)
+    failed = {name: why for one in every for name, why in one.failed.items()}
+    report_failed(failed, found.total, max_failed)
+    if max_drop is not None:
+        changes = [one.comparison.overall.difference for one in every if one.comparison]
+        if not changes:
+            raise UsageError("--max-drop: no sample of the data has options")
+        check_drop(min(changes, key=lambda change: change.value), max_drop)
+
+
+def _facts(found: Any) -> dict[str, Any]:
+    """An `Evaluation` as plain values for `--json`."""
+    from prune.cli.tables.accuracy import accuracy_facts
+
+    facts = accuracy_facts(found.answers, found.comparison)
+    return {**facts, "replies": found.replies, "failed": found.failed}
+
+
+def _show(found: Any) -> None:
+    """Print the tables of an `Evaluation`."""
+    from prune.cli.tables.accuracy import accuracy_table, comparison_table
+    from prune.cli.tables.replies import replies_tables
+
+    if found.comparison is not None:
         out.print(comparison_table(found.comparison))
     elif found.answers:
         out.print(accuracy_table(found.answers))
-    if found.replies is not None and not as_json:
+    if found.replies is not None:
         for table in replies_tables(found.replies):
             out.print(table)
-    report_failed(found.failed, found.total, max_failed)
-    if max_drop is not None:
-        if found.comparison is None:
-            raise UsageError("--max-drop: no sample of the data has options")
-        check_drop(found.comparison.overall.difference, max_drop)
