@@ -20,10 +20,15 @@ class Which(StrEnum):
 
 
 class Method(StrEnum):
-    """What ranks the candidates of a search: the knockouts of a trace, or learned gates."""
+    """What ranks the candidates of a search.
+
+    The knockouts of a trace, then runs of each alone; learned gates, then the same; or gradients
+    around the plan so far, which cost as much however many candidates there are.
+    """
 
     TRACE = "trace"
     GATES = "gates"
+    SCREEN = "screen"
 
 
 class Partition(StrEnum):

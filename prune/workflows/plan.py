@@ -15,6 +15,7 @@ from prune.journal.records import check_traced
 from prune.layout.pathways import REMOVABLE
 from prune.learn.gates import GateSettings, harm_of, learn_gates
 from prune.plan.budget import Budget, Objective
+from prune.plan.eliminate import ALONE
 from prune.plan.moves import candidates
 from prune.plan.plan import RUN_PLAN_FILE
 from prune.plan.search import search
@@ -23,12 +24,17 @@ from prune.report.figures.front import front_figure
 from prune.report.figures.style import save_figure
 from prune.results.export_result import SearchReport
 from prune.runtime.attention import seam
+from prune.trace.foresee import PlanScreen
 from prune.trace.trace import Trace
 from prune.workflows.options import Method
 from prune.workflows.split import split_samples
 
 MAX_RUNS = 150
 """Limit on the passes over the calibration samples that a search takes."""
+
+ALL_ALONE = MAX_RUNS * ALONE * 2
+"""Candidates that a search can run alone, on half of the samples each. With more of them, as in
+models of 16 layers and more, they are ranked by gradients where nothing is said."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +78,7 @@ def search_plan(
     out: Path | None = None,
     model: str | Path | None = None,
     test: Path | None = None,
-    method: Method = Method.TRACE,
+    method: Method | None = None,
     per_head: bool = False,
     max_failed: str = MAX_FAILED,
     device: str | None = None,
@@ -90,7 +96,7 @@ def search_plan(
         out: the plan file, `RUN/plan.json` if None.
         model: the traced model's folder, if it is no longer where it was traced.
         test: JSONL whose samples must not be searched on; see `prune.workflows.split`.
-        method: what ranks the candidates.
+        method: what ranks the candidates; see `find_plan`.
         per_head: whether pathways may also be removed in single KV heads.
         max_failed: samples of the trace that may have failed (`prune.inputs.max_failed`).
         device, dtype: as `device_map` and `dtype` of `prune.load`; the trace's precision if None.
@@ -121,7 +127,7 @@ def find_plan(
     calibration: Sequence[Sample],
     progress: Progress,
     budget: Budget | None = None,
-    method: Method = Method.TRACE,
+    method: Method | None = None,
     per_head: bool = False,
     objective: Objective = "flops",
 ) -> SearchResult:
@@ -129,11 +135,12 @@ def find_plan(
 
     Args:
         opened: the dense model that was traced.
-        trace: its knockouts rank the candidates.
+        trace: of the pathways that may be removed.
         calibration: samples on which each step is checked.
         progress: shows the search.
         budget: what may be lost, or has to be saved; `Budget.default` if None.
-        method: what ranks the candidates instead.
+        method: what ranks the candidates; if None the trace, or gradients where there are more than
+            `ALL_ALONE`.
         per_head: whether pathways may also be removed in single KV heads.
         objective: what to reduce where no budget is given.
 
@@ -163,8 +170,14 @@ def find_plan(
         raise BadInputError(
             f"{trace.run}: holds no pathway that a plan can remove: trace without --pathway"
         )
+    ranked = candidates(harm)
+    if method is None:
+        method = Method.SCREEN if len(ranked) > ALL_ALONE else Method.TRACE
     mending = budget.objective == "hallucination"
     problem = prepared.mending_problem() if mending else prepared.problem()
+    if method is Method.SCREEN:
+        screen = PlanScreen(prepared.ranking, opened.processor, problem.dense.samples)
+        problem = replace(problem, foresee=screen)
     passes = MAX_RUNS + len(harm)
     # Once for all batches of all passes, since it looks at every module.
     with (
@@ -173,7 +186,7 @@ def find_plan(
     ):
         found = search(
             problem,
-            candidates(harm),
+            ranked,
             budget,
             max_runs=MAX_RUNS,
             method=method.value,

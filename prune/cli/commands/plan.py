@@ -34,9 +34,12 @@ def plan(
         ),
     ] = None,
     method: Annotated[
-        Method,
-        typer.Option(help="Candidates are ranked by the trace's knockouts, or by learned gates."),
-    ] = Method.TRACE,
+        Method | None,
+        typer.Option(
+            help="Candidates are ranked by the trace's knockouts, by learned gates, or by "
+            "gradients around the plan so far (default: trace, or screen in a deep model)."
+        ),
+    ] = None,
     per_head: Annotated[
         bool,
         typer.Option("--per-head", help="Also remove pathways in single KV heads."),
