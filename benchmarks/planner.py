@@ -1,7 +1,7 @@
 """What do a planner's ways find, and where does a plan hold?
 
 `python benchmarks/planner.py search RUN --test TEST` searches a plan for `tiny` in several ways
-(knockouts or learned gates, single KV heads, each kind of budget) on a traced run, and appends for
+(knockouts, learned gates or gradients, single KV heads, each kind of budget) on a traced run, and appends for
 each what it removes and what held-out questions lose, to `benchmarks/results/planner_<device>.csv`.
 With `--heal` the model is also distilled with the plan on, for 300 steps.
 
@@ -43,6 +43,7 @@ from prune.workflows.transfer import transfer
 WAYS: dict[str, tuple[Budget, Method, bool]] = {
     "trace": (Budget("max_drop", 0.5), Method.TRACE, False),
     "gates": (Budget("max_drop", 0.5), Method.GATES, False),
+    "screen": (Budget("max_drop", 0.5), Method.SCREEN, False),
     "per-head": (Budget("max_drop", 0.5), Method.TRACE, True),
     "max-kl": (Budget("max_kl", 0.01), Method.TRACE, False),
     "speedup": (Budget("prefill_speedup", 3.2), Method.TRACE, False),
