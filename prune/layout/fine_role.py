@@ -1,9 +1,8 @@
 """Roles that a trace distinguishes and a plan does not: parts of the question and its options."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
-from types import MappingProxyType
 
 from prune.errors import BadInputError
 from prune.layout.role import NUM_ROLES, Role
@@ -44,7 +43,32 @@ class FrameRole:
         return (self.number or count) - 1
 
 
-AnyRole = Role | FineRole | FrameRole
+@dataclass(frozen=True)
+class OptionRole:
+    """The tokens of one answer option, with what separates it from the next one.
+
+    Attributes:
+        number: of the option, from 1; 0 is the one that the model chooses.
+    """
+
+    number: int
+
+
+@dataclass(frozen=True)
+class MarkedRole:
+    """Tokens that were marked in a layout (`Segments.marks`), whatever their role.
+
+    Attributes:
+        mark: its name, such as `sink`.
+    """
+
+    mark: str
+
+
+NamedRole = FrameRole | OptionRole | MarkedRole
+"""Roles whose tokens have another role as well."""
+
+AnyRole = Role | FineRole | NamedRole
 
 PARTS: dict[Role, tuple[FineRole, ...]] = {
     Role.OPTIONS: (
@@ -64,30 +88,42 @@ FRAMED = (Role.VIDEO, Role.TIMESTAMP)
 NUM_FINE = NUM_ROLES + len(FineRole)
 
 
-Frames = Mapping[FrameRole, int]
-"""By named frame its place among those of a prompt that are named: two names may be one frame."""
+@dataclass(frozen=True)
+class Named:
+    """The numbers of tokens that have named roles, behind those of all `FineRole`s.
 
-NO_FRAMES: Frames = MappingProxyType({})
+    Attributes:
+        roles: those that are named.
+        cells: for each number the role that its tokens have besides, and which of `roles`.
+    """
+
+    roles: tuple[NamedRole, ...] = ()
+    cells: tuple[tuple[int, frozenset[int]], ...] = ()
+
+    def of(self, role: NamedRole) -> list[int]:
+        """The numbers of a named role's tokens."""
+        place = self.roles.index(role)
+        return [NUM_FINE + n for n, (_, names) in enumerate(self.cells) if place in names]
+
+    def among(self, numbers: Iterable[int]) -> list[int]:
+        """The numbers of tokens that have one of these roles besides."""
+        known = set(numbers)
+        return [NUM_FINE + n for n, (role, _) in enumerate(self.cells) if role in known]
 
 
-def frame_number(place: int, role: Role) -> int:
-    """The number of the video or timestamp tokens of a named frame, behind all `FineRole`s."""
-    return NUM_FINE + 2 * place + (role == Role.TIMESTAMP)
+NOTHING_NAMED = Named()
 
 
-def with_parts(roles: Iterable[AnyRole], frames: Frames = NO_FRAMES) -> list[int]:
-    """The numbers of roles and of their parts, those of named frames included."""
+def with_parts(roles: Iterable[AnyRole], named: Named = NOTHING_NAMED) -> list[int]:
+    """The numbers of roles and of their parts, those of named roles included."""
     numbers: list[int] = []
     for role in roles:
-        if isinstance(role, FrameRole):
-            numbers += [frame_number(frames[role], part) for part in FRAMED]
+        if isinstance(role, NamedRole):
+            numbers += named.of(role)
             continue
-        numbers.append(int(role))
-        if isinstance(role, Role):
-            numbers += map(int, PARTS.get(role, ()))
-        if role in FRAMED:
-            numbers += [frame_number(place, Role(role)) for place in set(frames.values())]
-    return numbers
+        own = [int(role), *map(int, PARTS.get(role, ()) if isinstance(role, Role) else ())]
+        numbers += own + named.among(own)
+    return sorted(set(numbers))
 
 
 def is_fine(roles: Iterable[AnyRole]) -> bool:

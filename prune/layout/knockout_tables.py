@@ -6,18 +6,21 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from prune.errors import BadInputError
 from prune.inputs.written import TokenSpans
 from prune.kernels import ALL
 from prune.layout.fine_role import (
     FRAMED,
-    NO_FRAMES,
+    NOTHING_NAMED,
     NUM_FINE,
     WHOLE,
     AnyRole,
     FineRole,
     FrameRole,
-    Frames,
-    frame_number,
+    MarkedRole,
+    Named,
+    NamedRole,
+    OptionRole,
     with_parts,
 )
 from prune.layout.pathways import Pathway, Reach, narrowed
@@ -59,20 +62,41 @@ def tokens_of(roles: Sequence[AnyRole], segments: Segments) -> torch.Tensor:
     """Which tokens of one prompt have one of these roles: bool `[S]`.
 
     Args:
-        roles: those of named frames included.
+        roles: named ones included.
         segments: a batch of one.
 
     Raises:
-        BadInputError: the prompt has no such frame.
+        BadInputError: the prompt has no such frame, option or mark.
     """
-    role, frame = segments.role[0], segments.frame[0]
-    numbers = with_parts(named for named in roles if not isinstance(named, FrameRole))
+    role = segments.role[0]
+    numbers = with_parts(one for one in roles if not isinstance(one, NamedRole))
     chosen = torch.isin(role, torch.tensor(numbers, dtype=role.dtype))
-    framed = torch.isin(role, torch.tensor(FRAMED, dtype=role.dtype))
-    for named in roles:
-        if isinstance(named, FrameRole):
-            chosen |= framed & (frame == named.index_of(int(frame.max()) + 1))
+    for one in roles:
+        if isinstance(one, NamedRole):
+            chosen |= _named_tokens(one, segments)
     return chosen
+
+
+def _named_tokens(role: NamedRole, segments: Segments) -> torch.Tensor:
+    """Which tokens of one prompt have a named role: bool `[S]`."""
+    match role:
+        case FrameRole():
+            framed = torch.tensor(FRAMED, dtype=segments.role.dtype)
+            frame = segments.frame[0]
+            return torch.isin(segments.role[0], framed) & (
+                frame == role.index_of(int(frame.max()) + 1)
+            )
+        case OptionRole(0):
+            raise BadInputError("option:chosen: the prompt has no options to choose from")
+        case OptionRole(number):
+            found = segments.option[0] == number - 1
+            if not found.any():
+                raise BadInputError(f"option:{number}: the prompt has no such option")
+            return found
+        case MarkedRole(mark):
+            if mark not in segments.marks:
+                raise BadInputError(f"{mark}: nothing says which tokens of this prompt these are")
+            return segments.marks[mark]
 
 
 def told_tables(
@@ -81,33 +105,34 @@ def told_tables(
     inherit: bool = False,
     under: Reach | None = None,
 ) -> tuple[Reach, Segments]:
-    """`knockout_tables` of one prompt, and its layout with the frames that pathways name.
+    """`knockout_tables` of one prompt, and its layout with the named roles of pathways.
 
     Args:
         pathways, inherit, under: as in `knockout_tables`.
         segments: a batch of one.
 
     Raises:
-        BadInputError: the prompt has no such frame.
+        BadInputError: the prompt has no such frame, option or mark.
     """
-    named = {r for p in pathways for single in p.singles for r in (*single.keys, *single.queries)}
-    count = int(segments.frame.max()) + 1
-    index = {role: role.index_of(count) for role in named if isinstance(role, FrameRole)}
-    order = sorted(set(index.values()))
-    frames = {role: order.index(at) for role, at in index.items()}
-    role = segments.role.clone()
-    for place, at in enumerate(order):
-        for part in FRAMED:
-            here = (segments.frame == at) & (segments.role == part)
-            role[here] = frame_number(place, part)
-    return knockout_tables(pathways, inherit, under, frames), replace(segments, role=role)
+    every = [r for p in pathways for single in p.singles for r in (*single.keys, *single.queries)]
+    roles = tuple(dict.fromkeys(role for role in every if isinstance(role, NamedRole)))
+    if not roles:
+        return knockout_tables(pathways, inherit, under), segments
+    names = np.stack([_named_tokens(role, segments).numpy() for role in roles], 1)
+    row = segments.role.clone()
+    cells: dict[tuple[int, frozenset[int]], int] = {}
+    for token in np.flatnonzero(names.any(1)).tolist():
+        cell = int(row[0, token]), frozenset(np.flatnonzero(names[token]).tolist())
+        row[0, token] = NUM_FINE + cells.setdefault(cell, len(cells))
+    named = Named(roles, tuple(cells))
+    return knockout_tables(pathways, inherit, under, named), replace(segments, role=row)
 
 
 def knockout_tables(
     pathways: Sequence[Pathway],
     inherit: bool = False,
     under: Reach | None = None,
-    frames: Frames = NO_FRAMES,
+    named: Named = NOTHING_NAMED,
 ) -> Reach:
     """One layer's reach over `Role` and `FineRole`, `[1 + P, 1, R, R]`.
 
@@ -118,14 +143,13 @@ def knockout_tables(
         inherit: whether generated tokens also lose what `last` loses, as they do in a plan; else
             their role is one like any other.
         under: one layer's reach `[R, R]` of a plan, whose edges are missing in all of them.
-        frames: those that pathways name (`told_tables`).
+        named: the named roles of pathways (`told_tables`).
     """
-    places = len(set(frames.values()))
-    size = NUM_FINE + len(FRAMED) * places
+    size = NUM_FINE + len(named.cells)
     tables = np.full((1 + len(pathways), 1, size, size), ALL, np.int32)
     for table, pathway in zip(tables[1:, 0], pathways, strict=True):
         for single in pathway.singles:
-            block = np.ix_(with_parts(single.queries, frames), with_parts(single.keys, frames))
+            block = np.ix_(with_parts(single.queries, named), with_parts(single.keys, named))
             table[block] = narrowed(table[block], single.limit)
     if inherit:
         own = tables[..., Role.ANSWER, Role.ANSWER].copy()
@@ -134,8 +158,9 @@ def knockout_tables(
         )
         tables[..., Role.ANSWER, Role.ANSWER] = own
     if under is not None:
-        whole = [int(WHOLE.get(role, role)) for role in (*Role, *FineRole)]
-        whole += [int(part) for part in FRAMED] * places
+        plain = [*Role, *FineRole]
+        plain += [plain[role] for role, _ in named.cells]
+        whole = [int(WHOLE.get(role, role)) for role in plain]
         tables = narrowed(tables, under[np.ix_(whole, whole)])
     return tables
 

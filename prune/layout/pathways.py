@@ -15,7 +15,15 @@ from numpy.typing import NDArray
 from prune.errors import UsageError
 from prune.kernels import ALL as ALL
 from prune.kernels import OTHER_FRAMES as OTHER_FRAMES
-from prune.layout.fine_role import WHOLE, AnyRole, FineRole, FrameRole, is_fine
+from prune.layout.fine_role import (
+    WHOLE,
+    AnyRole,
+    FineRole,
+    FrameRole,
+    MarkedRole,
+    OptionRole,
+    is_fine,
+)
 from prune.layout.segments import NUM_ROLES, Role
 
 NONE = -1
@@ -130,6 +138,9 @@ MAP_ROWS = (
 """The rows of a plan drawn as a grid of pathways and layers."""
 
 
+SINK = "sink"
+"""The mark of attention sinks."""
+
 TRUE_END = (FineRole.TRUE_END, FineRole.LAST_TRUE_END)
 FALSE_END = (FineRole.FALSE_END, FineRole.LAST_FALSE_END)
 
@@ -147,6 +158,9 @@ _WORDS: dict[str, tuple[AnyRole, ...]] = {
     "instruction": (FineRole.INSTRUCTION,),
     "response": (Role.ANSWER,),
     "reply": (Role.LAST, Role.ANSWER),
+    "history": (Role.HISTORY,),
+    "image": (Role.IMAGE,),
+    SINK: (MarkedRole(SINK),),
 }
 
 
@@ -159,8 +173,11 @@ def find_pathway(text: str) -> Pathway:
             `question_text`, the question alone, `true_option` and `false_options` with the
             separators behind them (but that of the last option, which is `tail`), these options'
             `_text` and `_end` alone, `option_end` for all separators, and `instruction`, the tail
-            without one; `frame:1`, `frame:2`, ... and `frame:last`; `response` (tokens of a reply)
-            and `reply` (those and `last`, which predicts the first of them).
+            without one; `frame:1`, `frame:2`, ... and `frame:last`; `option:1`, `option:2`, ... and
+            `option:chosen`, the one that the model answers, each with the separator behind it;
+            `response` (tokens of a reply) and `reply` (those and `last`, which predicts the first
+            of them); `history` (turns before the question), `image` (pictures), and `sink`
+            (`prune.trace.sinks`).
 
     Raises:
         UsageError: it is none of these, or no prompt has such an edge.
@@ -180,7 +197,8 @@ def _single(text: str) -> Pathway:
             f"pathway {text!r}: {error} is not a role; write roles on both sides of ->, such as "
             f"'video->question,options', of {', '.join(_WORDS)}; or one of {', '.join(PATHWAYS)}"
         ) from None
-    if max(map(_place, by)) < min(map(_place, read)) or _later(read, by):
+    first, last = min(_place(r, False) for r in read), max(_place(r, True) for r in by)
+    if last < first or _later(read, by):
         raise UsageError(
             f"pathway {text!r} has no edges: {queries} stands before {keys}, and a token "
             "reads only those before it"
@@ -197,8 +215,15 @@ _ORDER: dict[AnyRole, Role] = {
 """The role beside which another stands in a prompt, where its number does not say it."""
 
 
-def _place(role: AnyRole) -> int:
-    return int(Role.VIDEO if isinstance(role, FrameRole) else _ORDER.get(role, role))
+def _place(role: AnyRole, asks: bool) -> int:
+    """Where a role stands in a prompt: its last possible place if it asks, else its first."""
+    if isinstance(role, FrameRole):
+        return int(Role.VIDEO)
+    if isinstance(role, OptionRole):
+        return int(Role.OPTIONS)
+    if isinstance(role, MarkedRole) or role in (Role.HISTORY, Role.IMAGE):
+        return int(Role.LAST if asks else Role.SYSTEM)
+    return int(_ORDER.get(role, role))
 
 
 def _later(keys: tuple[AnyRole, ...], queries: tuple[AnyRole, ...]) -> bool:
@@ -220,7 +245,7 @@ def find_roles(text: str) -> tuple[AnyRole, ...]:
     try:
         return _roles_of(text.replace(" ", ""))
     except KeyError as error:
-        known = ", ".join((*_WORDS, "frame:1, ..., frame:last"))
+        known = ", ".join((*_WORDS, "frame:1, ..., frame:last", "option:1, ..., option:chosen"))
         raise UsageError(f"roles {text!r}: {error} is not one; there are {known}") from None
 
 
@@ -233,6 +258,8 @@ def _roles(word: str) -> tuple[AnyRole, ...]:
     kind, _, number = word.partition(":")
     if kind == "frame" and (number == "last" or (number.isdecimal() and int(number) > 0)):
         return (FrameRole(0 if number == "last" else int(number)),)
+    if kind == "option" and (number == "chosen" or (number.isdecimal() and int(number) > 0)):
+        return (OptionRole(0 if number == "chosen" else int(number)),)
     return _WORDS[word]
 
 

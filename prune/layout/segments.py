@@ -2,8 +2,8 @@
 
 import warnings
 from collections import OrderedDict
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby
 from typing import Any
@@ -31,11 +31,13 @@ class Segments:
         frame: int32 `[B, S]`, index of the frame (temporal unit) a video or timestamp token
             belongs to, else -1.
         option: int32 `[B, S]`, index of the option an options token belongs to, else -1.
+        marks: of a batch of one, further tokens by name, bool `[S]` (`MarkedRole`).
     """
 
     role: Tensor
     frame: Tensor
     option: Tensor
+    marks: Mapping[str, Tensor] = field(default_factory=dict, compare=False, kw_only=True)
 
     @property
     def shape(self) -> tuple[int, int]:

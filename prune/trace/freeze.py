@@ -55,8 +55,8 @@ class _Moving:
             return spread(out.transpose(1, 2), self.places, query.shape[2]).transpose(1, 2)
         table = knockout_tables((), under=self.dense.row(layer))
         compact, segments = merged(table[0], self.dense.replay.segments)
-        layout = (x.expand(len(query), -1) for x in (segments.role, segments.frame))
-        return segment_attention(query, key, value, *layout, torch.from_numpy(compact), scale)
+        role, frame = (x.expand(len(query), -1) for x in (segments.role, segments.frame))
+        return segment_attention(query, key, value, role, frame, torch.from_numpy(compact), scale)
 
 
 @torch.no_grad()

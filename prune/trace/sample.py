@@ -10,6 +10,7 @@ from prune.runtime.attention import seam
 from prune.runtime.captured import next_logits
 from prune.trace.ask import Choice, PromptStyle, TracedPrompt
 from prune.trace.dense_pass import DensePass, record_dense
+from prune.trace.found_roles import found_roles
 from prune.trace.knocked_out import knocked_out
 from prune.trace.knockout import Knockouts
 from prune.trace.numbers import mapped, nats, probability
@@ -108,6 +109,7 @@ def trace_case(
         }
     if case.options and which != "all" and record["correct"] != (which == "correct"):
         return record
+    knockouts = found_roles(knockouts, dense, record.get("choice"))
     states = knocked_out(dense, knockouts)[..., -1, :]
     cut = torch.log_softmax(next_logits(case.replay.model, states), -1)
     record["knockouts"] = {
