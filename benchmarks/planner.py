@@ -1,8 +1,9 @@
 """What do a planner's ways find, and where does a plan hold?
 
 `python benchmarks/planner.py search RUN --test TEST` searches a plan for `tiny` in several ways
-(knockouts, learned gates or gradients, single KV heads, each kind of budget) on a traced run, and appends for
-each what it removes and what held-out questions lose, to `benchmarks/results/planner_<device>.csv`.
+(knockouts, learned gates or gradients, single KV heads, each kind of budget) on a traced run, and
+appends for each what it removes and what held-out questions lose, to
+`benchmarks/results/planner_<device>.csv`.
 With `--heal` the model is also distilled with the plan on, for 300 steps.
 
 `python benchmarks/planner.py transfer RUN --test TEST` searches a plan on every task, uses it on
