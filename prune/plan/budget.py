@@ -73,6 +73,11 @@ class Score:
     false_yes: float = 0.0
     false_no: float = 0.0
 
+    @property
+    def given(self) -> int:
+        """The samples on which the loss of a plan rests; of the dense model's score."""
+        return self.samples
+
     def disagreed(self, dense: "Score") -> float:
         """Points of agreement lost, as `lost` counts those of expected accuracy."""
         error: float = self.agreement_spread / dense.samples**0.5
@@ -234,7 +239,7 @@ class Budget:
         more than `WON_BACK` answers, which pruning does not do. A plan is only ever accepted on all
         samples, so stopping early can reject, and never accept, by chance.
         """
-        won_back = 0.0 if self.kind == "max_kl" else 100 * WON_BACK / dense.samples
+        won_back = 0.0 if self.kind == "max_kl" else 100 * WON_BACK / dense.given
         return lambda score: self.loss(score, dense) > allowed + won_back
 
     def price(self, cost: Cost, dense: Cost) -> float:

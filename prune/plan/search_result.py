@@ -78,7 +78,7 @@ class SearchResult:
     @property
     def warning(self) -> str | None:
         """Why the budget may not be trusted, or None."""
-        needed, given = self.budget.samples_needed(self.score), self.dense.samples
+        needed, given = self.budget.samples_needed(self.score), self.dense.given
         videos = self.dense.videos or given
         if videos == 1 < given:
             return (

@@ -34,6 +34,11 @@ class WorstPart(Score):
         videos = [part.videos for part in parts if part.videos is not None]
         return WorstPart(**found, videos=max(videos, default=None), parts=tuple(parts))
 
+    @property
+    def given(self) -> int:
+        """See `Score.given`; of the smallest part."""
+        return min(part.given for part in self.parts)
+
     def lost(self, dense: Score) -> float:
         """See `Score.lost`; of the part that loses most."""
         return max(one.lost(before) for one, before in self._beside(dense))

@@ -98,16 +98,18 @@ class SearchReport:
     @staticmethod
     def of(found: SearchResult) -> "SearchReport":
         """The report of a finished search."""
+        given = found.dense.given
         return SearchReport(
-            found.dense.samples,
-            found.dense.videos or found.dense.samples,
+            given,
+            found.dense.videos or given,
             front(found),
             found.harms,
             found.forwards,
             found.exhaustive,
             found.budget,
             found.warning,
-            found.dense.open,
+            # A sample counts once, at however many numbers of frames it was run.
+            found.dense.open * given // found.dense.samples,
         )
 
     def save(self, path: Path) -> None:

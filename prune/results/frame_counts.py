@@ -70,6 +70,6 @@ class FrameCountsReport:
 
 
 def _kept(row: FramesRow) -> float:
-    """What is kept of accuracy, in points below zero, or of agreement, whichever is less."""
-    change = row.answers.difference.value if row.answers else 0.0
-    return min(change, row.agreement.value - 100 if row.agreement else 0.0)
+    """The change of accuracy, or of agreement, in points, whichever is less."""
+    answers = [row.answers.difference.value] if row.answers else []
+    return min([*answers, *([row.agreement.value - 100] if row.agreement else [])])

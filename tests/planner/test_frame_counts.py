@@ -24,7 +24,7 @@ from prune.plan.plan import Plan
 from prune.plan.search import search
 from prune.plan.worst_part import WorstPart
 from prune.report.page import html
-from prune.results.export_result import RESULT_FILE, Result
+from prune.results.export_result import RESULT_FILE, Result, SearchReport
 from prune.results.frame_counts import FrameCountsReport, FramesRow, Paired
 from prune.results.interval import Interval
 from prune.trace.knockout import Knockouts
@@ -61,6 +61,7 @@ def test_the_loss_is_that_of_the_part_that_loses_most() -> None:
     assert (found.samples, found.videos, found.spread, found.worst) == (8, 4, 2.0, 9.0)
     torn = WorstPart.of([replace(few, disagreement=8.0), many])
     assert torn.disagreed(dense) == 8.0 and WorstPart.of([few, many]).disagreed(dense) == 0
+    assert (dense.samples, dense.given) == (8, 4)
     assert Budget("max_kl", 0.2).loss(found, dense) == 0.2
 
 
@@ -99,6 +100,10 @@ def test_a_searched_plan_holds_at_every_number_of_frames(
     budget = Budget.of(max_drop=5)
     found = search(counted.problem(), candidates(harm), budget, max_runs=12)
     assert not found.plan.removes_nothing
+    report = SearchReport.of(found)
+    assert report.samples == 8 and report.points and report.forwards > 8
+    noisy = replace(found, score=replace(found.score, spread=50.0))
+    assert noisy.warning is not None and noisy.warning.startswith("8 calibration samples")
     for one in counted.each:
         score = one.measure(found.plan.reach, lambda score: False)
         assert budget.loss(score, one.score) <= budget.allowance
@@ -141,6 +146,8 @@ def test_the_worst_row_is_the_one_that_loses_most() -> None:
         return FramesRow(frames, 100, 0.5, 0.5, 0.5, answers, told)
 
     report = FrameCountsReport((row(4, paired(-1), None), row(8, paired(-2), None)), ())
+    assert report.worst.frames == 8
+    report = FrameCountsReport((row(4, paired(3), None), row(8, paired(1), None)), ())
     assert report.worst.frames == 8
     report = FrameCountsReport((row(4, paired(1), 96.0), row(8, paired(-2), 99.0)), ())
     assert report.worst.frames == 4
