@@ -104,6 +104,16 @@ def test_words_are_weighed_and_drawn(case: Case, tmp_path: Path) -> None:
     )
     assert found["p"]["whole"] == pytest.approx(record["curves"]["insertion"][-1][0], abs=1e-4)
     assert len(figures[0].axes) == 2 * 8 + 1 + 3 + 4, "shares, and three lines of words"
+    found["shares"]["question"] = -0.001
+    page = evidence_figure(
+        record, case.frames, np.zeros(case.frames.shape[:3], int), np.zeros(case.frames.shape[:3])
+    )
+    legends = [axes.get_legend() for axes in page.axes if axes.get_legend()]
+    assert "the question 0.00" in [text.get_text() for text in legends[0].get_texts()]
+    page.canvas.draw()
+    for legend in legends:
+        panel = legend.axes.get_window_extent()
+        assert legend.get_window_extent().y1 <= panel.y0, "a legend covers no curve"
 
 
 def test_a_word_in_place_of_an_open_reply(tiny: LoadedModel, samples: list[Sample]) -> None:

@@ -15,6 +15,7 @@ from prune.report.figures.film import EVIDENCE, REMOVED, SHOWN, film_strip, heat
 from prune.report.figures.headline import headline, is_counter, named_reply, shown_as
 from prune.report.figures.reply import height_of, reply_lines
 from prune.report.figures.style import COLORS, INK, MUTED, style_axes
+from prune.report.numbers import plus
 
 TOP_AREA = 0.1
 """The regions outlined: those that come first, until they cover this share; where another answer
@@ -82,8 +83,8 @@ def evidence_figure(
     if "sources" in record:
         _sources(page, record["sources"], points)
     for draw in (_curves, _options) if record["options"] else (_curves,):
-        rows = draw(page.row(1.9), record)
-        page.skip(0.85 + LEGEND * rows)
+        named = draw(page.row(1.9), record)
+        page.skip(0.85 + LEGEND * named)
     return page.figure()
 
 
@@ -144,15 +145,15 @@ class _Page:
         return parts
 
     def bar(self, start: float) -> None:
-        """The colour bar of maps and words, from `start` down to here."""
+        """The colour bar of regions' attribution and words' modality, from `start` to here."""
         height = min(2.4, self.down - start)
         down, self.down = self.down, start
         axes = self._add(self.width - EDGE - 0.62, 0.14, height)
         self.down = down
         bar = self._figure.colorbar(ScalarMappable(cmap=EVIDENCE), cax=axes, ticks=[0, 0.5, 1])
         bar.ax.tick_params(labelsize=8.5, colors=MUTED)
-        bar.set_label("evidence: a region's attribution,\na word's modality score",
-                      fontsize=8.5, color=MUTED)  # fmt: skip
+        # Short: of one picture the bar is low.
+        bar.set_label("attribution, modality", fontsize=8.5, color=MUTED)
         bar.outline.set_visible(False)
 
     def _add(self, left: float, width: float, height: float) -> Axes:
@@ -193,9 +194,8 @@ def _sources(page: _Page, found: Mapping[str, Any], points: float) -> None:
     place = {True: found["p"]["nothing"], False: found["p"]["nothing"]}
     for source, share in found["shares"].items():
         name, color = SOURCES[source]
-        # Adding 0 makes one that was rounded to -0 positive.
         axes.barh(0, share, left=place[share >= 0], height=0.7, color=color,
-                  label=f"{name} {round(share, 2) + 0.0:+.2f}")  # fmt: skip
+                  label=f"{name} {plus(share, 2)}")  # fmt: skip
         place[share >= 0] += share
     axes.axvline(found["p"]["nothing"], color=INK, linewidth=1)
     axes.set(yticks=[], xlim=(min(0.0, place[False]) - 0.02, max(1.0, place[True]) + 0.02))

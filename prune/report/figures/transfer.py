@@ -4,6 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from prune.report.figures.style import INK, MUTED, style_axes
+from prune.report.numbers import plus
 from prune.results.transfer_matrix import Transfer
 
 
@@ -26,7 +27,7 @@ def transfer_figure(found: Transfer) -> Figure:
     for (row, column), value in np.ndenumerate(values):
         dark = abs(value) > 0.6 * limit
         axes.text(
-            column, row, f"{value:+.1f}", ha="center", va="center", fontsize=8,
+            column, row, plus(value), ha="center", va="center", fontsize=8,
             color="white" if dark else INK,
         )  # fmt: skip
     asked = {cell.used_on: cell.n for cell in found.cells}
