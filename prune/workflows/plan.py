@@ -156,9 +156,9 @@ def find_plan(
     if method is Method.GATES:
         need_options(calibration, "--method gates")
     replying = Replying.of(trace.header["asking"])
-    counts = trace.frame_counts
-    with progress("Reading calibration clips", len(counts) * len(calibration)) as advance:
-        prepared = calibrate_at(opened, calibration, counts, advance, replying)
+    frames = trace.frame_counts
+    with progress("Reading calibration clips", len(frames) * len(calibration)) as advance:
+        prepared = calibrate_at(opened, calibration, frames, advance, replying)
     if method is Method.GATES:
         settings = GateSettings()
         with progress("Learning gates", settings.steps) as advance:
