@@ -33,6 +33,11 @@ class FrameCounts:
         return [batch for one in self.each for batch in one.batches]
 
     @property
+    def ranking(self) -> list[EncodedBatch]:
+        """The batches that rank plans, at every number of frames."""
+        return [batch for one in self.each for batch in one.ranking]
+
+    @property
     def score(self) -> Score:
         """The dense model's."""
         return WorstPart.of([one.score for one in self.each])

@@ -76,6 +76,7 @@ def test_every_number_of_frames_is_measured(
     assert losses[0] != pytest.approx(losses[1])
     assert found.lost(problem.dense) == pytest.approx(max(losses))
     assert found.samples == problem.dense.samples == counted.score.samples == 16
+    assert counted.ranking == [batch for one in counted.each for batch in one.ranking]
     sizes = {batch.replay.segments.shape[1] for batch in counted.batches}
     assert min(sizes) < problem.prompt.shape[1] <= max(sizes)
 
