@@ -18,7 +18,7 @@ from torch import Tensor
 from prune.errors import NumericError
 from prune.evaluate.answers import EncodedBatch
 from prune.inputs.encode import letter_ids
-from prune.kernels import segment_attention
+from prune.kernels import Layout, segment_attention
 from prune.layout.freezing import edges_of
 from prune.layout.pathways import Reach
 from prune.layout.segments import Segments
@@ -83,6 +83,10 @@ class _Recorder(PlanEnforcer):
     inputs: list[tuple[Tensor, Tensor, Tensor, float]] = field(default_factory=list)
     outputs: list[Tensor] = field(default_factory=list)
 
+    def layout(self, length: int) -> Layout:
+        """Of the first `length` keys, prepared once."""
+        return self._layout(length)
+
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
         """See `prune.runtime.attention.Enforcer`."""
         out = super().attend(layer, query, key, value, scale)
@@ -126,9 +130,9 @@ def _effect(run: _Recorder, candidate: Candidate, gradient: Tensor) -> Tensor:
     row = _first_row(run.segments, table, edges_of(run.reach)[layer])
     if not gradient[:, :, row:].any():  # No such edge, or nothing that an answer needs.
         return torch.zeros(query.shape[0], key.shape[1], dtype=torch.double)
-    layout = run.segments.role, run.segments.frame
+    layout = run.layout(key.shape[2])
     without_it = segment_attention(
-        query[:, :, row:], key, value, *layout, torch.from_numpy(table), scale
+        query[:, :, row:], key, value, layout, None, torch.from_numpy(table), scale
     )
     change = (without_it - run.outputs[layer][:, :, row:]).float()
     by_head = (gradient[:, :, row:].float() * change).sum((2, 3))

@@ -11,8 +11,9 @@ from prune.evaluate.calibration import Calibration, calibrate
 from prune.inputs.samples import Sample
 from prune.layout.pathways import REMOVABLE, dense_reach
 from prune.plan.budget import Budget
+from prune.plan.draft import Draft
+from prune.plan.foreseen import remove_foreseen
 from prune.plan.moves import Candidate, candidates, slides, without
-from prune.plan.search import search
 from prune.runtime.attention import seam
 from prune.trace import foresee
 from prune.trace.foresee import PlanScreen
@@ -77,13 +78,16 @@ def test_replies_are_followed_too(tiny: LoadedModel, samples: list[Sample]) -> N
     assert found.margin.shape == (3,) and max(moved.values()) > 0
 
 
-def test_a_search_with_it_keeps_its_budget(tiny: LoadedModel, calibration: Calibration) -> None:
+def test_what_it_orders_is_removed_in_blocks_and_checked(
+    tiny: LoadedModel, calibration: Calibration
+) -> None:
     screen = PlanScreen(calibration.ranking, tiny.processor, 6)
     problem = replace(calibration.problem(), foresee=screen)
+    draft = Draft(problem, Budget("max_drop", 20, "edges"), 10, lambda step: None)
     with seam(tiny.model):
-        found = search(
-            problem, ranked(*range(LAYERS)), Budget("max_drop", 20), max_runs=12, method="screen"
-        )
-    assert found.foreseen > 0 and found.plan.origin["method"] == "screen"
-    assert found.dense.expected - found.score.expected <= 20
-    assert any(" more" in step.what for step in found.steps), "a block was tried"
+        remove_foreseen(draft, ranked(2, 9), 20)
+        again = calibration.measure(draft.reach, lambda score: False)
+    assert draft.foreseen >= foresee.PASSES
+    assert draft.price(draft.reach) < 1 and draft.lost <= 20
+    assert draft.score.expected == pytest.approx(again.expected, abs=1e-3)
+    assert any(" more" in step.what and step.accepted for step in draft.steps)
