@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from prune.checkpoint.load import open_model
+from prune.errors import UsageError
 from prune.inputs.media import DEFAULT_MEDIA, Media
 from prune.inputs.samples import need_options
 from prune.journal.processes import processes
