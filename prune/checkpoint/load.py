@@ -1,4 +1,4 @@
-"""Loading of models: `tiny`, `tiny-ov`, a transformers or exported folder, or a hub id."""
+"""Loading of models: `tiny`, `tiny-deep`, `tiny-ov`, a transformers or exported folder, or a hub id."""
 
 import os
 from collections.abc import Iterator
@@ -32,7 +32,11 @@ from prune.runtime.positions import place, placed
 from prune.tiny.processor import TinyProcessor
 
 TINY = Path(__file__).parents[1] / "tiny" / "model"
-EMBEDDED = {"tiny": TINY, "tiny-ov": TINY.with_name("model_ov")}
+EMBEDDED = {
+    "tiny": TINY,
+    "tiny-deep": TINY.with_name("model_deep"),
+    "tiny-ov": TINY.with_name("model_ov"),
+}
 
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
@@ -44,7 +48,7 @@ def resolve(name: str | Path, **hub: Any) -> Path:
     """The folder of a model; raises `BadInputError` when there is none.
 
     Args:
-        name: folder, hub id, `tiny` or `tiny-ov`.
+        name: folder, hub id, `tiny`, `tiny-deep` or `tiny-ov`.
         hub: for a hub id, arguments of `huggingface_hub.snapshot_download`, such as `revision`.
     """
     if str(name) in EMBEDDED:
@@ -275,7 +279,7 @@ def load(
     without a plan, `tiny`, `tiny-ov` or a hub id gives the dense model.
 
     Args:
-        name: folder, hub id, `tiny` or `tiny-ov`.
+        name: folder, hub id, `tiny`, `tiny-deep` or `tiny-ov`.
         device_map: as in transformers' `from_pretrained`; by default every GPU there is.
         dtype: as in `from_pretrained`; by default that of the stored weights.
         mode: "multi_turn" keeps the keys that follow-up questions may read.

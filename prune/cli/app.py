@@ -30,7 +30,10 @@ app = typer.Typer(
 command = partial(described, app)
 """Register a command: `@command(EXAMPLE, PAGE)`."""
 
-MODEL_HELP = "A transformers folder, a hub id, [bold]tiny[/bold] or [bold]tiny-ov[/bold]."
+MODEL_HELP = (
+    "A transformers folder, a hub id, [bold]tiny[/bold], [bold]tiny-deep[/bold] or "
+    "[bold]tiny-ov[/bold]."
+)
 
 Model = Annotated[str, typer.Argument(help=MODEL_HELP)]
 Run = Annotated[Path, typer.Argument(help="Run folder of [bold]prune trace[/bold].")]

@@ -105,7 +105,7 @@ def audit_model(
     `audit.{html,json,png}`, and amends the report of an exported folder.
 
     Args:
-        model: the dense model: folder, hub id, `tiny` or `tiny-ov`.
+        model: the dense model: folder, hub id or embedded model.
         pruned: an exported folder, a plan file or a preset's name.
         data: JSONL of the samples.
         out: folder of the results; an audit in it that was stopped resumes.

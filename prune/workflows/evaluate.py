@@ -72,7 +72,7 @@ def evaluate_model(
     """Answer the samples of a data set; an exported folder answers under its plan.
 
     Args:
-        model: folder, hub id, `tiny` or `tiny-ov`.
+        model: folder, hub id or embedded model.
         data: JSONL of the samples.
         progress: shows the samples read and answered.
         against: another model, compared sample by sample.

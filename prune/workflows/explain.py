@@ -90,7 +90,7 @@ def explain_model(
     numbers are written, and at the end `summary.json`.
 
     Args:
-        model: folder, hub id, `tiny` or `tiny-ov`; an exported folder is explained under its plan.
+        model: folder, hub id or embedded model; an exported folder is explained under its plan.
         data: JSONL of the samples, or samples (`shown`).
         run: the run folder; a run in it that was stopped resumes.
         progress: shows the samples explained, and beside them the regions of the present one.

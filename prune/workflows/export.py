@@ -63,7 +63,7 @@ def export_model(
     A plan that cuts the video, the question or the options off is exported too, with a warning.
 
     Args:
-        model: folder, hub id, `tiny` or `tiny-ov`; its weights are copied.
+        model: folder, hub id or embedded model; its weights are copied.
         out: the new model folder.
         progress: shows each step.
         run: the run folder of a trace; a search needs it, and reports show its flow map.

@@ -24,7 +24,7 @@ def run_harness(
     """Run tasks of lm-eval on a model; lm-eval prints the results itself.
 
     Args:
-        model: folder, hub id, `tiny` or `tiny-ov`; an exported folder answers under its plan.
+        model: folder, hub id or embedded model; an exported folder answers under its plan.
         tasks: names of tasks, with commas between them.
         num_frames: frames of every clip; as an export was read if None.
         limit: only the first N questions of each task.

@@ -79,7 +79,7 @@ def heal_front(
     A model that the same command finished before it was stopped is kept, with its result.
 
     Args:
-        model: folder, hub id, `tiny` or `tiny-ov`.
+        model: folder, hub id or embedded model.
         plans: plan files of the model.
         data, test: JSONL of the samples to learn from and to report on.
         out: the new model folder; of several plans, a folder with one model folder for each.

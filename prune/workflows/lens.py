@@ -74,7 +74,7 @@ def lens_model(
     Under `torchrun` the samples are split over its processes; the first one draws.
 
     Args:
-        model: folder, hub id, `tiny` or `tiny-ov`.
+        model: folder, hub id or embedded model.
         data: JSONL of the samples.
         out: folder of figures and tables; a survey in it that was stopped resumes.
         progress: shows the samples surveyed and the figures drawn.

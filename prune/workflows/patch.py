@@ -68,7 +68,7 @@ def patch_model(
     `patch.{png,svg,csv,json}`, and `patch-heads.{png,svg}` of single heads.
 
     Args:
-        model: folder, hub id, `tiny` or `tiny-ov`.
+        model: folder, hub id or embedded model.
         data: JSONL of multiple-choice questions.
         run: the run folder; patches in it that were stopped resume.
         progress: shows the samples.

@@ -78,7 +78,7 @@ def roles_of_prompt(
     """The roles that the tokens of one prompt have; the model's weights are not read.
 
     Args:
-        model: folder, hub id, `tiny` or `tiny-ov`.
+        model: folder, hub id or embedded model.
         prompt: JSONL of samples, or a `.json` file with chat messages
             (`prune.inputs.conversation`).
         sample: id of the sample, the first if None.

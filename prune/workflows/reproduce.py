@@ -87,7 +87,7 @@ def reproduce_model(
     """Measure and draw the paper's figures and tables (arXiv 2510.13251) into one page.
 
     Args:
-        model: folder, hub id, `tiny` or `tiny-ov`; None for the recipe's.
+        model: folder, hub id or embedded model; None for the recipe's.
         data: JSONL of questions with options.
         out: folder of the page; a run in it that was stopped resumes.
         progress: shows the samples measured.

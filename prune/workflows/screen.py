@@ -54,7 +54,7 @@ def screen_model(
     `screen.{png,svg,csv,json}` and `heads.csv`.
 
     Args:
-        model: folder, hub id, `tiny` or `tiny-ov`.
+        model: folder, hub id or embedded model.
         data: JSONL of multiple-choice questions.
         run: the run folder; a screen in it that was stopped resumes.
         progress: shows the samples of both steps.

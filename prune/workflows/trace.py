@@ -84,7 +84,7 @@ def trace_model(
     `flow.{png,svg,csv,json}`, and `pairs.{png,svg}` if pairs were cut.
 
     Args:
-        model: folder, hub id, `tiny` or `tiny-ov`; None for the recipe's.
+        model: folder, hub id or embedded model; None for the recipe's.
         data: JSONL of the samples.
         run: the run folder; a trace in it that was stopped resumes.
         progress: shows the samples traced.

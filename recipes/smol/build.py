@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-import tiny_recipe
+import tiny_recipe  # noqa: F401
 import torch
 from base import decoder
 from chat import CHATML, CHATML_TEMPLATE
@@ -29,7 +29,6 @@ from prune.tiny.processor import TinyProcessor
 from prune.tiny.scenes import SCENERIES, SHAPES
 from prune.tiny.task_sets import scene_for
 
-TOWER = tiny_recipe.FOLDER / "state" / "tiny_deep.pt"
 SIDES = (("left", "right"), ("top", "bottom"))
 STEPS, CELLS, RATE = 400, 1024, 2e-3
 
@@ -44,7 +43,7 @@ def assemble() -> tuple[Any, LlavaNextVideoForConditionalGeneration]:
     language.resize_token_embeddings(len(tokenizer), mean_resizing=False)
     special = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in NAMES}
     language.config.update(special)
-    tower = see()
+    tower = open_model("tiny-deep").model.model.vision_tower
     config = LlavaNextVideoConfig(
         text_config=language.config,
         vision_config=CLIPVisionConfig(**tower.config.to_dict()),
@@ -65,17 +64,6 @@ def assemble() -> tuple[Any, LlavaNextVideoForConditionalGeneration]:
 
 
 NAMES = ("bos", "eos", "pad")
-
-
-def see() -> Any:
-    """The vision tower of `tiny-deep`, after its lesson of sight."""
-    held = torch.load(TOWER, weights_only=True)["model"]
-    tower = open_model("tiny").model.model.vision_tower
-    place = "model.vision_tower."
-    tower.load_state_dict(
-        {k.removeprefix(place): v.float() for k, v in held.items() if k.startswith(place)}
-    )
-    return tower
 
 
 class Words:

@@ -30,6 +30,8 @@ def fact(task: str, scene: Scene, rng: random.Random) -> Fact:
             steps += [_change, _change]
         if task == "event_order":
             steps = [_does, _does, _which]
+        if task == "character_order":
+            steps = [_when, _when, _when, _way]
     else:
         steps += [_count, _scenery, _scenery] if len(scene.sceneries) > 1 else [_count]
     return rng.choice(steps)(scene, rng)
@@ -88,6 +90,13 @@ def _way(scene: Scene, rng: random.Random) -> Fact:
     thing = rng.choice(movers if not still or rng.random() < 0.5 else still)
     way = thing.actions[0] if thing.moves else "nowhere"
     return "step/way", f"Which way does the {thing.name} move?", way
+
+
+def _when(scene: Scene, rng: random.Random) -> Fact:
+    """When one of the things moves, of which one moves after the other."""
+    first, last, *still = things_of(scene)
+    thing, when = rng.choice([(first, "first"), (last, "last"), (rng.choice(still), "nowhere")])
+    return "step/when", f"When does the {thing.name} move?", when
 
 
 def _scenery(scene: Scene, rng: random.Random) -> Fact:

@@ -214,8 +214,10 @@ class Packer:
         positions = starts[:, None] + torch.arange(slots.width)
         return rows.batch(torch.zeros(0), [], (), positions, (), [])
 
-    def batch(self, size: int, slots: tuple[Slots, ...], frames: int) -> Batch:
-        """`size` scenes with one question for every slot."""
+    def batch(
+        self, size: int, slots: tuple[Slots, ...], frames: int, tasks: Sequence[str] = MIX
+    ) -> Batch:
+        """`size` scenes, drawn for one of `tasks` each, with one question for every slot."""
         prefix, times = self.prefix(frames), times_of(frames)
         start = len(prefix)
         rows = Rows(
@@ -225,9 +227,9 @@ class Packer:
         positions = [*range(start)]
         for s in slots:
             positions += [*range(start, start + s.width)] * s.count
-        tasks = [self.rng.choice(MIX) for _ in range(size)]
-        scenes = [scene_for(task, self.split, self.rng) for task in tasks]
-        for row, about in enumerate(zip(scenes, tasks, strict=True)):
+        drawn = [self.rng.choice(tasks) for _ in range(size)]
+        scenes = [scene_for(task, self.split, self.rng) for task in drawn]
+        for row, about in enumerate(zip(scenes, drawn, strict=True)):
             column = start
             for s in slots:
                 for _ in range(s.count):

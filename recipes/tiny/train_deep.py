@@ -19,8 +19,9 @@ from deep import LAYERS, build_model, build_tokenizer
 from losses import answer_loss, word_loss
 from model import IMAGE_SIZE, TOKENS_PER_FRAME
 from motion import DEPTH, Heads, embed, features_of, motion_loss, run_layers, video_of
-from packing import Packer, Slots
+from packing import MIX, Packer, Slots
 
+from prune.tiny.events import EVENT_TASKS
 from prune.tiny.processor import TinyProcessor
 
 STATE = "state.pt"
@@ -37,6 +38,7 @@ class Lesson:
         slots: questions of each kind.
         motion: weight of the heads' loss (`motion.py`).
         words: weight of `losses.word_loss`.
+        tasks: what the clips are drawn for, each as often as it stands there.
         rate: learning rate at the lesson's start and at its end, as a share of the highest.
     """
 
@@ -49,9 +51,16 @@ class Lesson:
     motion: float = 0.0
     words: float = 0.0
     rate: tuple[float, float] = (1.0, 1.0)
+    tasks: tuple[str, ...] = MIX
 
 
 FRAMES = (4, 4, 8, 8, 16)
+UNEVEN = (
+    *MIX,
+    *EVENT_TASKS,
+    "object_count",
+    *3 * ("character_order", "event_order", "moving_count"),
+)
 WORDS_AT = 13
 """After so many layers an answer is asked for in words where its letter is to be said."""
 
@@ -82,7 +91,7 @@ LESSONS = (
         (Slots("two", 5, 58), Slots("choice", 3, 58)),
     ),
     Lesson(
-        "mixed", 500, 16, FRAMES, (0, LAYERS),
+        "mixed", 100, 16, FRAMES, (0, LAYERS),
         (
             Slots("lookup", 1, 18), Slots("open", 5, 20), Slots("matching", 1, 58),
             Slots("two", 1, 58), Slots("choice", 2, 58),
@@ -90,9 +99,29 @@ LESSONS = (
         words=0.5,
     ),
     Lesson(
-        "end", 500, 16, FRAMES, (0, LAYERS),
-        (Slots("lookup", 2, 18), Slots("open", 3, 20), Slots("choice", 4, 58)),
-        words=0.2, rate=(1.0, 0.02),
+        "hard", 800, 16, FRAMES, (0, WORDS_AT),
+        (Slots("lookup", 2, 18), Slots("open", 7, 20), Slots("matching", 2, 58)), motion=0.3,
+        tasks=UNEVEN,
+    ),
+    Lesson(
+        "hard mixed", 130, 16, FRAMES, (0, LAYERS),
+        (
+            Slots("lookup", 1, 18), Slots("open", 4, 20), Slots("matching", 1, 58),
+            Slots("two", 2, 58), Slots("choice", 2, 58),
+        ),
+        words=1.0, tasks=UNEVEN,
+    ),
+    Lesson(
+        "hard letters", 300, 16, FRAMES, (WORDS_AT, LAYERS),
+        (Slots("two", 4, 58), Slots("choice", 4, 58)), tasks=UNEVEN,
+    ),
+    Lesson(
+        "end", 400, 16, FRAMES, (0, LAYERS),
+        (
+            Slots("lookup", 1, 18), Slots("open", 3, 20), Slots("two", 1, 58),
+            Slots("choice", 3, 58),
+        ),
+        words=0.5, rate=(1.0, 0.02), tasks=UNEVEN,
     ),
 )  # fmt: skip
 
@@ -200,7 +229,8 @@ class Training:
 
     def _clip_loss(self, lesson: Lesson) -> tuple[torch.Tensor, dict[str, list[Any]]]:
         model, (first, stop) = self.model, lesson.layers
-        batch = self.packer.batch(lesson.clips, lesson.slots, self.packer.rng.choice(lesson.frames))
+        frames = self.packer.rng.choice(lesson.frames)
+        batch = self.packer.batch(lesson.clips, lesson.slots, frames, lesson.tasks)
         # The projector learns what cells show and not from answers: its features would blow up.
         with torch.set_grad_enabled(lesson.motion > 0):
             features = features_of(model, batch.pixels)

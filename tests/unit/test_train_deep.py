@@ -14,7 +14,9 @@ import pytest
 import torch
 
 from prune.checkpoint.load import open_model
+from prune.inputs.samples import load_samples
 from prune.layout.pathways import NONE, Role
+from prune.tiny.benchmark import write_benchmark
 from prune.tiny.task_sets import TASK_SETS, scene_for
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "tiny"
@@ -87,29 +89,6 @@ def test_a_stopped_run_goes_on_exactly(
         assert torch.equal(one, other), name
 
 
-def test_a_halved_state_is_close_and_goes_on(
-    recipe: dict[str, ModuleType], training: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    whole, half = tmp_path / "state.pt", tmp_path / "half.pt"
-    training.lesson, training.step = 0, 0
-    lessons = (_short(recipe["train_deep"].LESSONS[0], 9),)
-    training.train_step(lessons)
-    recipe["train_deep"].save_state(whole, training.state())
-    monkeypatch.setattr(sys, "argv", ["halve.py", str(whole), str(half)])
-    recipe["halve"].main()
-    assert torch.load(half, weights_only=True)["at"] == torch.load(whole, weights_only=True)["at"]
-    assert half.stat().st_size < 0.55 * whole.stat().st_size
-    exact = training.train_step(lessons)["loss"][0]
-    training.restore(torch.load(half, weights_only=True))
-    close = training.train_step(lessons)["loss"][0]
-    assert close != exact and close == pytest.approx(exact, rel=1e-2)
-    monkeypatch.setattr(sys, "argv", [*sys.argv, "--lesson", "open"])
-    recipe["halve"].main()
-    names = [lesson.name for lesson in recipe["train_deep"].LESSONS]
-    assert torch.load(half, weights_only=True)["at"] == (names.index("open"), 0, training.total - 1)
-    assert all(p.dtype == torch.float32 and p.isfinite().all() for p in training.model.parameters())
-
-
 def test_the_command_resumes_and_writes_a_model_that_opens(
     recipe: dict[str, ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -146,20 +125,28 @@ def test_facts_are_true_and_fit_their_slots(recipe: dict[str, ModuleType], train
                 assert (thing.at(0)[:2] == thing.at(1)[:2]) is (answer == "nowhere")
 
 
-def test_the_committed_state_goes_on(recipe: dict[str, ModuleType], training: Any) -> None:
-    """It names what it sees, and letters of two options; both were at chance for long."""
-    training.restore(torch.load(RECIPE / "state" / "tiny_deep.pt", weights_only=True))
-    lessons = recipe["train_deep"].LESSONS
-    short = tuple(_short(lesson, lesson.steps) for lesson in lessons)
-    assert lessons[training.lesson].name == "mixed"
-    held = recipe["packing"].Packer(training.tokenizer, "calibration", 2)
-    right = recipe["train_deep"].evaluate(training.model, held, batches=2)
-    for task in ("action_antonym", "object_existence", "scene_transition"):
-        assert right[task] > 0.75, task
-    assert training.train_step(short)["loss"][0] > 0
-    training.lesson = 0
-    # Of 20 kinds; two clips vary.
-    assert training.train_step(short)["named"][0] > 0.7
+def _measured(recipe: dict[str, ModuleType], folder: Path, per_task: int, traced: int) -> Any:
+    data = write_benchmark(folder, "test", per_task, seed=1, task_set="events")
+    return recipe["bars"].measure(open_model("tiny-deep"), load_samples(data), 8, traced)
+
+
+def test_tiny_deep_has_the_stages_of_the_paper(
+    recipe: dict[str, ModuleType], tmp_path: Path
+) -> None:
+    found = _measured(recipe, tmp_path, 6, 36)
+    assert found["mean"] >= 85 and min(v["value"] for v in found["dense"].values()) < 100
+    lost = sorted(-v["value"] for v in found["cross_frame_first_half"].values())
+    assert lost[-3] >= 20
+    first, second, third = (v["value"] for v in list(found["centres"].values())[:3])
+    assert first < second < third
+    # One of 72 answers is 1.4 points.
+    assert min(v["value"] for v in found["last_third"].values()) > -1.5
+
+
+@pytest.mark.slow
+def test_tiny_deep_meets_its_bars(recipe: dict[str, ModuleType], tmp_path: Path) -> None:
+    met = recipe["bars"].met(_measured(recipe, tmp_path, 100, 240))
+    assert all(met.values()), met
 
 
 def test_the_centre_of_a_curve(recipe: dict[str, ModuleType]) -> None:

@@ -1,7 +1,7 @@
 """`prune clips`: the benchmark of the embedded models."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -15,7 +15,11 @@ from prune.cli.console import out
 )
 def clips(
     folder: Annotated[Path, typer.Option("--out", help="Where the clips and JSONL files go.")],
-    per_task: Annotated[int, typer.Option(min=1, help="Clips for each of the six tasks.")] = 20,
+    per_task: Annotated[int, typer.Option(min=1, help="Clips for each task.")] = 20,
+    tasks: Annotated[
+        Literal["shapes", "events"],
+        typer.Option(help="The six tasks of tiny, or the twelve of tiny-deep."),
+    ] = "shapes",
     seed: Annotated[int, typer.Option(help="Seed of the clips.")] = 0,
     open: Annotated[
         bool, typer.Option("--open", help="Also the same questions without options.")
@@ -24,8 +28,8 @@ def clips(
         bool, typer.Option("--chats", help="Also behind earlier turns about the same clip.")
     ] = False,
 ) -> None:
-    """Write the benchmark of [bold]tiny[/bold]: MP4 clips with questions (calibration and test)."""
+    """Write the benchmark of the models that ship with prune: MP4 clips with questions (calibration and test)."""
     from prune.workflows.clips import draw_clips
 
-    for path in draw_clips(folder, per_task, seed, open, chats):
+    for path in draw_clips(folder, per_task, seed, open, chats, tasks):
         out.print(path)
