@@ -62,10 +62,11 @@ $(LMMS)/.ready: $(REAL)/.ready tests/lmms/requirements.txt
 	$(call RETRY,$(REAL)/bin/pip install --quiet --no-deps --upgrade --target $(LMMS) -r tests/lmms/requirements.txt)
 	touch $@
 
-# Triton is for its interpreter alone: vLLM in this environment is to run as without it.
+# Triton, for its interpreter, and Ray stand aside: vLLM in this environment is to run as without them.
 $(VLLM)/.ready: pyproject.toml tests/vllm/environment.sh tests/vllm/adapt.py tests/vllm/requirements.txt
 	$(call RETRY,PYTHON=$(PYTHON) tests/vllm/environment.sh $(VLLM))
 	$(call RETRY,$(VLLM)/bin/pip install --quiet --no-deps --upgrade --target $(VLLM)/triton triton==3.9.0)
+	$(call RETRY,$(VLLM)/bin/pip install --quiet --no-deps --upgrade --target $(VLLM)/ray ray==2.60.0 pyarrow==26.0.1 msgpack==1.2.4)
 	touch $@
 
 # PerceptionLM's tower is timm's there, which needs torchvision; and a padded batch in chunks is wrong there without prune too.

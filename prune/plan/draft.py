@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from math import inf
 
 from prune.layout.edges import EdgeHistogram, edge_histogram
+from prune.layout.freezing import updated
 from prune.layout.pathways import Reach, dense_reach
 from prune.layout.segments import Segments
 from prune.plan.budget import Budget, Measure, Score
@@ -182,9 +183,10 @@ class Draft:
         return score
 
     def differs(self, reach: Reach) -> bool:
-        """Whether a plan keeps other edges of the prompt than the plan so far."""
+        """Whether a plan keeps other edges of the prompt, or freezes others, than that so far."""
         kept = self.histogram.kept_by_roles
-        return bool((kept(reach) != kept(self.reach)).any())
+        same = (kept(reach) == kept(self.reach)).all()
+        return not bool(same and (updated(reach) == updated(self.reach)).all())
 
     def note(self, what: str, reach: Reach, score: Score, accepted: bool) -> SearchStep:
         """Record a step."""

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from prune.errors import BadInputError
+from prune.layout.freezing import updated
 from prune.plan.draft import Draft
 from prune.plan.foreseen import PATIENCE, remove_foreseen
 from prune.plan.moves import Candidate, Slide, closed, slides, without
@@ -68,8 +69,9 @@ def take_structure(draft: Draft, slide: Slide, allowed: float) -> None:
     failed: bytes | None = None
     for setting in range(slide.settings, 0, -1):
         reach = slide.at(start, setting)
-        # Settings that differ only in edges which no answer needs are the same plan.
-        needed = draft.histogram.kept_by_roles(closed(reach)).tobytes()
+        # Settings that differ only in edges and states which no answer needs are the same plan.
+        open_ = closed(reach)
+        needed = draft.histogram.kept_by_roles(open_).tobytes() + updated(open_).tobytes()
         if needed == failed or draft.reached(slide.at(start, setting - 1)):
             continue
         if draft.holds(reach, slide.title(setting), worth(reach)):

@@ -12,11 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prune.layout.edges import EdgeHistogram
+from prune.layout.freezing import compact, freezable, freeze
 from prune.layout.pathways import (
     ALL,
     LAST,
     NONE,
     OPTIONS,
+    OTHER_FRAMES,
     PATHWAYS,
     QUESTION_SEALED,
     SAME_FRAME,
@@ -25,6 +27,7 @@ from prune.layout.pathways import (
     Reach,
     inherit_rows,
     limit_edges,
+    narrowed,
     remove_pathway,
 )
 from prune.layout.segments import NUM_ROLES, Role
@@ -51,10 +54,10 @@ class Slide:
 
     def at(self, reach: Reach, setting: int) -> Reach:
         """A copy of `reach` with this structure removed."""
-        table = reach.copy()
+        table = freezable(reach)
         if setting:
             self.cut(table, setting)
-        return table
+        return compact(table)
 
     def title(self, setting: int) -> str:
         """In words, for example `video dead from layer 9 on`."""
@@ -64,9 +67,9 @@ class Slide:
 def slides(num_layers: int, num_frames: int) -> list[Slide]:
     """Every structure, in the order in which a search tries them.
 
-    States that die come first, since they save most; then the paper's questions (2510.13251,
-    section 3): in which layers frames are compared, the question reads the video, and the answer
-    reads the question.
+    States that die come first, since they save most, then those that are no longer updated; then
+    the paper's questions (2510.13251, section 3): in which layers frames are compared, the question
+    reads the video, and the answer reads the question; and where tokens read their own frame.
 
     Args:
         num_layers: L.
@@ -89,10 +92,21 @@ def slides(num_layers: int, num_frames: int) -> list[Slide]:
             lambda n: n + 1,
         )
 
+    def frozen(name: str, roles: tuple[Role, ...]) -> Slide:
+        return Slide(
+            f"{name} frozen from layer {{}} on",
+            num_layers,
+            lambda reach, n: freeze(reach, slice(num_layers - n, None), roles),
+            lambda n: num_layers - n + 1,
+        )
+
     found = [
         dead("video", VIDEO),
         dead("question", QUESTION_SEALED),
         dead("options", OPTIONS),
+        frozen("video", VIDEO),
+        frozen("question", QUESTION_SEALED),
+        frozen("options", OPTIONS),
         Slide(
             "cross-frame up to layer {}",
             num_layers,
@@ -107,6 +121,14 @@ def slides(num_layers: int, num_frames: int) -> list[Slide]:
             num_frames - 1,
             lambda reach, n: limit_edges(reach, slice(None), VIDEO, VIDEO, num_frames - 1 - n),
             lambda n: num_frames - 1 - n,
+        ),
+        Slide(
+            "video reads its own frame up to layer {}",
+            num_layers,
+            lambda reach, n: limit_edges(
+                reach, slice(num_layers - n, None), VIDEO, VIDEO, OTHER_FRAMES
+            ),
+            lambda n: num_layers - n,
         ),
         starts("text reads the video", _TEXT, VIDEO, NONE),
         starts("the answer reads the text", LAST, (*QUESTION_SEALED, *OPTIONS), NONE),
@@ -162,7 +184,8 @@ def restored(reach: Reach, pathway: Pathway, layers: Sequence[int] | None = None
     chosen = np.arange(len(table)) if layers is None else np.array(layers)
     groups = np.arange(table.shape[1])
     block = np.ix_(chosen, groups, np.array(pathway.queries), np.array(pathway.keys))
-    open_again = table[block] >= pathway.limit
+    # Where more is missing than the pathway, another one that shares its edges was removed, too.
+    open_again = narrowed(table[block], pathway.limit) == pathway.limit
     table[block] = np.where(open_again, ALL, table[block])
     inherit_rows(table)
     return table
@@ -178,7 +201,7 @@ def closed(reach: Reach) -> Reach:
     for layer, state in zip(table, states(reach, "multi_turn"), strict=True):
         layer[:, :NUM_ROLES, :NUM_ROLES][:, state < State.COMPUTE] = NONE
         layer[:, :NUM_ROLES, NUM_ROLES:][:, state == State.DEAD] = ALL
-    return table
+    return compact(table)
 
 
 def removed_layers(reach: Reach, pathway: Pathway, histogram: EdgeHistogram) -> list[int]:

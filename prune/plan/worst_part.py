@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 from prune.plan.budget import Score
 
@@ -26,7 +27,7 @@ class WorstPart(Score):
     @staticmethod
     def of(parts: Sequence[Score]) -> "WorstPart":
         """The score of parts: counts are sums, losses the largest, anything else a mean."""
-        found = {
+        found: dict[str, Any] = {
             field.name: _together(field.name, [getattr(part, field.name) for part in parts])
             for field in fields(Score)
             if field.name != "videos"

@@ -105,7 +105,8 @@ def evaluate_model(
     ours = _measured(model, *how)
     other = None if against is None else _measured(against, *how)
     first, *more = (
-        _evaluation(samples, count, ours[count], other and other[count]) for count in counts
+        _evaluation(samples, count, ours[count], None if other is None else other[count])
+        for count in counts
     )
     return replace(first, more=tuple(more))
 

@@ -12,7 +12,7 @@ from prune.inputs.replying import Replying
 from prune.inputs.samples import Sample, need_options
 from prune.journal.progress import Progress, silent
 from prune.journal.records import check_traced
-from prune.layout.pathways import REMOVABLE
+from prune.layout.pathways import SEARCHED
 from prune.learn.gates import GateSettings, harm_of, learn_gates
 from prune.plan.budget import Budget, Objective
 from prune.plan.eliminate import ALONE
@@ -165,7 +165,7 @@ def find_plan(
             gates = learn_gates(prepared.batches, opened.id, settings, lambda loss: advance(1))
         harm = harm_of(gates)
     else:
-        harm = {p.name: trace.harm(p.name) for p in trace.pathways() if p in REMOVABLE}
+        harm = {p.name: trace.harm(p.name) for p in trace.pathways() if p in SEARCHED}
     if not harm:
         raise BadInputError(
             f"{trace.run}: holds no pathway that a plan can remove: trace without --pathway"

@@ -106,10 +106,10 @@ def test_a_wrong_forecast_costs_savings_and_never_the_budget(off: float) -> None
 
 def test_after_some_rejections_in_a_row_the_rest_is_not_tried() -> None:
     weights = np.full((len(REMOVABLE), LAYERS), 4.0)
-    weights[:, -1] = 0
+    weights[:, -1] = 0  # Its states are dead but for the last token's.
     model = DeepModel(weights, off=1e-6)
     draft = Draft(model.problem(True), Budget("max_drop", 1.0), 1000, lambda step: None)
-    ranked = candidates({p.name: np.ones(LAYERS) for p in REMOVABLE})
+    ranked = candidates({p.name: np.ones(4) for p in REMOVABLE})
     remove_foreseen(draft, ranked, 1.0)
     single = [step for step in draft.steps if " more" not in step.what]
     assert len(single) == PATIENCE < len(ranked)

@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 
 from prune.errors import BadInputError, UsageError
+from prune.layout.freezing import UPDATE, edges_of, freezes, updated
 from prune.layout.pathways import (
     ALL,
     LAST,
     NONE,
     OPTIONS,
+    OTHER_FRAMES,
     PATHWAYS,
     QUESTION_SEALED,
     REMOVABLE,
@@ -54,7 +56,7 @@ class Model:
         lost = 0
         for name, layer in NEEDED:
             pathway = PATHWAYS[name]
-            block = reach[layer, 0][np.ix_(pathway.queries, pathway.keys)]
+            block = edges_of(reach)[layer, 0][np.ix_(pathway.queries, pathway.keys)]
             lost += bool((block <= pathway.limit).any())
         self.runs.append(lost)
         return Score(90.0 - 20 * lost, 80.0 - 20 * lost, 0.3 * lost, 100)
@@ -195,6 +197,8 @@ def test_at_the_end_a_pathway_that_others_made_dear_is_given_back_for_another(
         needed["video_to_options"] = (0, -2)
         ends = sum(gone(name, reach[at, 0]) for name, layers in needed.items() for at in layers)
         question, video, options = (gone(name, reach[1, 0]) for name in names)
+        # Nor do states freeze, or frames leave out themselves.
+        ends += freezes(reach) + (reach == OTHER_FRAMES).any()
         lost = 5.0 * ends + 0.5 * (question and video) + 0.6 * options
         return Score(90.0, 80.0 - lost, lost, 100)
 
@@ -250,7 +254,7 @@ def test_what_a_saving_does_not_need_is_given_back() -> None:
         dead = all(gone(layer, text, VIDEO) for layer in reach[2:])
         answers = not gone(reach[-1], LAST, QUESTION_SEALED) and not gone(reach[-1], LAST, OPTIONS)
         carried = not gone(reach[1], LAST, QUESTION_SEALED)
-        lost = 10.0 * dead + 5.0 * (dead and not carried) + 70.0 * (not answers)
+        lost = 10.0 * dead + 5.0 * (dead and not carried) + 70.0 * (not answers or freezes(reach))
         return Score(90.0, 80.0 - lost, lost, 100)
 
     problem = Problem(MODEL, PROMPT, GEOMETRY, DENSE, measure)
@@ -383,3 +387,44 @@ def test_edges_into_states_that_no_answer_needs_are_closed_and_no_others() -> No
         assert (shut.transpose(0, 2, 1, 3)[alive] == reach.transpose(0, 2, 1, 3)[alive]).all()
     found = run(Budget("max_drop", 1.0))
     assert (closed(found.plan.reach) == found.plan.reach).all()
+
+
+def test_states_whose_updates_carry_nothing_more_are_frozen() -> None:
+    """Video that all text reads in every layer, and that is not worth updating from layer 4 on."""
+    text = (*QUESTION_SEALED, *OPTIONS, *LAST)
+
+    def measure(reach: Reach, hopeless: Hopeless) -> Score:
+        read = edges_of(reach)[:, 0][:, text][:, :, VIDEO]
+        moving = updated(reach)[:, [*VIDEO, *text]]
+        lost = 5.0 * (read != ALL).any() + 5.0 * (not moving[:3].all())
+        lost += 5.0 * (not moving[:, len(VIDEO) :].all())
+        return Score(90.0, 80.0 - lost, lost, 100)
+
+    problem = Problem(MODEL, PROMPT, GEOMETRY, DENSE, measure)
+    found = search(problem, [], Budget("max_drop", 1.0), max_runs=100)
+    assert (updated(found.plan.reach)[:, Role.VIDEO] == (np.arange(LAYERS) < 3)).all()
+    assert "video frozen from layer 4 on" in [s.what for s in found.steps if s.accepted]
+    thawed = cost_of(found.plan.reach[..., :UPDATE, :UPDATE], PROMPT, GEOMETRY)
+    assert found.cost.flops < 0.7 * thawed.flops
+    assert found.plan.freezes and '"frozen": [' in found.plan.to_json()
+
+
+def test_frozen_states_that_are_dead_are_not_named() -> None:
+    reach = slides(LAYERS, 8)[0].at(dense_reach(LAYERS), 2)
+    (frozen,) = (s for s in slides(LAYERS, 8) if s.title(1) == "video frozen from layer 6 on")
+    reach = frozen.at(reach, 4)
+    assert (~updated(closed(reach))[:, Role.VIDEO]).nonzero()[0].tolist() == [2, 3]
+    assert closed(frozen.at(slides(LAYERS, 8)[0].at(dense_reach(LAYERS), 2), 2)).shape[-1] == 11
+
+
+def test_a_pathway_within_frames_is_given_back_and_nothing_else() -> None:
+    dense, reach = dense_reach(LAYERS), dense_reach(LAYERS)
+    for candidate in candidates({"intra_frame": np.ones(LAYERS)}):
+        candidate.cut(reach)
+    assert (reach[0, 0, Role.VIDEO, Role.VIDEO]) == OTHER_FRAMES
+    assert (restored(reach, PATHWAYS["intra_frame"]) == dense).all()
+    # Where edges between frames are missing as well, giving back one of the two is not enough.
+    for candidate in candidates({"cross_frame": np.ones(LAYERS)}):
+        candidate.cut(reach)
+    for name in ("intra_frame", "cross_frame"):
+        assert (restored(reach, PATHWAYS[name]) == reach).all()

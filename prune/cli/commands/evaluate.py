@@ -104,7 +104,8 @@ def evaluate(
         # lm-eval has an option of this name.
         args = context.args if device is None else [*context.args, "--device", device]
         said = ANSWER_CUE if cue is None else cue
-        run_harness(model, tasks, counts and counts[0], limit, said, media, args, positions)
+        count = None if counts is None else counts[0]
+        run_harness(model, tasks, count, limit, said, media, args, positions)
         return
     if context.args:
         raise UsageError(f"no such option with --data: {context.args[0]}")

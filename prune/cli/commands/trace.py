@@ -112,7 +112,7 @@ def trace(
     if show_prompt:
         from prune.cli.prompt import show
 
-        show(model, data, recipe, at and at[0], cue, system, prompt, media)
+        show(model, data, recipe, None if at is None else at[0], cue, system, prompt, media)
         return
     from prune.cli.tables.flow import flow_table
     from prune.journal.processes import processes

@@ -5,6 +5,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from prune.layout.edges import EdgeHistogram
+from prune.layout.freezing import FREEZABLE, updated
 from prune.layout.pathways import MAP_ROWS, SAME_FRAME, VIDEO, Reach, narrowed
 from prune.report.figures.style import INK, MUTED
 
@@ -12,13 +13,16 @@ KEPT = LinearSegmentedColormap.from_list("kept", ["#f1f3f5", "#3b6fb6"])
 
 
 def plan_figure(reach: Reach, histogram: EdgeHistogram) -> Figure:
-    """Which pathway keeps its edges in which layer."""
+    """Which pathway keeps its edges in which layer, and where states are frozen."""
     shares = kept_shares(reach, histogram)
     rows = ~np.isnan(shares).all(1)
     names = [p.title for p, row in zip(MAP_ROWS, rows, strict=True) if row]
+    moves = moving(reach, histogram)
+    names += [f"{name} updated" for name in moves]
+    shares = np.concatenate([shares[rows], *(row[None] for row in moves.values())])
     figure = Figure(figsize=(10.5, 0.36 * len(names) + 1.1), layout="constrained")
     axes = figure.subplots()
-    mesh = axes.pcolormesh(shares[rows], cmap=KEPT, vmin=0, vmax=1, edgecolors="white", linewidth=2)
+    mesh = axes.pcolormesh(shares, cmap=KEPT, vmin=0, vmax=1, edgecolors="white", linewidth=2)
     axes.set_yticks(np.arange(len(names)) + 0.5, names, fontsize=8.5, color=INK)
     layers = np.arange(len(reach))
     step = max(1, len(layers) // 16)
@@ -37,6 +41,16 @@ def plan_figure(reach: Reach, histogram: EdgeHistogram) -> Figure:
         fontweight="bold",
     )  # fmt: skip
     return figure
+
+
+def moving(reach: Reach, histogram: EdgeHistogram) -> dict[str, np.ndarray]:
+    """For each role of the prompt with frozen states the layers that update it, 0 or 1, `[L]`."""
+    moves, there = updated(reach), histogram.pairs.sum((1, 2)) > 0
+    return {
+        role.name.lower(): moves[:, role].astype(float)
+        for role in FREEZABLE
+        if there[role] and not moves[:, role].all()
+    }
 
 
 def kept_shares(reach: Reach, histogram: EdgeHistogram) -> np.ndarray:
