@@ -1,4 +1,4 @@
-"""Loading of models: `tiny`, `tiny-deep`, `tiny-ov`, a transformers or exported folder, or a hub id."""
+"""Loading of models: embedded ones, a transformers or exported folder, or a hub id."""
 
 import os
 from collections.abc import Iterator

@@ -1,6 +1,6 @@
 """Removal of candidates in blocks that a forecast expects to be worth their loss.
 
-The passes it takes grow with the blocks that have to be told apart, not with the candidates that
+The passes it takes grow with the blocks that have to be distinguished, not with the candidates that
 there are: a model of 28 layers has 364, and 100 passes would not run each of them once.
 """
 

@@ -136,13 +136,14 @@ def _effect(run: _Recorder, candidate: Candidate, gradient: Tensor) -> Tensor:
     )
     change = (without_it - run.outputs[layer][:, :, row:]).float()
     by_head = (gradient[:, :, row:].float() * change).sum((2, 3))
-    return by_head.unflatten(1, (key.shape[1], -1)).sum(2).double().cpu()
+    found: Tensor = by_head.unflatten(1, (key.shape[1], -1)).sum(2).double().cpu()
+    return found
 
 
 def _first_row(segments: Segments, table: NDArray[np.int32], before: NDArray[np.int32]) -> int:
     """The first token, in any prompt, whose role's row differs; as many as there are if none."""
     roles = np.flatnonzero((table != before).any((0, 2)))
-    column = np.isin(segments.role.numpy(), roles).any(0)
+    column = np.asarray(np.isin(segments.role.numpy(), roles).any(0))
     return int(column.argmax()) if column.any() else len(column)
 
 

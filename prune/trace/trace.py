@@ -237,7 +237,7 @@ def write_trace(
 
     A sample whose clip cannot be decoded or whose logits are not finite is recorded with the reason
     and counts nowhere. `keep` says for the header which plan `knockouts.under` is. With several
-    numbers of frames a sample is traced at each, in cases that name it as `frames`.
+    numbers of frames each sample is traced at each of them, in cases that name it as `frames`.
 
     Raises:
         RefusedError: the folder holds a trace of something else, or the tokenizer cannot be asked

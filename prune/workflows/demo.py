@@ -1,4 +1,4 @@
-"""The workflow of `prune demo`: clips, trace, search, export, report and timing of a small model."""
+"""The workflow of `prune demo`: clips, trace, search, export, report and timing."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

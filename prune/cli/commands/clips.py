@@ -28,7 +28,7 @@ def clips(
         bool, typer.Option("--chats", help="Also behind earlier turns about the same clip.")
     ] = False,
 ) -> None:
-    """Write the benchmark of the models that ship with prune: MP4 clips with questions (calibration and test)."""
+    """Write the benchmark of the models that ship with prune: MP4 clips with questions."""
     from prune.workflows.clips import draw_clips
 
     for path in draw_clips(folder, per_task, seed, open, chats, tasks):
