@@ -97,6 +97,16 @@ class BudgetOptions:
         return replace(Budget.of(**self.given), objective=self.objective.value)
 
 
+Freeze = Annotated[
+    bool,
+    typer.Option(
+        "--freeze",
+        help="Also try layers that do not update video, question or options; vLLM runs no such "
+        "plan yet.",
+    ),
+]
+
+
 def _asked(objective: Saved, **values: float | None) -> BudgetOptions:
     given = {name: value for name, value in values.items() if value is not None}
     return BudgetOptions(given, objective)

@@ -22,7 +22,7 @@ PANELS = {
     "verbs",
     "Clips": "sampling fps frame_rate min_pixels max_pixels",
     "Knockouts": "named_set pathway pairs style window per_head keep exact_reference",
-    "Budget": "max_drop max_kl min_agreement density prefill_speedup kv_bytes objective",
+    "Budget": "max_drop max_kl min_agreement density prefill_speedup kv_bytes objective freeze",
     "Servers": "clients rates requests answer_tokens minutes",
     "Output": "target run folder force as_json report fail_on",
 }

@@ -32,6 +32,7 @@ class Problem:
         measure: runs a reach table on them.
         part: the same problem on a part of the samples, which ranks plans; None where they are few.
         foresee: forecasts what candidates lose; None where runs alone say it.
+        freezing: whether states may be frozen.
     """
 
     model: ModelId
@@ -41,6 +42,7 @@ class Problem:
     measure: Measure
     part: "Problem | None" = None
     foresee: Foresee | None = None
+    freezing: bool = False
 
 
 @dataclass(frozen=True)

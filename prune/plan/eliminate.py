@@ -21,7 +21,8 @@ SMALL = 0.001
 def descend(draft: Draft, ranked: list[Candidate], allowed: float) -> None:
     """Remove structures, then candidates, while the loss stays within `allowed`."""
     num_frames = draft.histogram.pairs.shape[-1]
-    for slide in slides(draft.problem.model.num_layers, num_frames):
+    problem = draft.problem
+    for slide in slides(problem.model.num_layers, num_frames, problem.freezing):
         if not draft.done:
             take_structure(draft, slide, allowed)
     if not draft.done:

@@ -64,7 +64,7 @@ class Slide:
         return self.what.format(self.shown(setting))
 
 
-def slides(num_layers: int, num_frames: int) -> list[Slide]:
+def slides(num_layers: int, num_frames: int, freezing: bool = False) -> list[Slide]:
     """Every structure, in the order in which a search tries them.
 
     States that die come first, since they save most, then those that are no longer updated; then
@@ -74,6 +74,7 @@ def slides(num_layers: int, num_frames: int) -> list[Slide]:
     Args:
         num_layers: L.
         num_frames: of a typical prompt.
+        freezing: with those that freeze states.
     """
 
     def dead(name: str, keys: tuple[Role, ...]) -> Slide:
@@ -100,13 +101,10 @@ def slides(num_layers: int, num_frames: int) -> list[Slide]:
             lambda n: num_layers - n + 1,
         )
 
+    named = (("video", VIDEO), ("question", QUESTION_SEALED), ("options", OPTIONS))
     found = [
-        dead("video", VIDEO),
-        dead("question", QUESTION_SEALED),
-        dead("options", OPTIONS),
-        frozen("video", VIDEO),
-        frozen("question", QUESTION_SEALED),
-        frozen("options", OPTIONS),
+        *(dead(*one) for one in named),
+        *(frozen(*one) for one in named if freezing),
         Slide(
             "cross-frame up to layer {}",
             num_layers,

@@ -42,6 +42,7 @@ def export_model(
     keep: str | None = None,
     budget: Budget | None = None,
     objective: Objective = "flops",
+    freeze: bool = False,
     num_frames: int | Sequence[int] | None = None,
     cue: str | None = None,
     system: str | None = None,
@@ -72,6 +73,7 @@ def export_model(
         keep: the plan of this text instead (`prune.plan.keep`).
         budget: of the search; `Budget.default` if None.
         objective: of the search, where no budget is given.
+        freeze: whether the search may also freeze states (`prune.layout.freezing`).
         num_frames: frames of every clip, or several numbers, at each of which the plan is
             measured; as in the trace, or 8, if None.
         cue, system, prompt, media: how samples are asked and read; as in the trace where
@@ -125,7 +127,9 @@ def export_model(
     counts = frame_counts(traced if num_frames is None else num_frames)
     found = None
     if plan is None and trace is not None:
-        found = find_plan(opened, trace, calibration, progress, budget, objective=objective)
+        found = find_plan(
+            opened, trace, calibration, progress, budget, objective=objective, freeze=freeze
+        )
         plan = found.plan
     assert plan is not None, "checked above"
     plan = plan.with_model(opened.id)

@@ -80,6 +80,7 @@ def search_plan(
     test: Path | None = None,
     method: Method | None = None,
     per_head: bool = False,
+    freeze: bool = False,
     max_failed: str = MAX_FAILED,
     device: str | None = None,
     dtype: str | None = None,
@@ -98,6 +99,7 @@ def search_plan(
         test: JSONL whose samples must not be searched on; see `prune.workflows.split`.
         method: what ranks the candidates; see `find_plan`.
         per_head: whether pathways may also be removed in single KV heads.
+        freeze: whether states may also be frozen.
         max_failed: samples of the trace that may have failed (`prune.inputs.max_failed`).
         device, dtype: as `device_map` and `dtype` of `prune.load`; the trace's precision if None.
 
@@ -109,7 +111,9 @@ def search_plan(
     opened = open_traced(trace, model, device, dtype)
     check_traced(trace.header, opened, run)
     calibration, _ = split_samples(trace, test)
-    found = find_plan(opened, trace, calibration, progress, budget, method, per_head, objective)
+    found = find_plan(
+        opened, trace, calibration, progress, budget, method, per_head, objective, freeze
+    )
     path = out or run / RUN_PLAN_FILE
     written = FoundPlan(
         found, path, path.with_suffix(".search.json"), path.with_suffix(".front.png")
@@ -130,6 +134,7 @@ def find_plan(
     method: Method | None = None,
     per_head: bool = False,
     objective: Objective = "flops",
+    freeze: bool = False,
 ) -> SearchResult:
     """Search the cheapest plan whose budget holds on the calibration samples.
 
@@ -143,6 +148,7 @@ def find_plan(
             `ALL_ALONE`.
         per_head: whether pathways may also be removed in single KV heads.
         objective: what to reduce where no budget is given.
+        freeze: whether states may also be frozen (`prune.layout.freezing`).
 
     Raises:
         UsageError: the budget limits nothing of some samples, or gates have no options to learn on.
@@ -175,6 +181,7 @@ def find_plan(
         method = Method.SCREEN if len(ranked) > ALL_ALONE else Method.TRACE
     mending = budget.objective == "hallucination"
     problem = prepared.mending_problem() if mending else prepared.problem()
+    problem = replace(problem, freezing=freeze)
     if method is Method.SCREEN:
         screen = PlanScreen(prepared.ranking, opened.processor, problem.dense.samples)
         problem = replace(problem, foresee=screen)

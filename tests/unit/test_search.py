@@ -401,17 +401,19 @@ def test_states_whose_updates_carry_nothing_more_are_frozen() -> None:
         return Score(90.0, 80.0 - lost, lost, 100)
 
     problem = Problem(MODEL, PROMPT, GEOMETRY, DENSE, measure)
-    found = search(problem, [], Budget("max_drop", 1.0), max_runs=100)
+    thawed = search(problem, [], Budget("max_drop", 1.0), max_runs=100)
+    assert not thawed.plan.freezes
+    found = search(replace(problem, freezing=True), [], Budget("max_drop", 1.0), max_runs=100)
     assert (updated(found.plan.reach)[:, Role.VIDEO] == (np.arange(LAYERS) < 3)).all()
     assert "video frozen from layer 4 on" in [s.what for s in found.steps if s.accepted]
-    thawed = cost_of(found.plan.reach[..., :UPDATE, :UPDATE], PROMPT, GEOMETRY)
-    assert found.cost.flops < 0.7 * thawed.flops
+    moving = cost_of(found.plan.reach[..., :UPDATE, :UPDATE], PROMPT, GEOMETRY)
+    assert found.cost.flops < 0.7 * moving.flops
     assert found.plan.freezes and '"frozen": [' in found.plan.to_json()
 
 
 def test_frozen_states_that_are_dead_are_not_named() -> None:
     reach = slides(LAYERS, 8)[0].at(dense_reach(LAYERS), 2)
-    (frozen,) = (s for s in slides(LAYERS, 8) if s.title(1) == "video frozen from layer 6 on")
+    (frozen,) = (s for s in slides(LAYERS, 8, True) if s.title(1) == "video frozen from layer 6 on")
     reach = frozen.at(reach, 4)
     assert (~updated(closed(reach))[:, Role.VIDEO]).nonzero()[0].tolist() == [2, 3]
     assert closed(frozen.at(slides(LAYERS, 8)[0].at(dense_reach(LAYERS), 2), 2)).shape[-1] == 11

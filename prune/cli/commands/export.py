@@ -23,7 +23,7 @@ from prune.cli.app import (
     report_failed,
 )
 from prune.cli.as_json import AsJson
-from prune.cli.budget import BudgetOptions, takes_budget
+from prune.cli.budget import BudgetOptions, Freeze, takes_budget
 from prune.cli.frames import ReportedFrames, counts_of
 from prune.cli.loading import Device, Dtype
 from prune.cli.media import takes_media
@@ -60,6 +60,7 @@ def export(
     published: Annotated[
         bool, typer.Option("--published", help="The preset as published, with its leak.")
     ] = False,
+    freeze: Freeze = False,
     frames: ReportedFrames = None,
     cue: OwnCue = None,
     system: System = None,
@@ -103,6 +104,7 @@ def export(
         keep=keep,
         budget=None if any(given) else asked.budget,
         objective=asked.objective.value,
+        freeze=freeze,
         num_frames=counts_of(frames),
         cue=cue,
         system=system,

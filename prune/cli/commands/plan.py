@@ -7,7 +7,7 @@ import typer
 
 from prune.cli.app import MaxFailed, Run, TracedModel, command
 from prune.cli.as_json import AsJson, print_json
-from prune.cli.budget import BudgetOptions, takes_budget
+from prune.cli.budget import BudgetOptions, Freeze, takes_budget
 from prune.cli.console import err, out
 from prune.cli.loading import Device, Dtype
 from prune.cli.progress import progress
@@ -44,6 +44,7 @@ def plan(
         bool,
         typer.Option("--per-head", help="Also remove pathways in single KV heads."),
     ] = False,
+    freeze: Freeze = False,
     device: Device = None,
     dtype: Dtype = None,
     max_failed: MaxFailed = MAX_FAILED,
@@ -63,6 +64,7 @@ def plan(
         objective=asked.objective.value,
         method=method,
         per_head=per_head,
+        freeze=freeze,
         max_failed=max_failed,
         device=device,
         dtype=dtype,
