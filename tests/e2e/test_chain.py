@@ -25,7 +25,7 @@ def questions(clips: Path) -> dict[str, Path]:
     return found
 
 
-@pytest.mark.parametrize("name", EMBEDDED)
+@pytest.mark.parametrize("name", ["tiny", "tiny-ov"])
 def test_the_commands_of_the_readme_in_their_order(
     name: str, questions: dict[str, Path], tmp_path: Path
 ) -> None:
