@@ -54,7 +54,7 @@ def test_each_plan_is_used_everywhere(
     monkeypatch.setattr(prune.workflows.transfer, "find_plan", find)
     two = [s for s in samples if s.task in ("object_count", "moving_direction")]
     calibration, held_out = two[:4], two[4:]
-    trace: Any = SimpleNamespace(header={"num_frames": 8})
+    trace: Any = SimpleNamespace(header={"num_frames": 8}, frame_counts=(8,))
     found = transfer(tiny, trace, calibration, held_out, Budget("max_drop", 50), silent, [4])
     plans, used = ["moving_direction", "object_count", ALL], 5
     assert searched == [
