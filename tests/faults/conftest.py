@@ -128,7 +128,7 @@ def measured(exported: Path) -> str:
         "import prune.workflows.export as e\nfrom pathlib import Path\n"
         "from prune.results.export_result import Result\n"
         f"result = Result.load(Path({str(exported / 'prune_report.json')!r}))\n"
-        "e.measure_plan = lambda *given, **named: result\n"
+        "e.measure_at = lambda *given, **named: result\n"
     )
 
 

@@ -26,16 +26,16 @@ def test_data_files_are_named_with_their_hash(tmp_path: Path, result: Result, pl
 
 def test_how_samples_were_asked_is_said_where_it_is_not_the_default(samples: list[Sample]) -> None:
     (sample, *_) = samples
-    assert _asked(sample) == {}
+    assert _asked(sample, 8) == {"frames": "8"}
     own = replace(
         sample,
         cue="",
         wording=Wording("Be brief.", prompt="{question} {options}"),
         media=Media(fps=2.0, max_pixels=100),
     )
-    assert _asked(own) == {
+    assert _asked(own, 8) == {
         "cue": "", "system": "Be brief.", "prompt": "{question} {options}", "fps": "2.0",
-        "max pixels": "100",
+        "max pixels": "100", "frames": "8",
     }  # fmt: skip
 
 

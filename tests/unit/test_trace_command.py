@@ -70,7 +70,7 @@ def test_the_page_about_flow_maps_runs_as_written(
     page = (Path(__file__).parents[2] / "docs" / "reading-a-flow-map.md").read_text()
     blocks = "".join(re.findall(r"```\n(.*?)```", page, re.DOTALL)).replace("\\\n", "")
     commands = [shlex.split(line)[1:] for line in blocks.splitlines()]
-    assert [command[0] for command in commands].count("trace") == 8
+    assert [command[0] for command in commands].count("trace") == 9
     monkeypatch.chdir(tmp_path)
     (tmp_path / "clips").symlink_to(clips)
     for command in commands:
