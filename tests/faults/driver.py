@@ -20,9 +20,9 @@ ONE = ("--pathway", "video_to_last", "--samples", "all")
 """The shortest trace."""
 QUICK = """
 import functools
-import prune.workflows.export as export, prune.workflows.measure_plan as measure
+import prune.workflows.measure_frames as frames, prune.workflows.measure_plan as measure
 measure.RUNS = 1
-export.measure_plan = functools.partial(measure.measure_plan, seeds=1)
+frames.measure_plan = functools.partial(measure.measure_plan, seeds=1)
 """
 """Before an export: what it measures is measured once, and not twenty times."""
 
