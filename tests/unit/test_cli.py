@@ -132,6 +132,19 @@ def test_inspect_draws_plans_and_presets(prune_command, tmp_path: Path) -> None:
     assert code == 3 and "no such plan" in _error(err)
 
 
+def test_inspect_counts_at_the_frames_it_is_given_and_ignores_no_option(prune_command) -> None:
+    def kept(*options: str) -> list[dict]:
+        code, out, _ = prune_command("inspect", "llava-next-7b", *options, "--json")
+        assert code == 0
+        return json.loads(out)["kept"]
+
+    assert [row["frames"] for row in kept()] == [8, 64]
+    assert kept("--frames", "64,16")[0] == kept()[1]
+    for options in (("--cue", "Say"), ("--system", "Be brief."), ("--fps", "2")):
+        code, _, err = prune_command("inspect", "llava-next-7b", *options)
+        assert code == 2 and "give --prompt FILE as well" in _error(err)
+
+
 def test_eval_and_env(prune_command, clips: Path) -> None:
     data = clips / "test.jsonl"
     code, out, _ = prune_command("eval", "tiny", "--data", data, "--tasks", "object_count")

@@ -5,9 +5,10 @@ from typing import Annotated
 
 import typer
 
-from prune.cli.app import Cue, Frames, Keep, System, command
+from prune.cli.app import Keep, OwnCue, System, command
 from prune.cli.as_json import AsJson, print_json
 from prune.cli.console import out
+from prune.cli.frames import counts_of
 from prune.cli.media import takes_media
 from prune.errors import UsageError
 from prune.inputs.media import DEFAULT_MEDIA, Media
@@ -35,8 +36,15 @@ def inspect(
     sample: Annotated[
         str | None, typer.Option(help="With --prompt: id of the question (default: the first).")
     ] = None,
-    frames: Frames = 8,
-    cue: Cue = ANSWER_CUE,
+    frames: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N,...",
+            help="Frames of prompts on which savings are counted, or of the clip with --prompt "
+            "(default: 8,64, or 8 with --prompt).",
+        ),
+    ] = None,
+    cue: OwnCue = None,
     system: System = None,
     media: Media = DEFAULT_MEDIA,
     as_json: AsJson = False,
@@ -45,15 +53,23 @@ def inspect(
 
     With --prompt, show one prompt of a model, coloured by the roles of its tokens.
     """
+    counts = counts_of(frames)
     if prompt is None:
-        if sample is not None:
-            raise UsageError("--sample: give --prompt FILE as well")
-        _show_plan(what, keep, as_json)
+        told = {"--sample": sample, "--cue": cue, "--system": system}
+        needless = [name for name, value in told.items() if value is not None]
+        if needless or media != DEFAULT_MEDIA:
+            raise UsageError(
+                f"{needless[0] if needless else 'options about clips'}: give --prompt FILE as well"
+            )
+        _show_plan(what, keep, counts or (8, 64), as_json)
     elif keep is not None:
         raise UsageError("--keep and --prompt: give one of them")
     else:
         if as_json:
             raise UsageError("--json and --prompt: give one of them")
+        num_frames, *more = counts or (8,)
+        if more:
+            raise UsageError(f"--frames {frames} and --prompt: give one number")
         from prune.cli.prompt import show_prompt
         from prune.workflows.prompt import roles_of_prompt
 
@@ -61,15 +77,15 @@ def inspect(
             what,
             prompt,
             sample,
-            num_frames=frames,
-            cue=cue,
+            num_frames=num_frames,
+            cue=ANSWER_CUE if cue is None else cue,
             wording=DEFAULT_WORDING.over(system, None),
             media=media,
         )
         show_prompt(found)
 
 
-def _show_plan(what: str, keep: str | None, as_json: bool) -> None:
+def _show_plan(what: str, keep: str | None, frames: tuple[int, ...], as_json: bool) -> None:
     from prune.cli.tables.plan import (
         leak_lines,
         liveness_lines,
@@ -82,10 +98,10 @@ def _show_plan(what: str, keep: str | None, as_json: bool) -> None:
     shown = named_plan(what, keep)
     if as_json:
         print_json("inspect", name=shown.name, sha256=shown.sha256, model=shown.model.name,
-                   **plan_facts(shown.reach))  # fmt: skip
+                   **plan_facts(shown.reach, frames))  # fmt: skip
         return
     out.print(f"{shown.name}  for {shown.model.name}, {shown.num_layers} layers")
     out.print(plan_grid(shown.reach))
     out.print("\n".join([*liveness_lines(shown.reach), *leak_lines(shown.reach)]))
-    out.print(outlook_table(shown.reach))
+    out.print(outlook_table(shown.reach, frames))
     out.print(f"sha256 {shown.sha256}")

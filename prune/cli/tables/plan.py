@@ -59,7 +59,7 @@ def frozen_layers(reach: Reach) -> dict[str, list[int]]:
     }
 
 
-def plan_facts(reach: Reach, frames: Sequence[int] = (8, 64)) -> dict[str, Any]:
+def plan_facts(reach: Reach, frames: Sequence[int]) -> dict[str, Any]:
     """What the tables of a plan show, as plain values for `--json`."""
     kept = [{"frames": n, **asdict(outlook(reach, video_prompt(n)))} for n in frames]
     leaking = [[role.name.lower() for role in leak.roles] for leak in leaks(reach)]
@@ -101,7 +101,7 @@ def leak_lines(reach: Reach, most: int = 5) -> list[str]:
     return lines + ([f"  and {len(ways) - most} more paths"] if len(ways) > most else [])
 
 
-def outlook_table(reach: Reach, frames: Sequence[int] = (8, 64)) -> Table:
+def outlook_table(reach: Reach, frames: Sequence[int]) -> Table:
     """Shares that a plan keeps on prompts of the paper's shape."""
     table = Table(box=None, padding=(0, 2, 0, 0))
     columns = (
