@@ -29,6 +29,8 @@ _OPTIONS = {
         int | None, typer.Option(help="Most pixels of the processor's size (Qwen, GLM-4V).")
     ],
 }
+MEDIA = (*_OPTIONS,)
+"""Their names, as parameters of a command."""
 
 
 def _media(sampling: Sampling | None, **values: Any) -> Media:

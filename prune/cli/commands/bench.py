@@ -11,6 +11,7 @@ from prune.cli.console import err, out
 from prune.cli.load import takes_load
 from prune.cli.loading import Device, Dtype
 from prune.cli.media import takes_media
+from prune.cli.needless import refuse
 from prune.cli.progress import progress
 from prune.errors import UsageError
 from prune.inputs.load import Load
@@ -70,7 +71,9 @@ def bench(
     words = {"system": system, "prompt": prompt, "media": media}
     common: dict[str, Any] = {**words, "against": against, "table": target, "report": report}
     if load is not None:
-        _refuse(context, counts)
+        refuse(context, UNSERVED, "leave it out with --endpoint: the server decides that")
+        if len(counts) > 1:
+            raise UsageError("--frames: give one number with --endpoint")
         one = counts[0] if counts else None
         _bench_load(load, data, as_json, folder=model, frames=one, runs=runs or 1, **common)
         return
@@ -125,16 +128,6 @@ def _show_end(conditions: dict[str, str], **paths: Path | None) -> None:
     for name, path in paths.items():
         if path is not None:
             out.print(f"{name:<6}  {path}")
-
-
-def _refuse(context: typer.Context, frames: list[int]) -> None:
-    """Refuse options of a local model where a server is asked."""
-    for name in UNSERVED:
-        source = context.get_parameter_source(name)
-        if source is not None and source.name == "COMMANDLINE":
-            raise UsageError(f"--{name}: leave it out with --endpoint: the server decides that")
-    if len(frames) > 1:
-        raise UsageError("--frames: give one number with --endpoint")
 
 
 def _numbers(option: str, text: str) -> list[int]:

@@ -24,6 +24,7 @@ from prune.cli.console import out
 from prune.cli.frames import AnsweredFrames, counts_of
 from prune.cli.loading import Device, Dtype
 from prune.cli.media import takes_media
+from prune.cli.needless import given, refuse
 from prune.cli.progress import progress
 from prune.cli.replying import takes_replying
 from prune.cli.thresholds import check_drop
@@ -32,6 +33,11 @@ from prune.inputs.max_failed import MAX_FAILED
 from prune.inputs.media import DEFAULT_MEDIA, Media
 from prune.inputs.prompts import ANSWER_CUE
 from prune.inputs.replying import DEFAULT_REPLYING, Replying
+
+OF_DATA = (
+    "against", "prompt", "as_json", "max_drop", "per_task", "reply", "reply_tokens", "max_failed",
+)  # fmt: skip
+"""Options that lm-eval has nothing like."""
 
 
 @command(
@@ -87,22 +93,18 @@ def evaluate(
     if data is None:
         if counts is not None and len(counts) > 1:
             raise UsageError("--frames: give --data FILE as well, or one number")
-        if against is not None:
-            raise UsageError("--against: give --data FILE as well")
-        if as_json or max_drop is not None:
-            raise UsageError("--json and --max-drop: give --data FILE as well")
+        refuse(context, ("system",), "without --data give lm-eval's --system_instruction")
+        refuse(context, ("dtype",), "give --data FILE as well, or lm-eval's --model_args dtype=")
+        refuse(context, OF_DATA, "give --data FILE as well")
         if tasks is None:
             raise UsageError("give --data FILE, or --tasks of lm-eval such as tiny or tvbench")
-        if system is not None:
-            raise UsageError("--system without --data: give lm-eval's --system_instruction")
-        if prompt is not None:
-            raise UsageError("--prompt: give --data FILE as well; lm-eval's tasks have their own")
-        if dtype is not None:
-            raise UsageError("--dtype: give --data FILE as well, or lm-eval's --model_args dtype=")
         from prune.workflows.harness import run_harness
 
-        # lm-eval has an option of this name.
-        args = context.args if device is None else [*context.args, "--device", device]
+        args = list(context.args)
+        # lm-eval has options of these names.
+        for name, value in (("device", device), ("seed", seed)):
+            if given(context, name):
+                args += [f"--{name}", str(value)]
         said = ANSWER_CUE if cue is None else cue
         count = None if counts is None else counts[0]
         run_harness(model, tasks, count, limit, said, media, args, positions)

@@ -24,6 +24,7 @@ from prune.cli.app import (
 from prune.cli.console import out
 from prune.cli.loading import Device, Dtype
 from prune.cli.media import takes_media
+from prune.cli.needless import refuse
 from prune.cli.progress import progress
 from prune.errors import UsageError
 from prune.inputs.max_failed import MAX_FAILED
@@ -34,6 +35,9 @@ OptionalData = Annotated[
     Path | None, typer.Option("--data", help="JSONL: id, media, question, options, answer, task.")
 ]
 
+OF_DATA = ("sample", "tasks", "limit", "per_task", "seed", "samples", "max_failed")
+"""Options that choose among the samples of a file."""
+
 
 @command(
     "prune explain tiny --data clips/test.jsonl --limit 4 --out evidence",
@@ -41,6 +45,7 @@ OptionalData = Annotated[
 )
 @takes_media
 def explain(
+    context: typer.Context,
     model: Model,
     data: OptionalData = None,
     run: Annotated[
@@ -121,6 +126,8 @@ def explain(
         raise UsageError("give --data, or --image with --question")
     if run is None and not image:
         raise UsageError("--out: name the run folder")
+    if image:
+        refuse(context, OF_DATA, "leave it out with --image, which is one sample")
     from prune.cli.tables.evidence import scores_table, summary_lines, treatment_line
     from prune.inputs.samples import picture_sample
     from prune.journal.processes import processes

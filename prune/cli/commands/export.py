@@ -27,6 +27,7 @@ from prune.cli.budget import BudgetOptions, Freeze, takes_budget
 from prune.cli.frames import ReportedFrames, counts_of
 from prune.cli.loading import Device, Dtype
 from prune.cli.media import takes_media
+from prune.cli.needless import refuse
 from prune.cli.progress import progress
 from prune.cli.thresholds import FailOn
 from prune.errors import UsageError
@@ -42,6 +43,7 @@ from prune.workflows.options import Preset
 @takes_budget
 @takes_media
 def export(
+    context: typer.Context,
     model: Model,
     target: Annotated[Path, typer.Option("--out", help="The new model folder.")],
     asked: BudgetOptions,
@@ -89,6 +91,10 @@ def export(
     given = plan_file is not None, preset is not None, keep is not None
     if bool(asked.given) + sum(given) > 1:
         raise UsageError("a budget, --plan, --preset and --keep: give one of them")
+    if any(given):
+        refuse(context, ("objective", "freeze"), "leave it out where the plan is given")
+    if preset is None:
+        refuse(context, ("published",), "give --preset as well")
     plan = None
     if plan_file is not None:
         plan = Plan.load(plan_file)

@@ -5,11 +5,12 @@ from typing import Annotated
 
 import typer
 
-from prune.cli.app import Keep, OwnCue, System, command
+from prune.cli.app import Cue, Keep, System, command
 from prune.cli.as_json import AsJson, print_json
 from prune.cli.console import out
 from prune.cli.frames import counts_of
-from prune.cli.media import takes_media
+from prune.cli.media import MEDIA, takes_media
+from prune.cli.needless import refuse
 from prune.errors import UsageError
 from prune.inputs.media import DEFAULT_MEDIA, Media
 from prune.inputs.prompts import ANSWER_CUE, DEFAULT_WORDING
@@ -21,6 +22,7 @@ from prune.inputs.prompts import ANSWER_CUE, DEFAULT_WORDING
 )
 @takes_media
 def inspect(
+    context: typer.Context,
     what: Annotated[
         str,
         typer.Argument(
@@ -44,7 +46,7 @@ def inspect(
             "(default: 8,64, or 8 with --prompt).",
         ),
     ] = None,
-    cue: OwnCue = None,
+    cue: Cue = ANSWER_CUE,
     system: System = None,
     media: Media = DEFAULT_MEDIA,
     as_json: AsJson = False,
@@ -55,12 +57,7 @@ def inspect(
     """
     counts = counts_of(frames)
     if prompt is None:
-        told = {"--sample": sample, "--cue": cue, "--system": system}
-        needless = [name for name, value in told.items() if value is not None]
-        if needless or media != DEFAULT_MEDIA:
-            raise UsageError(
-                f"{needless[0] if needless else 'options about clips'}: give --prompt FILE as well"
-            )
+        refuse(context, ("sample", "cue", "system", *MEDIA), "give --prompt FILE as well")
         _show_plan(what, keep, counts or (8, 64), as_json)
     elif keep is not None:
         raise UsageError("--keep and --prompt: give one of them")
@@ -78,7 +75,7 @@ def inspect(
             prompt,
             sample,
             num_frames=num_frames,
-            cue=ANSWER_CUE if cue is None else cue,
+            cue=cue,
             wording=DEFAULT_WORDING.over(system, None),
             media=media,
         )
