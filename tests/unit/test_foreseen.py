@@ -15,7 +15,7 @@ from prune.plan.forecast import Forecast
 from prune.plan.foreseen import PATIENCE, remove_foreseen
 from prune.plan.model_id import ModelId
 from prune.plan.moves import Candidate, candidates, closed
-from tests.unit.test_search import PROMPT
+from tests.unit.searched import PROMPT
 
 LAYERS, SAMPLES = 28, 100
 MODEL = ModelId(name="deep", num_layers=LAYERS, num_kv_heads=1)

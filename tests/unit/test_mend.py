@@ -12,7 +12,7 @@ from prune.plan.draft import Problem
 from prune.plan.mend import gain
 from prune.plan.moves import candidates
 from prune.plan.search import search
-from tests.unit.test_search import GEOMETRY, LAYERS, MODEL, PROMPT
+from tests.unit.searched import GEOMETRY, LAYERS, MODEL, PROMPT
 
 HEADS = 2
 DENSE = Score(90.0, 80.0, 0.0, 100, absent=20, present=20, false_yes=30.0, false_no=10.0)
