@@ -1,6 +1,7 @@
 """The report shows everything it was given, escapes it, and is drawn again from JSON alone."""
 
 import dataclasses
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -60,6 +61,13 @@ def test_links_and_pictures_lead_somewhere_in_the_page(result: Result, plan: Pla
     assert {link[1:] for link in links if link.startswith("#")} <= ids
     assert {link for link in links if not link.startswith("#")} == {"audit.html"}
     assert all(str(a["src"]).startswith("data:image/") and a["alt"] for t, a in tags if t == "img")
+
+
+def test_the_navigation_names_every_section_in_order(result: Result, plan: Plan) -> None:
+    page = " ".join(html(result, plan).split())
+    links = re.findall(r'<a href="#([\w-]+)">(.*?)</a>', page)
+    assert links == re.findall(r'<section id="([\w-]+)"><h2>(.*?)</h2>', page)
+    assert len(links) == 10
 
 
 def test_text_of_data_sets_is_text(result: Result, plan: Plan) -> None:
