@@ -13,20 +13,13 @@ from prune.evidence.case import Explainable
 from prune.evidence.metrics.agreement import first_regions
 from prune.evidence.metrics.pointing import points_at_mask
 from prune.evidence.regions import Regions
-from prune.inputs.boxes import box_mask, named_in
-from prune.inputs.samples import Sample
+from prune.inputs.boxes import box_mask
 
 LEADING = 0.1
 """Share of the clip that counts as leading evidence, the most important regions first."""
 
 POINTING = ("point_game", "leading_in_boxes", "boxes_area")
 """Names of the scores of `pointing`."""
-
-
-def about(sample: Sample) -> str:
-    """The text whose words name objects: the question with its true option or its reply."""
-    answer = (sample.reply or "") if sample.is_open else sample.options[sample.answer]
-    return f"{sample.question} {answer}"
 
 
 def objects_of(case: Explainable) -> list[dict[str, Any]]:
@@ -37,7 +30,7 @@ def objects_of(case: Explainable) -> list[dict[str, Any]]:
         frame, in shares of the frame.
     """
     known = case.sample.boxes
-    named = {box.label for box in named_in(known, about(case.sample))}
+    named = {box.label for box in case.sample.named_boxes}
     return [
         {
             "label": label,
@@ -68,8 +61,7 @@ def pointing(
         cover, which is what chance gives. All None where no named object is in the clip, or where
         another answer than the model's is explained.
     """
-    named = named_in(case.sample.boxes, about(case.sample))
-    mask = box_mask(named, case.times, *saliency.shape[1:])
+    mask = box_mask(case.sample.named_boxes, case.times, *saliency.shape[1:])
     if case.target.is_counter or not mask.any():
         return dict.fromkeys(POINTING)
     leading = np.isin(regions.labels, list(first_regions(order, regions.area, LEADING)))

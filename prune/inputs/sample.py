@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from prune.inputs.boxes import ObjectBox
+from prune.inputs.boxes import ObjectBox, named_in
 from prune.inputs.media import DEFAULT_MEDIA, Media
 from prune.inputs.prompts import ANSWER_CUE, DEFAULT_WORDING, Wording, letter
 
@@ -73,6 +73,12 @@ class Sample:
     def reading(self) -> Media:
         """How the sample's clip is read."""
         return self.own.over(self.media)
+
+    @property
+    def named_boxes(self) -> tuple[ObjectBox, ...]:
+        """The boxes of objects that the question with its true option, or its reply, names."""
+        answer = (self.reply or "") if self.is_open else self.options[self.answer]
+        return tuple(named_in(self.boxes, f"{self.question} {answer}"))
 
     @property
     def letters(self) -> list[str]:

@@ -48,7 +48,7 @@ class OptionRole:
     """The tokens of one answer option, with what separates it from the next one.
 
     Attributes:
-        number: of the option, from 1; 0 is the one that the model chooses.
+        number: of the option, from 1.
     """
 
     number: int
@@ -58,12 +58,29 @@ class OptionRole:
 class MarkedRole:
     """Tokens that were marked in a layout (`Segments.marks`), whatever their role.
 
+    What marks them is a run of the model, or the boxes of a sample.
+
     Attributes:
-        mark: its name, such as `sink`.
+        mark: its name, one of the constants of this module.
     """
 
     mark: str
 
+
+SINK = "sink"
+"""Attention sinks."""
+
+CHOSEN = "option:chosen"
+"""The option that the model answers, as an `OptionRole`."""
+
+OBJECT, NAMED = "region:object", "region:named"
+"""The video tokens whose cell overlaps a box: of any known object, or of one that the question or
+its true answer names."""
+
+CONTROL = "-control"
+"""Ends the mark of as many other cells of the same frames, none of which overlaps such a box."""
+
+REGIONS = (OBJECT, OBJECT + CONTROL, NAMED, NAMED + CONTROL)
 
 NamedRole = FrameRole | OptionRole | MarkedRole
 """Roles whose tokens have another role as well."""

@@ -86,8 +86,6 @@ def _named_tokens(role: NamedRole, segments: Segments) -> torch.Tensor:
             return torch.isin(segments.role[0], framed) & (
                 frame == role.index_of(int(frame.max()) + 1)
             )
-        case OptionRole(0):
-            raise BadInputError("option:chosen: the prompt has no options to choose from")
         case OptionRole(number):
             found = segments.option[0] == number - 1
             if not found.any():
@@ -95,7 +93,7 @@ def _named_tokens(role: NamedRole, segments: Segments) -> torch.Tensor:
             return found
         case MarkedRole(mark):
             if mark not in segments.marks:
-                raise BadInputError(f"{mark}: nothing says which tokens of this prompt these are")
+                raise BadInputError(f"{mark}: nothing says which tokens of a prompt these are")
             return segments.marks[mark]
 
 

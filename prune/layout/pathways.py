@@ -16,6 +16,9 @@ from prune.errors import UsageError
 from prune.kernels import ALL as ALL
 from prune.kernels import OTHER_FRAMES as OTHER_FRAMES
 from prune.layout.fine_role import (
+    CHOSEN,
+    REGIONS,
+    SINK,
     WHOLE,
     AnyRole,
     FineRole,
@@ -138,9 +141,6 @@ MAP_ROWS = (
 """The rows of a plan drawn as a grid of pathways and layers."""
 
 
-SINK = "sink"
-"""The mark of attention sinks."""
-
 TRUE_END = (FineRole.TRUE_END, FineRole.LAST_TRUE_END)
 FALSE_END = (FineRole.FALSE_END, FineRole.LAST_FALSE_END)
 
@@ -160,8 +160,10 @@ _WORDS: dict[str, tuple[AnyRole, ...]] = {
     "reply": (Role.LAST, Role.ANSWER),
     "history": (Role.HISTORY,),
     "image": (Role.IMAGE,),
-    SINK: (MarkedRole(SINK),),
+    **{mark: (MarkedRole(mark),) for mark in (SINK, CHOSEN, *REGIONS)},
 }
+
+_KNOWN = ", ".join((*_WORDS, "frame:1", "frame:2, ...", "frame:last", "option:1", "option:2, ..."))
 
 
 def find_pathway(text: str) -> Pathway:
@@ -175,6 +177,9 @@ def find_pathway(text: str) -> Pathway:
             `_text` and `_end` alone, `option_end` for all separators, and `instruction`, the tail
             without one; `frame:1`, `frame:2`, ... and `frame:last`; `option:1`, `option:2`, ... and
             `option:chosen`, the one that the model answers, each with the separator behind it;
+            `region:object` and `region:named`, the video tokens that show a known object, or one
+            that the question names, and both with `-control`, as many others
+            (`prune.trace.regions`);
             `response` (tokens of a reply) and `reply` (those and `last`, which predicts the first
             of them); `history` (turns before the question), `image` (pictures), and `sink`
             (`prune.trace.sinks`).
@@ -195,7 +200,7 @@ def _single(text: str) -> Pathway:
     except KeyError as error:
         raise UsageError(
             f"pathway {text!r}: {error} is not a role; write roles on both sides of ->, such as "
-            f"'video->question,options', of {', '.join(_WORDS)}; or one of {', '.join(PATHWAYS)}"
+            f"'video->question,options', of {_KNOWN}; or one of {', '.join(PATHWAYS)}"
         ) from None
     first, last = min(_place(r, False) for r in read), max(_place(r, True) for r in by)
     if last < first or _later(read, by):
@@ -219,8 +224,10 @@ def _place(role: AnyRole, asks: bool) -> int:
     """Where a role stands in a prompt: its last possible place if it asks, else its first."""
     if isinstance(role, FrameRole):
         return int(Role.VIDEO)
-    if isinstance(role, OptionRole):
+    if isinstance(role, OptionRole) or role == MarkedRole(CHOSEN):
         return int(Role.OPTIONS)
+    if isinstance(role, MarkedRole) and role.mark in REGIONS:
+        return int(Role.VIDEO)
     if isinstance(role, MarkedRole) or role in (Role.HISTORY, Role.IMAGE):
         return int(Role.LAST if asks else Role.SYSTEM)
     return int(_ORDER.get(role, role))
@@ -245,8 +252,13 @@ def find_roles(text: str) -> tuple[AnyRole, ...]:
     try:
         return _roles_of(text.replace(" ", ""))
     except KeyError as error:
-        known = ", ".join((*_WORDS, "frame:1, ..., frame:last", "option:1, ..., option:chosen"))
-        raise UsageError(f"roles {text!r}: {error} is not one; there are {known}") from None
+        raise UsageError(f"roles {text!r}: {error} is not one; there are {_KNOWN}") from None
+
+
+def roles_of(pathways: Iterable[Pathway]) -> set[AnyRole]:
+    """The roles on both sides of pathways."""
+    singles = [single for pathway in pathways for single in pathway.singles]
+    return {role for single in singles for role in (*single.keys, *single.queries)}
 
 
 def _roles_of(text: str) -> tuple[AnyRole, ...]:
@@ -258,8 +270,8 @@ def _roles(word: str) -> tuple[AnyRole, ...]:
     kind, _, number = word.partition(":")
     if kind == "frame" and (number == "last" or (number.isdecimal() and int(number) > 0)):
         return (FrameRole(0 if number == "last" else int(number)),)
-    if kind == "option" and (number == "chosen" or (number.isdecimal() and int(number) > 0)):
-        return (OptionRole(0 if number == "chosen" else int(number)),)
+    if kind == "option" and number.isdecimal() and int(number) > 0:
+        return (OptionRole(int(number)),)
     return _WORDS[word]
 
 
@@ -295,13 +307,13 @@ def remove_pathway(reach: Reach, pathway: Pathway, layers: slice | list[int]) ->
     """Remove a pathway from `reach` in place in the given layers.
 
     Raises:
-        UsageError: it distinguishes parts of a question, which no plan knows.
+        UsageError: it distinguishes parts of one question or clip, which no plan knows.
     """
     for single in pathway.singles:
         if is_fine(single.keys + single.queries):
             raise UsageError(
-                f"{single.name}: only a trace can distinguish parts of a question, such as its "
-                "true option"
+                f"{single.name}: only a trace can distinguish parts of one question or its clip, "
+                "such as a true option, a frame or a region: a plan holds for every sample"
             )
         limit_edges(reach, layers, single.queries, single.keys, single.limit)
 

@@ -12,10 +12,10 @@ from prune.inputs.encode import Clip, decode, encode
 from prune.inputs.samples import Sample
 from prune.inputs.visible import Box, visible_box
 from prune.inputs.written import recall
+from prune.layout.grid import Grid, grid_of, shown_frame
 from prune.layout.knockout_tables import tell_options_apart
 from prune.layout.pathways import Pathway
 from prune.lens.attention import Pool, attention_rows, pooled
-from prune.lens.grid import Grid, grid_of, shown_frame
 from prune.lens.query import query_rows
 from prune.lens.states import Lens, visit_states
 from prune.lens.survey import SurveySettings

@@ -12,8 +12,8 @@ from prune.inputs.encode import letter_ids, read
 from prune.inputs.samples import Sample
 from prune.journal.records import Record, check_usable, failed_of, identity, recorded
 from prune.journal.write import write_records
+from prune.layout.grid import grid_of
 from prune.lens.answer import AnswerByLayer, first_layer, settled_layer
-from prune.lens.grid import grid_of
 from prune.lens.states import Lens, Matrix, Visit, visit_states
 from prune.lens.video import VideoWords, count_words
 from prune.lens.vocabulary import Groups, Vocabulary

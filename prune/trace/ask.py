@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from prune.errors import BadInputError, UsageError
 from prune.evaluate.forced import check_reply, forced, replies_to
 from prune.inputs.encode import (
+    Clip,
     chat,
     check_samples,
     continuation,
@@ -20,7 +21,6 @@ from prune.inputs.encode import (
     encode,
     letter_ids,
     open_prompt,
-    read,
 )
 from prune.inputs.reply import greedy_reply
 from prune.inputs.replying import Replying
@@ -30,6 +30,7 @@ from prune.layout.knockout_tables import tell_options_apart
 from prune.layout.tokens import token_starts
 from prune.runtime.captured import Replay, capture
 from prune.trace.anchors import matches, verbs
+from prune.trace.regions import Shown
 from prune.trace.reply import replied, shortened
 
 
@@ -42,6 +43,7 @@ class TracedPrompt:
         token: the token that is traced; the likeliest if None.
         anchor: the text of the reply that the token begins, if it is traced for that.
         reply: the tokens that the last ones of the prompt predict, if a whole reply is traced.
+        shown: its clip, if the sample has boxes.
     """
 
     replay: Replay
@@ -49,6 +51,7 @@ class TracedPrompt:
     token: int | None = None
     anchor: str | None = None
     reply: Sequence[int] = ()
+    shown: Shown | None = None
 
 
 class PromptStyle(Protocol):
@@ -87,23 +90,31 @@ class Choice:
         self, model: Any, processor: Any, sample: Sample, num_frames: int
     ) -> list[TracedPrompt]:
         """See `PromptStyle`."""
-        inputs = read(processor, [sample], num_frames)
+        clip = decode(sample, num_frames)
+        inputs = encode(processor, [sample], [clip])
         replay = capture(model, processor, inputs)
-        return [choice_case(processor, sample, inputs, replay)]
+        return [choice_case(processor, sample, clip, inputs, replay)]
 
 
-def choice_case(processor: Any, sample: Sample, inputs: Any, replay: Replay) -> TracedPrompt:
+def choice_case(
+    processor: Any, sample: Sample, clip: Clip, inputs: Any, replay: Replay
+) -> TracedPrompt:
     """The traced prompt of a question with options.
 
     Args:
         processor: the model's.
         sample: what is asked.
+        clip: its decoded clip.
         inputs: its encoded prompt, a batch of one.
         replay: the captured prompt.
     """
     spans = recall(inputs["input_ids"][0].tolist())
     told = tell_options_apart(replay.segments, sample.answer, spans)
-    return TracedPrompt(replace(replay, segments=told), letter_ids(processor, sample))
+    return TracedPrompt(
+        replace(replay, segments=told),
+        letter_ids(processor, sample),
+        shown=Shown.of(processor, sample, clip, inputs),
+    )
 
 
 @dataclass(frozen=True)
@@ -131,10 +142,12 @@ class AsWritten:
         """See `PromptStyle`; raises `BadInputError` if the sample has no reply."""
         if not sample.is_open:
             return Choice().cases(model, processor, sample, num_frames)
-        inputs = read(processor, [sample], num_frames)
+        clip = decode(sample, num_frames)
+        inputs = encode(processor, [sample], [clip])
         (reply,) = replies_to(model, processor, inputs, [sample], self.replying)
         check_reply(reply, self.replying)
-        return [TracedPrompt(forced(model, processor, inputs, [reply]), reply=reply)]
+        shown = Shown.of(processor, sample, clip, inputs)
+        return [TracedPrompt(forced(model, processor, inputs, [reply]), reply=reply, shown=shown)]
 
 
 @dataclass(frozen=True)
@@ -170,8 +183,10 @@ class Prefix:
                 "after this prefix two options begin with the same token, or one with none: "
                 "trace such questions with --anchor"
             )
-        inputs = encode(processor, [sample], [decode(sample, num_frames)], open_prompt)
-        return [TracedPrompt(replied(model, processor, inputs, prefix), options)]
+        clip = decode(sample, num_frames)
+        inputs = encode(processor, [sample], [clip], open_prompt)
+        shown = Shown.of(processor, sample, clip, inputs)
+        return [TracedPrompt(replied(model, processor, inputs, prefix), options, shown=shown)]
 
     def _tokens(self, processor: Any, more: str) -> list[int]:
         return continuation(processor.tokenizer, chat(processor, "?"), self.text + more)
@@ -204,7 +219,9 @@ class OwnReply:
         self, model: Any, processor: Any, sample: Sample, num_frames: int
     ) -> list[TracedPrompt]:
         """See `PromptStyle`; empty if the reply has no anchor."""
-        inputs = encode(processor, [sample], [decode(sample, num_frames)], open_prompt)
+        clip = decode(sample, num_frames)
+        inputs = encode(processor, [sample], [clip], open_prompt)
+        shown = Shown.of(processor, sample, clip, inputs)
         reply = greedy_reply(model, inputs, self.max_tokens)
         text, starts = token_starts(processor.tokenizer, reply)
         found = [
@@ -216,7 +233,9 @@ class OwnReply:
         whole = replied(model, processor, inputs, reply)
         prompt = inputs["input_ids"].shape[1]
         return [
-            TracedPrompt(shortened(whole, prompt + place), token=reply[place], anchor=words)
+            TracedPrompt(
+                shortened(whole, prompt + place), token=reply[place], anchor=words, shown=shown
+            )
             for place, words in found
         ]
 

@@ -1,43 +1,43 @@
-"""Roles that only a run of the model can tell: the option that it chooses, and attention sinks."""
+"""Roles that a run of the model or a sample's boxes tell: the answered option, sinks, regions."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 
-from prune.layout.fine_role import AnyRole, MarkedRole, OptionRole
-from prune.layout.pathways import SINK, Pathway
+from torch import Tensor
+
+from prune.layout.fine_role import CHOSEN, REGIONS, SINK, AnyRole, MarkedRole
 from prune.trace.dense_pass import DensePass
-from prune.trace.knockout import Knockouts
+from prune.trace.regions import Shown, region
 from prune.trace.sinks import sinks
 
 
-def found_roles(knockouts: Knockouts, dense: DensePass, choice: int | None = None) -> Knockouts:
-    """Knockouts of one prompt in terms of its tokens; marks those of `dense` that are sinks.
+def find_marked(
+    dense: DensePass,
+    roles: Iterable[AnyRole],
+    choice: int | None = None,
+    shown: Shown | None = None,
+) -> None:
+    """Mark the tokens of all `MarkedRole`s among some roles in the layout of a recorded pass.
+
+    A role of which the prompt has nothing stays unmarked, and is refused where it is used.
 
     Args:
-        knockouts: of any prompt.
-        dense: its recorded pass, whose layout is marked in place.
+        dense: the pass, whose layout is marked in place.
+        roles: any.
         choice: index of the option that the model answers; None without options.
+        shown: the clip with its boxes, if there are any.
+
+    Raises:
+        BadInputError: no token shows a region.
     """
-    roles = {
-        role
-        for pathway in knockouts.pathways
-        for single in pathway.singles
-        for role in (*single.keys, *single.queries)
-    }
-    if MarkedRole(SINK) in roles:
-        layout = dense.replay.segments
-        marks = {**layout.marks, SINK: sinks(dense)}
+    layout = dense.replay.segments
+    marks: dict[str, Tensor] = {}
+    for mark in sorted(role.mark for role in set(roles) if isinstance(role, MarkedRole)):
+        if mark == SINK:
+            marks[mark] = sinks(dense)
+        elif mark == CHOSEN and choice is not None:
+            marks[mark] = layout.option[0] == choice
+        elif mark in REGIONS and shown is not None:
+            marks[mark] = region(mark, shown, layout)
+    if marks:
         dense.replay = replace(dense.replay, segments=replace(layout, marks=marks))
-    if choice is None or OptionRole(0) not in roles:
-        return knockouts
-    chosen = [_of_option(pathway, choice) for pathway in knockouts.pathways]
-    return replace(knockouts, pathways=chosen)
-
-
-def _of_option(pathway: Pathway, choice: int) -> Pathway:
-    """A pathway in which the chosen option is the one of an index."""
-
-    def named(roles: tuple[AnyRole, ...]) -> tuple[AnyRole, ...]:
-        return tuple(OptionRole(choice + 1) if role == OptionRole(0) else role for role in roles)
-
-    joined = tuple(_of_option(part, choice) for part in pathway.joined)
-    return replace(pathway, keys=named(pathway.keys), queries=named(pathway.queries), joined=joined)

@@ -9,12 +9,14 @@ import torch
 from prune.errors import BadInputError
 from prune.inputs.encode import decode, encode
 from prune.inputs.samples import Sample
+from prune.layout.fine_role import AnyRole
 from prune.layout.pathways import find_roles
 from prune.runtime.attention import seam
 from prune.runtime.captured import Replay, capture, next_logits
 from prune.trace.ask import choice_case
 from prune.trace.corruption import corrupted
 from prune.trace.dense_pass import record_dense
+from prune.trace.found_roles import find_marked
 from prune.trace.numbers import probability
 from prune.trace.patch_choices import Corruption, Site
 from prune.trace.patching import Patch, activations, patched_states
@@ -61,6 +63,10 @@ class Patches:
         found = find_roles(roles)
         return [Patch(site, found, layers, head) for layers in self.windows() for head in heads]
 
+    def every_role(self) -> set[AnyRole]:
+        """All roles whose tokens are patched."""
+        return {role for roles in self.roles for role in find_roles(roles)}
+
 
 def patch_sample(
     model: Any, processor: Any, sample: Sample, samples: Sequence[Sample], patches: Patches
@@ -87,7 +93,7 @@ def patch_sample(
     """
     clip = decode(sample, patches.num_frames)
     inputs = encode(processor, [sample], [clip])
-    case = choice_case(processor, sample, inputs, capture(model, processor, inputs))
+    case = choice_case(processor, sample, clip, inputs, capture(model, processor, inputs))
     token_ids, letters = inputs["input_ids"], list(case.options)
     with seam(model):
         own = record_dense(case.replay)
@@ -104,7 +110,8 @@ def patch_sample(
                 f"the {patches.corruption} clip has other tokens than the sample's own: "
                 "activations of one have no place in the other"
             )
-        replay = replace(replay, segments=case.replay.segments)
+        find_marked(own, patches.every_role(), int(own.logits[letters].argmax()), case.shown)
+        replay = replace(replay, segments=own.replay.segments)
         base, given = (record_dense(replay), case.replay) if patches.restore else (own, replay)
         source = activations(given, patches.sites)
         logp = torch.log_softmax(base.logits, -1)

@@ -5,10 +5,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from prune.layout.pathways import roles_of
 from prune.runtime.captured import next_logits
 from prune.trace.ask import TracedPrompt
 from prune.trace.dense_pass import record_dense
-from prune.trace.found_roles import found_roles
+from prune.trace.found_roles import find_marked
 from prune.trace.knocked_out import knocked_out
 from prune.trace.knockout import Knockouts
 from prune.trace.numbers import mapped, nats, probability
@@ -32,7 +33,7 @@ def trace_reply(processor: Any, case: TracedPrompt, knockouts: Knockouts) -> dic
     ids, count = list(case.reply), len(case.reply)
     model = case.replay.model
     dense = record_dense(case.replay, count, knockouts.under)
-    knockouts = found_roles(knockouts, dense)
+    find_marked(dense, roles_of(knockouts.pathways), shown=case.shown)
     before = next_logits(model, dense.states).log_softmax(-1)
     chosen = torch.tensor(ids, device=before.device)[:, None]
     own = before.gather(1, chosen)[:, 0]

@@ -6,11 +6,12 @@ import torch
 from torch import Tensor
 
 from prune.inputs.samples import Sample
+from prune.layout.pathways import roles_of
 from prune.runtime.attention import seam
 from prune.runtime.captured import next_logits
 from prune.trace.ask import Choice, PromptStyle, TracedPrompt
 from prune.trace.dense_pass import DensePass, record_dense
-from prune.trace.found_roles import found_roles
+from prune.trace.found_roles import find_marked
 from prune.trace.knocked_out import knocked_out
 from prune.trace.knockout import Knockouts
 from prune.trace.numbers import mapped, nats, probability
@@ -109,7 +110,7 @@ def trace_case(
         }
     if case.options and which != "all" and record["correct"] != (which == "correct"):
         return record
-    knockouts = found_roles(knockouts, dense, record.get("choice"))
+    find_marked(dense, roles_of(knockouts.pathways), record.get("choice"), case.shown)
     states = knocked_out(dense, knockouts)[..., -1, :]
     cut = torch.log_softmax(next_logits(case.replay.model, states), -1)
     record["knockouts"] = {

@@ -1,6 +1,7 @@
 """The screen of a data set: knockouts ranked by gradients, the strongest run exactly."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,11 @@ from prune.journal.processes import share_of
 from prune.journal.progress import Progress, silent
 from prune.journal.records import Record, failed_of, identity, recorded
 from prune.journal.write import write_records
-from prune.layout.pathways import Pathway
+from prune.layout.pathways import Pathway, roles_of
 from prune.runtime.attention import seam
 from prune.trace.ask import TracedPrompt
 from prune.trace.dense_pass import record_dense
+from prune.trace.found_roles import find_marked
 from prune.trace.incremental import knockout_logits
 from prune.trace.sample import CHOICE
 from prune.trace.screen import FADED, ScreenedPrompt, screen_prompt
@@ -81,7 +83,7 @@ def screen_samples(
         found = screen_prompt(case.replay, pathways, answer, faded)
         return {"margin": found.margin, "change": found.change.tolist()}
 
-    each = _over_samples(opened, num_frames, which, screen_one)
+    each = _over_samples(opened, num_frames, which, pathways, screen_one)
     folder = run / FOLDER / "gradients"
     with progress("Screening", share_of(len(samples))) as advance:
         records = write_records(folder, "screen", header, samples, each, advance)
@@ -108,7 +110,7 @@ def screen_samples(
 
     used = {r["id"] for r in seen}
     again = [s for s in samples if s.id in used]
-    each = _over_samples(opened, num_frames, "all", knock_out)
+    each = _over_samples(opened, num_frames, "all", pathways, knock_out)
     folder = run / FOLDER / f"exact-{len(chosen)}"
     with progress("Knocking out", share_of(len(again))) as advance:
         runs = write_records(folder, "screen", exact_header, again, each, advance)
@@ -146,7 +148,11 @@ def _change_and_strength(changes: Sequence[Tensor]) -> Floats:
 
 
 def _over_samples(
-    opened: LoadedModel, num_frames: int, which: str, measure: Callable[[TracedPrompt, int], Record]
+    opened: LoadedModel,
+    num_frames: int,
+    which: str,
+    pathways: Sequence[Pathway],
+    measure: Callable[[TracedPrompt, int], Record],
 ) -> Callable[[Sample], Record]:
     """Wrap `measure`, which measures the model's own answer, to record a sample."""
     model, processor = opened.model, opened.processor
@@ -154,10 +160,14 @@ def _over_samples(
     def one(sample: Sample) -> Record:
         (case,) = CHOICE.cases(model, processor, sample, num_frames)
         with seam(model):
-            answer = int(record_dense(case.replay).logits.argmax())
+            dense = record_dense(case.replay)
+            answer = int(dense.logits.argmax())
             correct = answer == case.options[sample.answer]
-            wanted = which == "all" or correct == (which == "correct")
-            return {"correct": correct} | (measure(case, answer) if wanted else {})
+            if which != "all" and correct != (which == "correct"):
+                return {"correct": correct}
+            choice = int(dense.logits[list(case.options)].argmax())
+            find_marked(dense, roles_of(pathways), choice, case.shown)
+            return {"correct": correct, **measure(replace(case, replay=dense.replay), answer)}
 
     return recorded(one)
 

@@ -11,7 +11,8 @@ from prune.inputs.prompts import ANSWER_CUE, Wording
 from prune.inputs.samples import need_options
 from prune.journal.processes import processes, share_of
 from prune.journal.progress import Progress, silent
-from prune.layout.pathways import find_pathway
+from prune.layout.fine_role import MarkedRole
+from prune.layout.pathways import find_pathway, roles_of
 from prune.lens.attention import pool_of
 from prune.lens.portrait import View, portray
 from prune.lens.states import Matrix
@@ -111,6 +112,8 @@ def lens_model(
     chosen = by_id(samples, portraits, data)
     groups = load_groups(words, samples)
     pathway = find_pathway(knockout)
+    if found := [role.mark for role in roles_of([pathway]) if isinstance(role, MarkedRole)]:
+        raise UsageError(f"--knockout {knockout}: only prune trace finds {min(found)}")
     opened = open_model(model, device, dtype, dense=True, positions=positions)
     depth, text = opened.id.num_layers, opened.model.config.text_config
     view = View(

@@ -17,6 +17,7 @@ from prune.trace.patch_choices import Corruption, Site
 from prune.trace.patch_run import PatchRun, write_patches
 from prune.trace.patch_sample import Patches
 from prune.trace.patch_table import flows, table, write_tables
+from prune.trace.regions import check_regions
 from prune.trace.windows import default_window
 from prune.workflows.select import select_samples
 
@@ -93,8 +94,7 @@ def patch_model(
         RefusedError: `run` holds other patches.
     """
     sites, roles = sites or SITES, roles or ROLES
-    for names in roles:
-        find_roles(names)
+    patched = [role for names in roles for role in find_roles(names)]
     samples = select_samples(
         data,
         tasks,
@@ -106,6 +106,7 @@ def patch_model(
         wording=Wording(system, prompt=prompt),
     )
     need_options(samples, "prune patch")
+    check_regions(patched, samples, data)
     opened = open_model(model, device, dtype, dense=True)
     depth = opened.id.num_layers
     patches = Patches(

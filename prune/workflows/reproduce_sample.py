@@ -110,9 +110,11 @@ class Side:
         half = Knockouts(CROSS_FRAME, sweep.num_layers, sweep.window, style=Style.FIRST_HALF)
         return Side(opened, sweep, half)
 
-    def traced(self, sample: Sample, inputs: Any, replay: Replay, which: str) -> dict[str, Any]:
+    def traced(
+        self, sample: Sample, clip: Clip, inputs: Any, replay: Replay, which: str
+    ) -> dict[str, Any]:
         """The case of the sweep, and that of the single knockout, after one dense pass."""
-        case: TracedPrompt = choice_case(self.opened.processor, sample, inputs, replay)
+        case: TracedPrompt = choice_case(self.opened.processor, sample, clip, inputs, replay)
         dense = record_dense(case.replay)
         sweep, half = (
             trace_case(self.opened.processor, case, sample.answer, knockouts, which, dense)
@@ -162,7 +164,7 @@ class Measurement:
         replay = capture(model, processor, inputs)
         with seam(model):
             record = {
-                "tuned": self.tuned.traced(sample, inputs, replay, self.which),
+                "tuned": self.tuned.traced(sample, clip, inputs, replay, self.which),
                 "lens": look_at(self.tuned.opened, sample, self.settings, inputs, replay),
                 **self._under_plans(sample, replay),
             }
@@ -174,7 +176,7 @@ class Measurement:
             layout = segment(opened.processor, inputs)
             replay = capture(opened.model, opened.processor, inputs, layout)
             with seam(opened.model):
-                record["base"] = self.base.traced(sample, inputs, replay, self.which)
+                record["base"] = self.base.traced(sample, clip, inputs, replay, self.which)
         return record
 
     def _under_plans(self, sample: Sample, replay: Replay) -> dict[str, Any]:

@@ -9,10 +9,11 @@ from prune.inputs.media import DEFAULT_MEDIA, Media
 from prune.inputs.samples import need_options
 from prune.journal.processes import processes
 from prune.journal.progress import Progress, silent
-from prune.layout.pathways import find_pathway
+from prune.layout.pathways import find_pathway, roles_of
 from prune.plan.model_id import Positions
 from prune.report.figures.screen import screen_figure
 from prune.report.figures.style import save_both
+from prune.trace.regions import check_regions
 from prune.trace.screen_samples import TOP, screen_samples
 from prune.trace.screen_table import write_screen
 from prune.trace.screening import Screening
@@ -86,6 +87,7 @@ def screen_model(
     read = read_as((model,), num_frames, media, dtype)
     samples = select_samples(data, tasks, None, limit, cue, per_task, seed, read.media, wording)
     need_options(samples, "prune screen")
+    check_regions(roles_of(chosen), samples, data)
     found = screen_samples(
         open_model(model, device, read.dtype, dense=True, positions=positions),
         samples,

@@ -14,6 +14,8 @@ from prune.inputs.replying import DEFAULT_REPLYING, Replying
 from prune.inputs.samples import load_samples
 from prune.journal.processes import processes, share_of
 from prune.journal.progress import Progress, silent
+from prune.layout.freezing import without_frozen
+from prune.layout.pathways import roles_of
 from prune.plan.keep import kept_reach
 from prune.plan.model_id import Positions
 from prune.report.figures.flow import write_flow
@@ -22,6 +24,7 @@ from prune.trace.ask import OwnReply, ask
 from prune.trace.flow import flow_of, paired
 from prune.trace.knockout import Knockouts
 from prune.trace.leaks import open_ways
+from prune.trace.regions import check_regions
 from prune.trace.sets import choose
 from prune.trace.table import write_table
 from prune.trace.trace import Trace, write_trace
@@ -145,6 +148,7 @@ def trace_model(
     if tasks is not None:
         samples = of_tasks(samples, tasks, data)
     samples = draw_samples(samples, limit, per_task, seed)
+    check_regions(roles_of(chosen), samples, data)
     written = not openly and any(sample.is_open for sample in samples)
     asking = ask(prefix, anchor, verbs, replying if written else None)
     if written and not sets and not pathways:
@@ -156,7 +160,7 @@ def trace_model(
     heads = tuple(range(opened.id.num_kv_heads)) if per_head else (None,)
     depth = opened.id.num_layers
     width = window or default_window(depth)
-    under = None if keep is None else kept_reach(keep, depth)
+    under = None if keep is None else without_frozen(kept_reach(keep, depth), "a trace")
     knockouts = Knockouts(chosen, depth, width, exact_reference, style, heads, under)
     kept = "all" if own else which or "correct"
     with progress("Tracing", share_of(len(samples))) as advance:

@@ -14,7 +14,7 @@ from prune.errors import BadInputError
 from prune.families import video_families
 from prune.inputs.visible import visible_box
 from prune.layout.segments import segment
-from prune.lens.grid import Grid, grid_of, shown_frame
+from prune.layout.grid import Grid, grid_of, shown_frame
 from prune.runtime.captured import capture
 from tests.families.specimen import Tiny, tiny_of
 

@@ -47,7 +47,7 @@ class Grid:
 
 
 def grid_of(processor: Any, inputs: Any, segments: Segments) -> Grid:
-    """The grid of a prompt with one video.
+    """The grid of a prompt with one video, or with images as its frames.
 
     Args:
         processor: the model's.
@@ -59,7 +59,8 @@ def grid_of(processor: Any, inputs: Any, segments: Segments) -> Grid:
     """
     family = family_of_processor(processor)
     position = (segments.role[0] == Role.VIDEO).nonzero()[:, 0]
-    position = position[: len(position) - family.extra_tokens]
+    if "pixel_values_videos" in inputs:
+        position = position[: len(position) - family.extra_tokens]
     if not len(position):
         raise BadInputError("the prompt has no video tokens to look at")
     frame = segments.frame[0, position].long()
@@ -76,18 +77,24 @@ def grid_of(processor: Any, inputs: Any, segments: Segments) -> Grid:
         size = int(cell.max()) + 1
     if kept is None and len(cell) != (int(frame.max()) + 1) * size:
         raise BadInputError("frames with different numbers of video tokens form no grids")
-    height, width = _shape(inputs, size)
+    height, width = _shape(inputs, size, int(frame.max()) + 1)
     return Grid(position, frame, cell, height, width)
 
 
-def _shape(inputs: Any, size: int) -> tuple[int, int]:
+def _shape(inputs: Any, size: int, units: int) -> tuple[int, int]:
     """Rows and columns of `size` cells, in the proportions of what the vision tower sees."""
-    grid = inputs.get("video_grid_thw")
+    grid = inputs.get("video_grid_thw", inputs.get("image_grid_thw"))
     if grid is not None:
-        height, width = grid[0, 1:].tolist()
+        if len(shapes := grid[:, 1:].unique(dim=0)) > 1:
+            raise BadInputError(f"frames of {len(shapes)} shapes form no grid: make them alike")
+        height, width = shapes[0].tolist()
     else:
-        pixels = inputs.get("pixel_values_videos")
-        pixels = inputs["pixel_values"] if pixels is None else pixels
+        names = ("pixel_values_videos", "pixel_values_images", "pixel_values")
+        pixels = next(inputs[name] for name in names if name in inputs)
+        if (parts := math.prod(pixels.shape[:-3])) > units:
+            raise BadInputError(
+                f"the processor cuts {units} images into {parts} tiles, whose tokens form no grid"
+            )
         height, width = pixels.shape[-2:]
     divisors = [rows for rows in range(1, size + 1) if size % rows == 0]
     stretch = {rows: abs(math.log(height / rows * (size / rows) / width)) for rows in divisors}
