@@ -23,7 +23,6 @@ from prune.inputs.encode import Clip, decode, encode, letter_ids
 from prune.inputs.reply import greedy_reply
 from prune.inputs.samples import Sample
 from prune.inputs.visible import Box, visible_box
-from prune.layout.freezing import without_frozen
 from prune.layout.pathways import Reach
 from prune.plan.plan import Plan
 from prune.runtime.apply import apply
@@ -175,7 +174,7 @@ def open_case(
         with running:
             reply = greedy_reply(model, inputs)
     found = find_target(target, reply, processor, sample)
-    reach: Reach | None = without_frozen(plan.reach, "an explanation") if plan else None
+    reach: Reach | None = plan.reach if plan else None
     replay = forced_replay(model, processor, inputs, found.ids)
     letters = letter_ids(processor, sample) if sample.options else []
     forcing = TeacherForcing(replay, found.ids, reach, letters)

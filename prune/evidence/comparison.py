@@ -11,7 +11,6 @@ from prune.evidence.case import open_case
 from prune.evidence.explain import ExplainSettings, explain, record_of
 from prune.evidence.metrics.agreement import top_iou
 from prune.inputs.samples import Sample
-from prune.layout.freezing import without_frozen
 from prune.plan.plan import Plan
 
 SAME = 0.3
@@ -39,7 +38,7 @@ def compare(opened: LoadedModel, plan: Plan, sample: Sample, settings: ExplainSe
         UsageError: the reply has no such target.
     """
     case = open_case(opened.model, opened.processor, sample, settings.num_frames, settings.target)
-    forcing = replace(case.forcing, reach=without_frozen(plan.reach, "an explanation"), forwards=0)
+    forcing = replace(case.forcing, reach=plan.reach, forwards=0)
     other = replace(case, forcing=forcing)
     dense, pruned = explain(case, settings), explain(other, settings)
     one, two = (record_of(*pair, settings) for pair in ((case, dense), (other, pruned)))

@@ -22,12 +22,14 @@ from prune.evidence.batches import next_batch, start_cost
 from prune.evidence.masks import Masks
 from prune.evidence.prefix_cache import TEXT, Front, PrefixCache, PrefixMatch
 from prune.inputs.reply import continued
+from prune.layout.freezing import freezes
 from prune.layout.pathways import Reach, dense_reach
 from prune.layout.segments import Role, Segments, segment
 from prune.runtime.attention import seam
 from prune.runtime.cache import as_argument
 from prune.runtime.captured import Replay, capture
 from prune.runtime.enforce import PlanEnforcer
+from prune.runtime.held import holding
 from prune.runtime.prefill import narrow
 from prune.runtime.rows import rows_of, take
 
@@ -55,7 +57,7 @@ class TeacherForcing:
     Attributes:
         replay: a batch of one, from `forced_replay`.
         reply: the K tokens it ends in.
-        reach: int32 `[L, G, R, R]`, what a plan keeps; `None` for the dense model.
+        reach: what a plan keeps and freezes; `None` for the dense model.
         alternatives: A tokens that could replace the reply's first, such as the options' letters;
             their probabilities are free.
         forwards: variants run so far.
@@ -203,10 +205,12 @@ class TeacherForcing:
             for column in (replay.segments.role, replay.segments.frame, replay.segments.option)
         ]
         enforcer = self._enforcer(Segments(*layout), columns.shape[1], needed)
+        running = holding(replay.text_model, enforcer)
         rows = torch.arange(columns.shape[1] - needed, columns.shape[1]).expand(count, -1)
         handles = narrow(replay.text_model.layers[-1], rows)
         try:
-            return replay.text_model(**kwargs, prune=enforcer).last_hidden_state, cache
+            with running:
+                return replay.text_model(**kwargs, prune=enforcer).last_hidden_state, cache
         finally:
             for handle in handles:
                 handle.remove()
@@ -236,9 +240,9 @@ class TeacherForcing:
         }
 
     def _enforcer(self, segments: Segments, rows: int, needed: int) -> Any:
-        heads = self._table.shape[1]
-        if segments.shape[0] * heads * rows * segments.shape[1] > MAX_EDGES:
-            return PlanEnforcer(self._table, segments)
+        heads, length = self._table.shape[1], segments.shape[1]
+        if segments.shape[0] * heads * rows * length > MAX_EDGES or freezes(self._table):
+            return PlanEnforcer(self._table, segments, start=length - rows)
         return Masks(self._table, segments, rows, needed)
 
 

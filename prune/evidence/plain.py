@@ -21,7 +21,8 @@ from prune.kernels import allowed_edges
 from prune.layout.pathways import Reach, dense_reach
 from prune.layout.segments import Role
 from prune.runtime.attention import seam
-from prune.runtime.enforce import masked_attention
+from prune.runtime.enforce import PlanEnforcer, masked_attention
+from prune.runtime.held import holding
 
 
 @dataclass
@@ -34,7 +35,7 @@ class PlainScorer:
         regions: of the clip.
         fill: replaces removed pixels, uint8 `[T, H, W, 3]`, or `None` to mask their tokens
             in attention.
-        reach: what a plan keeps, or `None` for the dense model.
+        reach: what a plan keeps and freezes, or `None` for the dense model.
     """
 
     model: Any
@@ -80,8 +81,10 @@ class PlainScorer:
             allowed_edges(segments.role, segments.frame, torch.from_numpy(table), size) & keys
             for table in reach
         ]
-        with seam(self.model):
-            hidden = replay.text_model(**replay.kwargs, prune=LayerMasks(masks)).last_hidden_state
+        held = PlanEnforcer(reach, segments)
+        with seam(self.model), holding(replay.text_model, held):
+            run = LayerMasks(masks, held)
+            hidden = replay.text_model(**replay.kwargs, prune=run).last_hidden_state
         logits = self.model.get_output_embeddings()(hidden)[0, -len(self.reply) - 1 : -1].double()
         ids = torch.tensor(self.reply, device=logits.device)[:, None]
         p: NDArray[np.float64] = logits.log_softmax(-1).gather(1, ids)[:, 0].exp().cpu().numpy()
@@ -90,9 +93,14 @@ class PlainScorer:
 
 @dataclass
 class LayerMasks:
-    """Enforces an explicit mask in each layer, bool `[1, G, S, S]`."""
+    """Enforces an explicit mask in each layer, bool `[1, G, S, S]`.
+
+    Attributes:
+        enforcer: of a plan whose frozen states are held (`prune.runtime.held`).
+    """
 
     masks: list[torch.Tensor]
+    enforcer: PlanEnforcer | None = None
 
     def attend(self, layer: int, query: Any, key: Any, value: Any, scale: float) -> torch.Tensor:
         """See `prune.runtime.attention.Enforcer`."""

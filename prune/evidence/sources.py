@@ -28,6 +28,7 @@ from prune.kernels import allowed_edges
 from prune.layout.pathways import dense_reach
 from prune.runtime.attention import seam
 from prune.runtime.enforce import PlanEnforcer
+from prune.runtime.held import holding
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,7 @@ class PieceScorer:
         size = segments.shape[1]
         reach = self.case.forcing.reach
         reach = dense_reach(len(replay.text_model.layers)) if reach is None else reach
+        held = PlanEnforcer(reach, segments)
         hidden = torch.from_numpy(~visible @ self.pieces.hides)
         edges: dict[bytes, Tensor] = {}
         for table in reach:
@@ -114,8 +116,8 @@ class PieceScorer:
             # A token is never hidden from itself.
             seen = keys[:, None, None, :] | own
             made = {name: edge & seen for name, edge in edges.items()}
-            masks = LayerMasks([made[table.tobytes()] for table in reach])
-            with seam(self.case.model):
+            masks = LayerMasks([made[table.tobytes()] for table in reach], held)
+            with seam(self.case.model), holding(replay.text_model, held):
                 states = replay.last_states(masks, len(target.ids) + 1, len(keys))[:, :-1]
             logits = self.case.model.get_output_embeddings()(states).double()
             if not torch.isfinite(logits).all():
@@ -184,7 +186,8 @@ def gradient_times_input(case: Case) -> NDArray[np.float64]:
     kwargs = {**replay.kwargs, "inputs_embeds": states, "use_cache": False}
     with seam(case.model), torch.enable_grad():
         enforcer = PlanEnforcer(reach, replay.segments)
-        hidden = replay.text_model(**kwargs, prune=enforcer).last_hidden_state
+        with holding(replay.text_model, enforcer):
+            hidden = replay.text_model(**kwargs, prune=enforcer).last_hidden_state
         steps = hidden[0, -len(target.ids) - 1 : -1]
         logp = case.model.get_output_embeddings()(steps).log_softmax(-1)
         ids = torch.tensor(target.ids, device=logp.device)[:, None]

@@ -30,7 +30,8 @@ def token_grid(segments: Segments, inputs: Any) -> tuple[int, int, int]:
             height, width = thw[0, 1:].tolist()
             merge = isqrt(height * width // size)
             shape = height // merge, width // merge
-            if shape[0] * shape[1] == size:
+            # A processor may drop the tokens of what does not change.
+            if shape[0] * shape[1] == size == counts.max():
                 return len(counts), *shape
     for tokens in (size, size - 1):
         if tokens > 0 and isqrt(tokens) ** 2 == tokens and counts.max() <= size + 1:

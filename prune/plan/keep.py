@@ -3,15 +3,21 @@
 `cross_frame=6-15; video->question,options=6-20; question->last=16-25` removes each named pathway in
 all other layers and leaves everything else as it is. Layers are counted from 1, ranges include both
 ends, and `none` keeps a pathway nowhere. `options->last@1,3=6-20` does so in KV heads 1 and 3
-alone, which are counted from 1 as well.
+alone, which are counted from 1 as well. `update:video=1-15` keeps the updates of the video's states
+in those layers, and freezes them in all others (`prune.layout.freezing`).
 """
 
 from prune.errors import UsageError
-from prune.layout.pathways import Reach, dense_reach, find_pathway, remove_pathway
+from prune.layout.freezing import FREEZABLE, FREEZE, compact, freezable, freeze
+from prune.layout.pathways import Reach, dense_reach, find_pathway, find_roles, remove_pathway
+from prune.layout.role import Role
 from prune.plan.model_id import ModelId
 from prune.plan.plan import Plan
 
 NOWHERE = "none"
+
+UPDATES = "update:"
+"""What stands before roles whose states are updated in some layers, and frozen in all others."""
 
 
 def keep_plan(text: str, model: ModelId) -> Plan:
@@ -30,7 +36,7 @@ def keep_plan(text: str, model: ModelId) -> Plan:
 
 
 def kept_reach(text: str, num_layers: int, num_kv_heads: int = 0) -> Reach:
-    """The reach table of `keep_plan`, `[L, G, R, R]`.
+    """The reach table of `keep_plan`, `[L, G, R, R]`, or with the column of frozen states.
 
     Args:
         text: see this module.
@@ -43,21 +49,44 @@ def kept_reach(text: str, num_layers: int, num_kv_heads: int = 0) -> Reach:
     if "@" in text and not num_kv_heads:
         raise UsageError("--keep: a trace cuts all KV heads alike: leave out @ and its numbers")
     reach = dense_reach(num_layers, num_kv_heads if "@" in text else 1)
+    frozen: list[tuple[list[int], list[Role]]] = []
     for clause in clauses:
         name, equals, ranges = clause.rpartition("=")
         if not equals:
             example = f"{clause}=1-{num_layers}"
             raise UsageError(f"--keep {clause!r}: no layers: write them behind =, as {example}")
-        name, at, numbers = name.partition("@")
+        name, at, numbers = (part.strip() for part in name.partition("@"))
         kept = [] if ranges.strip() == NOWHERE else _numbers(ranges, clause, "layers", num_layers)
         chosen = list(range(reach.shape[1]))
         if at:
             chosen = _numbers(numbers, clause, "KV heads", num_kv_heads)
         outside = [layer for layer in range(num_layers) if layer not in kept]
+        if name.startswith((UPDATES, FREEZE)):
+            frozen.append((outside, _updated(name, clause, bool(at))))
+            continue
         part = reach[:, chosen].copy()
-        remove_pathway(part, find_pathway(name.strip()), outside)
+        remove_pathway(part, find_pathway(name), outside)
         reach[:, chosen] = part
-    return reach
+    if frozen:
+        reach = freezable(reach)
+    for layers, roles in frozen:
+        freeze(reach, layers, roles)
+    return compact(reach)
+
+
+def _updated(name: str, clause: str, heads: bool) -> list[Role]:
+    """The roles whose updates a clause keeps; `heads` says whether it names KV heads."""
+    names = name.removeprefix(UPDATES)
+    if name.startswith(FREEZE):
+        names = name.removeprefix(FREEZE)
+        raise UsageError(f"--keep {clause!r}: name the layers that do update: {UPDATES}{names}=")
+    if heads:
+        raise UsageError(f"--keep {clause!r}: all KV heads update a state: leave out @")
+    found = [role for role in find_roles(names) if role in FREEZABLE]
+    if len(found) < len(find_roles(names)):
+        known = ", ".join(role.name.lower() for role in FREEZABLE)
+        raise UsageError(f"--keep {clause!r}: a plan freezes whole roles alone: {known}")
+    return [Role(role) for role in found]
 
 
 def _numbers(text: str, clause: str, what: str, count: int) -> list[int]:

@@ -1,6 +1,7 @@
 """Every fast way to score regions gives what one full pass per candidate gives."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,12 +24,13 @@ from prune.inputs.reply import greedy_reply
 from prune.inputs.samples import Sample
 from prune.kernels import allowed_edges
 from prune.layout.pathways import PATHWAYS, dense_reach, remove_pathway
-from prune.layout.segments import Role
+from prune.layout.segments import Role, Segments
+from prune.plan.model_id import geometry
 from prune.plan.plan import Plan
 from prune.runtime.apply import apply
 from prune.runtime.attention import seam
 from tests.evidence.fakes import whole_frame
-from tests.families.reference import random_plan
+from tests.families.reference import frozen, random_frozen_plan, random_plan
 from tests.families.specimen import Tiny, tiny_of
 
 
@@ -96,20 +98,25 @@ def test_frames_that_see_each_other_are_encoded_together(
     assert len(scorer.units) == 1
 
 
+def dense_plan(model: Any) -> Plan:
+    return Plan.dense(geometry(model))
+
+
 @pytest.mark.parametrize("name", video_families())
-@pytest.mark.parametrize("pruned", [False, True])
-def test_leaving_tokens_out_is_masking_them_in_every_family(name: str, pruned: bool) -> None:
+@pytest.mark.parametrize("make_plan", [dense_plan, random_plan, random_frozen_plan])
+def test_leaving_tokens_out_is_masking_them_in_every_family(name: str, make_plan: Any) -> None:
     tiny: Tiny = tiny_of(name)
     prompt = ("Watch this. USER: ", 4, "Question: what?\nOptions:\n(A) one\n(B) two\nBest option:(")
     inputs = tiny.inputs(prompt)
-    reach = random_plan(tiny.model).reach if pruned else None
+    plan = make_plan(tiny.model)
     reply = [7, 9, 11]
     replay = forced_replay(tiny.model, tiny.processor, inputs, reply)
-    forcing = TeacherForcing(replay, reply, reach)
+    forcing = TeacherForcing(replay, reply, plan.reach)
     frame = replay.segments.frame[0, forcing.video].numpy()
     shown = subsets(len(frame), 4)
     shown[3] = frame > 0
-    masked = PlainMasks(replay, reply, reach)(shown, forcing.video)
+    with frozen(tiny, plan, replay.segments, None):
+        masked = PlainMasks(replay, reply, plan.reach)(shown, forcing.video)
     assert forcing.probabilities(shown) == pytest.approx(masked, rel=2e-4)
     # One after the other, each behind what those before it have computed.
     known = forcing.nothing_known()
@@ -121,9 +128,7 @@ class PlainMasks:
     """Full-length passes of a replay with keys masked, one at a time."""
 
     def __init__(self, replay, reply, reach) -> None:
-        self.replay, self.reply = replay, reply
-        layers = replay.model.config.text_config.num_hidden_layers
-        self.reach = dense_reach(layers) if reach is None else reach
+        self.replay, self.reply, self.reach = replay, reply, reach
 
     @torch.no_grad()
     def __call__(self, shown: np.ndarray, video: torch.Tensor) -> np.ndarray:
@@ -230,6 +235,12 @@ def test_tokens_find_their_regions(tiny: LoadedModel, samples: list[Sample]) -> 
     ragged.frame[0, (segments.role[0] == Role.VIDEO).nonzero()[0, 0] + 8] = 1
     with pytest.raises(RefusedError, match="form no grid"):
         token_regions(grid(clip[0], 9), ragged, inputs, whole_frame(clip))
+
+
+def test_frames_without_some_of_their_tokens_form_no_grid() -> None:
+    segments = Segments.of_runs([(Role.VIDEO, 0, 16), (Role.VIDEO, 1, 4), (Role.LAST, -1, 1)])
+    with pytest.raises(RefusedError, match="form no grid"):
+        token_grid(segments, {"video_grid_thw": torch.tensor([[2, 8, 8]])})
 
 
 @pytest.mark.parametrize(

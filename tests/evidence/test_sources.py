@@ -12,6 +12,7 @@ from prune.evidence.objective import Objective
 from prune.evidence.pieces import pieces_of
 from prune.evidence.regions import whole_frames
 from prune.evidence.sources import PieceScorer, gradient_times_input, shapley, sources_of
+from prune.plan.keep import kept_reach
 
 
 def test_pieces_are_frames_and_words(case: Case) -> None:
@@ -51,6 +52,20 @@ def test_hidden_frames_are_masked_frames(case: Case) -> None:
     found = PieceScorer(case, pieces).probabilities(visible)
     masked = case.scorer(whole_frames(case.frames)).probabilities(visible[:, :8])
     np.testing.assert_allclose(found, masked[:, : found.shape[1]], atol=1e-5)
+
+
+def test_hidden_frames_are_masked_frames_under_a_plan_that_freezes(case: Case) -> None:
+    reach = kept_reach("update:video,question,options=none; cross_frame=1-4", 12)
+    held = replace(case, forcing=replace(case.forcing, reach=reach))
+    pieces = pieces_of(held, None)
+    visible = np.ones((2, pieces.size), bool)
+    visible[1, [2, 5]] = False
+    found = PieceScorer(held, pieces).probabilities(visible)
+    masked = held.scorer(whole_frames(case.frames)).probabilities(visible[:, :8])
+    np.testing.assert_allclose(found, masked[:, : found.shape[1]], atol=1e-5)
+    assert abs(found - PieceScorer(case, pieces).probabilities(visible)).max() > 1e-3
+    slopes = [gradient_times_input(one) for one in (case, held)]
+    assert abs(slopes[0] - slopes[1]).max() > 1e-6
 
 
 def test_hidden_words_change_what_follows_alone(case: Case) -> None:

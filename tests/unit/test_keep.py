@@ -58,6 +58,35 @@ def test_ranges_and_what_is_wrong_with_them() -> None:
             kept_reach(text, 6)
 
 
+def test_updates_are_kept_and_states_frozen_elsewhere(tmp_path: Path, tiny: LoadedModel) -> None:
+    plan = keep_plan("cross_frame=1-4; update:video=1-7; update:question,tail=none", tiny.id)
+    plan.save(tmp_path / "plan.json")
+    assert json.loads((tmp_path / "plan.json").read_text())["frozen"] == [
+        {"layers": "7-11", "roles": ["video", "timestamp"]},
+        {"layers": "0-11", "roles": ["question", "tail"]},
+    ]
+    assert (Plan.load(tmp_path / "plan.json").reach == plan.reach).all()
+    edges = kept_reach("cross_frame=1-4", 12)
+    assert (kept_reach("cross_frame=1-4; update:video=1-12", 12) == edges).all()
+    for text, message in (
+        ("freeze:video=8-12", "that do update: update:video="),
+        ("update:last=1", "freezes whole roles alone: system, video"),
+        ("update:true_option=1", "whole roles alone"),
+        ("update:video@2=1", "leave out @"),
+        ("update:vidio=1", "is not one"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            kept_reach(text, 12, 4)
+
+
+def test_a_trace_refuses_a_plan_that_freezes(
+    clips: Path, tmp_path: Path, prune_command: Any
+) -> None:
+    asked = ("--data", clips / "calibration.jsonl", "--limit", 1, "--out", tmp_path / "run")
+    code, _, error = prune_command("trace", "tiny", "--keep", "update:video=1-7", *asked)
+    assert code == 4 and "a trace cannot run a plan that freezes states" in error
+
+
 def test_kv_heads_are_kept_apart() -> None:
     reach = kept_reach("video->last@2=2-3; options->last@1,3-4=none; cross_frame=1-2", 3, 4)
     alone = [kept_reach(text, 3)[:, 0] for text in (
