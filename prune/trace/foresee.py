@@ -7,7 +7,7 @@ plan alone: a search removes little at a time and asks again.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ from prune.plan.forecast import Forecast
 from prune.plan.moves import Candidate, without
 from prune.runtime.enforce import PlanEnforcer
 from prune.runtime.held import holding
+from prune.trace.recording import Recording
 from prune.trace.screen import frozen_weights
 
 PASSES = 4.0
@@ -72,16 +73,8 @@ class PlanScreen:
 
 
 @dataclass
-class _Recorder(PlanEnforcer):
-    """A plan's enforcer that keeps what every layer's attention got and returned.
-
-    Attributes:
-        inputs: q `[B, Hq, S, D]`, k, v `[B, Hkv, S, D]` and scale of every layer.
-        outputs: attention `[B, Hq, S, D]` of every layer.
-    """
-
-    inputs: list[tuple[Tensor, Tensor, Tensor, float]] = field(default_factory=list)
-    outputs: list[Tensor] = field(default_factory=list)
+class _Recorder(Recording, PlanEnforcer):
+    """A plan's enforcer that records its run."""
 
     def layout(self, length: int) -> Layout:
         """Of the first `length` keys, prepared once."""
@@ -90,11 +83,7 @@ class _Recorder(PlanEnforcer):
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
         """See `prune.runtime.attention.Enforcer`."""
         out = super().attend(layer, query, key, value, scale)
-        if layer == 0:  # Nothing before it needs a gradient.
-            out = out.detach().requires_grad_()
-        self.inputs.append((query.detach(), key.detach(), value.detach(), scale))
-        self.outputs.append(out)
-        return out
+        return self.record(layer, query, key, value, scale, out)
 
 
 def _screen(
@@ -108,8 +97,7 @@ def _screen(
             kwargs = {**replay.kwargs, "use_cache": False}
             states = replay.text_model(**kwargs, prune=run).last_hidden_state[:, -batch.count :]
         margin = _margins(batch, processor, states)
-        gradients = torch.autograd.grad(margin.sum(), run.outputs)
-    run.outputs = [out.detach() for out in run.outputs]
+        gradients = run.gradients_of(margin.sum())
     known: dict[tuple[int, str], Tensor] = {}
     change = torch.zeros(len(candidates), len(batch.samples), dtype=torch.double)
     for index, candidate in enumerate(candidates):
@@ -134,10 +122,7 @@ def _effect(run: _Recorder, candidate: Candidate, gradient: Tensor) -> Tensor:
     without_it = segment_attention(
         query[:, :, row:], key, value, layout, None, torch.from_numpy(table), scale
     )
-    change = (without_it - run.outputs[layer][:, :, row:]).float()
-    by_head = (gradient[:, :, row:].float() * change).sum((2, 3))
-    found: Tensor = by_head.unflatten(1, (key.shape[1], -1)).sum(2).double().cpu()
-    return found
+    return run.effect_of(without_it, layer, gradient).double()
 
 
 def _first_row(segments: Segments, table: NDArray[np.int32], before: NDArray[np.int32]) -> int:

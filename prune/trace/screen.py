@@ -13,7 +13,7 @@ the edges of all pathways fade together in all layers (integrated gradients, 240
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -26,6 +26,7 @@ from prune.layout.knockout_tables import merged, told_tables
 from prune.layout.pathways import Pathway
 from prune.runtime.captured import Replay
 from prune.trace.incremental import first_changed
+from prune.trace.recording import Recording
 
 FADED = (0.0, 0.125, 0.25, 0.5)
 """Shares of the edges that are gone where gradients are taken; 0 is the dense model.
@@ -113,23 +114,19 @@ def frozen_weights(model: Any) -> Iterator[None]:
 
 
 @dataclass
-class _FadedRun:
-    """A run without a share of some edges in every layer; an enforcer that records its inputs.
+class _FadedRun(Recording):
+    """A run without a share of some edges in every layer, for one prompt.
 
     Attributes:
         dense: one layer's reach with all edges, `[1, R, R]`.
         without: the same without those.
         share: of the change of attention by their removal that is applied.
-        inputs: q `[1, Hq, S, D]`, k, v `[1, Hkv, S, D]` and scale of every layer.
-        outputs: attention `[1, Hq, S, D]` of every layer.
     """
 
     replay: Replay
     dense: Tensor
     without: Tensor
     share: float
-    inputs: list[tuple[Tensor, Tensor, Tensor, float]] = field(default_factory=list)
-    outputs: list[Tensor] = field(default_factory=list)
 
     @property
     def num_kv_heads(self) -> int:
@@ -141,11 +138,7 @@ class _FadedRun:
         out = self._attention(query, key, value, scale, self.dense)
         if self.share:
             out = out.lerp(self._attention(query, key, value, scale, self.without), self.share)
-        if layer == 0:  # Nothing before it needs a gradient.
-            out = out.detach().requires_grad_()
-        self.inputs.append((query.detach(), key.detach(), value.detach(), scale))
-        self.outputs.append(out)
-        return out
+        return self.record(layer, query, key, value, scale, out)
 
     def _attention(
         self, query: Tensor, key: Tensor, value: Tensor, scale: float, table: Tensor
@@ -168,9 +161,8 @@ class _FadedRun:
             raise NumericError("the model's logits are NaN or infinite")
         others = torch.cat([logits[:answer], logits[answer + 1 :]])
         margin = logits[answer] - others.logsumexp(0)
-        gradients = torch.autograd.grad(margin, self.outputs)
-        self.outputs = [out.detach() for out in self.outputs]
-        return float(margin.detach()), list(gradients)
+        gradients = self.gradients_of(margin)
+        return float(margin.detach()), gradients
 
     @torch.no_grad()
     def effect(self, layer: int, table: Tensor, row: int, gradient: Tensor) -> Tensor:
@@ -184,7 +176,4 @@ class _FadedRun:
         """
         query, key, value, scale = self.inputs[layer]
         without = self._attention(query[:, :, row:], key, value, scale, table)
-        change = (without - self.outputs[layer][:, :, row:]).float()
-        by_head = (gradient[:, :, row:].float() * change).sum((0, 2, 3))
-        groups: Tensor = by_head.unflatten(0, (self.num_kv_heads, -1))
-        return groups.sum(1).cpu()
+        return self.effect_of(without, layer, gradient)[0]
