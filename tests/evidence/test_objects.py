@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,6 +17,7 @@ from prune.evidence.explanations import summary
 from prune.evidence.objects import POINTING, objects_of, pointing
 from prune.evidence.regions import Regions
 from prune.inputs.boxes import ObjectBox
+from prune.inputs.sample import NO_ANSWER, Sample
 from prune.report.figures.evidence import evidence_figure
 
 DOG = ObjectBox("dog", (0, 0, 0.5, 0.5), end=0.5), ObjectBox("dog", (0.5, 0.5, 1, 1), 0.5)
@@ -24,10 +26,8 @@ REGIONS = Regions(np.arange(8).reshape(2, 2, 2).repeat(2, 1).repeat(2, 2).astype
 """A quarter of each of two frames of 4 x 4 pixels."""
 
 
-def _case(question: str, counter: bool = False, **more: Any) -> Any:
-    sample = SimpleNamespace(
-        question=question, reply=None, is_open=True, boxes=DOG + CAT, **more
-    )  # fmt: skip
+def _case(question: str, counter: bool = False) -> Any:
+    sample = Sample("a", Path("a"), question, (), NO_ANSWER, "all", boxes=DOG + CAT)
     return SimpleNamespace(
         sample=sample, times=[0.0, 0.5], target=SimpleNamespace(is_counter=counter)
     )
@@ -58,7 +58,7 @@ def test_nothing_is_measured_without_a_named_object_or_of_another_answer() -> No
 
 def test_the_true_option_names_objects_too() -> None:
     case = _case("Who runs?")
-    case.sample.is_open, case.sample.options, case.sample.answer = False, ("a cat", "a dog"), 0
+    case.sample = replace(case.sample, options=("a cat", "a dog"), answer=0)
     assert [thing["named"] for thing in objects_of(case)] == [False, True]
 
 

@@ -13,8 +13,8 @@ from transformers.image_utils import SizeDict
 from prune.errors import BadInputError
 from prune.families import video_families
 from prune.inputs.visible import visible_box
-from prune.layout.segments import segment
 from prune.layout.grid import Grid, grid_of, shown_frame
+from prune.layout.segments import segment
 from prune.runtime.captured import capture
 from tests.families.specimen import Tiny, tiny_of
 
@@ -94,6 +94,21 @@ def test_frames_that_are_wider_than_high() -> None:
     inputs |= tiny.processor.tokenizer(f"USER: {'<video>' * 14} b", return_tensors="pt")
     with pytest.raises(BadInputError, match="7 video tokens do not form a grid of a 16 x 16 frame"):
         grid_of(tiny.processor, inputs, segment(tiny.processor, inputs))
+
+
+def test_images_are_grids_if_they_are_alike_and_whole() -> None:
+    tiny = tiny_of("qwen2_vl")
+    inputs = tiny.inputs(("USER: ", 4, " b"))
+    segments = segment(tiny.processor, inputs)
+    wide = {"image_grid_thw": torch.tensor([[1, 2, 8], [1, 2, 8]])}
+    grid = grid_of(tiny.processor, wide, segments)
+    assert (grid.height, grid.width, grid.num_frames) == (1, 4, 2)
+    unlike = {"image_grid_thw": torch.tensor([[1, 2, 8], [1, 4, 4]])}
+    with pytest.raises(BadInputError, match="frames of 2 shapes form no grid"):
+        grid_of(tiny.processor, unlike, segments)
+    tiles = {"pixel_values": torch.zeros(2, 3, 3, 8, 8)}
+    with pytest.raises(BadInputError, match="cuts 2 images into 6 tiles"):
+        grid_of(tiny.processor, tiles, segments)
 
 
 def test_a_prompt_without_a_video_has_no_grid() -> None:
