@@ -21,7 +21,7 @@ class Recording:
     def record(
         self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float, out: Tensor
     ) -> Tensor:
-        """Record a layer; returns what the model is to go on with in place of `out`."""
+        """Record a layer; returns what the model gets in place of `out`."""
         if layer == 0:  # Nothing before it needs a gradient.
             out = out.detach().requires_grad_()
         self.inputs.append((query.detach(), key.detach(), value.detach(), scale))
