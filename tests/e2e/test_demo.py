@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from prune.plan.liveness import State, states
 from prune.plan.plan import Plan
 
 PRUNE = Path(sys.executable).with_name("prune")
+Command = Callable[..., tuple[int, str, str]]
 
 # On one thread, beside other tests, the demo alone takes ten minutes.
 pytestmark = pytest.mark.timeout(1500)
@@ -74,37 +76,43 @@ def test_a_second_seeded_run_writes_the_same_bytes(demo: tuple[Path, str], tmp_p
         assert (folder / "again" / "trace" / name).read_bytes() == first
 
 
-def test_the_same_search_gives_the_same_plan(tmp_path: Path) -> None:
-    def prune(*words: str | Path) -> None:
-        subprocess.run([PRUNE, *words], check=True, capture_output=True)
-
-    prune("clips", "--out", tmp_path, "--per-task", "3")
-    data = tmp_path / "calibration.jsonl"
-    prune("trace", "tiny", "--data", data, "--limit", "6", "--out", tmp_path / "run")
+def test_the_same_search_gives_the_same_plan(tmp_path: Path, prune_command: Command) -> None:
+    data, run = tmp_path / "calibration.jsonl", tmp_path / "run"
+    for made in (
+        ("clips", "--out", tmp_path, "--per-task", 3),
+        ("trace", "tiny", "--data", data, "--limit", 6, "--out", run),
+    ):
+        code, _, err = prune_command(*made)
+        assert code == 0, err
+    # Processes of their own, since each has its own order of hashing.
     for name in ("a.json", "b.json"):
-        held_out = ["--test", tmp_path / "test.jsonl"]
-        prune("plan", tmp_path / "run", "--max-drop", "1", *held_out, "--out", tmp_path / name)
+        budget = ["--max-drop", "1", "--test", tmp_path / "test.jsonl"]
+        plan = [PRUNE, "plan", run, *budget, "--out", tmp_path / name]
+        subprocess.run(plan, check=True, capture_output=True)
     assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
 
 
-def test_the_exported_folder_works_as_the_readme_says(demo: tuple[Path, str]) -> None:
+def test_the_exported_folder_works_as_the_readme_says(
+    demo: tuple[Path, str], prune_command: Command
+) -> None:
     folder, _ = demo
-    exported = folder / "tiny-pruned"
+    exported, test = folder / "tiny-pruned", folder / "clips-0" / "test.jsonl"
     for command in (
-        ["verify", exported],
-        ["inspect", exported],
-        ["report", exported],
-        ["eval", exported, "--data", folder / "clips-0" / "test.jsonl", "--limit", "24"],
-        ["bench", exported, "--data", folder / "clips-0" / "test.jsonl", "--runs", "2"],
+        ("verify", exported),
+        ("inspect", exported),
+        ("report", exported),
+        ("eval", exported, "--data", test, "--limit", 24),
+        ("bench", exported, "--data", test, "--runs", 2),
     ):
-        run = subprocess.run([PRUNE, *command], capture_output=True, text=True)
-        assert run.returncode == 0, run.stderr
+        code, _, err = prune_command(*command)
+        assert code == 0, err
 
 
-def test_readme_example_runs(demo: tuple[Path, str], tmp_path: Path) -> None:
+def test_readme_example_runs(
+    demo: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder, _ = demo
+    monkeypatch.chdir(tmp_path)
     readme = (Path(__file__).parents[2] / "README.md").read_text()
     code = readme.split("```python\n")[1].split("```")[0]
-    code = code.replace("runs/demo", str(folder))
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
-    assert run.returncode == 0, run.stderr
+    exec(code.replace("runs/demo", str(folder)), {})
