@@ -16,7 +16,7 @@ FENCE = re.compile(r"```(?:console|sh|bash)?\n(.*?)```", re.DOTALL)
 READERS_OWN = ("/data/", "PRUNED", "localhost")
 """What a command names that only a reader has."""
 
-FEWER = {"--limit": "4", "--per-task": "2"}
+FEWER = {"--limit": "2", "--per-task": "2"}
 
 
 def commands(page: Path) -> list[list[str]]:
@@ -48,6 +48,9 @@ def test_the_commands_of_a_page_work(
                 words[words.index(option) + 1] = value
         done = CliRunner().invoke(app, words)
         assert done.exit_code == 0, f"prune {shlex.join(words)}: {done.exception!r}"
+        if "--out" in words and "--show-prompt" not in words:
+            out = Path(words[words.index("--out") + 1])
+            assert out.stat().st_size, f"prune {shlex.join(words)} wrote no {out}"
 
 
 LINK = re.compile(r"\]\((?!https?:)([^)#]*)(?:#([^)]+))?\)")

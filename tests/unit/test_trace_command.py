@@ -1,7 +1,5 @@
 """`prune trace` as typed: what it writes and what it refuses."""
 
-import re
-import shlex
 from pathlib import Path
 
 import pytest
@@ -62,23 +60,3 @@ def test_options_that_do_not_fit_are_refused(clips: Path, tmp_path: Path) -> Non
         refused = trace(clips, tmp_path / "none", *arguments)
         assert isinstance(refused.exception, UsageError) and message in str(refused.exception)
     assert not (tmp_path / "none").exists()
-
-
-def test_the_page_about_flow_maps_runs_as_written(
-    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    page = (Path(__file__).parents[2] / "docs" / "reading-a-flow-map.md").read_text()
-    blocks = "".join(re.findall(r"```\n(.*?)```", page, re.DOTALL)).replace("\\\n", "")
-    commands = [shlex.split(line)[1:] for line in blocks.splitlines()]
-    assert [command[0] for command in commands].count("trace") == 9
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "clips").symlink_to(clips)
-    # Fewer clips and samples than the page has.
-    fewer = {"60": "2", "48": "1", "72": "6"}
-    for command in commands:
-        if command[:3] == ["clips", "--out", "clips"]:
-            continue
-        done = CliRunner().invoke(app, [fewer.get(word, word) for word in command])
-        assert done.exit_code == 0, (command, done.exception)
-    assert {path.name for path in tmp_path.glob("runs/*/*.png")} == {"flow.png", "pairs.png"}
-    assert (tmp_path / "two.png").is_file()
