@@ -49,12 +49,10 @@ def test_two_processes_write_the_same_bytes(clips: Path, alone: dict[str, bytes]
     assert (run / "flow.png").is_file()
 
 
-@pytest.mark.parametrize("processes", [1, 2])
-def test_a_killed_process_loses_no_finished_sample(
-    clips: Path, alone: dict[str, bytes], processes: int
-) -> None:
-    run = clips / f"killed-{processes}"
-    shutil.rmtree(run, ignore_errors=True)
+@pytest.fixture(scope="module")
+def killed(clips: Path) -> tuple[Path, bytes]:
+    """A run of two processes that were killed, and what the second of them had finished."""
+    run = clips / "killed"
     started = subprocess.Popen(
         command(clips, run, 2), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENV
     )
@@ -65,7 +63,16 @@ def test_a_killed_process_loses_no_finished_sample(
         process.kill()
     torchrun.kill()
     assert started.wait() == -signal.SIGKILL, "it must not have finished"
-    finished = part.read_bytes()
+    return run, part.read_bytes()
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_killed_process_loses_no_finished_sample(
+    clips: Path, alone: dict[str, bytes], killed: tuple[Path, bytes], processes: int
+) -> None:
+    stopped, finished = killed
+    run = clips / f"resumed-{processes}"
+    shutil.copytree(stopped, run)
     subprocess.run(command(clips, run, processes), check=True, capture_output=True, env=ENV)
     assert files(run) == alone
     assert finished.splitlines()[0] in alone["journal.jsonl"].splitlines()
