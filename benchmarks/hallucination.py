@@ -7,7 +7,8 @@ tenth (CSR@10%); it appends to `benchmarks/results/evidence_hallucination_<devic
 
 `python benchmarks/hallucination.py treatment` takes what speaks for each answer to an existence
 question out of the clip, and appends to `benchmarks/results/evidence_treatment_<device>.csv` the
-share of wrong answers that come right with it and of right ones that turn wrong.
+share of wrong answers that come right with it and of right ones that turn wrong. `python
+benchmarks/hallucination.py draw` draws these rows as `docs/evidence-treated.png`.
 """
 
 import argparse
@@ -15,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 import torch
-from rows import append, show
+from rows import RESULTS, append, interval, read, show
 
 from prune.bench.conditions import conditions
 from prune.checkpoint.load import open_model
@@ -25,9 +26,14 @@ from prune.evidence.explanations import explain_samples, treatment_of
 from prune.evidence.metrics.correction import amcr, csr
 from prune.inputs.samples import Sample, load_samples
 from prune.inputs.video import write_video
+from prune.report.figures.style import save_figure
+from prune.report.figures.treatment import treatment_figure
+from prune.results.treatment import Treatment
 from prune.tiny.benchmark import scenes, write_benchmark
 from prune.tiny.draw import FPS, render
 from prune.tiny.task_sets import ask_for
+
+FIGURE = Path(__file__).parents[1] / "docs/evidence-treated.png"
 
 
 def existence_questions(folder: Path, count: int, seed: int) -> list[Sample]:
@@ -116,10 +122,22 @@ def treatment(args: argparse.Namespace) -> None:
     append("evidence_treatment", args.device, rows)
 
 
+def draw(args: argparse.Namespace) -> None:
+    """The figure of the page, of the latest row of each share of the clip."""
+    rows = {row["gone"]: row for row in read(RESULTS / f"evidence_treatment_{args.device}.csv")}
+    first = next(iter(rows.values()))
+    shares = [
+        tuple(interval(row[name]) for row in rows.values() if row[name])
+        for name in ("mended", "broken", "accuracy")
+    ]
+    found = Treatment(int(first["wrong"]), int(first["right"]), tuple(map(float, rows)), *shares)
+    save_figure(treatment_figure(found), FIGURE)
+
+
 def main() -> None:
     """Measure what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=["diagnosis", "treatment"])
+    parser.add_argument("what", choices=["diagnosis", "treatment", "draw"])
     parser.add_argument("--questions", type=int, default=120, help="diagnosis: how many")
     parser.add_argument("--per-task", type=int, default=3, help="treatment: clips")
     parser.add_argument("--count", type=int, default=4, help="regions of a frame")
@@ -127,7 +145,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    (diagnosis if args.what == "diagnosis" else treatment)(args)
+    {"diagnosis": diagnosis, "treatment": treatment, "draw": draw}[args.what](args)
 
 
 if __name__ == "__main__":

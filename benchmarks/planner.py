@@ -10,6 +10,8 @@ With `--heal` the model is also distilled with the plan on, for 300 steps.
 every other, on other frame counts and with a longer text, and appends to
 `benchmarks/results/planner_transfer_<device>.csv`.
 
+`python benchmarks/planner.py draw` draws these rows as `docs/transfer.png`.
+
 `prune demo --out runs/demo` leaves RUN as `runs/demo/run-0` and TEST as
 `runs/demo/clips-0/test.jsonl`.
 """
@@ -22,7 +24,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from rows import append
+from rows import RESULTS, append, interval, read
 
 from prune.bench.conditions import conditions
 from prune.checkpoint.load import open_model
@@ -33,13 +35,18 @@ from prune.layout.pathways import VIDEO, dense_reach
 from prune.learn.heal import HealSettings
 from prune.plan.budget import Budget
 from prune.plan.liveness import State, states
+from prune.report.figures.style import save_figure
+from prune.report.figures.transfer import transfer_figure
 from prune.results.interval import Interval
+from prune.results.transfer_matrix import Cell, Transfer
 from prune.trace.trace import Trace
 from prune.workflows.heal import heal_model
 from prune.workflows.options import Method
 from prune.workflows.plan import find_plan
 from prune.workflows.split import split_samples
 from prune.workflows.transfer import transfer
+
+FIGURE = Path(__file__).parents[1] / "docs/transfer.png"
 
 WAYS: dict[str, tuple[Budget, Method, bool]] = {
     "trace": (Budget("max_drop", 0.5), Method.TRACE, False),
@@ -137,16 +144,32 @@ def matrix(run: Path, test: Path) -> None:
     append("planner_transfer", "cpu", rows)
 
 
+def draw() -> None:
+    """The figure of the page, of the latest row of each plan and place."""
+    cells, flops = {}, {}
+    for row in read(RESULTS / "planner_transfer_cpu.csv"):
+        flops[row["found_on"]] = float(row["flops_left"])
+        cells[row["found_on"], row["used_on"]] = Cell(
+            row["found_on"], row["used_on"], int(row["questions"]), float(row["dense"]),
+            interval(row["change"]),
+        )  # fmt: skip
+    save_figure(transfer_figure(Transfer(flops, tuple(cells.values()))), FIGURE)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=["search", "transfer"])
-    parser.add_argument("run", type=Path, help="run folder of a trace of tiny")
-    parser.add_argument("--test", type=Path, required=True, help="held-out JSONL")
+    parser.add_argument("what", choices=["search", "transfer", "draw"])
+    parser.add_argument("run", type=Path, nargs="?", help="run folder of a trace of tiny")
+    parser.add_argument("--test", type=Path, help="held-out JSONL")
     parser.add_argument("--way", action="append", choices=list(WAYS), help="default: every one")
     parser.add_argument("--heal", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    if args.what == "search":
+    if args.what == "draw":
+        draw()
+    elif args.run is None or args.test is None:
+        parser.error(f"{args.what}: give RUN and --test")
+    elif args.what == "search":
         search(args.run, args.test, args.way or list(WAYS), args.heal)
     else:
         matrix(args.run, args.test)

@@ -2,10 +2,12 @@
 
 import csv
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from prune.evaluate.stats import mean_of
+from prune.results.interval import Interval
 
 RESULTS = Path(os.environ.get("PRUNE_RESULTS") or Path(__file__).parent / "results")
 
@@ -28,6 +30,11 @@ def read(path: Path) -> list[dict[str, str]]:
         return []
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
+
+
+def interval(text: str) -> Interval:
+    """A value with its interval, as rows have it: `-0.2 [-0.7, 0.4]`."""
+    return Interval(*map(float, re.findall(r"-?[\d.]+", text)))
 
 
 def ends(values: Sequence[float]) -> str:
