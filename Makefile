@@ -16,6 +16,9 @@ VLLM := .venvs/vllm
 RETRY = for pause in 5 20 60 none; do $(1) && break; test $$pause != none && sleep $$pause || exit 1; done
 VERSION_TESTS := tests/runtime tests/families tests/unit/test_apply.py tests/unit/test_trace.py tests/e2e/test_chain.py
 VERSION_TESTS += tests/unit/test_transformers_tools.py
+QUANTIZE_TESTS := tests/unit/test_models_composed.py tests/e2e/test_docs_python.py
+WORKERS := 2
+XDIST = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: setup demo faults test test-slow test-oldest test-kvpress test-smol test-real test-lmms test-vllm test-demo-versions lint docs
 
@@ -31,8 +34,8 @@ demo: $(STAMP)
 	$(BIN)/prune demo --out runs/demo
 
 test: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not slow and not gpu'
-	PYTHONPATH=$(QUANTIZE) $(BIN)/pytest tests/unit/test_models_composed.py tests/e2e/test_docs_python.py
+	OMP_NUM_THREADS=1 $(BIN)/pytest $(XDIST) -m 'not slow and not gpu'
+	PYTHONPATH=$(QUANTIZE) OMP_NUM_THREADS=1 $(BIN)/pytest -k 'weights or serving' $(QUANTIZE_TESTS)
 
 # How prune meets the faults of tests/faults/README.md; `make test` runs the fast half.
 faults: $(STAMP)
@@ -71,7 +74,7 @@ $(VLLM)/.ready: pyproject.toml tests/vllm/environment.sh tests/vllm/adapt.py tes
 
 # PerceptionLM's tower is timm's there, which needs torchvision; and a padded batch in chunks is wrong there without prune too.
 test-oldest: $(OLDEST)/.ready
-	PYTHONPATH=$(OLDEST) OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m 'not slow and not gpu' -k 'not perception_lm and not chunks' $(VERSION_TESTS)
+	PYTHONPATH=$(OLDEST) OMP_NUM_THREADS=1 $(BIN)/pytest $(XDIST) -m 'not slow and not gpu' -k 'not perception_lm and not chunks' $(VERSION_TESTS)
 
 test-kvpress: $(KVPRESS)/.ready
 	PYTHONPATH=$(KVPRESS) OMP_NUM_THREADS=1 $(BIN)/pytest tests/kvpress 'tests/e2e/test_docs_python.py::test_the_python_of_a_page_runs[serving]'
@@ -80,14 +83,14 @@ test-smol: $(SMOL)/.ready
 	PYTHONPATH=$(SMOL) OMP_NUM_THREADS=1 $(BIN)/pytest tests/smol
 
 test-real: $(REAL)/.ready
-	OMP_NUM_THREADS=1 $(REAL)/bin/python -m pytest -n 2 -m 'not slow and not gpu' tests/real $(VERSION_TESTS)
+	OMP_NUM_THREADS=1 $(REAL)/bin/python -m pytest $(XDIST) -m 'not slow and not gpu' tests/real $(VERSION_TESTS)
 
 test-lmms: $(LMMS)/.ready
 	PYTHONPATH=$(LMMS) OMP_NUM_THREADS=1 $(REAL)/bin/python -m pytest tests/lmms
 
-# Each file starts an engine of its own, which takes a minute.
+# Each file starts an engine of its own, which takes a minute; in .ci/run something else has the other core.
 test-vllm: $(VLLM)/.ready
-	$(VLLM)/bin/python -m pytest -m 'not slow and not gpu' --timeout 240 tests/vllm
+	$(VLLM)/bin/python -m pytest -m 'not slow and not gpu' --timeout 480 tests/vllm
 
 # The demo takes minutes: not part of .ci/run.
 test-demo-versions: $(OLDEST)/.ready $(REAL)/.ready
