@@ -18,15 +18,8 @@ beside `is_causal`. Measured with `benchmarks/short.py`: blocks were slower at e
 
 TILE_ROWS = 64
 """Rows of a call, which is given no key behind its last row. For the same reason that is faster
-than one call with `is_causal`, the more so the more heads: 0.92x of its time at 450 keys, 4 heads
-of 32; 0.87x at 227 and 0.83x at 450 keys, 8 heads of 64."""
-
-MAX_TILE_ROWS, MAX_TILE_FLOPS = 256, 1.4e7
-"""All rows are one tile up to so many of them, if a sequence's scores take no more: there further
-calls cost more than the keys that they leave out. Tiles took 1.2x to 1.4x of one call's time at 90
-and 139 keys, 4 heads of 32, and 1.1x to 1.2x at 227 keys, 4 heads of 32, and 90 keys, 8 heads of
-64, but 0.9x at 227 keys in a batch of 8. The batch does not count, since no sequence may depend on
-it."""
+than one call with `is_causal`, the more so the more heads: 0.93x of its time at 227 keys, 4 heads
+of 32; 0.76x at 227 keys, 8 heads of 64."""
 
 MAX_SCORE_FLOPS = 6e7
 """Of a sequence's scores, over its heads: below it one call was faster with more keys, too."""
@@ -40,9 +33,9 @@ class Mask:
     do.
 
     Attributes:
-        biases: of every tile of rows, `[B, Hq, rows, keys up to the last row]`, 0 or -inf; a row
-            without a key has those of causality, so that no NaN comes of it. None if nothing is
-            removed and SDPA's own causality is enough.
+        biases: of every tile of `TILE_ROWS` rows, `[B, Hq, rows, keys up to the last row]`, 0 or
+            -inf; a row without a key has those of causality, so that no NaN comes of it. None if
+            nothing is removed and SDPA's own causality is enough.
         empty: bool `[B, Hq, Sq, 1]`, rows without a key; None if there are none.
         unread: bool `[B, Hkv, Sk, 1]`, keys that no row reads; None if there are none.
     """
@@ -56,14 +49,9 @@ def is_small(q: Tensor, k: Tensor, v: Tensor) -> bool:
     """Whether one masked call is the fastest: on a CPU, few scores, and no gradient."""
     if q.is_cuda or (torch.is_grad_enabled() and any(x.requires_grad for x in (q, k, v))):
         return False
-    keys = k.shape[2]
-    return keys <= MAX_KEYS or _score_flops(q, keys) <= MAX_SCORE_FLOPS
-
-
-def _score_flops(q: Tensor, keys: int) -> int:
-    """Of one sequence, over its heads."""
     _, heads, rows, dim = q.shape
-    return 2 * heads * rows * keys * dim
+    keys = k.shape[2]
+    return keys <= MAX_KEYS or 2 * heads * rows * keys * dim <= MAX_SCORE_FLOPS
 
 
 def masked_call(
@@ -71,9 +59,7 @@ def masked_call(
 ) -> Tensor:
     """Attention `[B, Hq, Sq, D]`; arguments as in `sdpa_attention`."""
     heads, kv_heads, rows = q.shape[1], k.shape[1], q.shape[2]
-    few = rows <= MAX_TILE_ROWS and _score_flops(q, k.shape[2]) <= MAX_TILE_FLOPS
-    tile = MAX_TILE_ROWS if few else TILE_ROWS
-    mask = _mask(layout, rows, tile, reach, heads // kv_heads, q.dtype, q.device)
+    mask = _mask(layout, rows, reach, heads // kv_heads, q.dtype, q.device)
     run = partial(_tiled, q, biases=mask.biases, scale=scale, grouped=heads != kv_heads)
     out = run(k, v)
     # Keys that nothing reads may hold NaN or infinities, and 0 times those is NaN. To look at the
@@ -112,13 +98,12 @@ def _tiled(
 def _mask(
     layout: Layout,
     rows: int,
-    tile: int,
     reach: ReachTable,
     per_kv_head: int,
     dtype: torch.dtype,
     device: torch.device,
 ) -> Mask:
-    places = _places(layout, rows, tile)
+    places = _places(layout, rows)
     edges = [[place.edges(table) for table in reach.values] for place in places]
     every = [found for row in edges for found in row]
     if rows in (1, layout.shape[1]) and all(found.plain for found in every):
@@ -138,15 +123,15 @@ def _mask(
         several = heads > 1 and len(edges[0]) > 1
         return (stacked.repeat_interleave(heads, 1) if several else stacked).to(device)
 
-    def bias(index: int) -> Tensor:
-        return whole(lambda place, found: place.bias(index, found, dtype), per_kv_head)
+    def bias(tile: int) -> Tensor:
+        return whole(lambda place, found: place.bias(tile, found, dtype), per_kv_head)
 
     empty = unread = None
     if not all(found.all_read for found in every):
         empty = whole(_Place.empty, per_kv_head)
     if not all(found.all_are_read for found in every):
         unread = whole(_Place.unread)
-    return Mask(tuple(bias(index) for index in range(-(-rows // tile))), empty, unread)
+    return Mask(tuple(bias(tile) for tile in range(-(-rows // TILE_ROWS))), empty, unread)
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,18 +180,17 @@ class _Place:
     Args:
         runs: of the sequence, cut at the first of the rows.
         rows: number of rows.
-        tile: rows of a tile.
     """
 
-    def __init__(self, runs: Runs, rows: int, tile: int):
+    def __init__(self, runs: Runs, rows: int):
         self._form = runs.role.tobytes(), runs.frame.tobytes()
         keys = int(runs.end[-1])
         self._first = int(runs.start.searchsorted(keys - rows))
         self._sizes = runs.end - runs.start
         self._bounds = [*runs.start.tolist(), keys]
         self._tiles = []
-        for begin in range(keys - rows, keys, tile):
-            end = min(begin + tile, keys)
+        for begin in range(keys - rows, keys, TILE_ROWS):
+            end = min(begin + TILE_ROWS, keys)
             one = int(runs.start.searchsorted(begin, "right")) - 1
             self._tiles.append((begin, end, one, int(runs.start.searchsorted(end))))
 
@@ -214,18 +198,15 @@ class _Place:
         """Under a table `[R, R]`."""
         return _edges(*self._form, table.tobytes(), self._first)
 
-    def bias(self, index: int, edges: _Edges, dtype: torch.dtype) -> Tensor:
-        """See `Mask`: `[rows, keys]` of a tile."""
-        begin, end, one, stop = self._tiles[index]
+    def bias(self, tile: int, edges: _Edges, dtype: torch.dtype) -> Tensor:
+        """See `Mask`: `[rows, keys]`."""
+        begin, end, one, stop = self._tiles[tile]
         bounds, removed = self._bounds, []
         for run in range(one, stop):
             for low, high in edges.removed[run - self._first]:
                 first, last = max(begin, bounds[run]), min(end, bounds[run + 1])
                 removed.append((first - begin, last - begin, bounds[low], bounds[high]))
-        # A mask of one tile is another prompt's only as a whole, which `_mask` sees. More memory of
-        # older ones would have to be touched anew, which takes longer than to fill it.
-        made = _bias if len(self._tiles) == 1 else _shared_bias
-        return made(begin, end, tuple(removed), dtype)
+        return _bias(begin, end, tuple(removed), dtype)
 
     # A run that reads itself gives each of its rows, and each of its keys, at least itself.
 
@@ -238,6 +219,8 @@ class _Place:
         return torch.from_numpy((~edges.is_read).repeat(self._sizes)[:, None])
 
 
+# Tiles before the first run of another length are those of the last prompt, too.
+@lru_cache(maxsize=256)
 def _bias(
     begin: int, end: int, removed: tuple[tuple[int, int, int, int], ...], dtype: torch.dtype
 ) -> Tensor:
@@ -255,10 +238,7 @@ def _bias(
     return torch.from_numpy(cells).to(dtype)
 
 
-# Tiles before the first run of another length are those of the last prompt, too.
-_shared_bias = lru_cache(maxsize=256)(_bias)
-
-_CAUSAL = np.triu(np.full((MAX_TILE_ROWS, MAX_TILE_ROWS), -np.inf, np.float32), 1)
+_CAUSAL = np.triu(np.full((TILE_ROWS, TILE_ROWS), -np.inf, np.float32), 1)
 """What is behind a tile's own row, of the keys that belong to the tile."""
 
 
@@ -272,6 +252,6 @@ def _order(layout: Layout) -> list[int]:
 
 
 @lru_cache(maxsize=16)
-def _places(layout: Layout, rows: int, tile: int) -> list[_Place]:
+def _places(layout: Layout, rows: int) -> list[_Place]:
     """Of the distinct sequences of a layout."""
-    return [_Place(runs.cut(layout.shape[1] - rows), rows, tile) for _, runs in layout.rows]
+    return [_Place(runs.cut(layout.shape[1] - rows), rows) for _, runs in layout.rows]

@@ -31,22 +31,14 @@ def rows_of(chosen: Tensor) -> Tensor:
     return torch.from_numpy(rows)
 
 
-def picked(values: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """What stands at `places` `[B, n]` of `values` `[B, S]`."""
-    if len(values) == 1:  # `take_along_axis` takes several times as long
-        found: np.ndarray = values[:, places[0]]
-        return found
-    return np.take_along_axis(values, places, 1)
-
-
 def within(rows: Tensor, outer: Tensor, size: int) -> Tensor:
     """Places of the columns `rows` `[B, n]` in `outer` `[B, m]`, which holds them; all < `size`."""
     columns, chosen = rows.numpy(), outer.numpy()
     # What is no token is the last place, which holds nothing.
     place = np.full((len(chosen), size + 1), NO_TOKEN)
-    place[np.arange(len(chosen))[:, None], chosen] = np.arange(chosen.shape[1])
+    np.put_along_axis(place, chosen, np.arange(chosen.shape[1])[None], 1)
     place[:, size] = NO_TOKEN
-    return torch.from_numpy(picked(place, columns))
+    return torch.from_numpy(np.take_along_axis(place, columns, 1))
 
 
 @dataclass(frozen=True)
@@ -121,8 +113,8 @@ def key_roles(segments: Segments, positions: Tensor, length: int) -> tuple[Tenso
     batch, held = places.shape
     role = np.full((batch, length), int(Role.ANSWER), np.int8)
     frame = np.full((batch, length), -1, np.int32)
-    role[:, :held] = picked(segments.role.numpy(), places)
-    frame[:, :held] = picked(segments.frame.numpy(), places)
+    role[:, :held] = np.take_along_axis(segments.role.numpy(), places, 1)
+    frame[:, :held] = np.take_along_axis(segments.frame.numpy(), places, 1)
     gone = places == NO_TOKEN
     role[:, :held][gone] = frame[:, :held][gone] = -1
     return torch.from_numpy(role), torch.from_numpy(frame)

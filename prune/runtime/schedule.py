@@ -14,7 +14,7 @@ from prune.layout.pathways import NONE, Reach
 from prune.layout.segments import NUM_ROLES, Segments
 from prune.plan.liveness import Mode, State, decode_reads, order_of, states
 from prune.runtime.cache import Ledger
-from prune.runtime.rows import NO_TOKEN, key_roles, picked, rows_of, within
+from prune.runtime.rows import NO_TOKEN, key_roles, rows_of, within
 from prune.runtime.worth import EVERY, Worth
 
 
@@ -192,8 +192,6 @@ class _Planner:
         self._full_layers = full_layers
         self._role = segments.role[:, start:stop]
         self._everything = torch.arange(stop - start).expand(len(self._role), -1)
-        whole = not start and stop == segments.shape[1]
-        self._unpadded = whole and bool((self._role.numpy() >= 0).all())
         self._columns: dict[bytes, Tensor] = {}
         self._exact: dict[bytes, Tensor] = {}
         self._keys: dict[Hashable, tuple[Tensor, Tensor, Layout]] = {}
@@ -225,8 +223,7 @@ class _Planner:
             computed = self._moving(layer)
             narrowed = not torch.equal(computed, needed)
         # Rows that are run without need may as well read: one table for more layers.
-        small = needed.shape[1] <= self._worth.masked and not self._start
-        table = self._form.table(layer, (narrowed and not small) or self._worth == EVERY)
+        table = self._form.table(layer, narrowed or self._worth == EVERY)
         # In a chunk every layer has keys of its own in front.
         keys = id(needed), layer if self._start else None
         kept = keys, self._form.kept[layer]
@@ -291,8 +288,6 @@ class _Planner:
 
     def _keys_of(self, layer: int, needed: Tensor) -> tuple[Tensor, Tensor, Layout]:
         """Tokens whose keys a layer reads, their roles, and their layout."""
-        if needed is self._everything and self._unpadded:
-            return needed, self._role, prepare(self._role, self._segments.frame)
         positions = _positions(needed, self._role, self._start)
         if self._ledger is not None and self._start:
             positions = torch.cat([self._ledger.held(layer, self._start), positions], 1)
@@ -322,10 +317,11 @@ def _of_roles(role: Tensor, roles: bytes) -> Tensor:
 def _positions(columns: Tensor, role: Tensor, start: int) -> Tensor:
     """Columns of the input as tokens of the prompt; padding is no token."""
     places = columns.numpy()
-    real = (places >= 0) & (picked(role.numpy(), places) >= 0)
+    real = (places >= 0) & (np.take_along_axis(role.numpy(), places, 1) >= 0)
     return torch.from_numpy(np.where(real, places + start, NO_TOKEN))
 
 
 def _pick(positions: Tensor, keep: Tensor) -> Tensor:
     places = keep.numpy()
-    return torch.from_numpy(np.where(places >= 0, picked(positions.numpy(), places), NO_TOKEN))
+    picked = np.take_along_axis(positions.numpy(), places, 1)
+    return torch.from_numpy(np.where(places >= 0, picked, NO_TOKEN))

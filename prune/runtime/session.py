@@ -7,7 +7,6 @@ from functools import update_wrapper
 from threading import local
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -26,7 +25,7 @@ from prune.runtime.prefill import Prefill
 from prune.runtime.refuse import check_forward
 from prune.runtime.schedule import schedule
 from prune.runtime.turns import follow_up
-from prune.runtime.worth import EVERY, Worth, worth_on
+from prune.runtime.worth import EVERY, Worth, measurable, worth_on
 
 Skip = Literal["auto", "all", "none"]
 """Whether dead states are skipped where that is faster, always, or computed anyway and all keys
@@ -108,9 +107,7 @@ class Session:
         self.full_layers = family.full_layers(model.config)
         self.launches = Launches([0] * plan.num_layers)
         self._mlp = getattr(family.text_model_of(model).layers[0], "mlp", None)
-        self._weight = None if self._mlp is None else next(self._mlp.parameters(), None)
         self._states = model.config.text_config.hidden_size, model.dtype
-        self._found: dict[tuple[torch.device, int], Worth] = {}
         self._call = _Call()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Session":
@@ -118,8 +115,7 @@ class Session:
         twin = memo[id(self)] = object.__new__(Session)
         vars(twin).update(vars(self))
         twin.launches = Launches([0] * self.plan.num_layers)
-        twin._mlp, twin._weight = deepcopy((self._mlp, self._weight), memo)
-        twin._found = {}
+        twin._mlp = deepcopy(self._mlp, memo)
         twin._call = _Call()
         return twin
 
@@ -274,25 +270,17 @@ class Session:
         )
         # Answers stand last. Speculated ones may be taken back, so they are not noted.
         answers = max(0, stop - ledger.segments.shape[1])
-        ledger.positions = [s.held for s in found.steps]
-        if answers:
-            ledger.positions = [held[:, : held.shape[1] - answers] for held in ledger.positions]
+        ledger.positions = [s.held[:, : s.held.shape[1] - answers] for s in found.steps]
         ledger.seen, ledger.decoder = stop - answers, None
         now.computed = found.computed
         self.launches.add_states(found.states, rows)
         return Prefill(found, stop, self.impl)
 
     def _worth(self) -> Worth:
-        weight = self._weight
-        # Offloaded weights cannot be timed.
-        if self.skip == "all" or weight is None or weight.is_meta:
+        if self.skip == "all" or self._mlp is None or not measurable(self._mlp):
             return EVERY
-        device = weight.device, torch.get_num_threads()
-        found = self._found.get(device)
-        if found is None:
-            found = self._found[device] = worth_on(self._mlp, *self._states)
-        self.launches.worth = found
-        return found
+        self.launches.worth = worth_on(self._mlp, *self._states)
+        return self.launches.worth
 
     @eager
     def after_text_model(self, module: Any, args: tuple[Any, ...], output: Any) -> None:
@@ -344,12 +332,11 @@ def _tokens(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
 
 def _dense_rows(segments: Segments) -> Segments:
     """Prompts without a video as answers, which read each other: no plan applies to them."""
-    role = segments.role.numpy()
-    blind = ~(role == Role.VIDEO).any(1, keepdims=True)
+    blind = ~(segments.role == Role.VIDEO).any(1, keepdim=True)
     if not blind.any():
         return segments
-    role = np.where(blind & (role >= 0), np.int8(Role.ANSWER), role)
-    return Segments(torch.from_numpy(role), segments.frame, segments.option)
+    role = torch.where(blind & (segments.role >= 0), int(Role.ANSWER), segments.role)
+    return Segments(role.to(segments.role.dtype), segments.frame, segments.option)
 
 
 def _hide(output: Any, computed: Tensor, logits_to_keep: int | Tensor) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from prune.kernels.segment_attention.one_call import MAX_KEYS
 from prune.runtime.rows import spread, take
 
 TOKENS = 128
@@ -27,13 +26,10 @@ class Worth:
     Attributes:
         drop: tokens that leave before a layer, times the layers to come.
         narrow: tokens of one layer that need K and V alone.
-        masked: up to how many keys attention is a masked call of all rows, so that to leave out
-            the edges of rows that are not needed spares nothing and costs a mask.
     """
 
     drop: float
     narrow: float
-    masked: int = 0
 
 
 EVERY = Worth(0, 0)
@@ -41,6 +37,12 @@ EVERY = Worth(0, 0)
 
 _known: dict[tuple[object, ...], Worth] = {}
 _lock = Lock()
+
+
+def measurable(mlp: Any) -> bool:
+    """Whether a module can be timed: it has weights, and they are not offloaded."""
+    weight = next(mlp.parameters(), None)
+    return weight is not None and not weight.is_meta
 
 
 @torch.no_grad()
@@ -65,28 +67,21 @@ def worth_on(mlp: Any, hidden: int, dtype: torch.dtype) -> Worth:
             token = 2 ** round(math.log2(_seconds(lambda: mlp(x), x) / TOKENS))
             taken = _seconds(lambda: take(x, rows), x)
             moved = taken + _seconds(lambda: spread(take(x, rows), rows, TOKENS), x)
-            masked = 0 if weight.is_cuda else MAX_KEYS
-            # A layer that is narrowed there needs nothing that others have not laid out.
-            made = 0 if masked else LAYOUT_SECONDS
             _known[key] = Worth(
-                (3 * taken + LAYOUT_SECONDS) / token, (3 * moved + made) / token, masked
+                (3 * taken + LAYOUT_SECONDS) / token, (3 * moved + LAYOUT_SECONDS) / token
             )
         return _known[key]
 
 
 def _seconds(run: Callable[[], Tensor], on: Tensor, times: int = 5) -> float:
-    """The shortest of a few runs, after one to warm up.
-
-    On a CPU in time of this thread, which takes part in everything: other processes may take turns.
-    """
-    clock = time.perf_counter if on.is_cuda else time.thread_time
+    """The shortest of a few runs, after one to warm up."""
 
     def timed() -> float:
-        start = clock()
+        start = time.perf_counter()
         run()
         if on.is_cuda:
             torch.cuda.synchronize(on.device)
-        return clock() - start
+        return time.perf_counter() - start
 
     timed()
     return max(min(timed() for _ in range(times)), 1e-9)

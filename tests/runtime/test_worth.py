@@ -23,11 +23,10 @@ from tests.runtime.conversation import (
 )
 
 NEVER = Worth(1e9, 1e9)
-MASKED = Worth(0, 0, masked=512)
-SOME = [NEVER, Worth(0, 1e9), Worth(1e9, 0), Worth(60, 9), MASKED]
+SOME = [NEVER, Worth(0, 1e9), Worth(1e9, 0), Worth(60, 9)]
 
 
-@pytest.fixture(params=SOME, ids=["never", "drop", "narrow", "between", "masked"])
+@pytest.fixture(params=SOME, ids=["never", "drop", "narrow", "between"])
 def worth(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Worth:
     found: Worth = request.param
     monkeypatch.setattr(session, "worth_on", lambda *model: found)
@@ -88,18 +87,6 @@ def test_more_rows_make_it_worth_it(random_tiny: Tiny) -> None:
 
     least = schedule(plan.reach, one, "single_turn", worth=EVERY).states
     assert share(1) > share(8) >= least
-
-
-def test_small_attention_has_no_masks_for_rows_that_are_left_out(random_tiny: Tiny) -> None:
-    plan = narrow_plan(random_tiny.model)
-    one = segment(random_tiny.processor, random_tiny.inputs(ONE))
-
-    def masks(worth: Worth) -> int:
-        steps = schedule(plan.reach, one, "single_turn", worth=worth).steps
-        assert any(step.compute is not None for step in steps)
-        return len({(step.layout, step.reach) for step in steps})
-
-    assert masks(MASKED) < masks(EVERY)
 
 
 def test_a_device_is_measured_once(random_tiny: Tiny) -> None:
