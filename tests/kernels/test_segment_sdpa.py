@@ -55,27 +55,6 @@ def test_one_call_matches_the_oracle(case: Case, dtype: torch.dtype) -> None:
         assert_gates(out, exact, oracle.baseline(q, k, v, allowed, case.scale), case.name)
 
 
-@pytest.mark.parametrize("queries", [None, 90], ids=["all", "last"])
-@pytest.mark.parametrize("rows", [0, one_call.MAX_TILE_ROWS], ids=["tiles", "one tile"])
-@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16], ids=str)
-def test_rows_in_tiles_and_in_one_match_the_oracle(
-    queries: int | None, rows: int, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    layout = prompt(frames=8, tokens=20, system=9, text=21, left_padding=7)
-    case = Case("tiles", *layout, table(**SEALED, system_system=NONE), num_queries=queries)
-    monkeypatch.setattr(one_call, "MAX_TILE_ROWS", rows)
-    q, k, v = case.tensors(dtype)
-    allowed = oracle.mask(*case.layout, case.queries)
-    exact, lse = oracle.attention(*(x.double() for x in (q, k, v)), allowed, case.scale)
-    one_call._mask.cache_clear()
-    out = segment_attention(q, k, v, *case.layout, scale=case.scale, impl="sdpa")
-    assert (out[lse == -torch.inf] == 0).all()
-    if dtype == torch.float64:
-        torch.testing.assert_close(out, exact, atol=1e-12, rtol=0)
-    else:
-        assert_gates(out, exact, oracle.baseline(q, k, v, allowed, case.scale), case.name)
-
-
 @pytest.mark.parametrize("case", CASES)
 def test_removed_keys_do_not_matter(case: Case, way: str) -> None:
     check_removed_keys_do_not_matter(case, "sdpa", torch.float32)
