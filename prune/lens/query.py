@@ -10,7 +10,7 @@ from prune.errors import UsageError
 from prune.layout.segments import Role, Segments
 from prune.layout.tokens import token_starts
 
-LAST = "last"
+LAST, WORD = "last", "word:"
 
 
 def query_rows(processor: Any, inputs: Any, segments: Segments, query: str) -> Tensor:
@@ -19,7 +19,8 @@ def query_rows(processor: Any, inputs: Any, segments: Segments, query: str) -> T
     Args:
         processor, inputs, segments: the prompt, a batch of one.
         query: `last`; a position in the prompt (negative: from its end); or a word, of which the
-            first occurrence after the video is taken, as a whole word where there is one.
+            first occurrence after the video is taken, as a whole word where there is one. A word
+            that is `last` or a number is `word:last`, `word:3`.
 
     Raises:
         UsageError: the prompt has no such word or position.
@@ -36,7 +37,7 @@ def query_rows(processor: Any, inputs: Any, segments: Segments, query: str) -> T
     first = int(video.max()) + 1 if len(video) else 0
     ids = inputs["input_ids"][0, first:].tolist()
     text, starts = token_starts(processor.tokenizer, ids)
-    word = re.escape(query.strip())
+    word = re.escape(query.removeprefix(WORD).strip())
     found = re.search(rf"\b{word}\b", text, re.IGNORECASE) or re.search(word, text, re.IGNORECASE)
     if not word or found is None:
         raise UsageError(f"--query {query!r}: not in the prompt after the video: {text.strip()!r}")

@@ -7,6 +7,7 @@ from typing import Any
 from prune.io.csv import write_csv
 from prune.io.files import safe_name
 from prune.lens.portrait import Portrait, View, word_cells
+from prune.lens.query import WORD
 from prune.lens.summary import answer_probabilities, exit_layers, word_counts
 from prune.lens.survey import Survey
 from prune.lens.tables import counts, write_tables
@@ -115,7 +116,8 @@ def draw_portrait(
     for number, (query, maps) in enumerate(portrait.maps.items(), 1):
         heads = f"{head} of heads" if isinstance(view.pool, str) else f"head {head}"
         figure = attention_figure(
-            {"dense": maps[0], removed: maps[1]}, f"{what}; attention of {query!r}, {heads}"
+            {"dense": maps[0], removed: maps[1]},
+            f"{what}; attention of {query.removeprefix(WORD)!r}, {heads}",
         )
         save_both(figure, folder / f"attention-{number}")
     write_csv(

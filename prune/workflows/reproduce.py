@@ -23,6 +23,7 @@ from prune.journal.records import check_usable, identity, model_identity, record
 from prune.journal.write import write_records
 from prune.layout.pathways import Pathway, find_pathway
 from prune.lens.portrait import View, portray_clip
+from prune.lens.query import LAST, WORD
 from prune.lens.survey import SurveySettings
 from prune.lens.vocabulary import Vocabulary, load_groups
 from prune.plan.keep import kept_reach
@@ -239,7 +240,7 @@ def _drawing(
     }
 
     def draw(sample: Sample, clip: Clip, inputs: Any, replay: Replay) -> None:
-        view = View([_query(sample), "last"], CROSS_FRAME[0], range(depth))
+        view = View([_query(sample), LAST], CROSS_FRAME[0], range(depth))
         portrait = portray_clip(opened, sample, settings, view, clip, inputs, replay)
         draw_portrait(
             out, portrait, vocabulary, -(-depth // 8), view, header, opened.processor.tokenizer
@@ -249,6 +250,6 @@ def _drawing(
 
 
 def _query(sample: Sample) -> str:
-    """The last word of a question, whose attention is drawn."""
+    """The last word of a question, whose attention is drawn beside that of the last token."""
     found = re.findall(r"\w+", sample.question)
-    return found[-1] if found else "last"
+    return f"{WORD}{found[-1]}" if found else "-1"

@@ -89,6 +89,9 @@ def test_queries(tiny: LoadedModel, samples: list[Sample]) -> None:
     assert rows("last") == rows("-1") == rows(str(length - 1)) == [length - 1]
     assert text("WAY") == "way" and text("Which way") == "Which way"
     assert text("mov") == "move"
+    assert text("word:way") == "way"
+    with pytest.raises(UsageError, match="--query 'word:last': not in the prompt"):
+        rows("word:last")
     for wrong in ("elephant", str(length), " "):
         with pytest.raises(UsageError, match="--query"):
             rows(wrong)

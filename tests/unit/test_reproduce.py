@@ -155,6 +155,13 @@ def test_the_page_names_the_words_of_its_prompts() -> None:
     assert len(_data_differs(told, recipe)) == 1 + len(_data_differs({"num_frames": 8}, recipe))
 
 
+@pytest.mark.parametrize("question", ["What moves last?", "Is it 3?", "?!", "What is it?"])
+def test_the_last_word_of_a_question_is_no_position(question: str) -> None:
+    sample = Sample("a", Path("a.mp4"), question, ("yes", "no"), 0, "any")
+    query = reproduce._query(sample)
+    assert query != "last" and query.removeprefix("word:") in f"{question}-1"
+
+
 def test_nothing_right_is_nothing_to_draw(made: tuple[Path, list[str]], tmp_path: Path) -> None:
     header, records, _ = read_journal(made[0] / "journal", "reproduction")
     wrong = [

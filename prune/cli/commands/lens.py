@@ -76,7 +76,10 @@ def lens(
     ] = None,
     query: Annotated[
         list[str] | None,
-        typer.Option(help="Whose attention: a prompt word, a position, or last; repeat for more."),
+        typer.Option(
+            help="Whose attention: a prompt word (word:last is no position), a position, or last; "
+            "repeat for more."
+        ),
     ] = None,
     knockout: Annotated[
         str, typer.Option(help="Pathway removed for the second attention map.")
