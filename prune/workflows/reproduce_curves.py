@@ -39,8 +39,10 @@ def trace_of(
     """
     known = header if side == "tuned" else {**header, **header["base"]}
     every = header["pathways"] if (side, kind) == ("tuned", "sweep") else [CROSS_FRAME[0].name]
+    # What is traced is dense: `keep` is of table 3 alone.
+    apart = ("base", "groups", "kept", "keep")
     described = {
-        **{key: value for key, value in known.items() if key not in ("base", "groups", "kept")},
+        **{key: value for key, value in known.items() if key not in apart},
         "schema_version": TRACE_SCHEMA,
         "data": str(data),
         "asking": {"way": "choice"},

@@ -75,6 +75,7 @@ def test_the_page_shows_every_exhibit_with_its_files(made: tuple[Path, list[str]
             for curve in panel["curves"] for mean in curve["mean"]
         ]  # fmt: skip
         assert [float(row["mean"]) for row in curves] == means
+        assert not any("under the plan" in flow["sweep"] for flow in drawn.values())
     panels = json.loads((out / "figure-3.json").read_text())["closed"]["panels"]
     assert [panel["title"] for panel in panels] == [
         "moving direction (n=1)", "object count (n=1)", "all tasks (n=2)"

@@ -99,21 +99,15 @@ def _curves_figure(flows: Mapping[str, Flow]) -> Figure:
             axes.legend(handles=_key(colors), fontsize=8, frameon=False, loc="upper center",
                         ncols=max(1, 75 // max(map(len, colors), default=1) - 1),
                         bbox_to_anchor=(0.5, -0.16))  # fmt: skip
-    if common:
-        figure.legend(handles=_key(by_pathway(common)), fontsize=9, frameon=False,
-                      loc="outside lower center", ncols=min(4, len(common)))  # fmt: skip
+    handles = _key(by_pathway(common)) if common else []
     if len(flows) > 1:
-        named = [
+        handles += [
             Line2D([], [], color=INK, linestyle=line, label=name)
             for name, line in zip(flows, _LINES, strict=False)
         ]
-        figure.legend(
-            handles=named,
-            fontsize=9,
-            loc="outside upper center" if common else "outside lower center",
-            ncols=len(flows),
-            frameon=False,
-        )
+    if handles:
+        figure.legend(handles=handles, fontsize=9, frameon=False, loc="outside lower center",
+                      ncols=min(6, len(handles)))  # fmt: skip
     return figure
 
 
