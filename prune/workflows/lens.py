@@ -49,6 +49,9 @@ def lens_model(
     progress: Progress = silent,
     *,
     limit: int | None = None,
+    per_task: int | None = None,
+    tasks: Sequence[str] | None = None,
+    seed: int = 0,
     num_frames: int = 8,
     cue: str = ANSWER_CUE,
     system: str = "",
@@ -79,7 +82,7 @@ def lens_model(
         data: JSONL of the samples.
         out: folder of figures and tables; a survey in it that was stopped resumes.
         progress: shows the samples surveyed and the figures drawn.
-        limit: only N samples (`prune.inputs.draw`).
+        limit, per_task, tasks, seed: only some samples (`prune.inputs.draw`).
         num_frames: frames of every clip.
         cue: what a prompt ends with (`prune.inputs.samples.Sample`).
         system: a system prompt in front of the video; the chat template's own one if empty.
@@ -107,7 +110,7 @@ def lens_model(
         RefusedError: `out` holds another survey.
     """
     wording = Wording(system, prompt=prompt)
-    samples = select_samples(data, limit=limit, cue=cue, media=media, wording=wording)
+    samples = select_samples(data, tasks, None, limit, cue, per_task, seed, media, wording)
     need_options(samples, "prune lens")
     chosen = by_id(samples, portraits, data)
     groups = load_groups(words, samples)

@@ -98,6 +98,7 @@ def test_everything_is_drawn_and_a_bad_clip_is_listed(lens, clips: Path, tmp_pat
     ("args", "message"),
     [
         (["--sample", "nobody"], "has no sample nobody"),
+        (["--tasks", "cooking"], "no task cooking"),
         (["--layers", "0-3"], "--layers 0-3: expected a range such as 1-12"),
         (["--heads", "5"], "--heads 5: expected mean, max or a head from 1 to 4"),
         (["--knockout", "video"], "is not a role"),

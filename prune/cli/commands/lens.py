@@ -8,14 +8,18 @@ import typer
 from prune.cli.app import (
     Cue,
     Data,
+    DrawSeed,
     Frames,
     Limit,
     MaxFailed,
     Model,
+    PerTask,
     Positions,
     Prompt,
     System,
+    Tasks,
     command,
+    names,
     report_failed,
 )
 from prune.cli.console import out
@@ -40,6 +44,9 @@ def lens(
         Path, typer.Option("--out", help="Folder; a survey that was stopped resumes.")
     ],
     limit: Limit = None,
+    per_task: PerTask = None,
+    tasks: Tasks = None,
+    seed: DrawSeed = 0,
     frames: Frames = 8,
     cue: Cue = ANSWER_CUE,
     system: System = None,
@@ -103,6 +110,9 @@ def lens(
         target,
         progress,
         limit=limit,
+        per_task=per_task,
+        tasks=names(tasks),
+        seed=seed,
         num_frames=frames,
         cue=cue,
         system=system or "",
