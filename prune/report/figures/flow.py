@@ -60,11 +60,13 @@ def write_flow(folder: Path, flows: Mapping[str, Flow], name: str = "flow") -> N
 def _caption(model: str, flow: Flow) -> str:
     """The measurement and its samples, in words."""
     counts = flow.counts
-    anchors = f"{counts['cases']} anchors in " if counts["cases"] > counts["traced"] else ""
+    # More than one of a sample: places in a reply, or its answers at several numbers of frames.
+    several = "anchors in" if flow.which == OWN_REPLIES else "answers to"
+    cases = f"{counts['cases']} {several} " if counts["cases"] > counts["traced"] else ""
     right = f"{counts['correct']} answered correctly, " if flow.which != OWN_REPLIES else ""
     same = "; panels are over the same replies" if flow.which == OWN_REPLIES else ""
     return (
-        f"{model}: {flow.method}, {flow.sweep}; traced: {anchors}{counts['traced']} of "
+        f"{model}: {flow.method}, {flow.sweep}; traced: {cases}{counts['traced']} of "
         f"{counts['samples']} samples ({flow.which}; {right}{counts['failed']} failed); "
         f"bands: 95% bootstrap by video, from {FEWEST} videos on{same}"
     )
