@@ -12,6 +12,7 @@ from prune.bench.endpoint import Endpoint
 from prune.inputs.load import Load
 from prune.tiny.benchmark import write_benchmark
 from prune.workflows.bench_load import bench_load
+from prune.workflows.export import export_model
 from tests.vllm.folders import both
 from tests.vllm.server import serving
 
@@ -30,9 +31,13 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, Any, Path]]:
+def servers(
+    tmp_path_factory: pytest.TempPathFactory, data: Path
+) -> Iterator[tuple[Any, Any, Path]]:
     root = tmp_path_factory.mktemp("served")
-    *_, folder = both("qwen2_5_vl", root)
+    _, _, plan, _ = both("qwen2_5_vl", root)
+    folder = root / "export"
+    export_model(root / "dense", folder, plan=plan, test=data, num_frames=4, limit=2)
     with (
         serving(root / "dense", root / "dense log", *FLAGS, seconds=900) as dense,
         serving(folder, root / "pruned log", *FLAGS, seconds=900) as pruned,
@@ -47,9 +52,14 @@ def test_dense_and_pruned_are_asked_the_same(
     dense, pruned, folder = servers
     load = Load(pruned.url, (1, 4), (2.0,), requests=2, tokens=4, minutes=15)
     found = bench_load(
-        load, data, folder=folder, against=dense.url, frames=4, table=tmp_path / "load.csv"
+        load, data, folder=folder, against=dense.url, table=tmp_path / "load.csv", report=True
     )
     rows = found.report.rows
+    assert found.page == folder / "report.html"
+    page = found.page.read_text()
+    for row in rows:
+        assert f"<td>{row.requests_per_second:.2f}</td>" in page
+        assert f"{row.first_p50:.0f} [{row.first_p95:.0f}]" in page
     assert [(row.server, str(row.level)) for row in rows] == [
         (server, level)
         for level in ("1 client", "4 clients", "2 requests/s")
