@@ -1,6 +1,7 @@
 """Files and folders, written whole or not at all, and their hashes."""
 
 import ctypes
+import glob
 import hashlib
 import os
 import re
@@ -12,8 +13,11 @@ from pathlib import Path
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write `text` beside `path`, flush it to disk and rename it into place."""
-    stage = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    """Write `text` beside `path`, flush it to disk and rename it into place.
+
+    After an exception or a kill `path` is as it was; what a killed process left is cleared.
+    """
+    stage = stage_beside(path, "tmp")
     try:
         with open(stage, "w", encoding="utf-8", newline="\n") as file:
             file.write(text)
@@ -22,6 +26,18 @@ def write_atomically(path: Path, text: str) -> None:
         os.replace(stage, path)
     finally:
         stage.unlink(missing_ok=True)
+
+
+def stage_beside(target: Path, ending: str) -> Path:
+    """Where this process may build `target`: hidden, beside it, and cleared of dead processes' work."""
+    for left in target.parent.glob(f".{glob.escape(target.name)}.*.{ending}"):
+        process = left.name.split(".")[-2]
+        if process.isdigit() and not Path("/proc", process).exists():
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink(missing_ok=True)
+    return target.with_name(f".{target.name}.{os.getpid()}.{ending}")
 
 
 def sha256_of(path: Path) -> str:
@@ -79,11 +95,8 @@ def staged(target: Path) -> Iterator[Path]:
 
     After an exception or a kill `target` is as it was; what a killed process left is cleared.
     """
-    parent = target.absolute().parent
-    for stale in parent.glob(f".{target.name}.*.stage"):
-        if not Path(f"/proc/{stale.name.split('.')[-2]}").exists():
-            shutil.rmtree(stale, ignore_errors=True)
-    stage = parent / f".{target.name}.{os.getpid()}.stage"
+    stage = stage_beside(target.absolute(), "stage")
+    parent = stage.parent
     try:
         stage.mkdir()
         yield stage
