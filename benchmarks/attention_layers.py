@@ -1,7 +1,8 @@
 """What is timed: a prompt, and the layers that plans ask of attention."""
 
 from prune.layout.edges import edge_histogram
-from prune.layout.pathways import SAME_FRAME, VIDEO, Reach, dense_reach, limit_edges
+from prune.layout.pathways import VIDEO
+from prune.layout.reach import SAME_FRAME, Reach, dense_reach, limit_edges
 from prune.layout.segments import Role, Segments
 from prune.plan.presets import preset_map, preset_reach
 

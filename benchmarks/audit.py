@@ -25,7 +25,8 @@ from prune.evidence.answered import PairedAnswers
 from prune.evidence.audit import audit_samples, comparisons, means
 from prune.evidence.explain import ExplainSettings
 from prune.inputs.samples import load_samples
-from prune.layout.pathways import PATHWAYS, Reach, dense_reach, inherit_rows, remove_pathway
+from prune.layout.pathways import PATHWAYS, remove_pathway
+from prune.layout.reach import Reach, dense_reach, inherit_rows
 from prune.plan.plan import Plan
 from prune.results.audit_findings import MEASURES, AuditLimits, outcome_of, verdict
 from prune.results.interval import Mean

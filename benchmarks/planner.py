@@ -31,7 +31,8 @@ from prune.checkpoint.load import open_model
 from prune.evaluate.answers import BATCH, accuracy, answer, prepare, under
 from prune.evaluate.stats import paired_difference
 from prune.journal.progress import Advance
-from prune.layout.pathways import VIDEO, dense_reach
+from prune.layout.pathways import VIDEO
+from prune.layout.reach import dense_reach
 from prune.learn.heal import HealSettings
 from prune.plan.budget import Budget
 from prune.plan.liveness import State, states

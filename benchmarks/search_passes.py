@@ -27,7 +27,8 @@ from prune.evaluate.answers import BATCH, EncodedBatch, accuracy, answer, prepar
 from prune.evaluate.calibration import Calibration, Seen, calibrate
 from prune.evaluate.stats import paired_difference
 from prune.inputs.samples import Sample
-from prune.layout.pathways import REMOVABLE, Reach, dense_reach
+from prune.layout.pathways import REMOVABLE
+from prune.layout.reach import Reach, dense_reach
 from prune.plan.budget import Budget
 from prune.plan.moves import candidates
 from prune.plan.search import search

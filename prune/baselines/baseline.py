@@ -9,7 +9,7 @@ import torch
 
 from prune.evaluate.answers import RunBatch
 from prune.layout.edges import edge_histogram
-from prune.layout.pathways import dense_reach
+from prune.layout.reach import dense_reach
 from prune.layout.segments import Role, Segments
 from prune.plan.cost import Cost, Geometry, cost_of
 from prune.plan.plan import Plan

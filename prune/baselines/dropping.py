@@ -8,7 +8,7 @@ from torch import Tensor
 
 from prune.evaluate.answers import EncodedBatch
 from prune.kernels import allowed_edges
-from prune.layout.pathways import dense_reach
+from prune.layout.reach import dense_reach
 from prune.layout.segments import Role, Segments
 from prune.runtime.enforce import masked_attention
 

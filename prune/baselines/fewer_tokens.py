@@ -9,7 +9,7 @@ from torch import Tensor
 
 from prune.baselines.baseline import Baseline, CostTarget, OnTop
 from prune.evaluate.answers import EncodedBatch, under
-from prune.layout.pathways import Reach, dense_reach
+from prune.layout.reach import Reach, dense_reach
 from prune.layout.segments import Role, Segments
 from prune.plan.cost import cost_of
 from prune.runtime.captured import Replay

@@ -12,7 +12,7 @@ from prune.evaluate.answers import EncodedBatch
 from prune.inputs.samples import Sample
 from prune.kernels import allowed_edges
 from prune.layout.edges import edge_histogram
-from prune.layout.pathways import Reach, dense_reach
+from prune.layout.reach import Reach, dense_reach
 from prune.layout.segments import Role
 from prune.plan.cost import dense_cost
 from prune.runtime.captured import Replay

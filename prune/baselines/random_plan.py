@@ -5,7 +5,8 @@ import numpy as np
 from prune.baselines.baseline import Baseline, CostTarget
 from prune.evaluate.answers import under
 from prune.layout.edges import edge_histogram
-from prune.layout.pathways import LAST, OPTIONS, QUESTION_SEALED, VIDEO, Reach, inherit_rows
+from prune.layout.pathways import LAST, OPTIONS, QUESTION_SEALED, VIDEO
+from prune.layout.reach import Reach, inherit_rows
 from prune.layout.segments import Role
 from prune.plan.cost import Cost, cost_of
 from prune.plan.liveness import State, order_of, states

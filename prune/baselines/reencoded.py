@@ -11,7 +11,7 @@ from prune.errors import BadInputError
 from prune.evaluate.answers import EncodedBatch, prepare, under
 from prune.inputs.encode import decode, encode
 from prune.inputs.sample import Sample
-from prune.layout.pathways import Reach, dense_reach
+from prune.layout.reach import Reach, dense_reach
 from prune.layout.segments import Segments, segment
 from prune.plan.cost import cost_of, dense_cost
 

@@ -2,7 +2,8 @@
 
 from prune.baselines.baseline import Baseline, CostTarget
 from prune.evaluate.answers import under
-from prune.layout.pathways import NONE, VIDEO, Reach, dense_reach, limit_edges
+from prune.layout.pathways import VIDEO
+from prune.layout.reach import NONE, Reach, dense_reach, limit_edges
 from prune.layout.segments import Role
 from prune.plan.cost import cost_of
 

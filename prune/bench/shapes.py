@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from itertools import groupby
 
-from prune.layout.pathways import Reach
+from prune.layout.reach import Reach
 from prune.layout.segments import Segments
 from prune.plan.cost import Geometry, cost_of, dense_cost
 from prune.results.latency import Shape

@@ -15,7 +15,7 @@ from prune.inputs.failures import Failure
 from prune.inputs.replying import DEFAULT_REPLYING, Replying
 from prune.inputs.samples import Sample
 from prune.inputs.video_key import video_keys
-from prune.layout.pathways import Reach
+from prune.layout.reach import Reach
 from prune.layout.segments import Role, Segments
 from prune.results.answer import Answer
 from prune.runtime.attention import seam

@@ -16,7 +16,7 @@ from prune.evaluate.questions import Questions
 from prune.evaluate.replies import Replies
 from prune.inputs.replying import DEFAULT_REPLYING, Replying
 from prune.inputs.samples import Sample
-from prune.layout.pathways import Reach, dense_reach
+from prune.layout.reach import Reach, dense_reach
 from prune.plan.budget import Hopeless, Score
 from prune.plan.cost import Geometry
 from prune.plan.draft import Problem

@@ -8,7 +8,7 @@ from prune.evaluate.answers import EncodedBatch, typical_prompt
 from prune.evaluate.calibration import Calibration, calibrate
 from prune.inputs.replying import DEFAULT_REPLYING, Replying
 from prune.inputs.samples import Sample
-from prune.layout.pathways import Reach
+from prune.layout.reach import Reach
 from prune.plan.budget import Hopeless, Score
 from prune.plan.draft import Problem
 from prune.plan.worst_part import WorstPart

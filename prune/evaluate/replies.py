@@ -9,7 +9,7 @@ from torch import Tensor
 
 from prune.errors import NumericError
 from prune.evaluate.answers import EncodedBatch, RunBatch, under
-from prune.layout.pathways import dense_reach
+from prune.layout.reach import dense_reach
 from prune.results.reply import ForcedReply
 from prune.runtime.attention import seam
 from prune.runtime.captured import next_logits

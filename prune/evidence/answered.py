@@ -9,7 +9,7 @@ from prune.errors import BadInputError
 from prune.evaluate.answers import answer, prepare, under
 from prune.evaluate.stats import paired_difference, proportion
 from prune.inputs.samples import Sample
-from prune.layout.pathways import dense_reach
+from prune.layout.reach import dense_reach
 from prune.plan.plan import Plan
 from prune.results.answer import Answer
 

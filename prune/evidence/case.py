@@ -23,7 +23,7 @@ from prune.inputs.encode import Clip, decode, encode, letter_ids
 from prune.inputs.reply import greedy_reply
 from prune.inputs.samples import Sample
 from prune.inputs.visible import Box, visible_box
-from prune.layout.pathways import Reach
+from prune.layout.reach import Reach
 from prune.plan.plan import Plan
 from prune.runtime.apply import apply
 

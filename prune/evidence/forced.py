@@ -23,7 +23,7 @@ from prune.evidence.masks import Masks
 from prune.evidence.prefix_cache import TEXT, Front, PrefixCache, PrefixMatch
 from prune.inputs.reply import continued
 from prune.layout.freezing import freezes
-from prune.layout.pathways import Reach, dense_reach
+from prune.layout.reach import Reach, dense_reach
 from prune.layout.segments import Role, Segments, segment
 from prune.runtime.attention import seam
 from prune.runtime.cache import as_argument

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from prune.kernels import allowed_edges
-from prune.layout.pathways import Reach
+from prune.layout.reach import Reach
 from prune.layout.segments import Segments
 
 

@@ -18,7 +18,7 @@ from prune.inputs.encode import Clip, encode
 from prune.inputs.samples import Sample
 from prune.inputs.visible import visible_box
 from prune.kernels import allowed_edges
-from prune.layout.pathways import Reach, dense_reach
+from prune.layout.reach import Reach, dense_reach
 from prune.layout.segments import Role
 from prune.runtime.attention import seam
 from prune.runtime.enforce import PlanEnforcer, masked_attention

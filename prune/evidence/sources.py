@@ -25,7 +25,7 @@ from prune.evidence.pieces import SOURCES, Pieces, Source
 from prune.evidence.plain import LayerMasks
 from prune.evidence.search import SEARCHES
 from prune.kernels import allowed_edges
-from prune.layout.pathways import dense_reach
+from prune.layout.reach import dense_reach
 from prune.runtime.attention import seam
 from prune.runtime.enforce import PlanEnforcer
 from prune.runtime.held import holding

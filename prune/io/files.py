@@ -29,7 +29,7 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def stage_beside(target: Path, ending: str) -> Path:
-    """Where this process may build `target`: hidden, beside it, and cleared of dead processes' work."""
+    """A hidden place beside `target` to build it in; what dead processes left there is cleared."""
     for left in target.parent.glob(f".{glob.escape(target.name)}.*.{ending}"):
         process = left.name.split(".")[-2]
         if process.isdigit() and not Path("/proc", process).exists():

@@ -13,15 +13,9 @@ from numpy.typing import NDArray
 
 from prune.errors import RefusedError, UsageError
 from prune.kernels import ALL
-from prune.layout.pathways import (
-    NONE,
-    PLANNED,
-    Pathway,
-    Reach,
-    find_pathway,
-    find_roles,
-    inherit_rows,
-)
+from prune.layout.pathway_names import find_pathway, find_roles
+from prune.layout.pathways import PLANNED, Pathway
+from prune.layout.reach import NONE, Reach, inherit_rows
 from prune.layout.role import NUM_ROLES, Role
 
 UPDATE = NUM_ROLES

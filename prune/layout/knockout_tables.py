@@ -23,7 +23,8 @@ from prune.layout.fine_role import (
     OptionRole,
     with_parts,
 )
-from prune.layout.pathways import Pathway, Reach, narrowed
+from prune.layout.pathways import Pathway
+from prune.layout.reach import Reach, narrowed
 from prune.layout.segments import Role, Segments
 
 

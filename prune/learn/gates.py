@@ -22,7 +22,8 @@ from prune.errors import BadInputError
 from prune.evaluate.answers import EncodedBatch, typical_prompt
 from prune.kernels import allowed_edges
 from prune.layout.edges import edge_histogram
-from prune.layout.pathways import NONE, REMOVABLE, Pathway, dense_reach, knockout
+from prune.layout.pathways import REMOVABLE, Pathway, knockout
+from prune.layout.reach import NONE, dense_reach
 from prune.layout.segments import Role, Segments
 from prune.learn.trainable import differentiable_logits
 from prune.plan.cost import Geometry

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from prune.errors import BadInputError, NumericError, UsageError, install_extra
 from prune.evaluate.answers import EncodedBatch
-from prune.layout.pathways import dense_reach
+from prune.layout.reach import dense_reach
 from prune.learn.trainable import differentiable_logits
 from prune.plan.plan import Plan
 from prune.runtime.attention import seam

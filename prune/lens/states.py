@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from prune.errors import NumericError
-from prune.layout.pathways import dense_reach
+from prune.layout.reach import dense_reach
 from prune.runtime.captured import Replay
 from prune.runtime.enforce import PlanEnforcer
 

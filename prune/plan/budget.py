@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from prune.errors import UsageError
-from prune.layout.pathways import Reach
+from prune.layout.reach import Reach
 from prune.plan.cost import Cost
 
 Kind = Literal["max_drop", "max_kl", "min_agreement", "density", "prefill_speedup", "kv_bytes"]

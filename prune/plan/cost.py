@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from prune.layout.edges import EdgeHistogram, edge_histogram
-from prune.layout.pathways import Reach, dense_reach
+from prune.layout.reach import Reach, dense_reach
 from prune.layout.segments import Role, Segments
 from prune.plan.liveness import Mode, State, decode_reads, order_of, states
 

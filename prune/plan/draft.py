@@ -6,7 +6,7 @@ from math import inf
 
 from prune.layout.edges import EdgeHistogram, edge_histogram
 from prune.layout.freezing import updated
-from prune.layout.pathways import Reach, dense_reach
+from prune.layout.reach import Reach, dense_reach
 from prune.layout.segments import Segments
 from prune.plan.budget import Budget, Measure, Score
 from prune.plan.cost import Cost, Geometry, cost_of, dense_cost

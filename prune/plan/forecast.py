@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from prune.layout.pathways import Reach
+from prune.layout.reach import Reach
 from prune.plan.budget import Unit
 from prune.plan.moves import Candidate
 

@@ -6,7 +6,7 @@ there are: a model of 28 layers has 364, and 100 passes would not run each of th
 
 from dataclasses import dataclass
 
-from prune.layout.pathways import Reach
+from prune.layout.reach import Reach
 from prune.plan.draft import Draft
 from prune.plan.forecast import Forecast
 from prune.plan.moves import Candidate, without

@@ -9,7 +9,9 @@ in those layers, and freezes them in all others (`prune.layout.freezing`).
 
 from prune.errors import UsageError
 from prune.layout.freezing import FREEZABLE, FREEZE, compact, freezable, freeze
-from prune.layout.pathways import Reach, dense_reach, find_pathway, find_roles, remove_pathway
+from prune.layout.pathway_names import find_pathway, find_roles
+from prune.layout.pathways import remove_pathway
+from prune.layout.reach import Reach, dense_reach
 from prune.layout.role import Role
 from prune.plan.model_id import ModelId
 from prune.plan.plan import Plan

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prune.layout.freezing import edges_of, updated
-from prune.layout.pathways import NONE, Reach
+from prune.layout.reach import NONE, Reach
 from prune.layout.segments import NUM_ROLES, Role, Segments
 
 Mode = Literal["single_turn", "multi_turn"]

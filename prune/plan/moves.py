@@ -14,21 +14,23 @@ from numpy.typing import NDArray
 from prune.layout.edges import EdgeHistogram
 from prune.layout.freezing import compact, freezable, freeze
 from prune.layout.pathways import (
-    ALL,
     LAST,
-    NONE,
     OPTIONS,
-    OTHER_FRAMES,
     PATHWAYS,
     QUESTION_SEALED,
-    SAME_FRAME,
     VIDEO,
     Pathway,
+    remove_pathway,
+)
+from prune.layout.reach import (
+    ALL,
+    NONE,
+    OTHER_FRAMES,
+    SAME_FRAME,
     Reach,
     inherit_rows,
     limit_edges,
     narrowed,
-    remove_pathway,
 )
 from prune.layout.segments import NUM_ROLES, Role
 from prune.plan.liveness import State, states

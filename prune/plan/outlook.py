@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from prune.layout.edges import edge_histogram
-from prune.layout.pathways import Reach
+from prune.layout.reach import Reach
 from prune.layout.segments import Role, Segments
 from prune.plan.liveness import Mode, State, decode_reads, order_of, states
 

@@ -12,7 +12,8 @@ from prune.errors import BadInputError, RefusedError
 from prune.io.files import write_atomically
 from prune.layout.edges import edge_histogram
 from prune.layout.freezing import FREEZABLE, freezable, freeze, freezes, updated
-from prune.layout.pathways import ALL, NONE, PLANNED, Reach, dense_reach, inherit_rows
+from prune.layout.pathways import PLANNED
+from prune.layout.reach import ALL, NONE, Reach, dense_reach, inherit_rows
 from prune.layout.segments import Role, Segments
 from prune.plan.model_id import ModelId
 from prune.plan.presets import preset_map, preset_reach
@@ -30,7 +31,7 @@ class Plan:
     """Which attention edges a model keeps.
 
     Attributes:
-        reach: int32 `[L, G, R, R]` (`prune.layout.pathways`); G is 1, or the number of KV heads.
+        reach: int32 `[L, G, R, R]` (`prune.layout.reach`); G is 1, or the number of KV heads.
             With one more column it says which states are frozen (`prune.layout.freezing`).
         model: the model it was made for.
         name: for tables and messages.

@@ -8,18 +8,8 @@ gives them the question's video window, after which video is dead.
 from dataclasses import dataclass
 
 from prune.errors import UsageError
-from prune.layout.pathways import (
-    LAST,
-    NONE,
-    OPTIONS,
-    QUESTION,
-    QUESTION_SEALED,
-    SAME_FRAME,
-    VIDEO,
-    Reach,
-    dense_reach,
-    limit_edges,
-)
+from prune.layout.pathways import LAST, OPTIONS, QUESTION, QUESTION_SEALED, VIDEO
+from prune.layout.reach import NONE, SAME_FRAME, Reach, dense_reach, limit_edges
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass, replace
 
-from prune.layout.pathways import Pathway, Reach
+from prune.layout.pathways import Pathway
+from prune.layout.reach import Reach
 from prune.plan.draft import Draft, Estimate
 from prune.plan.eliminate import remove_candidates
 from prune.plan.moves import Candidate, removed_layers, restored

@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError, field_validator
 from prune.errors import BadInputError, RefusedError
 from prune.io.closed import ClosedModel, first_problem
 from prune.io.untrusted import read_json
-from prune.layout.pathways import OTHER_FRAMES
+from prune.layout.reach import OTHER_FRAMES
 from prune.plan.model_id import ModelId
 
 SCHEMA_VERSION = 1

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from prune.layout.pathways import Reach, dense_reach
+from prune.layout.reach import Reach, dense_reach
 from prune.layout.segments import Role
 from prune.plan.liveness import Leak, leaks
 from prune.results.export_result import Result

@@ -9,7 +9,7 @@ from torch import Tensor
 from prune.errors import RefusedError
 from prune.kernels import Impl, Layout, ReachTable, prepare, read_reach, segment_attention
 from prune.layout.freezing import edges_of, updated
-from prune.layout.pathways import Reach
+from prune.layout.reach import Reach
 from prune.layout.segments import Role, Segments
 from prune.runtime.rows import key_roles
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from prune.errors import RefusedError
 from prune.families import family_of_model_type
 from prune.kernels import Impl, segment_attention
-from prune.layout.pathways import Reach
+from prune.layout.reach import Reach
 from prune.layout.segments import Segments
 from prune.runtime.attention import Enforcer
 from prune.runtime.cache import cache_in, hold_of_first, hold_only

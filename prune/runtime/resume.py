@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from prune.families import family_of_model_type
-from prune.layout.pathways import Reach
+from prune.layout.reach import Reach
 from prune.plan.liveness import State, order_of, states
 from prune.runtime.captured import Replay
 from prune.runtime.launches import CountingEnforcer, Launches

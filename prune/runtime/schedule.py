@@ -10,7 +10,7 @@ from torch import Tensor
 
 from prune.kernels import Layout, ReachTable, prepare, read_reach
 from prune.layout.freezing import edges_of, updated
-from prune.layout.pathways import NONE, Reach
+from prune.layout.reach import NONE, Reach
 from prune.layout.segments import NUM_ROLES, Segments
 from prune.plan.liveness import Mode, State, decode_reads, order_of, states
 from prune.runtime.cache import Ledger

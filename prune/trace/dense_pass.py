@@ -9,7 +9,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from prune.layout.knockout_tables import knockout_tables, merged
-from prune.layout.pathways import Reach
+from prune.layout.reach import Reach
 from prune.runtime.captured import Replay, next_logits
 from prune.runtime.enforce import PlanEnforcer
 

@@ -20,7 +20,7 @@ from prune.evaluate.answers import EncodedBatch
 from prune.inputs.encode import letter_ids
 from prune.kernels import Layout, segment_attention
 from prune.layout.freezing import edges_of
-from prune.layout.pathways import Reach
+from prune.layout.reach import Reach
 from prune.layout.segments import Segments
 from prune.plan.cost import Geometry
 from prune.plan.forecast import Forecast

@@ -14,7 +14,8 @@ from torch import Tensor
 from prune.errors import UsageError
 from prune.kernels import allowed_edges
 from prune.layout.knockout_tables import told_tables
-from prune.layout.pathways import Pathway, Reach
+from prune.layout.pathways import Pathway
+from prune.layout.reach import Reach
 from prune.plan.model_id import geometry
 from prune.runtime.captured import Replay, next_logits
 from prune.runtime.enforce import MaskEnforcer

@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 
 from prune.layout.fine_role import is_fine
-from prune.layout.pathways import Pathway, dense_reach, remove_pathway
+from prune.layout.pathways import Pathway, remove_pathway
+from prune.layout.reach import dense_reach
 from prune.plan.liveness import leaks
 
 

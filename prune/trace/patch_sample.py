@@ -10,7 +10,7 @@ from prune.errors import BadInputError
 from prune.inputs.encode import decode, encode
 from prune.inputs.samples import Sample
 from prune.layout.fine_role import AnyRole
-from prune.layout.pathways import find_roles
+from prune.layout.pathway_names import find_roles
 from prune.runtime.attention import seam
 from prune.runtime.captured import Replay, capture, next_logits
 from prune.trace.ask import choice_case

@@ -4,7 +4,8 @@ from itertools import combinations
 
 from prune.errors import UsageError
 from prune.layout.freezing import find_traced
-from prune.layout.pathways import INTRA_FRAME, PUBLISHED, TRACED, Pathway, find_pathway, join
+from prune.layout.pathway_names import find_pathway
+from prune.layout.pathways import INTRA_FRAME, PUBLISHED, TRACED, Pathway, join
 
 CROSS_FRAME = PUBLISHED[:1]
 

@@ -12,7 +12,7 @@ from prune.evaluate.paired import accuracy_report
 from prune.evaluate.questions import Questions
 from prune.evaluate.stats import mcnemar, paired_difference
 from prune.journal.progress import Progress
-from prune.layout.pathways import dense_reach
+from prune.layout.reach import dense_reach
 from prune.plan.cost import Cost, Geometry, dense_cost
 from prune.plan.plan import Plan
 from prune.results.accuracy import AccuracyReport

@@ -14,7 +14,7 @@ from prune.inputs.media import DEFAULT_MEDIA, Media
 from prune.inputs.replying import DEFAULT_REPLYING, Replying
 from prune.inputs.samples import Sample
 from prune.journal.progress import Progress, silent
-from prune.layout.pathways import dense_reach
+from prune.layout.reach import dense_reach
 from prune.plan.model_id import Positions
 from prune.plan.plan import Plan
 from prune.results.accuracy import AccuracyReport

@@ -19,7 +19,7 @@ from prune.inputs.samples import Sample
 from prune.io.files import staged
 from prune.journal.progress import Progress, silent
 from prune.journal.records import data_identity, model_identity
-from prune.layout.pathways import dense_reach
+from prune.layout.reach import dense_reach
 from prune.learn.heal import HealSettings, heal
 from prune.plan.cost import Geometry, cost_of, dense_cost
 from prune.plan.model_id import geometry

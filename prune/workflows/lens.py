@@ -12,7 +12,8 @@ from prune.inputs.samples import need_options
 from prune.journal.processes import processes, share_of
 from prune.journal.progress import Progress, silent
 from prune.layout.fine_role import MarkedRole
-from prune.layout.pathways import find_pathway, roles_of
+from prune.layout.pathway_names import find_pathway
+from prune.layout.pathways import roles_of
 from prune.lens.attention import pool_of
 from prune.lens.portrait import View, portray
 from prune.lens.states import Matrix

@@ -13,7 +13,7 @@ from prune.evaluate.stats import paired_difference, proportion
 from prune.inputs.replying import Replying
 from prune.inputs.samples import Sample
 from prune.journal.progress import Advance, Progress
-from prune.layout.pathways import dense_reach
+from prune.layout.reach import dense_reach
 from prune.layout.segments import Role
 from prune.plan.cost import Geometry, cost_of, dense_cost
 from prune.plan.plan import Plan

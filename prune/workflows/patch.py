@@ -10,7 +10,7 @@ from prune.inputs.prompts import ANSWER_CUE, Wording
 from prune.inputs.samples import need_options
 from prune.journal.processes import processes, share_of
 from prune.journal.progress import Progress, silent
-from prune.layout.pathways import find_roles
+from prune.layout.pathway_names import find_roles
 from prune.report.figures.flow import write_flow
 from prune.results.flow_map import Flow
 from prune.trace.patch_choices import Corruption, Site
@@ -76,7 +76,7 @@ def patch_model(
         corruption: what the other run sees.
         restore: patch the run of that clip with activations of the sample's own, not the reverse.
         sites, roles: what is replaced, `SITES` and `ROLES` if None; `roles` as in
-            `prune.layout.pathways.find_roles`.
+            `prune.layout.pathway_names.find_roles`.
         window: number of layers patched together; 1 if None, and a quarter of the layers
             (`default_window`) where no site is `states`.
         limit, per_task, tasks, seed: a draw of samples; `seed` also is that of shuffled frames.

@@ -21,7 +21,8 @@ from prune.journal.processes import processes, share_of
 from prune.journal.progress import Progress, silent
 from prune.journal.records import check_usable, identity, model_identity, recorded
 from prune.journal.write import write_records
-from prune.layout.pathways import Pathway, find_pathway
+from prune.layout.pathway_names import find_pathway
+from prune.layout.pathways import Pathway
 from prune.lens.portrait import View, portray_clip
 from prune.lens.query import LAST, WORD
 from prune.lens.survey import SurveySettings

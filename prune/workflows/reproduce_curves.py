@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from prune.layout.pathways import find_pathway
+from prune.layout.pathway_names import find_pathway
 from prune.results.flow_map import Flow
 from prune.results.reproduction import Exhibit
 from prune.trace.flow import flow_of, paired_flow, task_flow

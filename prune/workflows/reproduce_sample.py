@@ -15,7 +15,8 @@ from prune.inputs.encode import Clip, decode, encode, letter_ids
 from prune.inputs.samples import Sample
 from prune.inputs.video_key import video_keys
 from prune.layout.edges import edge_histogram
-from prune.layout.pathways import PUBLISHED, Reach, dense_reach
+from prune.layout.pathways import PUBLISHED
+from prune.layout.reach import Reach, dense_reach
 from prune.layout.role import Role
 from prune.layout.segments import segment
 from prune.lens.survey import SurveySettings, look_at

@@ -9,7 +9,8 @@ from prune.inputs.media import DEFAULT_MEDIA, Media
 from prune.inputs.samples import need_options
 from prune.journal.processes import processes
 from prune.journal.progress import Progress, silent
-from prune.layout.pathways import find_pathway, roles_of
+from prune.layout.pathway_names import find_pathway
+from prune.layout.pathways import roles_of
 from prune.plan.model_id import Positions
 from prune.report.figures.screen import screen_figure
 from prune.report.figures.style import save_both

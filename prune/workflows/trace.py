@@ -103,8 +103,8 @@ def trace_model(
         prompt: a template of the user's words (`prune.inputs.templates`); the recipe's if None.
         media: how clips are read of which the data says nothing.
         which: `correct` (the default), `wrong` or `all`: the answers that are traced.
-        sets, pathways: what is cut (`prune.trace.sets.SETS`, `prune.layout.pathways.find_pathway`);
-            every traceable pathway if neither is given.
+        sets, pathways: what is cut, by name (`prune.trace.sets.SETS`,
+            `prune.layout.pathway_names.find_pathway`); every traceable pathway if neither is given.
         pairs: also cut every two pathways together.
         style: the layers that a knockout cuts.
         window: number of layers cut together, `default_window` if None.

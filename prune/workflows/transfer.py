@@ -10,7 +10,7 @@ from prune.evaluate.questions import Questions
 from prune.evaluate.stats import paired_difference
 from prune.inputs.samples import Sample, need_options
 from prune.journal.progress import Progress, silent
-from prune.layout.pathways import dense_reach
+from prune.layout.reach import dense_reach
 from prune.plan.budget import Budget
 from prune.report.figures.style import save_figure
 from prune.report.figures.transfer import transfer_figure

@@ -24,7 +24,8 @@ from prune.checkpoint.load import LoadedModel, open_model
 from prune.evaluate.stats import paired_difference, proportion
 from prune.inputs.encode import letter_ids, read
 from prune.inputs.samples import Sample, load_samples
-from prune.layout.pathways import PATHWAYS, Pathway, Reach, dense_reach, join, knockout
+from prune.layout.pathways import PATHWAYS, Pathway, join, knockout
+from prune.layout.reach import Reach, dense_reach
 from prune.results.interval import Interval
 from prune.runtime.attention import seam
 from prune.runtime.captured import capture

@@ -18,7 +18,7 @@ from prune.checkpoint.load import EMBEDDED, LoadedModel, open_model
 from prune.evaluate.stats import proportion
 from prune.inputs.encode import letter_ids, read
 from prune.inputs.samples import Sample, load_samples
-from prune.layout.pathways import dense_reach
+from prune.layout.reach import dense_reach
 from prune.results.interval import Interval
 from prune.runtime.attention import seam
 from prune.runtime.captured import capture

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from batches import Batch, Packer, Slots
 from dropout import masks_of
 
-from prune.layout.pathways import Reach, dense_reach
+from prune.layout.reach import Reach, dense_reach
 
 
 def logits_of(model, batch: Batch, reach: Reach) -> torch.Tensor:

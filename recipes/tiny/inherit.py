@@ -9,7 +9,7 @@ from merge_heads import merge_heads
 from torch import Tensor
 
 from prune.checkpoint.load import LoadedModel
-from prune.layout.pathways import dense_reach
+from prune.layout.reach import dense_reach
 
 CLIPS = 12
 SLOTS = (Slots("choice", 5, 54), Slots("existence", 3, 16), Slots("open", 2, 22))

@@ -29,7 +29,7 @@ from model import (
 from vision import pretrain_vision
 
 from prune.checkpoint.load import open_model
-from prune.layout.pathways import dense_reach
+from prune.layout.reach import dense_reach
 
 
 @dataclass(frozen=True)

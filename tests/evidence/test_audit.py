@@ -16,7 +16,8 @@ from prune.evidence.comparison import compare
 from prune.evidence.explain import ExplainSettings
 from prune.inputs.samples import Sample
 from prune.journal.journal import JOURNAL
-from prune.layout.pathways import PATHWAYS, dense_reach, remove_pathway
+from prune.layout.pathways import PATHWAYS, remove_pathway
+from prune.layout.reach import dense_reach
 from prune.plan.plan import Plan
 from prune.results.answer import Answer
 from prune.results.audit_findings import MEASURES, AuditLimits, outcome_of, verdict

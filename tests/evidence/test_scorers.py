@@ -23,7 +23,8 @@ from prune.inputs.encode import decode, encode, read
 from prune.inputs.reply import greedy_reply
 from prune.inputs.samples import Sample
 from prune.kernels import allowed_edges
-from prune.layout.pathways import PATHWAYS, dense_reach, remove_pathway
+from prune.layout.pathways import PATHWAYS, remove_pathway
+from prune.layout.reach import dense_reach
 from prune.layout.segments import Role, Segments
 from prune.plan.model_id import geometry
 from prune.plan.plan import Plan

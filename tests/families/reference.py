@@ -13,16 +13,8 @@ from torch import Tensor
 
 from prune.kernels import allowed_edges
 from prune.layout.freezing import FREEZABLE, UPDATE, freezable, freeze
-from prune.layout.pathways import (
-    ALL,
-    NONE,
-    OTHER_FRAMES,
-    PATHWAYS,
-    Reach,
-    dense_reach,
-    inherit_rows,
-    remove_pathway,
-)
+from prune.layout.pathways import PATHWAYS, remove_pathway
+from prune.layout.reach import ALL, NONE, OTHER_FRAMES, Reach, dense_reach, inherit_rows
 from prune.layout.segments import Role, Segments
 from prune.plan.model_id import geometry
 from prune.plan.plan import Plan

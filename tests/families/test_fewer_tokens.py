@@ -13,7 +13,7 @@ from prune.evaluate.answers import EncodedBatch, under
 from prune.families import video_families
 from prune.inputs.samples import Sample
 from prune.kernels import allowed_edges
-from prune.layout.pathways import dense_reach
+from prune.layout.reach import dense_reach
 from prune.layout.segments import Role
 from prune.plan.model_id import geometry
 from prune.runtime.attention import seam

@@ -9,7 +9,9 @@ from prune.errors import UsageError
 from prune.families import video_families
 from prune.layout.freezing import find_traced, freezable, freeze
 from prune.layout.knockout_tables import tokens_of
-from prune.layout.pathways import VIDEO, dense_reach, find_pathway
+from prune.layout.pathway_names import find_pathway
+from prune.layout.pathways import VIDEO
+from prune.layout.reach import dense_reach
 from prune.layout.segments import Role
 from prune.plan.keep import kept_reach
 from prune.runtime.attention import seam

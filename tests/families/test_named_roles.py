@@ -17,7 +17,8 @@ from prune.inputs.sample import Sample
 from prune.kernels import allowed_edges
 from prune.layout.fine_role import CHOSEN, SINK, MarkedRole
 from prune.layout.knockout_tables import tell_options_apart, tokens_of, told_tables
-from prune.layout.pathways import find_pathway, roles_of
+from prune.layout.pathway_names import find_pathway
+from prune.layout.pathways import roles_of
 from prune.layout.segments import Role, segment
 from prune.runtime.attention import seam
 from prune.runtime.captured import capture

@@ -6,7 +6,8 @@ import torch
 
 from prune.errors import RefusedError
 from prune.families import video_families
-from prune.layout.pathways import REMOVABLE, Reach, dense_reach, remove_pathway
+from prune.layout.pathways import REMOVABLE, remove_pathway
+from prune.layout.reach import Reach, dense_reach
 from prune.plan.model_id import geometry
 from prune.plan.moves import slides
 from prune.runtime.attention import seam

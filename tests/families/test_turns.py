@@ -7,7 +7,8 @@ from prune.errors import RefusedError
 from prune.evaluate.later_turns import later_turns, turn_ends
 from prune.inputs.encode import check_samples, decode, encode, prompt_of
 from prune.inputs.samples import Sample, load_samples
-from prune.layout.pathways import PATHWAYS, dense_reach, remove_pathway
+from prune.layout.pathways import PATHWAYS, remove_pathway
+from prune.layout.reach import dense_reach
 from prune.layout.segments import Role, segment
 from prune.plan.plan import Plan
 from prune.tiny.benchmark import write_benchmark

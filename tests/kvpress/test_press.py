@@ -9,7 +9,7 @@ from prune.checkpoint.load import LoadedModel
 from prune.errors import RefusedError
 from prune.inputs.encode import read
 from prune.inputs.samples import Sample
-from prune.layout.pathways import NONE, dense_reach
+from prune.layout.reach import NONE, dense_reach
 from prune.layout.segments import Role
 from prune.plan.plan import Plan
 from prune.serve.kvpress import PrunePress

@@ -10,7 +10,8 @@ from prune.families import video_families
 from prune.inputs.encode import read
 from prune.inputs.samples import Sample
 from prune.kernels import allowed_edges
-from prune.layout.pathways import find_pathway, knockout
+from prune.layout.pathway_names import find_pathway
+from prune.layout.pathways import knockout
 from prune.lens.attention import attention_rows, pooled
 from prune.lens.query import query_rows
 from prune.runtime.attention import seam

@@ -17,7 +17,7 @@ from prune.inputs.encode import letter_ids, read
 from prune.inputs.samples import Sample
 from prune.io.files import safe_name
 from prune.layout.knockout_tables import tell_options_apart
-from prune.layout.pathways import find_pathway
+from prune.layout.pathway_names import find_pathway
 from prune.lens.attention import attention_rows, pool_of
 from prune.lens.summary import answer_probabilities, word_counts
 from prune.lens.survey import SurveySettings, look

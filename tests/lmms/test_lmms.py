@@ -15,7 +15,8 @@ from prune.errors import RefusedError, UsageError
 from prune.harness.lmms import PruneChat
 from prune.inputs.prompts import ANSWER_CUE, choice_text
 from prune.inputs.samples import Sample, load_samples
-from prune.layout.pathways import PATHWAYS, dense_reach, remove_pathway
+from prune.layout.pathways import PATHWAYS, remove_pathway
+from prune.layout.reach import dense_reach
 from prune.plan.plan import Plan
 from prune.tiny.benchmark import write_benchmark
 from prune.workflows.evaluate import answer_samples

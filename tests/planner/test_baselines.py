@@ -28,7 +28,8 @@ from prune.inputs.encode import read
 from prune.inputs.samples import Sample
 from prune.journal.progress import silent
 from prune.layout.edges import edge_histogram
-from prune.layout.pathways import PATHWAYS, dense_reach, limit_edges, remove_pathway
+from prune.layout.pathways import PATHWAYS, remove_pathway
+from prune.layout.reach import dense_reach, limit_edges
 from prune.layout.segments import NUM_ROLES, Role
 from prune.plan.cost import Geometry, cost_of, dense_cost
 from prune.plan.moves import slides

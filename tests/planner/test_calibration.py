@@ -11,7 +11,8 @@ from prune.errors import UsageError
 from prune.evaluate.answers import answer, under
 from prune.evaluate.calibration import Calibration, calibrate
 from prune.inputs.samples import Sample
-from prune.layout.pathways import PATHWAYS, REMOVABLE, dense_reach, remove_pathway
+from prune.layout.pathways import PATHWAYS, REMOVABLE, remove_pathway
+from prune.layout.reach import dense_reach
 from prune.plan.budget import WORST_TASK, Budget, Score
 from prune.plan.front import front
 from prune.plan.moves import candidates

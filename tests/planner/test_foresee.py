@@ -9,7 +9,8 @@ from scipy.stats import spearmanr
 from prune.checkpoint.load import LoadedModel
 from prune.evaluate.calibration import Calibration, calibrate
 from prune.inputs.samples import Sample
-from prune.layout.pathways import REMOVABLE, dense_reach
+from prune.layout.pathways import REMOVABLE
+from prune.layout.reach import dense_reach
 from prune.plan.budget import Budget
 from prune.plan.draft import Draft
 from prune.plan.foreseen import remove_foreseen

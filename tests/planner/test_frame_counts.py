@@ -17,7 +17,8 @@ from prune.evaluate.frame_counts import FrameCounts, calibrate_at
 from prune.inputs.replying import DEFAULT_REPLYING
 from prune.inputs.samples import Sample
 from prune.journal.progress import silent
-from prune.layout.pathways import PATHWAYS, REMOVABLE, dense_reach, remove_pathway
+from prune.layout.pathways import PATHWAYS, REMOVABLE, remove_pathway
+from prune.layout.reach import dense_reach
 from prune.plan.budget import Budget, Score
 from prune.plan.moves import candidates
 from prune.plan.plan import Plan

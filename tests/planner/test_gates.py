@@ -8,7 +8,8 @@ from prune.checkpoint.load import LoadedModel
 from prune.errors import BadInputError
 from prune.evaluate.answers import EncodedBatch, prepare, under
 from prune.inputs.samples import Sample
-from prune.layout.pathways import REMOVABLE, dense_reach, remove_pathway
+from prune.layout.pathways import REMOVABLE, remove_pathway
+from prune.layout.reach import dense_reach
 from prune.learn.gates import GateEnforcer, GateSettings, _edges, harm_of, learn_gates
 from prune.learn.trainable import differentiable_logits
 from prune.runtime.attention import seam

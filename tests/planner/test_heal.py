@@ -16,7 +16,7 @@ from prune.errors import BadInputError, RefusedError, ResourceError
 from prune.evaluate.answers import EncodedBatch, prepare, under
 from prune.inputs.samples import Sample
 from prune.journal.progress import silent
-from prune.layout.pathways import dense_reach
+from prune.layout.reach import dense_reach
 from prune.learn.heal import HealSettings, heal
 from prune.plan.moves import slides
 from prune.plan.plan import RUN_PLAN_FILE, Plan

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 import prune
-from prune.layout.pathways import PATHWAYS, dense_reach, remove_pathway
+from prune.layout.pathways import PATHWAYS, remove_pathway
+from prune.layout.reach import dense_reach
 from prune.layout.segments import Role, Segments, segment
 from prune.plan.model_id import geometry
 from prune.plan.plan import Plan

@@ -11,7 +11,7 @@ from prune.errors import RefusedError
 from prune.evaluate.answers import answer, prepare, under
 from prune.inputs.encode import choice_prompt, continuation, letter_ids
 from prune.inputs.samples import Sample, load_samples
-from prune.layout.pathways import dense_reach
+from prune.layout.reach import dense_reach
 from prune.plan.model_id import geometry
 from tests.real.models import FAMILIES, model_of, processor_of
 

@@ -14,7 +14,7 @@ from prune.families import family_of_processor
 from prune.inputs.encode import check_samples, decode, encode
 from prune.inputs.media import Media
 from prune.inputs.samples import Sample, load_samples
-from prune.layout.pathways import dense_reach
+from prune.layout.reach import dense_reach
 from prune.layout.segments import Role, segment
 from prune.plan.model_id import geometry
 from tests.real.models import FAMILIES, model_of, processor_of

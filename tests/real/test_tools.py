@@ -18,7 +18,8 @@ from transformers.utils.import_utils import is_torchcodec_usable
 import prune
 from prune.checkpoint.load import open_model
 from prune.inputs.samples import Sample
-from prune.layout.pathways import PATHWAYS, dense_reach, remove_pathway
+from prune.layout.pathways import PATHWAYS, remove_pathway
+from prune.layout.reach import dense_reach
 from prune.plan.plan import Plan
 from prune.workflows.write_export import export
 from tests.exports import small_result

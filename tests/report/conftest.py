@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from prune.evaluate.paired import accuracy_report
-from prune.layout.pathways import PATHWAYS, dense_reach, remove_pathway
+from prune.layout.pathways import PATHWAYS, remove_pathway
+from prune.layout.reach import dense_reach
 from prune.layout.segments import Role
 from prune.plan.budget import Budget
 from prune.plan.front import Point

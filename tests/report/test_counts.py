@@ -8,7 +8,8 @@ from prune.bench.shapes import shape_of, shapes
 from prune.checkpoint.load import LoadedModel
 from prune.inputs.encode import read
 from prune.inputs.samples import Sample
-from prune.layout.pathways import PATHWAYS, dense_reach, remove_pathway
+from prune.layout.pathways import PATHWAYS, remove_pathway
+from prune.layout.reach import dense_reach
 from prune.layout.segments import Role, segment
 from prune.plan.cost import Geometry
 from prune.plan.liveness import leaks

@@ -11,15 +11,8 @@ from transformers import BatchFeature
 import prune
 from prune.families import Family
 from prune.layout.freezing import FREEZABLE, freezable, freeze
-from prune.layout.pathways import (
-    ALL,
-    NONE,
-    PATHWAYS,
-    VIDEO,
-    dense_reach,
-    inherit_rows,
-    remove_pathway,
-)
+from prune.layout.pathways import PATHWAYS, VIDEO, remove_pathway
+from prune.layout.reach import ALL, NONE, dense_reach, inherit_rows
 from prune.layout.segments import Role
 from prune.plan.model_id import geometry
 from prune.plan.plan import Plan

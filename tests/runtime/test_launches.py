@@ -9,7 +9,7 @@ from prune.errors import RefusedError
 from prune.inputs.encode import read
 from prune.inputs.samples import Sample
 from prune.kernels import Impl
-from prune.layout.pathways import dense_reach
+from prune.layout.reach import dense_reach
 from prune.plan.plan import Plan
 from prune.runtime.captured import capture
 from prune.runtime.launches import CountingEnforcer, Launches

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 import prune
-from prune.layout.pathways import NONE, VIDEO, dense_reach, limit_edges
+from prune.layout.pathways import VIDEO
+from prune.layout.reach import NONE, dense_reach, limit_edges
 from prune.layout.segments import Role, segment
 from prune.plan.cost import Geometry, cost_of
 from prune.plan.liveness import FOLLOW_UP, State, order_of, states

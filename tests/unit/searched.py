@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from prune.layout.freezing import edges_of
-from prune.layout.pathways import PATHWAYS, REMOVABLE, Reach
+from prune.layout.pathways import PATHWAYS, REMOVABLE
+from prune.layout.reach import Reach
 from prune.layout.segments import Role, Segments
 from prune.plan.budget import Budget, Hopeless, Score
 from prune.plan.cost import Geometry

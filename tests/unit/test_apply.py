@@ -10,7 +10,8 @@ from prune.errors import RefusedError
 from prune.inputs.encode import read
 from prune.inputs.samples import Sample
 from prune.kernels import allowed_edges
-from prune.layout.pathways import PATHWAYS, dense_reach, remove_pathway
+from prune.layout.pathways import PATHWAYS, remove_pathway
+from prune.layout.reach import dense_reach
 from prune.plan.plan import Plan
 from prune.runtime.attention import seam
 from prune.runtime.captured import capture

@@ -11,7 +11,7 @@ from prune.errors import BadInputError, UsageError
 from prune.inputs.encode import decode, encode, open_prompt
 from prune.inputs.reply import greedy_reply
 from prune.inputs.samples import Sample
-from prune.layout.pathways import find_pathway
+from prune.layout.pathway_names import find_pathway
 from prune.layout.segments import Role
 from prune.trace.anchors import matches, verbs
 from prune.trace.ask import Choice, OwnReply, Prefix, ask

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from prune.checkpoint.load import LoadedModel
-from prune.layout.pathways import dense_reach
+from prune.layout.reach import dense_reach
 from prune.plan.model_id import ModelId
 from prune.plan.plan import Plan
 from tests.helpers import SAMPLE

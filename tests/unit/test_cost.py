@@ -3,7 +3,8 @@
 import numpy as np
 
 from prune.layout.freezing import freezable, freeze
-from prune.layout.pathways import VIDEO, dense_reach
+from prune.layout.pathways import VIDEO
+from prune.layout.reach import dense_reach
 from prune.layout.segments import Role, Segments
 from prune.plan.cost import Geometry, cost_of, dense_cost
 from prune.plan.plan import Plan

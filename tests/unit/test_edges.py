@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from prune.kernels import ALL, allowed_edges
 from prune.layout.edges import edge_histogram
-from prune.layout.pathways import NONE, OTHER_FRAMES, dense_reach
+from prune.layout.reach import NONE, OTHER_FRAMES, dense_reach
 from prune.layout.segments import NUM_ROLES, Role, Segments
 from prune.plan.plan import Plan
 from prune.plan.presets import PRESETS

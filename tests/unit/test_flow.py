@@ -14,7 +14,8 @@ from prune.checkpoint.load import LoadedModel
 from prune.cli.main import app
 from prune.errors import BadInputError, UsageError
 from prune.inputs.samples import Sample
-from prune.layout.pathways import INTRA_FRAME, TRACED, find_pathway
+from prune.layout.pathway_names import find_pathway
+from prune.layout.pathways import INTRA_FRAME, TRACED
 from prune.report.figures.flow import flow_figure, write_flow
 from prune.report.figures.style import by_pathway
 from prune.results.flow_map import Flow

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from prune.layout.pathways import ALL, REMOVABLE, Reach, dense_reach
+from prune.layout.pathways import REMOVABLE
+from prune.layout.reach import ALL, Reach, dense_reach
 from prune.plan.budget import Budget, Hopeless, Score
 from prune.plan.cost import Geometry
 from prune.plan.draft import Draft, Problem

@@ -14,7 +14,8 @@ from prune.errors import BadInputError, UsageError
 from prune.inputs.encode import read
 from prune.inputs.samples import Sample
 from prune.kernels import allowed_edges
-from prune.layout.pathways import find_pathway, remove_pathway
+from prune.layout.pathway_names import find_pathway
+from prune.layout.pathways import remove_pathway
 from prune.plan.keep import keep_plan, kept_reach
 from prune.plan.plan import Plan
 from prune.plan.presets import preset_map, preset_reach

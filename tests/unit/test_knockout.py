@@ -16,18 +16,9 @@ from prune.kernels import allowed_edges
 from prune.kernels.segment_attention.layout import MAX_ROLES
 from prune.layout.fine_role import FineRole, with_parts
 from prune.layout.knockout_tables import knockout_tables, merged, tell_options_apart
-from prune.layout.pathways import (
-    ALL,
-    NONE,
-    OTHER_FRAMES,
-    PATHWAYS,
-    dense_reach,
-    find_pathway,
-    join,
-    knockout,
-    limit_edges,
-    narrowed,
-)
+from prune.layout.pathway_names import find_pathway
+from prune.layout.pathways import PATHWAYS, join, knockout
+from prune.layout.reach import ALL, NONE, OTHER_FRAMES, dense_reach, limit_edges, narrowed
 from prune.layout.segments import Role, Segments, segment
 from prune.plan.plan import Plan
 from prune.runtime.attention import seam

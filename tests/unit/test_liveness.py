@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from prune.layout.freezing import FREEZABLE, UPDATE, freezable, freeze
-from prune.layout.pathways import ALL, NONE, VIDEO, dense_reach, inherit_rows
+from prune.layout.pathways import VIDEO
+from prune.layout.reach import ALL, NONE, dense_reach, inherit_rows
 from prune.layout.segments import NUM_ROLES, Role, Segments
 from prune.plan.liveness import (
     PROMPT_ORDER,

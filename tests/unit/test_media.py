@@ -20,7 +20,7 @@ from prune.inputs.fingerprint import fingerprint
 from prune.inputs.media import Media
 from prune.inputs.samples import Sample, load_samples, save_samples
 from prune.inputs.video import load_video
-from prune.layout.pathways import dense_reach
+from prune.layout.reach import dense_reach
 from prune.trace.trace import Trace
 from prune.workflows.prompt import roles_of_prompt
 from prune.workflows.split import split_samples

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from prune.errors import UsageError
-from prune.layout.pathways import PATHWAYS, Reach
+from prune.layout.pathways import PATHWAYS
+from prune.layout.reach import Reach
 from prune.plan.budget import Budget, Hopeless, Score
 from prune.plan.draft import Problem
 from prune.plan.mend import gain

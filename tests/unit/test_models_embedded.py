@@ -13,7 +13,7 @@ from prune.errors import BadInputError
 from prune.evaluate.answers import answer, prepare, under
 from prune.inputs.encode import read
 from prune.inputs.samples import Sample, load_samples
-from prune.layout.pathways import dense_reach
+from prune.layout.reach import dense_reach
 from prune.layout.segments import segment
 
 

@@ -11,15 +11,8 @@ from hypothesis import strategies as st
 
 from prune.errors import BadInputError, RefusedError, UsageError
 from prune.layout.freezing import freezable, freeze, updated
-from prune.layout.pathways import (
-    ALL,
-    NONE,
-    OTHER_FRAMES,
-    PATHWAYS,
-    dense_reach,
-    inherit_rows,
-    remove_pathway,
-)
+from prune.layout.pathways import PATHWAYS, remove_pathway
+from prune.layout.reach import ALL, NONE, OTHER_FRAMES, dense_reach, inherit_rows
 from prune.layout.segments import Role, Segments
 from prune.plan.model_id import ModelId
 from prune.plan.plan import Plan

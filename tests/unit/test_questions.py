@@ -12,7 +12,7 @@ from prune.evaluate.calibration import calibrate
 from prune.evaluate.questions import Questions
 from prune.inputs.samples import Sample
 from prune.journal.progress import silent
-from prune.layout.pathways import dense_reach
+from prune.layout.reach import dense_reach
 from prune.learn.heal import HealSettings
 from prune.runtime.attention import seam
 from prune.workflows.heal import heal_model

@@ -9,7 +9,7 @@ import pytest
 
 from prune.checkpoint.load import TINY, open_model
 from prune.errors import RefusedError
-from prune.layout.pathways import dense_reach
+from prune.layout.reach import dense_reach
 from prune.plan.plan import Plan
 
 CUE = "Best option: "

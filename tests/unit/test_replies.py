@@ -15,7 +15,8 @@ from prune.inputs.encode import prompt_of, read
 from prune.inputs.reply import continued, greedy_reply
 from prune.inputs.replying import Replying
 from prune.inputs.samples import Sample
-from prune.layout.pathways import PATHWAYS, dense_reach, remove_pathway
+from prune.layout.pathways import PATHWAYS, remove_pathway
+from prune.layout.reach import dense_reach
 from prune.layout.segments import Role
 from prune.plan.plan import Plan
 from prune.runtime.attention import seam

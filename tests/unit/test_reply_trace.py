@@ -12,7 +12,8 @@ from prune.evaluate.answers import prepare, under
 from prune.evaluate.replies import Replies
 from prune.inputs.replying import Replying
 from prune.inputs.samples import Sample, save_samples
-from prune.layout.pathways import PATHWAYS, find_pathway, knockout
+from prune.layout.pathway_names import find_pathway
+from prune.layout.pathways import PATHWAYS, knockout
 from prune.runtime.attention import seam
 from prune.trace.ask import AsWritten
 from prune.trace.dense_pass import record_dense

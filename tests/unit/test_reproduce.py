@@ -15,7 +15,8 @@ from prune.evaluate.answers import EncodedBatch
 from prune.inputs.encode import read
 from prune.inputs.samples import Sample
 from prune.journal.journal import read_journal
-from prune.layout.pathways import dense_reach, find_pathway
+from prune.layout.pathway_names import find_pathway
+from prune.layout.reach import dense_reach
 from prune.plan.keep import kept_reach
 from prune.runtime.attention import seam
 from prune.runtime.captured import capture, next_logits

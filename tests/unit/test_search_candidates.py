@@ -6,15 +6,8 @@ import numpy as np
 import pytest
 
 from prune.layout.freezing import freezes
-from prune.layout.pathways import (
-    ALL,
-    OTHER_FRAMES,
-    PATHWAYS,
-    REMOVABLE,
-    VIDEO,
-    Reach,
-    dense_reach,
-)
+from prune.layout.pathways import PATHWAYS, REMOVABLE, VIDEO
+from prune.layout.reach import ALL, OTHER_FRAMES, Reach, dense_reach
 from prune.layout.segments import Role
 from prune.plan.budget import Budget, Hopeless, Score
 from prune.plan.draft import Draft, Problem

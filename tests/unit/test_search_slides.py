@@ -6,17 +6,8 @@ from dataclasses import replace
 import numpy as np
 
 from prune.layout.freezing import UPDATE, edges_of, freezes, updated
-from prune.layout.pathways import (
-    ALL,
-    LAST,
-    NONE,
-    OPTIONS,
-    PATHWAYS,
-    QUESTION_SEALED,
-    VIDEO,
-    Reach,
-    dense_reach,
-)
+from prune.layout.pathways import LAST, OPTIONS, PATHWAYS, QUESTION_SEALED, VIDEO
+from prune.layout.reach import ALL, NONE, Reach, dense_reach
 from prune.layout.segments import Role
 from prune.plan.budget import Budget, Hopeless, Score
 from prune.plan.cost import cost_of

@@ -16,7 +16,8 @@ from prune.errors import BadInputError, NumericError, RefusedError, ResourceErro
 from prune.inputs.encode import letter_ids, read
 from prune.inputs.samples import Sample, load_samples
 from prune.journal.journal import Journal, read_journal
-from prune.layout.pathways import PATHWAYS, PUBLISHED, SEALED, find_pathway, knockout
+from prune.layout.pathway_names import find_pathway
+from prune.layout.pathways import PATHWAYS, PUBLISHED, SEALED, knockout
 from prune.plan.plan import Plan
 from prune.trace.knockout import Knockouts
 from prune.trace.sample import trace_sample

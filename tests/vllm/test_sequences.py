@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from prune.kernels import Layout, allowed_edges, prepare, read_reach
 from prune.kernels.segment_attention.reference import reference_attention
-from prune.layout.pathways import ALL, NONE
+from prune.layout.reach import ALL, NONE
 from prune.layout.segments import NUM_ROLES, Role
 from prune.serve.vllm.prefill import Call, Scratch, Shape
 from prune.serve.vllm.sequences import sequences_of

@@ -9,7 +9,8 @@ from rich.text import Text
 
 from prune.layout.edges import EdgeHistogram
 from prune.layout.freezing import FREEZABLE, updated
-from prune.layout.pathways import MAP_ROWS, NONE, SAME_FRAME, Reach
+from prune.layout.pathways import MAP_ROWS
+from prune.layout.reach import NONE, SAME_FRAME, Reach
 from prune.layout.segments import Role
 from prune.plan.liveness import State, leaks, states
 from prune.plan.outlook import TEXT, TOKENS_PER_FRAME, outlook, video_prompt

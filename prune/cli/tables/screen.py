@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from prune.layout.pathways import find_pathway
+from prune.layout.pathway_names import find_pathway
 
 if TYPE_CHECKING:
     from prune.workflows.screen import Screening

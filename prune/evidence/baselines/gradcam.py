@@ -8,7 +8,7 @@ from torch import Tensor
 from prune.evidence.case import Case
 from prune.evidence.forced import video_features
 from prune.inputs.encode import encode
-from prune.layout.pathways import dense_reach
+from prune.layout.reach import dense_reach
 from prune.runtime.attention import seam
 from prune.runtime.captured import capture
 from prune.runtime.enforce import PlanEnforcer

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from prune.evidence.case import Case
 from prune.evidence.tokens import token_cells
-from prune.layout.pathways import dense_reach
+from prune.layout.reach import dense_reach
 from prune.layout.segments import Role
 from prune.runtime.attention import seam
 from prune.runtime.enforce import PlanEnforcer

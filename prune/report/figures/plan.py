@@ -6,7 +6,8 @@ from matplotlib.figure import Figure
 
 from prune.layout.edges import EdgeHistogram
 from prune.layout.freezing import FREEZABLE, updated
-from prune.layout.pathways import MAP_ROWS, SAME_FRAME, VIDEO, Reach, narrowed
+from prune.layout.pathways import MAP_ROWS, VIDEO
+from prune.layout.reach import SAME_FRAME, Reach, narrowed
 from prune.report.figures.style import INK, MUTED
 
 KEPT = LinearSegmentedColormap.from_list("kept", ["#f1f3f5", "#3b6fb6"])

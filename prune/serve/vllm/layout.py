@@ -20,7 +20,7 @@ from prune.checkpoint.load import open_processor, resolve
 from prune.errors import BadInputError, PruneError
 from prune.families import Family, family_of_model_type
 from prune.families.family import Medium
-from prune.layout.pathways import ALL
+from prune.layout.reach import ALL
 from prune.layout.segments import NUM_ROLES, Role, segment_row
 from prune.plan.plan import PLAN_FILE, Plan
 from prune.serve.vllm.rules import Needs, Roles, Rules

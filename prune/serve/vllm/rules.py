@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from prune.kernels import ReachTable, read_reach
-from prune.layout.pathways import NONE, VIDEO, Reach
+from prune.layout.pathways import VIDEO
+from prune.layout.reach import NONE, Reach
 from prune.layout.segments import NUM_ROLES, Segments
 from prune.plan.liveness import PROMPT_ORDER, State, decode_reads, order_of, states
 
