@@ -17,7 +17,7 @@ from prune.evidence.pixels import PixelScorer
 from prune.evidence.regions import Regions
 from prune.evidence.reply import ReplyTarget, find_target
 from prune.evidence.scorer import Scorer
-from prune.evidence.tokens import token_grid, token_map
+from prune.evidence.tokens import VideoTokens
 from prune.inputs.boxes import frame_times
 from prune.inputs.encode import Clip, decode, encode, letter_ids
 from prune.inputs.reply import greedy_reply
@@ -109,9 +109,14 @@ class Case:
         return visible_box(self.processor, height, width, self.sample.medium)
 
     @cached_property
+    def tokens(self) -> VideoTokens:
+        """The video tokens."""
+        return VideoTokens(self.processor, self.inputs, self.forcing.replay.segments, self.seen)
+
+    @property
     def grid(self) -> tuple[int, int, int]:
         """Temporal units, rows and columns of the video tokens."""
-        return token_grid(self.forcing.replay.segments, self.inputs)
+        return self.tokens.shape
 
     @property
     def forwards(self) -> int:
@@ -125,13 +130,12 @@ class Case:
 
     def map_of(self, values: NDArray[np.floating]) -> NDArray[np.float64]:
         """Values of the video tokens `[V]` as a map over the clip's pixels, `[T, H, W]`."""
-        segments = self.forcing.replay.segments
-        return token_map(values, segments, self.inputs, self.frames.shape[:3], self.seen)
+        return self.tokens.map(values, self.frames.shape[:3])
 
     def scorer(self, regions: Regions, removal: str = "masked") -> MaskedScorer | PixelScorer:
         """Scores sets of the regions; raises `UsageError` for an unknown removal."""
         if removal == "masked":
-            return MaskedScorer(self.forcing, regions, self.inputs, self.seen)
+            return MaskedScorer(self.forcing, regions, self.tokens)
         if removal not in FILLS:
             raise UsageError(f"removal {removal!r}: expected {', '.join(REMOVALS)}")
         return PixelScorer(

@@ -6,15 +6,13 @@ removing pixels before the encoder (`prune.evidence.pixels`) excludes it for cer
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from prune.errors import RefusedError
 from prune.evidence.scorer import ForcedScorer
-from prune.evidence.tokens import token_regions
-from prune.inputs.visible import Box
+from prune.evidence.tokens import VideoTokens
 
 
 @dataclass
@@ -22,15 +20,13 @@ class MaskedScorer(ForcedScorer):
     """Scores sets of visible regions by keeping only their visual tokens.
 
     Attributes:
-        inputs: of the prompt.
-        seen: the part of a frame that its tokens show.
+        tokens: the video tokens of the prompt.
 
     Raises:
         RefusedError: a region has no token of its own, or the tokens form no grid.
     """
 
-    inputs: Any
-    seen: Box
+    tokens: VideoTokens
 
     def __post_init__(self) -> None:
         missing = self.regions.count - len(np.unique(self.token_region))
@@ -44,7 +40,7 @@ class MaskedScorer(ForcedScorer):
     @cached_property
     def token_region(self) -> NDArray[np.int64]:
         """Region of every video token, `[V]`."""
-        return token_regions(self.regions, self.forcing.replay.segments, self.inputs, self.seen)
+        return self.tokens.regions(self.regions)
 
     def probabilities(self, visible: NDArray[np.bool_]) -> NDArray[np.float64]:
         """See `Scorer`."""

@@ -11,7 +11,6 @@ from prune.errors import RefusedError
 from prune.evidence.case import Case
 from prune.evidence.regions import Regions
 from prune.evidence.reply import token_texts
-from prune.evidence.tokens import token_regions
 from prune.layout.segments import Role
 
 Source = Literal["video", "history", "question", "reply"]
@@ -60,7 +59,7 @@ def pieces_of(case: Case, regions: Regions | None) -> Pieces:
     if regions is None:
         region = segments.frame[0].numpy()[video].astype(np.int64)
     else:
-        region = token_regions(regions, segments, case.inputs, case.seen)
+        region = case.tokens.regions(regions)
     if len(np.unique(region)) != int(region.max()) + 1:
         raise RefusedError("regions are smaller than a visual token: use fewer (--count)")
     groups: list[tuple[str, Source, NDArray[np.intp]]] = [

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from prune.evidence.forced import forced_replay
 from prune.evidence.regions import Regions
-from prune.evidence.tokens import token_regions
+from prune.evidence.tokens import VideoTokens
 from prune.inputs.encode import Clip, encode
 from prune.inputs.samples import Sample
 from prune.inputs.visible import visible_box
@@ -72,8 +72,8 @@ class PlainScorer:
             video = segments.role[0] == Role.VIDEO
             height, width = frames.shape[1:3]
             seen = visible_box(self.processor, height, width, self.sample.medium)
-            found = token_regions(self.regions, segments, inputs, seen)
-            keys[video] = torch.from_numpy(visible[found])
+            tokens = VideoTokens(self.processor, inputs, segments, seen)
+            keys[video] = torch.from_numpy(visible[tokens.regions(self.regions)])
         layers = self.model.config.text_config.num_hidden_layers
         reach = dense_reach(layers) if self.reach is None else self.reach
         size = segments.shape[1]

@@ -1,12 +1,15 @@
-"""A scorer without a model: p is a function of which regions are seen."""
+"""A scorer without a model, p a function of which regions are seen; and whole frames."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from prune.checkpoint.load import LoadedModel
+from prune.evidence.forced import TeacherForcing
+from prune.evidence.tokens import VideoTokens
 from prune.inputs.encode import Clip
-from prune.inputs.visible import Box
 
 
 @dataclass
@@ -30,7 +33,8 @@ def saturating(count: int, seed: int = 0) -> FakeScorer:
     )
 
 
-def whole_frame(clip: Clip) -> Box:
-    """The visible part of frames that no processor crops."""
+def tokens_of(model: LoadedModel, inputs: Any, forcing: TeacherForcing, clip: Clip) -> VideoTokens:
+    """The video tokens of a prompt whose frames no processor crops."""
     height, width = clip[0].shape[1:3]
-    return 0.0, 0.0, float(height), float(width)
+    seen = (0.0, 0.0, float(height), float(width))
+    return VideoTokens(model.processor, inputs, forcing.replay.segments, seen)

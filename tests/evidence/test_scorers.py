@@ -17,7 +17,7 @@ from prune.evidence.pixels import PixelScorer
 from prune.evidence.plain import LayerMasks, PlainScorer
 from prune.evidence.regions import Regions, grid, superpixels, tubes
 from prune.evidence.reply import find_target
-from prune.evidence.tokens import token_grid, token_map, token_regions
+from prune.evidence.tokens import VideoTokens
 from prune.families import video_families
 from prune.inputs.encode import decode, encode, read
 from prune.inputs.reply import greedy_reply
@@ -25,12 +25,12 @@ from prune.inputs.samples import Sample
 from prune.kernels import allowed_edges
 from prune.layout.pathways import PATHWAYS, remove_pathway
 from prune.layout.reach import dense_reach
-from prune.layout.segments import Role, Segments
+from prune.layout.segments import Role
 from prune.plan.model_id import geometry
 from prune.plan.plan import Plan
 from prune.runtime.apply import apply
 from prune.runtime.attention import seam
-from tests.evidence.fakes import whole_frame
+from tests.evidence.fakes import tokens_of
 from tests.families.reference import frozen, random_frozen_plan, random_plan
 from tests.families.specimen import Tiny, tiny_of
 
@@ -57,7 +57,7 @@ def test_masked_tokens_equal_one_pass_per_candidate(
     regions = grid(clip[0], 9)
     forcing = TeacherForcing(forced_replay(tiny.model, tiny.processor, inputs, reply), reply, reach)
     visible = subsets(regions.count)
-    fast = MaskedScorer(forcing, regions, inputs, whole_frame(clip))
+    fast = MaskedScorer(forcing, regions, tokens_of(tiny, inputs, forcing, clip))
     slow = PlainScorer(tiny.model, tiny.processor, sample, clip, tuple(reply), regions, reach=reach)
     assert fast.probabilities(visible) == pytest.approx(slow.probabilities(visible), abs=2e-5)
     assert fast.forwards == slow.forwards == len(visible)
@@ -215,9 +215,10 @@ def test_tokens_show_the_part_that_is_not_cropped_off(
     quarters = np.repeat(np.arange(4), height // 2)
     regions = Regions.of(np.broadcast_to(quarters, (8, height, 2 * height)))
     seen = (0, height / 2, height, 1.5 * height)
-    found = token_regions(regions, segments, inputs, seen).reshape(8, 3, 3)
+    tokens = VideoTokens(tiny.processor, inputs, segments, seen)
+    found = tokens.regions(regions).reshape(8, 3, 3)
     assert set(found[..., 0].ravel()) == {1} and set(found[..., 2].ravel()) == {2}
-    drawn = token_map(np.ones(72), segments, inputs, (8, height, 2 * height), seen)
+    drawn = tokens.map(np.ones(72), (8, height, 2 * height))
     assert drawn[:, :, height // 2 : -height // 2].all() and drawn.sum() == 8 * height**2
 
 
@@ -225,36 +226,29 @@ def test_tokens_find_their_regions(tiny: LoadedModel, samples: list[Sample]) -> 
     clip = decode(samples[0], 8)
     inputs = encode(tiny.processor, samples[:1], [clip])
     forcing = TeacherForcing(forced_replay(tiny.model, tiny.processor, inputs, [5]), [5])
-    segments = forcing.replay.segments
-    assert token_grid(segments, inputs) == (8, 3, 3)
-    assert np.array_equal(
-        token_regions(grid(clip[0], 9), segments, inputs, whole_frame(clip)), np.arange(72)
-    )
+    segments, tokens = forcing.replay.segments, tokens_of(tiny, inputs, forcing, clip)
+    assert tokens.shape == (8, 3, 3)
+    assert np.array_equal(tokens.regions(grid(clip[0], 9)), np.arange(72))
     with pytest.raises(RefusedError, match="regions are smaller than a visual token"):
-        MaskedScorer(forcing, grid(clip[0], 25), inputs, whole_frame(clip))
+        MaskedScorer(forcing, grid(clip[0], 25), tokens)
     ragged = replace(segments, frame=segments.frame.clone())
     ragged.frame[0, (segments.role[0] == Role.VIDEO).nonzero()[0, 0] + 8] = 1
     with pytest.raises(RefusedError, match="form no grid"):
-        token_regions(grid(clip[0], 9), ragged, inputs, whole_frame(clip))
+        replace(tokens, segments=ragged).regions(grid(clip[0], 9))
 
 
-def test_frames_without_some_of_their_tokens_form_no_grid() -> None:
-    segments = Segments.of_runs([(Role.VIDEO, 0, 16), (Role.VIDEO, 1, 4), (Role.LAST, -1, 1)])
-    with pytest.raises(RefusedError, match="form no grid"):
-        token_grid(segments, {"video_grid_thw": torch.tensor([[2, 8, 8]])})
-
-
-@pytest.mark.parametrize(
-    ("name", "frames", "shape"),
-    [("video_llava", 4, (4, 2, 2)), ("llava_onevision", 4, (4, 2, 2)), ("qwen2_vl", 4, (2, 2, 2))],
-)
-def test_token_grids_of_families(name: str, frames: int, shape: tuple[int, int, int]) -> None:
+@pytest.mark.parametrize("name", video_families())
+def test_every_cell_of_every_family_has_its_region(name: str) -> None:
+    """Of which cell a token is, `tests/families/test_grid.py` says from its pixels."""
     tiny = tiny_of(name)
-    inputs = tiny.inputs(("USER: ", frames, "Question: what?"))
+    inputs = tiny.inputs(("USER: ", 4, "Question: what?"))
     replay = forced_replay(tiny.model, tiny.processor, inputs, [5])
-    assert token_grid(replay.segments, inputs) == shape
-    regions = grid(np.zeros((frames, 8, 8, 3), np.uint8), 4)
-    found = token_regions(regions, replay.segments, inputs, (0, 0, *regions.labels.shape[1:]))
-    per_unit = frames // shape[0]
-    cells = [4 * u * per_unit + c for u in range(shape[0]) for c in range(4)]
-    assert set(cells) <= set(found.tolist())
+    regions = grid(np.zeros((4, 8, 8, 3), np.uint8), 4)
+    tokens = VideoTokens(tiny.processor, inputs, replay.segments, (0, 0, 8, 8))
+    units = len(tiny.specimen.units(4))
+    assert tokens.shape == (units, 2, 2)
+    found, per_unit = tokens.regions(regions), 4 // units
+    inside = tokens.cells >= 0
+    unit, cell = np.divmod(tokens.cells[inside], 4)
+    assert len(inside) == len(found) and np.array_equal(tokens.units[inside], unit)
+    assert np.array_equal(found[inside], 4 * per_unit * unit + cell)

@@ -19,7 +19,7 @@ from prune.evidence.search.greedy import greedy_one_at_a_time
 from prune.inputs.encode import decode, encode
 from prune.inputs.reply import greedy_reply
 from prune.inputs.samples import Sample
-from tests.evidence.fakes import FakeScorer, saturating, whole_frame
+from tests.evidence.fakes import FakeScorer, saturating, tokens_of
 
 
 def insertion_auc(scorer, order: list[int]) -> float:
@@ -154,7 +154,7 @@ def test_batches_order_as_one_at_a_time_does(tiny: LoadedModel, samples: list[Sa
     for fill in (None, FILLS["black"](clip[0])):
         forcing = TeacherForcing(forced_replay(tiny.model, tiny.processor, inputs, reply), reply)
         fast = (
-            MaskedScorer(forcing, regions, inputs, whole_frame(clip))
+            MaskedScorer(forcing, regions, tokens_of(tiny, inputs, forcing, clip))
             if fill is None
             else PixelScorer(forcing, regions, tiny.processor, sample, clip, fill)
         )
@@ -168,7 +168,7 @@ def test_greedy_is_near_the_best_order_of_frames(tiny: LoadedModel, samples: lis
     reply = greedy_reply(tiny.model, inputs)
     forcing = TeacherForcing(forced_replay(tiny.model, tiny.processor, inputs, reply), reply)
     objective = Objective(
-        MaskedScorer(forcing, whole_frames(clip[0]), inputs, whole_frame(clip)), [0]
+        MaskedScorer(forcing, whole_frames(clip[0]), tokens_of(tiny, inputs, forcing, clip)), [0]
     )
     best = chain_value(objective, exhaustive(objective))
     gap = best - chain_value(objective, greedy(objective))
@@ -183,7 +183,9 @@ def test_grid_cells_are_ordered_by_what_they_add(tiny: LoadedModel, samples: lis
     reply = greedy_reply(tiny.model, inputs)
     forcing = TeacherForcing(forced_replay(tiny.model, tiny.processor, inputs, reply), reply)
     regions = grid(clip[0], 4)
-    objective = Objective(MaskedScorer(forcing, regions, inputs, whole_frame(clip)), [0])
+    objective = Objective(
+        MaskedScorer(forcing, regions, tokens_of(tiny, inputs, forcing, clip)), [0]
+    )
     order = efficient(objective)
     found = curves(objective, order, regions.area)
     backwards = curves(objective, order[::-1], regions.area)

@@ -5,7 +5,6 @@ import torch
 from numpy.typing import NDArray
 
 from prune.evidence.case import Case
-from prune.evidence.tokens import token_cells
 from prune.layout.reach import dense_reach
 from prune.layout.segments import Role
 from prune.runtime.attention import seam
@@ -70,7 +69,7 @@ def token_map_of(
 
 def _filtered(case: Case, values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Values of the video tokens `[V]` after the rank filter of each frame's cells."""
-    cells, shape = token_cells(case.forcing.replay.segments, case.inputs)
+    cells, shape = case.tokens.cells, case.tokens.shape
     grid, smooth = np.zeros(shape), values.copy()
     grid.flat[cells[cells >= 0]] = values[cells >= 0]
     filtered = np.stack([rank_filter(unit) for unit in grid])
