@@ -5,6 +5,7 @@ import random
 
 import torch
 from chat import VICUNA
+from facts import fact
 from model import IMAGE_SIZE, POOL, train_tokenizer
 from transformers import (
     CLIPVisionConfig,
@@ -15,14 +16,15 @@ from transformers import (
 )
 
 from prune.checkpoint.load import open_model
+from prune.tiny.descriptions import DESCRIBE, description
 from prune.tiny.questions import WORDS
 from prune.tiny.task_sets import TASK_SETS, ask_for, scene_for
 
 LAYERS, HIDDEN, INNER, HEADS = 20, 96, 256, 3
 
 
-def build_tokenizer(vocab_size: int = 512) -> PreTrainedTokenizerFast:
-    """Byte-level BPE trained on the prompts and answers of both sets of tasks."""
+def build_tokenizer(vocab_size: int = 576) -> PreTrainedTokenizerFast:
+    """Byte-level BPE trained on the prompts, answers and descriptions of both sets of tasks."""
     rng, tasks = random.Random(0), TASK_SETS["events"]
     corpus = [VICUNA.prefix.replace("<video>", ""), *(f" {word}" for word in WORDS)]
     for i in range(6000):
@@ -30,6 +32,8 @@ def build_tokenizer(vocab_size: int = 512) -> PreTrainedTokenizerFast:
         scene = scene_for(task, "train", rng)
         question = ask_for(task, scene, rng)
         corpus += [VICUNA.choice(question.text, question.options(rng)), f" {question.answer}"]
+        _, asked, told = fact(task, scene, rng)
+        corpus += [VICUNA.open(asked), f" {told}", VICUNA.open(DESCRIBE), f" {description(scene)}"]
     return train_tokenizer(corpus, vocab_size)
 
 

@@ -20,12 +20,15 @@ from slots import Slots, attend_packed
 from transformers import AttentionInterface, AttentionMaskInterface
 
 from prune.inputs.prompts import find_options
+from prune.tiny.descriptions import DESCRIBE, description
 from prune.tiny.draw import CLIP_TIMES, render
 from prune.tiny.processor import MEAN, STD
 from prune.tiny.questions import WORDS
 from prune.tiny.scenes import Scene
 from prune.tiny.task_sets import TASK_SETS, ask_for, scene_for
 
+WEIGHTS = {"open": 1.5, "lookup": 1.5, "describe": 4.0}
+"""What a reply in words weighs in all, where a letter weighs 1."""
 MIX = (*TASK_SETS["events"], "object_existence")
 
 
@@ -161,6 +164,9 @@ class Packer:
         if kind == "matching":
             options = self._options(self.rng.choice(MIX))
             return *self._letter(f"{options[0]}?", options, options[0]), f"matching/{len(options)}"
+        if kind == "describe":
+            reply = f"{self.chat.lead}{description(scene)}"
+            return self.chat.open(DESCRIBE), reply, "describe"
         if kind in ("open", "lookup"):
             about = fact if kind == "open" else lookup
             name, text, answer = about(task, scene, self.rng)
@@ -193,8 +199,8 @@ class Packer:
         first, last = column + len(q) - 1, column + len(q) + len(a) - 1
         rows.ids[row, column:last] = q + a[:-1]
         rows.targets[row, first:last] = a
-        if slots.kind in ("open", "lookup"):
-            rows.weights[row, first:last] = 1.5 / len(a)
+        if slots.kind in WEIGHTS:
+            rows.weights[row, first:last] = WEIGHTS[slots.kind] / len(a)
             rows.watched.append((row, first, last, name))
         else:
             rows.weights[row, first:last] = 0.1

@@ -7,6 +7,7 @@ written every few minutes, so that a run that was stopped goes on exactly where 
 import argparse
 import json
 import os
+import random
 import signal
 import time
 from collections import defaultdict
@@ -20,6 +21,7 @@ from losses import answer_loss, word_loss
 from model import IMAGE_SIZE, TOKENS_PER_FRAME
 from motion import DEPTH, Heads, embed, features_of, motion_loss, run_layers, video_of
 from packing import MIX, Packer, Slots
+from ranks import average_gradients, gathered, join
 
 from prune.tiny.events import EVENT_TASKS
 from prune.tiny.processor import TinyProcessor
@@ -66,60 +68,39 @@ WORDS_AT = 13
 
 LESSONS = (
     Lesson("sight", 1300, 24, (8,), (0, 0), motion=1.0),
-    Lesson("text", 500, 64, (), (0, DEPTH), (Slots("matching", 1, 58),)),
+    Lesson("text", 500, 64, (), (0, DEPTH), (Slots("matching", 1, 50),)),
     Lesson(
-        "motion", 800, 24, (4, 8, 8, 16), (0, DEPTH), (Slots("matching", 2, 58),), motion=1.0
+        "motion", 800, 24, (4, 8, 8, 16), (0, DEPTH), (Slots("matching", 2, 50),), motion=1.0
     ),
     Lesson(
         "lookup", 600, 16, FRAMES, (DEPTH, WORDS_AT),
-        (Slots("lookup", 12, 18), Slots("matching", 2, 58)),
+        (Slots("lookup", 12, 16), Slots("matching", 2, 50)),
     ),
     Lesson(
-        "open", 600, 16, FRAMES, (0, WORDS_AT),
-        (Slots("lookup", 5, 18), Slots("open", 5, 20), Slots("matching", 2, 58)), motion=0.3,
-    ),
-    Lesson(
-        "choices", 250, 16, FRAMES, (0, LAYERS),
+        "open", 2000, 16, FRAMES, (0, WORDS_AT),
         (
-            Slots("lookup", 1, 18), Slots("open", 5, 20), Slots("matching", 1, 58),
-            Slots("choice", 3, 58),
+            Slots("lookup", 3, 16), Slots("open", 6, 19), Slots("describe", 1, 68),
+            Slots("matching", 1, 50),
         ),
-        words=0.5,
+        motion=0.3, tasks=UNEVEN,
     ),
     Lesson(
-        "letters", 400, 16, FRAMES, (WORDS_AT, LAYERS),
-        (Slots("two", 5, 58), Slots("choice", 3, 58)),
-    ),
-    Lesson(
-        "mixed", 100, 16, FRAMES, (0, LAYERS),
+        "choices", 300, 16, FRAMES, (0, LAYERS),
         (
-            Slots("lookup", 1, 18), Slots("open", 5, 20), Slots("matching", 1, 58),
-            Slots("two", 1, 58), Slots("choice", 2, 58),
-        ),
-        words=0.5,
-    ),
-    Lesson(
-        "hard", 800, 16, FRAMES, (0, WORDS_AT),
-        (Slots("lookup", 2, 18), Slots("open", 7, 20), Slots("matching", 2, 58)), motion=0.3,
-        tasks=UNEVEN,
-    ),
-    Lesson(
-        "hard mixed", 130, 16, FRAMES, (0, LAYERS),
-        (
-            Slots("lookup", 1, 18), Slots("open", 4, 20), Slots("matching", 1, 58),
-            Slots("two", 2, 58), Slots("choice", 2, 58),
+            Slots("lookup", 1, 16), Slots("open", 3, 19), Slots("describe", 1, 68),
+            Slots("matching", 1, 50), Slots("two", 1, 50), Slots("choice", 2, 56),
         ),
         words=1.0, tasks=UNEVEN,
     ),
     Lesson(
-        "hard letters", 300, 16, FRAMES, (WORDS_AT, LAYERS),
-        (Slots("two", 4, 58), Slots("choice", 4, 58)), tasks=UNEVEN,
+        "letters", 800, 16, FRAMES, (WORDS_AT, LAYERS),
+        (Slots("two", 5, 50), Slots("choice", 3, 56)), tasks=UNEVEN,
     ),
     Lesson(
-        "end", 400, 16, FRAMES, (0, LAYERS),
+        "end", 600, 16, FRAMES, (0, LAYERS),
         (
-            Slots("lookup", 1, 18), Slots("open", 3, 20), Slots("two", 1, 58),
-            Slots("choice", 3, 58),
+            Slots("lookup", 1, 16), Slots("open", 3, 19), Slots("describe", 1, 68),
+            Slots("two", 1, 50), Slots("choice", 2, 56),
         ),
         words=0.5, rate=(1.0, 0.02), tasks=UNEVEN,
     ),
@@ -161,7 +142,7 @@ def evaluate(model: Any, packer: Packer, frames: int = 8, batches: int = 6) -> d
     """Share of letters that are right, by task, on fresh scenes of the packer's split."""
     right = defaultdict(list)
     for _ in range(batches):
-        batch = packer.batch(24, (Slots("choice", 5, 58),), frames)
+        batch = packer.batch(24, (Slots("choice", 5, 56),), frames)
         hidden = embed(model, batch, features_of(model, batch.pixels))
         _, hits = answer_loss(model, batch, run_layers(model, batch, hidden, slice(None)))
         for name, values in hits.items():
@@ -179,14 +160,16 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
 class Training:
     """A model in training, with all that its next step depends on."""
 
-    def __init__(self, seed: int, lr: float, matrix_lr: float):
+    def __init__(self, seed: int, lr: float, matrix_lr: float, rank: int = 0, ranks: int = 1):
         torch.manual_seed(seed)
         self.tokenizer = build_tokenizer()
         self.model = build_model(self.tokenizer)
         self.model.set_attn_implementation({"text_config": "packed_deep"})
         self.heads = Heads(self.model.config.text_config.hidden_size)
         self.optimizers = Optimizers(self.model, self.heads, lr, matrix_lr)
-        self.packer = Packer(self.tokenizer, "train", seed)
+        self.packer = Packer(self.tokenizer, "train", seed * ranks + rank)
+        self.frames = random.Random(seed)
+        self.rank, self.ranks = rank, ranks
         self.lesson, self.step, self.total = 0, 0, 0
 
     def state(self) -> dict[str, Any]:
@@ -195,7 +178,8 @@ class Training:
             "model": self.model.state_dict(),
             "heads": self.heads.state_dict(),
             "optimizers": [o.state_dict() for o in self.optimizers.parts],
-            "packer": self.packer.state(),
+            "packers": gathered(self.packer.state()),
+            "frames": self.frames.getstate(),
             "at": (self.lesson, self.step, self.total),
         }
 
@@ -205,8 +189,15 @@ class Training:
         self.heads.load_state_dict(state["heads"])
         for optimizer, held in zip(self.optimizers.parts, state["optimizers"], strict=True):
             optimizer.load_state_dict(held)
-        self.packer.restore(state["packer"])
+        self.packer.restore(state["packers"][self.rank])
+        version, numbers, gauss = state["frames"]
+        self.frames.setstate((version, tuple(numbers), gauss))
         self.lesson, self.step, self.total = state["at"]
+
+    def save_model(self, folder: Path) -> None:
+        """Write the model as transformers and prune open it."""
+        self.model.save_pretrained(folder)
+        TinyProcessor(self.tokenizer, IMAGE_SIZE, TOKENS_PER_FRAME).save_pretrained(folder)
 
     def train_step(self, lessons: tuple[Lesson, ...]) -> dict[str, list[float]]:
         """One step of the present lesson: its loss and what was right, by name."""
@@ -215,6 +206,7 @@ class Training:
         rate = start + (end - start) * self.step / lesson.steps
         loss, right = self._clip_loss(lesson) if lesson.frames else self._text_loss(lesson)
         loss.backward()
+        average_gradients([*self.model.parameters(), *self.heads.parameters()])
         self.optimizers.step(rate * min(1.0, (self.total + 1) / 100))
         self.step, self.total = self.step + 1, self.total + 1
         if self.step >= lesson.steps:
@@ -222,15 +214,15 @@ class Training:
         return {"loss": [loss.item()], **right}
 
     def _text_loss(self, lesson: Lesson) -> tuple[torch.Tensor, dict[str, list[Any]]]:
-        batch = self.packer.texts(lesson.clips, *lesson.slots)
+        batch = self.packer.texts(lesson.clips // self.ranks, *lesson.slots)
         hidden = self.model.get_input_embeddings()(batch.input_ids)
         hidden = run_layers(self.model, batch, hidden, slice(*lesson.layers))
         return answer_loss(self.model, batch, hidden)
 
     def _clip_loss(self, lesson: Lesson) -> tuple[torch.Tensor, dict[str, list[Any]]]:
         model, (first, stop) = self.model, lesson.layers
-        frames = self.packer.rng.choice(lesson.frames)
-        batch = self.packer.batch(lesson.clips, lesson.slots, frames, lesson.tasks)
+        frames, clips = self.frames.choice(lesson.frames), lesson.clips // self.ranks
+        batch = self.packer.batch(clips, lesson.slots, frames, lesson.tasks)
         # The projector learns what cells show and not from answers: its features would blow up.
         with torch.set_grad_enabled(lesson.motion > 0):
             features = features_of(model, batch.pixels)
@@ -265,7 +257,7 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
-    training = Training(args.seed, args.lr, args.matrix_lr)
+    training = Training(args.seed, args.lr, args.matrix_lr, *join())
     start = args.out / STATE if (args.out / STATE).exists() else args.start
     if start:
         training.restore(torch.load(start, weights_only=True))
@@ -273,32 +265,35 @@ def main() -> None:
         torch._dynamo.config.recompile_limit = 64
         for layer in training.model.model.language_model.layers:
             layer.compile(dynamic=False)
-    processor = TinyProcessor(training.tokenizer, IMAGE_SIZE, TOKENS_PER_FRAME)
     stopped: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, frame: stopped.append(number))
     running, saved, began = defaultdict(list), time.time(), time.time()
-    with (args.out / "log.jsonl").open("a", buffering=1) as log:
-        while training.lesson < len(LESSONS) and not stopped:
-            lesson = LESSONS[training.lesson]
-            for name, values in training.train_step(LESSONS).items():
-                running[name] += values
-            done = training.lesson == len(LESSONS)
-            if training.total % 25 == 0 or done:
-                means = {k: round(sum(v) / len(v), 3) for k, v in sorted(running.items())}
-                pace = round((time.time() - began) / 25, 3)
-                row = {"step": training.total, "lesson": lesson.name, "pace": pace, **means}
-                print(json.dumps(row), file=log)
-                running.clear()
-                began = time.time()
-            if (training.total % 200 == 0 and lesson.layers[1] == LAYERS) or done:
+    log = (args.out / "log.jsonl").open("a", buffering=1)
+    while training.lesson < len(LESSONS):
+        lesson = LESSONS[training.lesson]
+        for name, values in training.train_step(LESSONS).items():
+            running[name] += values
+        done = training.lesson == len(LESSONS)
+        if training.rank == 0 and (training.total % 25 == 0 or done):
+            means = {k: round(sum(v) / len(v), 3) for k, v in sorted(running.items())}
+            pace = round((time.time() - began) / 25, 3)
+            row = {"step": training.total, "lesson": lesson.name, "pace": pace, **means}
+            print(json.dumps(row), file=log)
+            running.clear()
+            began = time.time()
+        if training.rank == 0 and (training.step == 0 or training.total % 200 == 0):
+            if lesson.layers[1] == LAYERS:
                 held = Packer(training.tokenizer, "calibration", 1)
                 right = {str(n): evaluate(training.model, held, n) for n in (4, 8)}
                 print(json.dumps({"step": training.total, "calibration": right}), file=log)
-            if time.time() - saved > 60 * args.save_minutes or done or stopped:
-                save_state(args.out / STATE, training.state())
-                training.model.save_pretrained(args.out)
-                processor.save_pretrained(args.out)
-                saved = time.time()
+        ends = any(gathered(bool(stopped))) or done
+        if any(gathered(time.time() - saved > 60 * args.save_minutes)) or ends:
+            state, saved = training.state(), time.time()
+            if training.rank == 0:
+                save_state(args.out / STATE, state)
+                training.save_model(args.out)
+        if ends:
+            break
 
 
 if __name__ == "__main__":

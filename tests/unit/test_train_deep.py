@@ -1,7 +1,9 @@
 """The recipe of `tiny-deep`: packed questions are as if alone, a stopped run goes on exactly."""
 
 import importlib
+import os
 import random
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,7 +17,8 @@ import torch
 
 from prune.checkpoint.load import open_model
 from prune.inputs.samples import load_samples
-from prune.layout.pathways import NONE, Role
+from prune.layout.pathways import Role
+from prune.layout.reach import NONE
 from prune.tiny.benchmark import write_benchmark
 from prune.tiny.task_sets import TASK_SETS, scene_for
 
@@ -104,6 +107,34 @@ def test_the_command_resumes_and_writes_a_model_that_opens(
     opened = open_model(str(tmp_path))
     assert opened.id.num_layers == 20
     assert opened.processor.tokens_per_frame == 9
+
+
+RANKS = """
+import sys
+import torch
+from ranks import average_gradients, gathered, join
+rank, ranks = join()
+torch.manual_seed(0)
+shared, own, idle = (torch.nn.Parameter(torch.randn(3)) for _ in range(3))
+clips = torch.randn(4, 3)
+loss = (clips[2 * rank : 2 * rank + 2] @ shared).square().mean() + rank * (own.sum() if rank else 0)
+loss.backward()
+average_gradients([shared, own, idle])
+expected, = torch.autograd.grad((clips @ shared).square().mean(), shared)
+torch.testing.assert_close(shared.grad, expected)
+torch.testing.assert_close(own.grad, torch.full((3,), 1 / ranks))
+assert idle.grad is None and gathered(rank) == [0, 1]
+"""
+
+
+def test_the_gradients_of_two_processes_are_those_of_the_whole_batch(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text(RANKS)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
+    env = {**os.environ, "PYTHONPATH": str(RECIPE), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*command, "2", str(tmp_path / "train.py")], env=env, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_facts_are_true_and_fit_their_slots(recipe: dict[str, ModuleType], training: Any) -> None:

@@ -22,7 +22,10 @@ def clips(
     ] = "shapes",
     seed: Annotated[int, typer.Option(help="Seed of the clips.")] = 0,
     open: Annotated[
-        bool, typer.Option("--open", help="Also the same questions without options.")
+        bool,
+        typer.Option(
+            "--open", help="Also the same questions without options, and events to describe."
+        ),
     ] = False,
     chats: Annotated[
         bool, typer.Option("--chats", help="Also behind earlier turns about the same clip.")
