@@ -104,6 +104,14 @@ LESSONS = (
         ),
         words=0.5, rate=(1.0, 0.02), tasks=UNEVEN,
     ),
+    Lesson(
+        "again", 300, 16, FRAMES, (0, LAYERS),
+        (
+            Slots("lookup", 1, 16), Slots("open", 2, 19), Slots("describe", 1, 68),
+            Slots("choice", 4, 56),
+        ),
+        words=0.5, rate=(0.5, 0.02), tasks=(*UNEVEN, *3 * ("object_count",)),
+    ),
 )  # fmt: skip
 
 
