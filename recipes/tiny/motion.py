@@ -76,14 +76,17 @@ def _content_loss(guess: Tensor, area: Tensor, centre: Tensor) -> Tensor:
     """
     there = area > 0.02
     covered = there.any(-1)
+    # A small batch may show nothing in its first frames.
+    count = covered.sum().clamp(min=1)
     loss = 4 * F.binary_cross_entropy_with_logits(
         guess[..., :KINDS], there.float(), pos_weight=torch.tensor(2.0)
     )
     kinds = area[covered].argmax(-1)
-    loss = loss + F.cross_entropy(guess[..., :KINDS][covered], kinds)
+    named = F.cross_entropy(guess[..., :KINDS][covered], kinds, reduction="sum")
+    loss = loss + named / count
     loss = loss + 10 * F.mse_loss(guess[..., KINDS], area.sum(-1))
     where = guess[..., KINDS + 1 :]
-    return loss + 4 * ((where - centre).square().mean(-1) * covered).sum() / covered.sum()
+    return loss + 4 * ((where - centre).square().mean(-1) * covered).sum() / count
 
 
 def _found(guess: Tensor, area: Tensor) -> float:
