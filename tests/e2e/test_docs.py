@@ -42,6 +42,7 @@ def test_the_commands_of_a_page_work(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr("prune.harness.tasks.documents.TINY_CLIPS", 2)
+    monkeypatch.setattr("prune.workflows.plan.MAX_RUNS", 12)
     for words in commands(page):
         for option, value in FEWER.items():
             if option in words:
