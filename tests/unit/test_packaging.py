@@ -17,11 +17,10 @@ ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 SETUPTOOLS = PROJECT["tool"]["setuptools"]
 LEFT_OUT = {
-    "prune/tiny/model_deep/model.safetensors",
     "prune/tiny/model_ov/model.safetensors",
     "prune/recipes/README.md",
 }
-LARGEST_WHEEL = 13_000_000
+LARGEST_WHEEL = 24_000_000
 FOLDERS = {"prune": "prune", "prune.kernels": "kernels", "prune.recipes": "recipes"}
 TEXTS = [
     path
