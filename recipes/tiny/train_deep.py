@@ -192,7 +192,9 @@ class Training:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on where `state` was taken."""
+        """Go on where `state` was taken, in as many processes."""
+        if len(state["packers"]) != self.ranks:
+            raise SystemExit(f"the state is of {len(state['packers'])} processes: start as many")
         self.model.load_state_dict(state["model"])
         self.heads.load_state_dict(state["heads"])
         for optimizer, held in zip(self.optimizers.parts, state["optimizers"], strict=True):
