@@ -1,6 +1,7 @@
 """Open replies of a dense and a pruned model to the same held-out samples."""
 
 from dataclasses import dataclass
+from itertools import takewhile
 
 from prune.results.interval import Interval, Mean
 
@@ -85,6 +86,14 @@ class ReplyExample:
     dense: str
     pruned: str
     prefix: int
+
+    @property
+    def parts(self) -> tuple[str, str]:
+        """The pruned reply: the words that the dense one begins with as well, and the others."""
+        words = self.pruned.split(" ")
+        pairs = zip(self.dense.split(" "), words, strict=False)
+        same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+        return " ".join(words[:same]), " ".join(words[same:])
 
 
 @dataclass(frozen=True)

@@ -95,3 +95,20 @@ def test_the_page_shows_replies_and_escapes_them(result: Result, plan: Plan) -> 
     assert "97.0% [95.5, 98.2]" in readme
     assert told.search is not None
     assert front_figure(told.search).axes[0].get_ylabel() == "agreement (%)"
+
+
+@pytest.mark.parametrize(
+    ("dense", "pruned", "same", "other"),
+    [
+        ("A red circle.", "A red cross.", "A red", "cross."),
+        ("A red circle.", "A red circle. It moves.", "A red circle.", "It moves."),
+        ("It moves up. Yes.", "It moves up. No.", "It moves up.", "No."),
+        ("the same", "the same", "the same", ""),
+        ("one", "two", "", "two"),
+        ("one", "", "", ""),
+    ],
+)
+def test_where_replies_part(dense: str, pruned: str, same: str, other: str) -> None:
+    example = ReplyExample("a", "all", "What is there?", None, dense, pruned, 0)
+    assert example.parts == (same, other)
+    assert " ".join(filter(None, example.parts)) == pruned
