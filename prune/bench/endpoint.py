@@ -17,8 +17,8 @@ from prune.io.strict_json import parse_json
 SECONDS = 10.0
 """For an answer about the server itself."""
 
-INTERVAL = 0.5
-"""Seconds between two looks at its gauges."""
+INTERVAL = 0.1
+"""Seconds between two looks at its gauges, which stand high for as long as an answer takes."""
 
 RUNNING, WAITING = "vllm:num_requests_running", "vllm:num_requests_waiting"
 KV, PREEMPTIONS = "vllm:kv_cache_usage_perc", "vllm:num_preemptions_total"

@@ -22,6 +22,9 @@ FLAGS = (
     *("--limit-mm-per-prompt", '{"video": 1, "image": 0}'),
 )
 
+TOKENS = 48
+"""Of an answer: even on a quick machine it takes longer than two looks at the gauges."""
+
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -50,7 +53,7 @@ def test_dense_and_pruned_are_asked_the_same(
     servers: tuple[Any, Any, Path], data: Path, tmp_path: Path
 ) -> None:
     dense, pruned, folder = servers
-    load = Load(pruned.url, (1, 4), (2.0,), requests=2, tokens=4, minutes=15)
+    load = Load(pruned.url, (1, 4), (2.0,), requests=2, tokens=TOKENS, minutes=15)
     found = bench_load(
         load, data, folder=folder, against=dense.url, table=tmp_path / "load.csv", report=True
     )
@@ -68,10 +71,9 @@ def test_dense_and_pruned_are_asked_the_same(
     assert [row.requests for row in rows] == [2, 2, 8, 8, 20, 20]
     for row in rows:
         assert (row.completed, row.rejected, row.failed) == (row.requests, 0, 0)
-        assert row.tokens == 4 * row.requests and row.preempted == 0
+        assert row.tokens == TOKENS * row.requests and row.preempted == 0
         assert 0 < row.first_p50 <= row.first_p95 and 0 < row.token_p50 <= row.token_p95
         assert row.whole_p50 > row.first_p50 and row.tokens_per_second > row.requests_per_second
-    # Four clients of four requests each that take longer than the gauges' interval.
     assert max(row.running for row in rows) > 1 and max(row.kv_share for row in rows) > 0
     asked = Endpoint.open(dense.url).metrics()["vllm:request_success_total"]
     assert asked == Endpoint.open(pruned.url).metrics()["vllm:request_success_total"] == 31
