@@ -122,19 +122,24 @@ class Layout:
         frame: int32 `[B, S]`, read-only.
         max_role: the largest role present, -1 if there is only padding.
         rows: the distinct sequences, each with the batch rows that have it.
-        tensors: `role` and `frame` on the CPU, not to be changed.
     """
 
     role: np.ndarray
     frame: np.ndarray
     max_role: int
     rows: tuple[tuple[tuple[int, ...], Runs], ...] = field(repr=False)
-    tensors: tuple[Tensor, Tensor] = field(repr=False)
 
     @cached_property
     def shape(self) -> tuple[int, int]:
         """`(B, S)`."""
         return self.role.shape[0], self.role.shape[1]
+
+    @cached_property
+    def tensors(self) -> tuple[Tensor, Tensor]:
+        """`role` and `frame` on the CPU, not to be changed."""
+        # Autograd may have to save them, whatever the mode of the first call.
+        with torch.inference_mode(False):
+            return torch.tensor(self.role), torch.tensor(self.frame)
 
 
 def prepare(role: Tensor, frame: Tensor) -> Layout:
@@ -183,19 +188,17 @@ def _layout(batch: int, length: int, roles: bytes, frames: bytes) -> Layout:
         (tuple(members), _runs(role[members[0]], frame[members[0]]))
         for members in distinct.values()
     )
-    # Autograd may have to save them, whatever the mode of the first call.
-    with torch.inference_mode(False):
-        tensors = torch.tensor(role), torch.tensor(frame)
-    return Layout(role, frame, int(role.max(initial=-1)), rows, tensors)
+    return Layout(role, frame, int(role.max(initial=-1)), rows)
 
 
 def _runs(role: np.ndarray, frame: np.ndarray) -> Runs:
     role = role.astype(np.int64)
     frame = np.where(role < 0, -1, frame).astype(np.int64)
-    change = (np.diff(role) != 0) | (np.diff(frame) != 0)
-    start = np.concatenate(([0], np.flatnonzero(change) + 1)) if role.size else np.zeros(0, int)
-    end = np.append(start[1:], role.size) if role.size else start
-    return Runs(start, end, role[start], frame[start])
+    change = np.ones(role.size + 1, bool)
+    change[1:-1] = (role[1:] != role[:-1]) | (frame[1:] != frame[:-1])
+    bounds = np.flatnonzero(change) if role.size else np.zeros(1, int)
+    start = bounds[:-1]
+    return Runs(start, bounds[1:], role[start], frame[start])
 
 
 @dataclass(frozen=True, eq=False)

@@ -79,18 +79,18 @@ def _tiled(
 ) -> Tensor:
     """Attention of the last rows under `Mask.biases`."""
     call = partial(F.scaled_dot_product_attention, scale=scale, enable_gqa=grouped)
-    rows, before = q.shape[2], k.shape[2] - q.shape[2]
+    rows = q.shape[2]
     if biases is None:
         # The dense model's own call, bit for bit.
         return call(q, k, v, is_causal=rows > 1)
     if len(biases) == 1:
         return call(q, k, v, biases[0])
-    batch, heads, _, dim = q.shape
-    out = q.new_empty(batch, rows, heads, dim).transpose(1, 2)
-    for start, bias in zip(range(0, rows, TILE_ROWS), biases, strict=True):
-        read, seen = slice(start, start + TILE_ROWS), slice(before + start + bias.shape[2])
-        out[:, :, read] = call(q[:, :, read], k[:, :, seen], v[:, :, seen], bias)
-    return out
+    tiles = []
+    for tile, bias in zip(q.split(TILE_ROWS, 2), biases, strict=True):
+        keys = bias.shape[3]
+        read = call(tile, k.narrow(2, 0, keys), v.narrow(2, 0, keys), bias)
+        tiles.append(read.transpose(1, 2))
+    return torch.cat(tiles, 1).transpose(1, 2)
 
 
 # Of one prompt a pass needs a few: layers share tables and, mostly, tokens.
@@ -112,10 +112,10 @@ def _mask(
     def whole(part: Callable[[_Place, _Edges], Tensor], heads: int = 1) -> Tensor:
         """That part of each, as one tensor: `[B or 1, heads of a layer or 1, ...]`."""
         if len(every) == 1:
-            return part(places[0], every[0])[None, None].to(device)
-        stacked = torch.stack(
+            return part(places[0], every[0]).to(device)
+        stacked = torch.cat(
             [
-                torch.stack([part(place, found) for found in row])
+                torch.cat([part(place, found) for found in row], 1)
                 for place, row in zip(places, edges, strict=True)
             ]
         )
@@ -199,7 +199,7 @@ class _Place:
         return _edges(*self._form, table.tobytes(), self._first)
 
     def bias(self, tile: int, edges: _Edges, dtype: torch.dtype) -> Tensor:
-        """See `Mask`: `[rows, keys]`."""
+        """See `Mask`: `[1, 1, rows, keys]`."""
         begin, end, one, stop = self._tiles[tile]
         bounds, removed = self._bounds, []
         for run in range(one, stop):
@@ -211,12 +211,13 @@ class _Place:
     # A run that reads itself gives each of its rows, and each of its keys, at least itself.
 
     def empty(self, edges: _Edges) -> Tensor:
-        """See `Mask`; bool `[rows, 1]`."""
-        return torch.from_numpy((~edges.reads).repeat(self._sizes[self._first :])[:, None])
+        """See `Mask`; bool `[1, 1, rows, 1]`."""
+        rows = (~edges.reads).repeat(self._sizes[self._first :])
+        return torch.from_numpy(rows[None, None, :, None])
 
     def unread(self, edges: _Edges) -> Tensor:
-        """See `Mask`; bool `[keys, 1]`."""
-        return torch.from_numpy((~edges.is_read).repeat(self._sizes)[:, None])
+        """See `Mask`; bool `[1, 1, keys, 1]`."""
+        return torch.from_numpy((~edges.is_read).repeat(self._sizes)[None, None, :, None])
 
 
 # Tiles before the first run of another length are those of the last prompt, too.
@@ -231,10 +232,10 @@ def _bias(
             first key and the one behind the last.
     """
     rows = end - begin
-    cells = np.zeros((rows, end), np.float32)
-    cells[:, begin:] = _CAUSAL[:rows, :rows]
+    cells = np.zeros((1, 1, rows, end), np.float32)
+    cells[..., begin:] = _CAUSAL[:rows, :rows]
     for first, last, low, high in removed:
-        cells[first:last, low:high] = -np.inf
+        cells[..., first:last, low:high] = -np.inf
     return torch.from_numpy(cells).to(dtype)
 
 

@@ -319,15 +319,14 @@ class RowRoles:
         around them: white space, special tokens, and what announces and closes a video."""
         if start >= stop:
             return None
-        around = [self._family.closes, r"\s", self._special, re.escape(opener)]
-        front = re.compile(f"(?:{'|'.join(part for part in around if part)})*")
-        found = front.match(self._text, start, stop)
+        family = self._family
+        before = (family.closes, r"\s", self._special, re.escape(opener))
+        found = _several(before, "*").match(self._text, start, stop)
         begin = found.end() if found else start
-        ends = [r"\s", self._special]
+        behind: tuple[str, ...] = (r"\s", self._special)
         if stop < len(self._text) and self._text[stop] == _MEDIUM:
-            ends += [self._family.starts, self._family.announces]
-        back = re.compile(f"(?:{'|'.join(part for part in ends if part)})+\\Z")
-        cut = back.search(self._text[begin:stop])
+            behind += (family.starts, family.announces)
+        cut = _several(behind, r"+\Z").search(self._text[begin:stop])
         end = begin + cut.start() if cut else stop
         return (begin, end) if begin < end else None
 
@@ -360,6 +359,12 @@ def _blank(piece: str) -> int:
 def _special(tokenizer: Any) -> str:
     added = getattr(tokenizer, "added_tokens_decoder", {}).values()
     return _alternatives(tuple(sorted({token.content for token in added if token.special})))
+
+
+@lru_cache(maxsize=64)
+def _several(parts: tuple[str, ...], ending: str) -> re.Pattern[str]:
+    """Of some regular expressions, empty ones left out, one for a row of what they match."""
+    return re.compile(f"(?:{'|'.join(filter(None, parts))}){ending}")
 
 
 @lru_cache(maxsize=64)

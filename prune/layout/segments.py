@@ -47,12 +47,14 @@ class Segments:
     @cached_property
     def has_video(self) -> bool:
         """Whether any prompt has a video whose roles are known."""
-        return bool((self.role == Role.VIDEO).any())
+        return bool((self.role.numpy() == Role.VIDEO).any())
 
     @property
     def unknown(self) -> Tensor:
         """Which prompts have a video but no known roles, so that all tokens are `answer`: `[B]`."""
-        return (self.role == Role.ANSWER).any(1) & ~(self.role == Role.LAST).any(1)
+        role = self.role.numpy()
+        unknown = (role == Role.ANSWER).any(1) & ~(role == Role.LAST).any(1)
+        return torch.from_numpy(unknown)
 
     def row(self, index: int) -> "Segments":
         """The prompt of one batch row, without its padding: a batch of one."""
@@ -63,7 +65,9 @@ class Segments:
     def resized(self, length: int) -> "Segments":
         """The first `length` columns; `answer` tokens follow the prompt where it is shorter."""
         extra = length - self.shape[1]
-        if extra <= 0:
+        if not extra:
+            return self
+        if extra < 0:
             return Segments(*(c[:, :length] for c in (self.role, self.frame, self.option)))
         pad = torch.nn.functional.pad
         return Segments(

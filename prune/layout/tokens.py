@@ -4,6 +4,8 @@ from itertools import accumulate
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import numpy as np
+
 WHOLE = 2048
 """Tokens that are decoded at once where no character is cut over several of them."""
 
@@ -22,9 +24,12 @@ def token_starts(tokenizer: Any, ids: list[int]) -> tuple[str, list[int]]:
     the number of tokens.
     """
 
+    # transformers looks at each token of a list.
+    tokens = np.asarray(ids, np.int64)
+
     def decode(first: int, stop: int) -> str:
         text: str = tokenizer.decode(
-            ids[first:stop], skip_special_tokens=False, clean_up_tokenization_spaces=False
+            tokens[first:stop], skip_special_tokens=False, clean_up_tokenization_spaces=False
         )
         return text
 

@@ -14,7 +14,7 @@ from prune.layout.reach import NONE, Reach
 from prune.layout.segments import NUM_ROLES, Segments
 from prune.plan.liveness import Mode, State, decode_reads, order_of, states
 from prune.runtime.cache import Ledger
-from prune.runtime.rows import NO_TOKEN, key_roles, rows_of, within
+from prune.runtime.rows import NO_TOKEN, along, key_roles, rows_of, within
 from prune.runtime.worth import EVERY, Worth
 
 
@@ -317,11 +317,11 @@ def _of_roles(role: Tensor, roles: bytes) -> Tensor:
 def _positions(columns: Tensor, role: Tensor, start: int) -> Tensor:
     """Columns of the input as tokens of the prompt; padding is no token."""
     places = columns.numpy()
-    real = (places >= 0) & (np.take_along_axis(role.numpy(), places, 1) >= 0)
+    real = (places >= 0) & (along(role.numpy(), places) >= 0)
     return torch.from_numpy(np.where(real, places + start, NO_TOKEN))
 
 
 def _pick(positions: Tensor, keep: Tensor) -> Tensor:
     places = keep.numpy()
-    picked = np.take_along_axis(positions.numpy(), places, 1)
+    picked = along(positions.numpy(), places)
     return torch.from_numpy(np.where(places >= 0, picked, NO_TOKEN))

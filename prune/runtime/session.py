@@ -7,6 +7,7 @@ from functools import update_wrapper
 from threading import local
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -25,7 +26,7 @@ from prune.runtime.prefill import Prefill
 from prune.runtime.refuse import check_forward
 from prune.runtime.schedule import schedule
 from prune.runtime.turns import follow_up
-from prune.runtime.worth import EVERY, Worth, measurable, worth_on
+from prune.runtime.worth import EVERY, Worth, worth_on
 
 Skip = Literal["auto", "all", "none"]
 """Whether dead states are skipped where that is faster, always, or computed anyway and all keys
@@ -277,7 +278,7 @@ class Session:
         return Prefill(found, stop, self.impl)
 
     def _worth(self) -> Worth:
-        if self.skip == "all" or self._mlp is None or not measurable(self._mlp):
+        if self.skip == "all" or self._mlp is None:
             return EVERY
         self.launches.worth = worth_on(self._mlp, *self._states)
         return self.launches.worth
@@ -332,17 +333,18 @@ def _tokens(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
 
 def _dense_rows(segments: Segments) -> Segments:
     """Prompts without a video as answers, which read each other: no plan applies to them."""
-    blind = ~(segments.role == Role.VIDEO).any(1, keepdim=True)
+    role = segments.role.numpy()
+    blind = ~(role == Role.VIDEO).any(1, keepdims=True)
     if not blind.any():
         return segments
-    role = torch.where(blind & (segments.role >= 0), int(Role.ANSWER), segments.role)
-    return Segments(role.to(segments.role.dtype), segments.frame, segments.option)
+    role = np.where(blind & (role >= 0), np.int8(Role.ANSWER), role)
+    return Segments(torch.from_numpy(role), segments.frame, segments.option)
 
 
 def _hide(output: Any, computed: Tensor, logits_to_keep: int | Tensor) -> None:
     """Set the logits of tokens whose final state was skipped to NaN."""
     shown = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
-    hidden = ~computed[:, shown]
-    if hidden.any():
-        hidden = hidden[..., None].to(output.logits.device)
+    valid = computed[:, shown]
+    if not valid.all():
+        hidden = ~valid[..., None].to(output.logits.device)
         output.logits = output.logits.masked_fill(hidden, float("nan"))

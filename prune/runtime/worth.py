@@ -39,38 +39,39 @@ _known: dict[tuple[object, ...], Worth] = {}
 _lock = Lock()
 
 
-def measurable(mlp: Any) -> bool:
-    """Whether a module can be timed: it has weights, and they are not offloaded."""
-    weight = next(mlp.parameters(), None)
-    return weight is not None and not weight.is_meta
-
-
-@torch.no_grad()
 def worth_on(mlp: Any, hidden: int, dtype: torch.dtype) -> Worth:
     """What is worth skipping, by a short measurement of each kind of model on each device.
 
     A token counts as its MLP alone, so savings are rather underestimated. The time of a token is
-    rounded to a power of 2, so that processes on one machine agree.
+    rounded to a power of 2, so that processes on one machine agree. Where nothing can be timed, as
+    of weights that are offloaded, that is `EVERY`.
 
     Args:
         mlp: of a decoder layer.
         hidden: size of its input.
         dtype: of its input.
     """
-    weight = next(mlp.parameters())
-    sizes = tuple(tuple(x.shape) for x in mlp.parameters())
-    key = (type(mlp), sizes, hidden, dtype, weight.dtype, weight.device, torch.get_num_threads())
+    weight = next(mlp.parameters(), None)
+    if weight is None or weight.is_meta:
+        return EVERY
+    kind = type(mlp), weight.shape, weight.dtype, weight.device
+    key = (*kind, hidden, dtype, torch.get_num_threads())
     with _lock:
         if key not in _known:
-            x = torch.ones(1, TOKENS, hidden, dtype=dtype, device=weight.device)
-            rows = torch.arange(0, TOKENS, 2)[None]
-            token = 2 ** round(math.log2(_seconds(lambda: mlp(x), x) / TOKENS))
-            taken = _seconds(lambda: take(x, rows), x)
-            moved = taken + _seconds(lambda: spread(take(x, rows), rows, TOKENS), x)
-            _known[key] = Worth(
-                (3 * taken + LAYOUT_SECONDS) / token, (3 * moved + LAYOUT_SECONDS) / token
+            _known[key] = _measured(
+                mlp, torch.ones(1, TOKENS, hidden, dtype=dtype, device=weight.device)
             )
         return _known[key]
+
+
+@torch.no_grad()
+def _measured(mlp: Any, x: Tensor) -> Worth:
+    """On an input of `TOKENS` tokens."""
+    rows = torch.arange(0, TOKENS, 2)[None]
+    token = 2 ** round(math.log2(_seconds(lambda: mlp(x), x) / TOKENS))
+    taken = _seconds(lambda: take(x, rows), x)
+    moved = taken + _seconds(lambda: spread(take(x, rows), rows, TOKENS), x)
+    return Worth((3 * taken + LAYOUT_SECONDS) / token, (3 * moved + LAYOUT_SECONDS) / token)
 
 
 def _seconds(run: Callable[[], Tensor], on: Tensor, times: int = 5) -> float:

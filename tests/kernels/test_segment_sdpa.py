@@ -213,8 +213,8 @@ def test_padding_and_unread_keys_carry_no_gradient() -> None:
 def test_a_mask_of_few_rows_behind_many_keys_is_as_small_as_its_tile() -> None:
     """The square of these keys would take 64 GB: what two rows read takes 1 MB."""
     bias = one_call._bias(131_070, 131_072, ((0, 2, 7, 9),), torch.float32)
-    assert bias.shape == (2, 131_072)
-    assert bias.isinf().nonzero().tolist() == [[0, 7], [0, 8], [0, 131_071], [1, 7], [1, 8]]
+    assert bias.shape == (1, 1, 2, 131_072)
+    assert bias[0, 0].isinf().nonzero().tolist() == [[0, 7], [0, 8], [0, 131_071], [1, 7], [1, 8]]
 
 
 def test_no_allocation_grows_with_the_square() -> None:
