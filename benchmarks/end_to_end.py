@@ -26,6 +26,8 @@ from torch import Tensor
 
 import prune
 from prune.bench.conditions import conditions
+from prune.layout.freezing import freezable, freeze
+from prune.layout.role import Role
 from prune.plan.cost import Cost, Geometry, cost_of, dense_cost
 from prune.plan.model_id import geometry
 from prune.plan.plan import Plan
@@ -44,6 +46,15 @@ def scaled_plan(model: Any, preset: str) -> Plan:
     layers = model.config.text_config.num_hidden_layers
     chosen = ((np.arange(layers) + 1) * full.num_layers // layers) - 1
     return Plan(full.reach[chosen].copy(), geometry(model), f"{full.name}, {layers} layers")
+
+
+def with_frozen_video(plan: Plan) -> Plan:
+    """The plan, and no update of the video behind the last layer whose frames read each other."""
+    across = plan.reach[:, :, Role.VIDEO, Role.VIDEO]
+    first = int(np.flatnonzero((across > 0).any(1))[-1]) + 1
+    reach = freezable(plan.reach)
+    freeze(reach, slice(first, None), [Role.VIDEO])
+    return Plan(reach, plan.model, f"{plan.name}, video frozen from layer {first + 1}")
 
 
 @dataclass
@@ -94,6 +105,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8, help="sequences decoded together")
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--frozen", action="store_true", help="freeze the video when it is read")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument(
@@ -107,6 +119,8 @@ def main() -> None:
     dtype, shape = getattr(torch, args.dtype), SHAPES[args.shape]
     model, processor = build(shape, args.tokens, args.device, dtype)
     plan = scaled_plan(model, shape.preset)
+    if args.frozen:
+        plan = with_frozen_video(plan)
 
     def now() -> float:
         if args.device == "cuda":

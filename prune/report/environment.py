@@ -3,8 +3,10 @@
 import re
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 _PLAIN = re.compile(r"[\w./:@+, ()-]+")
+_OPTION = re.compile(r"--[a-z][a-z-]*( \d[\d.]*)?")
 _MEANS_SOMETHING = re.compile(r"([\\`*_\[\]|#~$])")
 
 
@@ -25,6 +27,11 @@ def code(text: str) -> str:
     return f"`{text}`" if _PLAIN.fullmatch(text) else inline(text)
 
 
+def unbroken(text: str) -> Markup:
+    """A sentence in HTML whose options, with their numbers, stay on one line."""
+    return Markup(_OPTION.sub(r'<span class="unbroken">\g<0></span>', str(escape(text))))
+
+
 ENVIRONMENT = Environment(
     loader=PackageLoader("prune.report"),
     autoescape=_escaped,
@@ -34,4 +41,4 @@ ENVIRONMENT = Environment(
 )
 """Finds the templates of this package."""
 
-ENVIRONMENT.filters |= {"inline": inline, "code": code}
+ENVIRONMENT.filters |= {"inline": inline, "code": code, "unbroken": unbroken}

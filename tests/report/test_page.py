@@ -10,7 +10,7 @@ import pytest
 from prune.checkpoint.manifest import verify, write_manifest
 from prune.errors import BadInputError
 from prune.plan.plan import Plan
-from prune.report.environment import code, inline
+from prune.report.environment import code, inline, unbroken
 from prune.report.numbers import si
 from prune.report.page import card, html
 from prune.results.export_result import RESULT_FILE, Result
@@ -158,3 +158,10 @@ def test_si(value: float, text: str) -> None:
 )
 def test_names_mean_nothing_in_a_model_card(text: str, shown: str, as_code: str) -> None:
     assert inline(text) == shown and code(text) == as_code
+
+
+def test_an_option_is_not_cut_at_the_end_of_a_line() -> None:
+    whole = '<span class="unbroken">--max-drop 0.5</span>'
+    assert unbroken("the limit (--max-drop 0.5), <b> and -- 3") == (
+        f"the limit ({whole}), &lt;b&gt; and -- 3"
+    )
