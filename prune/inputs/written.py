@@ -44,7 +44,7 @@ _prompts: OrderedDict[bytes, TokenSpans] = OrderedDict()
 _lock = Lock()
 
 
-def _key(ids: Sequence[int]) -> bytes:
+def _key(ids: Sequence[int] | np.ndarray) -> bytes:
     return blake2b(np.asarray(ids, np.int64).tobytes(), digest_size=16).digest()
 
 

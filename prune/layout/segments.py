@@ -49,7 +49,7 @@ class Segments:
         """Whether any prompt has a video whose roles are known."""
         return bool((self.role.numpy() == Role.VIDEO).any())
 
-    @property
+    @cached_property
     def unknown(self) -> Tensor:
         """Which prompts have a video but no known roles, so that all tokens are `answer`: `[B]`."""
         role = self.role.numpy()
@@ -131,21 +131,21 @@ def segment(processor: Any, inputs: Any, strict: bool = False) -> Segments:
     input_ids = inputs["input_ids"].cpu()
     mask = inputs.get("attention_mask")
     real = torch.ones_like(input_ids).bool() if mask is None else mask.cpu().bool()
-    tokens = [ids[kept].tolist() for ids, kept in zip(input_ids, real, strict=True)]
+    rows = [ids[kept] for ids, kept in zip(input_ids.numpy(), real.numpy(), strict=True)]
     listed = family.frame_counts(inputs)
     contents = (
-        input_ids.shape,
-        *(x.contiguous().numpy().tobytes() for x in (input_ids, real)),
+        *(ids.tobytes() for ids in rows),
+        real.numpy().tobytes(),
         None if listed is None else tuple(listed),
-        tuple(recall(ids) for ids in tokens),
+        tuple(recall(ids) for ids in rows),
         *(str(getattr(x, "chat_template", None)) for x in (processor, processor.tokenizer)),
     )
     recent = _RECENT.setdefault(processor, OrderedDict())
     found = recent.get(contents)
     if found is None:
-        rows = [RowRoles(processor, family, ids) for ids in tokens]
-        found = _placed(processor, family, rows, listed, real)
-        if not all(row.known for row in rows):
+        roles = [RowRoles(processor, family, ids.tolist()) for ids in rows]
+        found = _placed(processor, family, roles, listed, real)
+        if not all(row.known for row in roles):
             say_unknown(processor, strict)
             return found
         recent[contents] = found

@@ -22,8 +22,12 @@ def _program() -> str:
 
 
 def ffmpeg(*arguments: object, data: bytes | None = None) -> None:
-    """Run FFmpeg; a failure shows what it said."""
-    command = [_program(), "-y", "-v", "error", *map(str, arguments)]
+    """Run FFmpeg, the output last; a failure shows what it said.
+
+    Encoders write the same bytes on every machine, whatever its number of processors.
+    """
+    *options, output = map(str, arguments)
+    command = [_program(), "-y", "-v", "error", *options, "-threads", "1", "-bitexact", output]
     done = subprocess.run(command, input=data or b"", capture_output=True)
     assert done.returncode == 0, done.stderr.decode()
 

@@ -8,8 +8,11 @@ import av
 from prune.errors import BadInputError
 from prune.inputs.decoding.container import Source
 
-_ONLY_LOGGED = {"ffv1", "gif", "mjpeg"}
+_ONLY_LOGGED = {"ffv1", "gif", "mjpeg", "msmpeg4", "msmpeg4v2", "wmv1", "wmv2"}
 """Decoders that report damage in the log alone; the others flag the frame or fail."""
+
+_ALONE = {"libdav1d"}
+"""Decoders that fail on one thread, and on several leave out what they cannot decode."""
 
 
 class DamageError(BadInputError):
@@ -44,6 +47,8 @@ class DamageWatch:
         is_logged = context.name in _ONLY_LOGGED
         if is_logged:
             context.thread_type = "NONE"
+        if context.name in _ALONE:
+            context.thread_count = 1
         self._flags_cuts, self._log = source.flags_cuts, ErrorLog(is_logged)
 
     def __enter__(self) -> "DamageWatch":

@@ -13,6 +13,7 @@ from pathlib import Path
 from prune.errors import BadInputError
 from prune.inputs.decoding.container import Source, opened
 from prune.inputs.decoding.counting import counted_timeline
+from prune.inputs.decoding.damage import ErrorLog
 from prune.inputs.decoding.limits import Limits
 from prune.inputs.decoding.packets import Packet, have_clock, read_packets
 from prune.inputs.decoding.timeline import Timeline, timeline
@@ -51,8 +52,8 @@ def index(path: Path, limits: Limits) -> Index:
     Raises:
         BadInputError: it holds no frames, is truncated, or exceeds a limit.
     """
-    with opened(path, limits) as source:
-        packets = read_packets(source, limits)
+    with ErrorLog(True) as log, opened(path, limits) as source:
+        packets = read_packets(source, limits, log)
         if have_clock(source, packets):
             clock, marks, keys = _stamped(source, packets)
             return Index(clock, marks, keys, *_shape(source))

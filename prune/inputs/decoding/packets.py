@@ -13,6 +13,9 @@ from prune.inputs.decoding.limits import Limits
 CLOCK_JUMP = 10
 """Seconds; a longer gap in a transport stream is a change of clock, not a frame shown so long."""
 
+_LEAVE_OUT = ("asf", "matroska")
+"""Formats whose readers leave out what they cannot read, and say so in the log alone."""
+
 
 @dataclass(frozen=True)
 class Packet:
@@ -41,23 +44,27 @@ def packets_of(source: Source) -> Iterator[Any]:
             yield packet
 
 
-def read_packets(source: Source, limits: Limits) -> list[Packet]:
+def read_packets(source: Source, limits: Limits, log: ErrorLog) -> list[Packet]:
     """All packets of the main stream.
+
+    Args:
+        source: the file, just opened.
+        limits: of what is decoded.
+        log: entered before that, since opening reads packets, too.
 
     Raises:
         BadInputError: there are none or too many, or the last one is cut off.
     """
     packets, is_cut = [], False
-    # Its reader leaves out what it cannot read.
-    with ErrorLog(source.format.startswith("matroska")) as log:
-        for p in packets_of(source):
-            if not p.size:
-                break
-            packets.append(Packet(p.pts, p.dts, p.duration, p.is_keyframe, p.is_discard))
-            is_cut = p.is_corrupt and source.flags_cuts
-            if len(packets) > limits.frames:
-                raise BadInputError(f"more than {limits.frames} frames: too large to decode")
-    if log.messages:
+    for p in packets_of(source):
+        if not p.size:
+            break
+        packets.append(Packet(p.pts, p.dts, p.duration, p.is_keyframe, p.is_discard))
+        is_cut = p.is_corrupt and source.flags_cuts
+        if len(packets) > limits.frames:
+            raise BadInputError(f"more than {limits.frames} frames: too large to decode")
+    by_reader = any(name == source.format for _, name, _ in log.messages)
+    if by_reader and source.format.startswith(_LEAVE_OUT):
         raise DamageError("the file is damaged: a part of it cannot be read")
     if is_cut:
         raise DamageError("the file is truncated: its last frame is cut off")
