@@ -74,6 +74,11 @@ STAGES = {
         "trace.py --frames 2 --batch 4 --device cpu",
         90,
     ),
+    "frozen": Stage(
+        "end_to_end.py --shape llava-next-7b --dtype bfloat16 --tokens 144 --frames 64 --frozen",
+        "end_to_end.py --frames 2 --runs 1 --batch 1 --device cpu --frozen",
+        90,
+    ),
     "flex": Stage(
         "attention.py --shapes 64x144 --heads 32/32 --rounds 11 --flex"
         " --layers 'frame local' 'window 4'",
