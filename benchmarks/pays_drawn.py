@@ -66,8 +66,9 @@ def _measured(axes: Axes, shipped: Rows, random: Rows) -> None:
     for row in shipped:
         name = f"{row['model']}, batch {row['batch']}"
         groups.setdefault(name, []).append((int(row["tokens"]), float(row["prefill"])))
+    shown = {"phase": "prefill", "dtype": "float32", "batch": "1", "question": "another each"}
     for row in random:
-        if row["phase"] == "prefill" and row["dtype"] == "float32" and row["batch"] == "1":
+        if shown.items() <= row.items():
             name = f"random, {row['hidden']} wide, batch 1"
             groups.setdefault(name, []).append((int(row["length"]), float(row["ratio"])))
     for (name, points), color in zip(sorted(groups.items()), COLORS, strict=False):
