@@ -50,12 +50,15 @@ def read_packets(source: Source, limits: Limits, log: ErrorLog) -> list[Packet]:
     Args:
         source: the file, just opened.
         limits: of what is decoded.
-        log: entered before that, since opening reads packets, too.
+        log: entered before that.
 
     Raises:
         BadInputError: there are none or too many, or the last one is cut off.
     """
     packets, is_cut = [], False
+    # Opening an ASF file reads packets already. Of Matroska it may complain of tracks that nobody
+    # asked for.
+    opening = [name for _, name, _ in log.messages]
     for p in packets_of(source):
         if not p.size:
             break
@@ -63,8 +66,8 @@ def read_packets(source: Source, limits: Limits, log: ErrorLog) -> list[Packet]:
         is_cut = p.is_corrupt and source.flags_cuts
         if len(packets) > limits.frames:
             raise BadInputError(f"more than {limits.frames} frames: too large to decode")
-    by_reader = any(name == source.format for _, name, _ in log.messages)
-    if by_reader and source.format.startswith(_LEAVE_OUT):
+    complains = len(log.messages) > len(opening) or "asf" in opening
+    if complains and source.format.startswith(_LEAVE_OUT):
         raise DamageError("the file is damaged: a part of it cannot be read")
     if is_cut:
         raise DamageError("the file is truncated: its last frame is cut off")
