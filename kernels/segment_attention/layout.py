@@ -169,9 +169,8 @@ def prepare(role: Tensor, frame: Tensor) -> Layout:
         )
     if role.device != frame.device:
         raise ValueError(f"frame: expected the device of role {role.device}, got {frame.device}")
-    roles = role.detach().cpu().contiguous().numpy()
-    frames = frame.detach().cpu().contiguous().numpy()
-    return _layout(role.shape[0], role.shape[1], roles.tobytes(), frames.tobytes())
+    roles, frames = (x.numpy(force=True).tobytes() for x in (role, frame))
+    return _layout(*role.shape, roles, frames)
 
 
 @lru_cache(maxsize=64)

@@ -21,6 +21,10 @@ TILE_ROWS = 64
 than one call with `is_causal`, the more so the more heads: 0.93x of its time at 227 keys, 4 heads
 of 32; 0.76x at 227 keys, 8 heads of 64."""
 
+NARROW = 128
+"""Heads times head dimension up to which a call has twice as many rows: that takes so few heads no
+longer, and half as many calls and masks."""
+
 MAX_SCORE_FLOPS = 6e7
 """Of a sequence's scores, over its heads: below it one call was faster with more keys, too."""
 
@@ -33,16 +37,17 @@ class Mask:
     do.
 
     Attributes:
-        biases: of every tile of `TILE_ROWS` rows, `[B, Hq, rows, keys up to the last row]`, 0 or
-            -inf; a row without a key has those of causality, so that no NaN comes of it. None if
-            nothing is removed and SDPA's own causality is enough.
+        biases: of every tile of rows, `[B, Hq, rows, keys up to the last one that its
+            rows may read]`, 0 or -inf; a row without a key has those of causality, so that no NaN
+            comes of it. None for a tile without a key. All None if nothing is removed and SDPA's
+            own causality is enough.
         empty: bool `[B, Hq, Sq, 1]`, rows without a key; None if there are none.
-        unread: bool `[B, Hkv, Sk, 1]`, keys that no row reads; None if there are none.
+        unread: whether the tiles are given keys that no row reads.
     """
 
-    biases: tuple[Tensor, ...] | None
+    biases: tuple[Tensor | None, ...] | None
     empty: Tensor | None
-    unread: Tensor | None
+    unread: bool
 
 
 def is_small(q: Tensor, k: Tensor, v: Tensor) -> bool:
@@ -59,13 +64,16 @@ def masked_call(
 ) -> Tensor:
     """Attention `[B, Hq, Sq, D]`; arguments as in `sdpa_attention`."""
     heads, kv_heads, rows = q.shape[1], k.shape[1], q.shape[2]
-    mask = _mask(layout, rows, reach, heads // kv_heads, q.dtype, q.device)
-    run = partial(_tiled, q, biases=mask.biases, scale=scale, grouped=heads != kv_heads)
+    size = 2 * TILE_ROWS if heads * q.shape[3] <= NARROW else TILE_ROWS
+    mask = _mask(layout, rows, size, reach, heads // kv_heads, q.dtype, q.device)
+    tiles = None if mask.biases is None else tuple(zip(q.split(size, 2), mask.biases, strict=True))
+    run = partial(_tiled, q, tiles=tiles, scale=scale, grouped=heads != kv_heads)
     out = run(k, v)
     # Keys that nothing reads may hold NaN or infinities, and 0 times those is NaN. To look at the
     # output is cheaper than to clear such keys beforehand.
-    if mask.unread is not None and not math.isfinite(out.sum(dtype=torch.float32)):
-        out = run(k.masked_fill(mask.unread, 0), v.masked_fill(mask.unread, 0))
+    if mask.unread and not math.isfinite(out.sum(dtype=torch.float32)):
+        unread = _unread(layout, rows, size, reach).to(q.device)
+        out = run(k.masked_fill(unread, 0), v.masked_fill(unread, 0))
     return out if mask.empty is None else out.masked_fill_(mask.empty, 0)
 
 
@@ -73,24 +81,24 @@ def _tiled(
     q: Tensor,
     k: Tensor,
     v: Tensor,
-    biases: tuple[Tensor, ...] | None,
+    tiles: tuple[tuple[Tensor, Tensor | None], ...] | None,
     scale: float,
     grouped: bool,
 ) -> Tensor:
-    """Attention of the last rows under `Mask.biases`."""
+    """Attention of the last rows, whose tiles have `Mask.biases`."""
     call = partial(F.scaled_dot_product_attention, scale=scale, enable_gqa=grouped)
-    rows = q.shape[2]
-    if biases is None:
+    if tiles is None:
         # The dense model's own call, bit for bit.
-        return call(q, k, v, is_causal=rows > 1)
-    if len(biases) == 1:
-        return call(q, k, v, biases[0])
-    tiles = []
-    for tile, bias in zip(q.split(TILE_ROWS, 2), biases, strict=True):
-        keys = bias.shape[3]
-        read = call(tile, k.narrow(2, 0, keys), v.narrow(2, 0, keys), bias)
-        tiles.append(read.transpose(1, 2))
-    return torch.cat(tiles, 1).transpose(1, 2)
+        return call(q, k, v, is_causal=q.shape[2] > 1)
+    found = []
+    for tile, bias in tiles:
+        if bias is None:
+            read = torch.zeros_like(tile)
+        else:
+            keys = bias.shape[3]
+            read = call(tile, k.narrow(2, 0, keys), v.narrow(2, 0, keys), bias)
+        found.append(read.transpose(1, 2))
+    return (found[0] if len(found) == 1 else torch.cat(found, 1)).transpose(1, 2)
 
 
 # Of one prompt a pass needs a few: layers share tables and, mostly, tokens.
@@ -98,40 +106,67 @@ def _tiled(
 def _mask(
     layout: Layout,
     rows: int,
+    size: int,
     reach: ReachTable,
     per_kv_head: int,
     dtype: torch.dtype,
     device: torch.device,
 ) -> Mask:
-    places = _places(layout, rows)
+    places = _places(layout, rows, size)
     edges = [[place.edges(table) for table in reach.values] for place in places]
     every = [found for row in edges for found in row]
     if rows in (1, layout.shape[1]) and all(found.plain for found in every):
-        return Mask(None, None, None)
+        return Mask(None, None, False)
 
-    def whole(part: Callable[[_Place, _Edges], Tensor], heads: int = 1) -> Tensor:
-        """That part of each, as one tensor: `[B or 1, heads of a layer or 1, ...]`."""
+    def whole(part: Callable[[_Place, _Edges], Tensor]) -> Tensor:
+        """That part of each: `[B or 1, heads of a layer or 1, ...]`."""
         if len(every) == 1:
             return part(places[0], every[0]).to(device)
-        stacked = torch.cat(
-            [
-                torch.cat([part(place, found) for found in row], 1)
-                for place, row in zip(places, edges, strict=True)
-            ]
-        )
-        stacked = stacked[_order(layout)] if len(edges) > 1 else stacked
-        several = heads > 1 and len(edges[0]) > 1
-        return (stacked.repeat_interleave(heads, 1) if several else stacked).to(device)
+        stacked = _stacked(layout, places, edges, part)
+        several = per_kv_head > 1 and len(edges[0]) > 1
+        return (stacked.repeat_interleave(per_kv_head, 1) if several else stacked).to(device)
 
-    def bias(tile: int) -> Tensor:
-        return whole(lambda place, found: place.bias(tile, found, dtype), per_kv_head)
+    keys = [place.keys(found) for place, row in zip(places, edges, strict=True) for found in row]
+    most, all_read = max(keys), all(found.all_read for found in every)
 
-    empty = unread = None
-    if not all(found.all_read for found in every):
-        empty = whole(_Place.empty, per_kv_head)
-    if not all(found.all_are_read for found in every):
-        unread = whole(_Place.unread)
-    return Mask(tuple(bias(tile) for tile in range(-(-rows // TILE_ROWS))), empty, unread)
+    def bias(tile: int) -> Tensor | None:
+        if not all_read and not any(
+            place.any_reads(tile, found)
+            for place, row in zip(places, edges, strict=True)
+            for found in row
+        ):
+            return None
+        found = whole(lambda place, found: place.bias(tile, found, dtype))
+        return found[..., :most] if found.shape[3] > most else found
+
+    return Mask(
+        tuple(bias(tile) for tile in range(-(-rows // size))),
+        None if all_read else whole(_Place.empty),
+        min(keys) < most or any(found.gaps for found in every),
+    )
+
+
+def _unread(layout: Layout, rows: int, size: int, reach: ReachTable) -> Tensor:
+    """Keys that none of the last rows reads: bool `[B or 1, Hkv or 1, Sk, 1]`."""
+    places = _places(layout, rows, size)
+    edges = [[place.edges(table) for table in reach.values] for place in places]
+    return _stacked(layout, places, edges, _Place.unread)
+
+
+def _stacked(
+    layout: Layout,
+    places: list["_Place"],
+    edges: list[list["_Edges"]],
+    part: Callable[["_Place", "_Edges"], Tensor],
+) -> Tensor:
+    """A part of each sequence and table, as one tensor `[B or 1, G, ...]`."""
+    stacked = torch.cat(
+        [
+            torch.cat([part(place, found) for found in row], 1)
+            for place, row in zip(places, edges, strict=True)
+        ]
+    )
+    return stacked[_order(layout)] if len(edges) > 1 else stacked
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,7 +179,9 @@ class _Edges:
         reads: bool `[n]`, which read something.
         is_read: bool `[N]`, of all runs.
         plain: whether nothing is removed.
-        all_read, all_are_read: whether all of `reads`, and of `is_read`, are True.
+        all_read: whether all of `reads` are True.
+        last: the last run that is read, -1 if none is.
+        gaps: whether one before it is not.
     """
 
     removed: tuple[tuple[tuple[int, int], ...], ...]
@@ -152,7 +189,8 @@ class _Edges:
     is_read: np.ndarray
     plain: bool
     all_read: bool
-    all_are_read: bool
+    last: int
+    gaps: bool
 
 
 # Prompts of one form share these, whatever the lengths of their parts.
@@ -169,9 +207,9 @@ def _edges(roles: bytes, frames: bytes, table: bytes, first: int) -> _Edges:
     removed: list[list[tuple[int, int]]] = [[] for _ in reads]
     for run, low, high in zip(*stretches(causal & ~found & reads[:, None]), strict=True):
         removed[run].append((int(low), int(high) + 1))
-    return _Edges(
-        tuple(map(tuple, removed)), reads, is_read, plain, bool(reads.all()), bool(is_read.all())
-    )
+    last = int(is_read.nonzero()[0].max(initial=-1))
+    gaps = not is_read[: last + 1].all()
+    return _Edges(tuple(map(tuple, removed)), reads, is_read, plain, bool(reads.all()), last, gaps)
 
 
 class _Place:
@@ -180,17 +218,18 @@ class _Place:
     Args:
         runs: of the sequence, cut at the first of the rows.
         rows: number of rows.
+        size: rows of a tile.
     """
 
-    def __init__(self, runs: Runs, rows: int):
+    def __init__(self, runs: Runs, rows: int, size: int):
         self._form = runs.role.tobytes(), runs.frame.tobytes()
         keys = int(runs.end[-1])
         self._first = int(runs.start.searchsorted(keys - rows))
         self._sizes = runs.end - runs.start
         self._bounds = [*runs.start.tolist(), keys]
         self._tiles = []
-        for begin in range(keys - rows, keys, TILE_ROWS):
-            end = min(begin + TILE_ROWS, keys)
+        for begin in range(keys - rows, keys, size):
+            end = min(begin + size, keys)
             one = int(runs.start.searchsorted(begin, "right")) - 1
             self._tiles.append((begin, end, one, int(runs.start.searchsorted(end))))
 
@@ -207,6 +246,15 @@ class _Place:
                 first, last = max(begin, bounds[run]), min(end, bounds[run + 1])
                 removed.append((first - begin, last - begin, bounds[low], bounds[high]))
         return _bias(begin, end, tuple(removed), dtype)
+
+    def keys(self, edges: _Edges) -> int:
+        """Keys up to the last one that is read, at least one."""
+        return max(1, self._bounds[edges.last + 1])
+
+    def any_reads(self, tile: int, edges: _Edges) -> bool:
+        """Whether a row of a tile reads something."""
+        _, _, one, stop = self._tiles[tile]
+        return bool(edges.reads[one - self._first : stop - self._first].any())
 
     # A run that reads itself gives each of its rows, and each of its keys, at least itself.
 
@@ -239,7 +287,7 @@ def _bias(
     return torch.from_numpy(cells).to(dtype)
 
 
-_CAUSAL = np.triu(np.full((TILE_ROWS, TILE_ROWS), -np.inf, np.float32), 1)
+_CAUSAL = np.triu(np.full((2 * TILE_ROWS, 2 * TILE_ROWS), -np.inf, np.float32), 1)
 """What is behind a tile's own row, of the keys that belong to the tile."""
 
 
@@ -253,6 +301,6 @@ def _order(layout: Layout) -> list[int]:
 
 
 @lru_cache(maxsize=16)
-def _places(layout: Layout, rows: int) -> list[_Place]:
+def _places(layout: Layout, rows: int, size: int) -> list[_Place]:
     """Of the distinct sequences of a layout."""
-    return [_Place(runs.cut(layout.shape[1] - rows), rows) for _, runs in layout.rows]
+    return [_Place(runs.cut(layout.shape[1] - rows), rows, size) for _, runs in layout.rows]

@@ -1,6 +1,6 @@
 """The properties of a model family that prune needs, as data."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from operator import attrgetter
@@ -128,13 +128,10 @@ class Family:
         image = None if name is None else processor.tokenizer.convert_tokens_to_ids(name)
         bounds = [_token_id(processor, token) for token in self.video_bounds or ()]
         found, inside = [], not bounds
-        marks = {video, image, *bounds}
         tokens = np.asarray(ids, np.int64)
-        edges = [0, *(np.flatnonzero(tokens[1:] != tokens[:-1]) + 1).tolist(), len(ids)]
-        for start, stop in pairwise(edges):
-            if start == stop or (token := ids[start]) not in marks:
-                continue
-            if bounds and token in bounds:
+        for start, stop in _runs_of((video, image, *bounds), tokens):
+            token = int(tokens[start])
+            if token in bounds:
                 inside = token == bounds[0]
             if token in (video, image):
                 # Where images use the same token, the text before the run decides.
@@ -159,6 +156,16 @@ class Family:
         if self.frame_runs:
             return None
         return [] if pixels is None else [pixels.shape[1]] * pixels.shape[0]
+
+
+def _runs_of(marks: Iterable[int | None], tokens: np.ndarray) -> list[tuple[int, int]]:
+    """Where each run of equal tokens of some kinds starts and stops."""
+    kinds = np.full(len(tokens) + 2, -1)
+    for mark in marks:
+        if mark is not None:
+            kinds[1:-1][tokens == mark] = mark
+    edges = (kinds[1:] != kinds[:-1]).nonzero()[0].tolist()
+    return [(start, stop) for start, stop in pairwise(edges) if kinds[start + 1] >= 0]
 
 
 def _token_id(processor: Any, token: str) -> int:

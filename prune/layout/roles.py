@@ -14,7 +14,7 @@ from prune.errors import BadInputError
 from prune.families.family import Family, Medium
 from prune.inputs.chat_format import Turns, find_turns
 from prune.inputs.prompts import find_options
-from prune.inputs.written import TokenSpans, recall
+from prune.inputs.written import TokenSpans
 from prune.layout.role import Role
 from prune.layout.tokens import token_starts
 
@@ -71,7 +71,8 @@ class RowRoles:
         self,
         processor: Any,
         family: Family,
-        ids: list[int],
+        ids: np.ndarray,
+        written: TokenSpans | None,
         media: Sequence[Medium] | None = None,
     ):
         """Find the media and the text of a prompt.
@@ -79,20 +80,20 @@ class RowRoles:
         Args:
             processor: the model's.
             family: its family.
-            ids: tokens of the prompt.
+            ids: tokens of the prompt, int64 `[S]`.
+            written: its spans, if prune wrote it.
             media: where its media are, by whoever placed them; None to find them by their tokens.
         """
         self.role = np.full(len(ids), Role.SYSTEM, np.int8)
         self.frame = np.full(len(ids), -1, np.int32)
         self.option = np.full(len(ids), -1, np.int32)
         self.known = True
-        self._ids, self._family = ids, family
+        self._size, self._family = len(ids), family
         self._placed = media is not None
         self._media = family.media(processor, ids) if media is None else list(media)
         self._pieces, self._text = _pieces(processor.tokenizer, ids, self._media)
         self._special = _special(processor.tokenizer)
-        self._written: TokenSpans | None = recall(ids)
-        self._images = self._written.images if self._written else 0
+        self._written, self._images = written, written.images if written else 0
         videos = () if self._images else range(len(self._media))
         self._videos = [i for i in videos if self._is_video(i)]
         self._inside: set[int] = set()
@@ -241,7 +242,7 @@ class RowRoles:
         spans = self._written
         if spans is None:
             return False
-        size = len(self._ids)
+        size = self._size
         shown = self._media if self._images else [self._media[i] for i in self._videos]
         after = shown[-1].stop if shown else 0
         asked = size + spans.question[0]
@@ -260,7 +261,7 @@ class RowRoles:
 
     def _place_turns(self, turns: Turns, follows: bool) -> None:
         """Roles from the structure of a prompt that someone else wrote."""
-        first_video = self._media[self._videos[0]].start if self._videos else len(self._ids)
+        first_video = self._media[self._videos[0]].start if self._videos else self._size
         shown = self._pieces[self._videos[0]].stop if self._videos else len(self._text)
         # In a turn that is over, what stands around its video is what it was in that turn.
         opened = self._text.rfind(turns.opener, 0, shown) if turns.opener else shown
@@ -338,7 +339,7 @@ def _next(counts: Iterator[int] | None) -> int:
     return count
 
 
-def _pieces(tokenizer: Any, ids: list[int], media: list[Medium]) -> tuple[list[_Text], str]:
+def _pieces(tokenizer: Any, ids: np.ndarray, media: list[Medium]) -> tuple[list[_Text], str]:
     """The text before, between and behind media, and all of it with `_MEDIUM` for each."""
     pieces, text = [], ""
     edges = [*((medium.start, medium.stop) for medium in media), (len(ids), len(ids))]

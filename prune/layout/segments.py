@@ -133,17 +133,18 @@ def segment(processor: Any, inputs: Any, strict: bool = False) -> Segments:
     real = torch.ones_like(input_ids).bool() if mask is None else mask.cpu().bool()
     rows = [ids[kept] for ids, kept in zip(input_ids.numpy(), real.numpy(), strict=True)]
     listed = family.frame_counts(inputs)
+    written = tuple(recall(ids) for ids in rows)
     contents = (
         *(ids.tobytes() for ids in rows),
         real.numpy().tobytes(),
         None if listed is None else tuple(listed),
-        tuple(recall(ids) for ids in rows),
+        written,
         *(str(getattr(x, "chat_template", None)) for x in (processor, processor.tokenizer)),
     )
     recent = _RECENT.setdefault(processor, OrderedDict())
     found = recent.get(contents)
     if found is None:
-        roles = [RowRoles(processor, family, ids.tolist()) for ids in rows]
+        roles = [RowRoles(processor, family, *row) for row in zip(rows, written, strict=True)]
         found = _placed(processor, family, roles, listed, real)
         if not all(row.known for row in roles):
             say_unknown(processor, strict)
@@ -199,7 +200,8 @@ def segment_row(
     Raises:
         BadInputError: the processor's family is unknown, or video tokens and frames do not match.
     """
-    row = RowRoles(processor, family_of_processor(processor), list(ids), media)
+    tokens = np.asarray(ids, np.int64)
+    row = RowRoles(processor, family_of_processor(processor), tokens, recall(tokens), media)
     row.place_video(iter(counts), None)
     if row.has_video:
         row.place_text(processor)

@@ -17,7 +17,7 @@ changes at the beginning of a text.
 """
 
 
-def token_starts(tokenizer: Any, ids: list[int]) -> tuple[str, list[int]]:
+def token_starts(tokenizer: Any, ids: list[int] | np.ndarray) -> tuple[str, list[int]]:
     """The text of `ids`, and for every token the offset of its first character in it.
 
     A token that ends inside of a character starts where that character does. Takes time linear in
@@ -26,6 +26,7 @@ def token_starts(tokenizer: Any, ids: list[int]) -> tuple[str, list[int]]:
 
     # transformers looks at each token of a list.
     tokens = np.asarray(ids, np.int64)
+    ids = tokens.tolist()
 
     def decode(first: int, stop: int) -> str:
         text: str = tokenizer.decode(

@@ -58,10 +58,11 @@ def order_of(segments: Segments) -> NDArray[np.bool_]:
     last = np.full((rows, NUM_ROLES + 1), -1)
     bound = np.ones((rows, length + 1), bool)
     bound[:, 1:-1] = role[:, 1:] != role[:, :-1]
-    row, place = bound[:, :-1].nonzero()
-    np.minimum.at(first, (row, role[row, place]), place)
+    # Of places that are given to one role, the one written last stays.
+    row, place = (index[::-1] for index in bound[:, :-1].nonzero())
+    first[row, role[row, place]] = place
     row, place = bound[:, 1:].nonzero()
-    np.maximum.at(last, (row, role[row, place]), place)
+    last[row, role[row, place]] = place
     order = np.asarray((last[:, :-1, None] >= first[:, None, :-1]).any(0))
     # Generation adds answers to whatever the prompt holds.
     order[Role.ANSWER] = True

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from threading import local
 from typing import Any, Protocol
 
-import torch
 from torch import Tensor
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from prune.errors import RefusedError
+from prune.runtime.eager import eager
 
 ATTENTION_NAME = "prune"
 
@@ -81,8 +81,8 @@ def _attention(
         )
     if isinstance(enforcer, Dense):
         own = sys.modules[type(module).__module__]
-        eager: Any = getattr(own, "eager_attention_forward", None)
-        run = ALL_ATTENTION_FUNCTIONS.get_interface(enforcer.implementation, eager)
+        plain: Any = getattr(own, "eager_attention_forward", None)
+        run = ALL_ATTENTION_FUNCTIONS.get_interface(enforcer.implementation, plain)
         out: tuple[Tensor, Tensor | None] = run(
             module,
             query,
@@ -106,7 +106,7 @@ def _mask(*args: Any, **kwargs: Any) -> Any:
     return ALL_MASK_ATTENTION_FUNCTIONS[_thread.dense.implementation](*args, **kwargs)
 
 
-AttentionInterface.register(ATTENTION_NAME, torch.compiler.disable(_attention))
+AttentionInterface.register(ATTENTION_NAME, eager(_attention))
 AttentionMaskInterface.register(ATTENTION_NAME, _mask)
 
 

@@ -82,8 +82,10 @@ class PrunedLayer(DynamicLayer):
 
 def cache_in(arguments: Mapping[str, Any]) -> Any:
     """The cache among a module's keyword arguments, or in its output; None without one."""
-    found = (arguments.get(name) for name in NAMES)
-    return next((cache for cache in found if cache is not None), None)
+    for name in NAMES:
+        if (cache := arguments.get(name)) is not None:
+            return cache
+    return None
 
 
 @lru_cache

@@ -17,28 +17,22 @@ NO_TOKEN = -1
 
 def rows_of(chosen: Tensor) -> Tensor:
     """The chosen columns of every row: bool `[B, S]` to int64 `[B, n]`."""
-    marks = chosen.numpy()
-    if len(marks) == 1:
-        return torch.from_numpy(marks[0].nonzero()[0][None])
-    counts = marks.sum(1)
-    row, column = marks.nonzero()
+    return torch.from_numpy(columns_of(chosen.numpy()))
+
+
+def columns_of(chosen: np.ndarray) -> np.ndarray:
+    """`rows_of` an array."""
+    if len(chosen) == 1:
+        return np.asarray(chosen[0].nonzero()[0][None])
+    counts = chosen.sum(1)
+    row, column = chosen.nonzero()
     width = int(counts.max())
     if (counts == width).all():
-        return torch.from_numpy(column.reshape(len(marks), width))
-    rows = np.full((len(marks), width), NO_TOKEN)
+        return column.reshape(len(chosen), width)
+    rows = np.full((len(chosen), width), NO_TOKEN)
     # Row after row, the chosen of each end at the right.
     rows[row, np.arange(len(row)) + (width - counts.cumsum())[row]] = column
-    return torch.from_numpy(rows)
-
-
-def within(rows: Tensor, outer: Tensor, size: int) -> Tensor:
-    """Places of the columns `rows` `[B, n]` in `outer` `[B, m]`, which holds them; all < `size`."""
-    columns, chosen = rows.numpy(), outer.numpy()
-    # What is no token is the last place, which holds nothing.
-    place = np.full((len(chosen), size + 1), NO_TOKEN)
-    place[np.arange(len(chosen))[:, None], chosen] = np.arange(chosen.shape[1])
-    place[:, size] = NO_TOKEN
-    return torch.from_numpy(along(place, columns))
+    return rows
 
 
 def along(values: np.ndarray, places: np.ndarray) -> np.ndarray:
@@ -66,7 +60,9 @@ def _on(device: torch.device, rows: Tensor) -> _Placed:
     copies: dict[torch.device, _Placed] = vars(rows).setdefault("prune_placed", {})
     found = copies.get(device)
     if found is None:
-        alike = bool((rows == rows[:1]).all()) and bool((rows[:1] >= 0).all())
+        places = rows.numpy()
+        same = len(places) == 1 or bool((places == places[:1]).all())
+        alike = same and bool(places[0].min(initial=0) >= 0)
         found = copies[device] = (
             _Placed(rows[0].to(device), None) if alike else _Placed(None, rows.to(device))
         )
@@ -95,7 +91,8 @@ def take_keys(x: Tensor, rows: Tensor) -> Tensor:
     """The keys or values `[B, H, n, D]` of the tokens `rows` `[B, m]`, in memory of their own."""
     placed = _on(x.device, rows)
     if placed.alike is not None:
-        return x.index_select(2, placed.alike)
+        # Of a projection's output, whose heads stand side by side, whole rows are copied.
+        return x.transpose(1, 2).index_select(1, placed.alike).transpose(1, 2)
     assert placed.each is not None
     return x.take_along_dim(placed.each.clamp(min=0)[:, None, :, None], 2)
 
@@ -116,11 +113,13 @@ def spread(x: Tensor, rows: Tensor, size: int) -> Tensor:
 def key_roles(segments: Segments, positions: Tensor, length: int) -> tuple[Tensor, Tensor]:
     """Role int8 and frame int32 `[B, length]` of keys: tokens at `positions`, then answers."""
     places = positions.numpy()
-    batch, held = places.shape
-    role = np.full((batch, length), int(Role.ANSWER), np.int8)
-    frame = np.full((batch, length), -1, np.int32)
-    role[:, :held] = along(segments.role.numpy(), places)
-    frame[:, :held] = along(segments.frame.numpy(), places)
-    gone = places == NO_TOKEN
-    role[:, :held][gone] = frame[:, :held][gone] = -1
-    return torch.from_numpy(role), torch.from_numpy(frame)
+    gone, behind = places == NO_TOKEN, length - places.shape[1]
+    found = []
+    for values, answer in ((segments.role, int(Role.ANSWER)), (segments.frame, -1)):
+        held = along(values.numpy(), places)
+        held[gone] = -1
+        if behind:
+            held = np.pad(held, ((0, 0), (0, behind)), constant_values=answer)
+        found.append(torch.from_numpy(held))
+    role, frame = found
+    return role, frame

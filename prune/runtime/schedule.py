@@ -14,7 +14,7 @@ from prune.layout.reach import NONE, Reach
 from prune.layout.segments import NUM_ROLES, Segments
 from prune.plan.liveness import Mode, State, decode_reads, order_of, states
 from prune.runtime.cache import Ledger
-from prune.runtime.rows import NO_TOKEN, along, key_roles, rows_of, within
+from prune.runtime.rows import NO_TOKEN, along, columns_of, key_roles
 from prune.runtime.worth import EVERY, Worth
 
 
@@ -89,7 +89,8 @@ def schedule(
     """
     stop = segments.shape[1] if stop is None else stop
     if start:
-        return _Planner(reach, segments, mode, start, stop, ledger, full_layers, worth).schedule()
+        form = _form_of(reach, segments, mode)
+        return _Planner(form, segments, start, stop, ledger, full_layers, worth).schedule()
     contents = (segments.role, segments.frame)
     layout = tuple(x.contiguous().numpy().tobytes() for x in contents)
     return _of_prompt(
@@ -113,7 +114,8 @@ def _of_prompt(
     frames = torch.from_numpy(np.frombuffer(frame, np.int32).reshape(shape).copy())
     segments = Segments(roles, frames, torch.full_like(frames, -1))
     table = np.frombuffer(reach, np.int32).reshape(tables)
-    return _Planner(table, segments, mode, 0, stop, None, full_layers, worth).schedule()
+    form = _form_of(table, segments, mode)
+    return _Planner(form, segments, 0, stop, None, full_layers, worth).schedule()
 
 
 class _Form:
@@ -172,156 +174,152 @@ def _form(reach: bytes, shape: tuple[int, ...], mode: Mode, order: bytes, presen
     )
 
 
+@dataclass(frozen=True, eq=False)
+class _Tokens:
+    """The tokens of some roles in the input of a pass.
+
+    Attributes:
+        columns: int64 `[B, n]`, where they stand; `NO_TOKEN` where a row has fewer.
+        role: int8 `[B, n]`, -1 where there is no token.
+    """
+
+    columns: np.ndarray
+    role: np.ndarray
+
+    def places(self, roles: bytes) -> np.ndarray:
+        """Which of them are of a `_Form`'s set: int64 `[B, m]`."""
+        return columns_of(np.frombuffer(roles, bool)[self.role])
+
+    def of(self, places: np.ndarray) -> "_Tokens":
+        """Those at some places."""
+        # Modules cannot run on nothing, as of a chunk without a needed token.
+        places = places if places.shape[1] else np.full((len(places), 1), NO_TOKEN)
+        columns, role = along(self.columns, places), along(self.role, places)
+        if (gone := places == NO_TOKEN).any():
+            columns[gone] = role[gone] = NO_TOKEN
+        return _Tokens(columns, role)
+
+
 class _Planner:
     """Makes one schedule. What layers share (most do) is computed once."""
 
     def __init__(
         self,
-        reach: Reach,
+        form: _Form,
         segments: Segments,
-        mode: Mode,
         start: int,
         stop: int,
         ledger: Ledger | None,
         full_layers: int,
         worth: Worth,
     ) -> None:
-        self._form, self._num_layers = _form_of(reach, segments, mode), len(reach)
-        self._segments, self._worth = segments, worth
+        self._form, self._segments, self._worth = form, segments, worth
         self._start, self._stop, self._ledger = start, stop, ledger
         self._full_layers = full_layers
-        self._role = segments.role[:, start:stop]
-        self._everything = torch.arange(stop - start).expand(len(self._role), -1)
-        self._columns: dict[bytes, Tensor] = {}
-        self._exact: dict[bytes, Tensor] = {}
-        self._keys: dict[Hashable, tuple[Tensor, Tensor, Layout]] = {}
+        role = segments.role[:, start:stop].numpy()
+        self._everything = _Tokens(np.arange(stop - start)[None].repeat(len(role), 0), role)
+        self._exact: dict[bytes, _Tokens] = {}
+        self._keys: dict[Hashable, tuple[_Tokens, Layout]] = {}
         self._kept: dict[Hashable, tuple[Tensor | None, Tensor]] = {}
-        self._places: dict[tuple[int, int], Tensor] = {}
+        self._indices: dict[Hashable, Tensor] = {}
         self._steps: dict[Hashable, LayerStep] = {}
 
     def schedule(self) -> Schedule:
         steps = []
-        before = self._everything
-        for layer in range(self._num_layers):
-            needed = self._chosen(layer, self._form.needed)
-            gone = (before.shape[1] - needed.shape[1]) * len(needed)
-            if gone * (self._num_layers - layer) < self._worth.drop:
+        before, num_layers = self._everything, len(self._form.needed)
+        for layer in range(num_layers):
+            needed = self._chosen(layer, self._form.needed[layer])
+            gone = before.columns.size - needed.columns.size
+            if gone * (num_layers - layer) < self._worth.drop:
                 needed = before
             steps.append(self._step(layer, before, needed))
             before = needed
-        computed = self._role >= 0
-        if self._full_layers < self._num_layers:
-            computed = _of_roles(self._role, self._form.computed[-1])
-        return Schedule(tuple(steps), None if before is self._everything else before, computed)
+        role = self._everything.role
+        computed = role >= 0
+        if self._full_layers < num_layers:
+            computed = np.frombuffer(self._form.computed[-1], bool)[role]
+        leave = None if before is self._everything else self._index(before)
+        return Schedule(tuple(steps), leave, torch.from_numpy(computed))
 
-    def _step(self, layer: int, before: Tensor, needed: Tensor) -> LayerStep:
-        """A layer that is given the columns `before` and takes `needed` of them."""
-        computed = self._chosen(layer, self._form.computed)
-        idle = (needed.shape[1] - computed.shape[1]) * len(needed)
+    def _step(self, layer: int, before: _Tokens, needed: _Tokens) -> LayerStep:
+        """A layer that is given the tokens `before` and takes those `needed` of them."""
+        computed = self._form.computed[layer]
+        idle = needed.columns.size - self._chosen(layer, computed).columns.size
         narrowed = idle >= max(1, self._worth.narrow)
         if self._form.freezes[layer]:
-            computed = self._moving(layer)
-            narrowed = not torch.equal(computed, needed)
+            computed = self._form.updated[layer] if layer < self._full_layers else computed
+            narrowed = not np.array_equal(self._tokens(computed).columns, needed.columns)
         # Rows that are run without need may as well read: one table for more layers.
         table = self._form.table(layer, narrowed or self._worth == EVERY)
         # In a chunk every layer has keys of its own in front.
         keys = id(needed), layer if self._start else None
         kept = keys, self._form.kept[layer]
-        step = id(before), kept, id(computed) if narrowed else None, id(table)
+        step = id(before), kept, computed if narrowed else None, id(table)
         if step not in self._steps:
-            self._steps[step] = self._made(
-                layer, before, needed, computed if narrowed else None, table, keys, kept
+            keep, held = self._held(layer, needed, keys, kept)
+            self._steps[step] = LayerStep(
+                arrive=None if needed is before else self._index(before, self._form.needed[layer]),
+                columns=None if needed is self._everything else self._index(needed),
+                compute=self._index(needed, computed) if narrowed else None,
+                layout=self._keys_of(layer, needed, keys)[1],
+                reach=table,
+                keep=keep,
+                held=held,
             )
         return self._steps[step]
 
-    def _made(
-        self,
-        layer: int,
-        before: Tensor,
-        needed: Tensor,
-        computed: Tensor | None,
-        table: ReachTable,
-        keys: Hashable,
-        kept: Hashable,
-    ) -> LayerStep:
-        if keys not in self._keys:
-            self._keys[keys] = self._keys_of(layer, needed)
-        positions, role, layout = self._keys[keys]
-        if kept not in self._kept:
-            self._kept[kept] = self._held(layer, positions, role)
-        keep, held = self._kept[kept]
-        return LayerStep(
-            arrive=None if needed is before else self._within(needed, before),
-            columns=None if needed is self._everything else needed,
-            compute=None if computed is None else self._within(computed, needed),
-            layout=layout,
-            reach=table,
-            keep=keep,
-            held=held,
-        )
-
-    def _chosen(self, layer: int, roles: list[bytes]) -> Tensor:
-        """Columns of the tokens of a layer's roles."""
+    def _chosen(self, layer: int, roles: bytes) -> _Tokens:
+        """The tokens that a layer takes for those of some roles."""
         if layer < self._full_layers:
             return self._everything
-        key = roles[layer]
-        if key not in self._columns:
-            found = self._exactly(key)
-            # Where one prompt needs all of its tokens, the others may as well keep theirs.
-            whole = found.shape == self._everything.shape
-            self._columns[key] = self._everything if whole else found
-        return self._columns[key]
+        found = self._tokens(roles)
+        # Where one prompt needs all of its tokens, the others may as well keep theirs.
+        whole = found.columns.shape == self._everything.columns.shape
+        return self._everything if whole else found
 
-    def _moving(self, layer: int) -> Tensor:
-        """Columns of the tokens that a layer computes, without any that it freezes."""
-        full = layer < self._full_layers
-        key = (self._form.updated if full else self._form.computed)[layer]
-        if key not in self._exact:
-            self._exact[key] = self._exactly(key)
-        return self._exact[key]
+    def _tokens(self, roles: bytes) -> _Tokens:
+        if roles not in self._exact:
+            places, everything = self._everything.places(roles), self._everything
+            all_of_one = places.shape == (1, everything.columns.shape[1])
+            self._exact[roles] = everything if all_of_one else everything.of(places)
+        return self._exact[roles]
 
-    def _exactly(self, key: bytes) -> Tensor:
-        """Columns of the tokens of a set of roles."""
-        found = rows_of(_of_roles(self._role, key))
-        # Modules cannot run on nothing, as of a chunk without a needed token.
-        return found if found.shape[1] else torch.full((len(self._role), 1), NO_TOKEN)
+    def _index(self, tokens: _Tokens, roles: bytes | None = None) -> Tensor:
+        """Columns of some tokens; or the places among them of those of some roles."""
+        key = id(tokens), roles
+        if key not in self._indices:
+            found = tokens.columns
+            if roles is not None:
+                found = tokens.places(roles)
+                found = found if found.shape[1] else np.full((len(found), 1), NO_TOKEN)
+            self._indices[key] = torch.from_numpy(found)
+        return self._indices[key]
 
-    def _keys_of(self, layer: int, needed: Tensor) -> tuple[Tensor, Tensor, Layout]:
-        """Tokens whose keys a layer reads, their roles, and their layout."""
-        positions = _positions(needed, self._role, self._start)
-        if self._ledger is not None and self._start:
-            positions = torch.cat([self._ledger.held(layer, self._start), positions], 1)
-        role, frame = key_roles(self._segments, positions, positions.shape[1])
-        return positions, role, prepare(role, frame)
+    def _keys_of(self, layer: int, tokens: _Tokens, key: Hashable) -> tuple[_Tokens, Layout]:
+        """Tokens of the prompt whose keys a layer reads, and their layout."""
+        if key not in self._keys:
+            positions = np.where(tokens.role >= 0, tokens.columns + self._start, NO_TOKEN)
+            if self._ledger is not None and self._start:
+                first = self._ledger.held(layer, self._start).numpy()
+                positions = np.concatenate([first, positions], 1)
+            places = torch.from_numpy(positions)
+            role, frame = key_roles(self._segments, places, positions.shape[1])
+            self._keys[key] = _Tokens(positions, role.numpy()), prepare(role, frame)
+        return self._keys[key]
 
-    def _held(self, layer: int, positions: Tensor, role: Tensor) -> tuple[Tensor | None, Tensor]:
+    def _held(
+        self, layer: int, tokens: _Tokens, keys: Hashable, kept: Hashable
+    ) -> tuple[Tensor | None, Tensor]:
         """Places of the keys that stay in the cache, None for all, and which tokens those are."""
-        # A chunk's keys are read by the rest of the prompt, so they are dropped at its end.
-        last = self._stop == self._segments.shape[1]
-        keep = rows_of(_of_roles(role, self._form.kept[layer]) if last else role >= 0)
-        whole = keep.shape == positions.shape
-        return (None, positions) if whole else (keep, _pick(positions, keep))
-
-    def _within(self, rows: Tensor, outer: Tensor) -> Tensor:
-        key = id(rows), id(outer)
-        if key not in self._places:
-            self._places[key] = within(rows, outer, self._stop - self._start)
-        return self._places[key]
-
-
-def _of_roles(role: Tensor, roles: bytes) -> Tensor:
-    """Whether each token's role is one of a `_Form`'s set."""
-    return torch.from_numpy(np.frombuffer(roles, bool)[role.numpy()])
-
-
-def _positions(columns: Tensor, role: Tensor, start: int) -> Tensor:
-    """Columns of the input as tokens of the prompt; padding is no token."""
-    places = columns.numpy()
-    real = (places >= 0) & (along(role.numpy(), places) >= 0)
-    return torch.from_numpy(np.where(real, places + start, NO_TOKEN))
-
-
-def _pick(positions: Tensor, keep: Tensor) -> Tensor:
-    places = keep.numpy()
-    picked = along(positions.numpy(), places)
-    return torch.from_numpy(np.where(places >= 0, picked, NO_TOKEN))
+        if kept not in self._kept:
+            read, _ = self._keys_of(layer, tokens, keys)
+            # A chunk's keys are read by the rest of the prompt, so they are dropped at its end.
+            last = self._stop == self._segments.shape[1]
+            keep = read.places(self._form.kept[layer]) if last else columns_of(read.role >= 0)
+            if keep.shape == read.columns.shape:
+                self._kept[kept] = None, torch.from_numpy(read.columns)
+            else:
+                held = along(read.columns, keep)
+                held[keep < 0] = NO_TOKEN
+                self._kept[kept] = torch.from_numpy(keep), torch.from_numpy(held)
+        return self._kept[kept]

@@ -271,7 +271,9 @@ class Session:
         )
         # Answers stand last. Speculated ones may be taken back, so they are not noted.
         answers = max(0, stop - ledger.segments.shape[1])
-        ledger.positions = [s.held[:, : s.held.shape[1] - answers] for s in found.steps]
+        ledger.positions = [step.held for step in found.steps]
+        if answers:
+            ledger.positions = [held[:, : held.shape[1] - answers] for held in ledger.positions]
         ledger.seen, ledger.decoder = stop - answers, None
         now.computed = found.computed
         self.launches.add_states(found.states, rows)

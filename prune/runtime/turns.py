@@ -8,6 +8,7 @@ from torch import Tensor
 
 from prune.errors import RefusedError
 from prune.families import family_of_processor
+from prune.inputs.written import recall
 from prune.layout.roles import RowRoles
 from prune.layout.segments import Role, Segments, gathered
 from prune.plan.liveness import TURN
@@ -40,7 +41,8 @@ def follow_up(processor: Any, input_ids: Tensor, mask: Tensor | None, known: Seg
         )
     family = family_of_processor(processor)
     rows = [
-        RowRoles(processor, family, new[kept].tolist()) for new, kept in zip(ids, real, strict=True)
+        RowRoles(processor, family, row[kept], recall(row[kept]))
+        for row, kept in zip(ids.numpy(), real.numpy(), strict=True)
     ]
     for row in rows:
         if row.has_video:

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import segment_oracle as oracle
@@ -15,6 +16,7 @@ from segment_checks import (
     check_removed_keys_do_not_matter,
 )
 from segment_tolerances import assert_gates
+from torch import Tensor
 
 from prune.kernels import NONE, segment_attention
 from prune.kernels.segment_attention import flash, one_call
@@ -215,6 +217,42 @@ def test_a_mask_of_few_rows_behind_many_keys_is_as_small_as_its_tile() -> None:
     bias = one_call._bias(131_070, 131_072, ((0, 2, 7, 9),), torch.float32)
     assert bias.shape == (1, 1, 2, 131_072)
     assert bias[0, 0].isinf().nonzero().tolist() == [[0, 7], [0, 8], [0, 131_071], [1, 7], [1, 8]]
+
+
+IDLE = {f"video_{role}": NONE for role in ("system", "video", "timestamp", "text", "last")}
+
+
+@pytest.mark.parametrize("heads, dim, size", [((4, 2), 32, 128), ((8, 4), 64, 64)])
+@pytest.mark.parametrize(
+    "edges", [SEALED, IDLE, {**SEALED, **IDLE}], ids=["sealed", "idle", "both"]
+)
+def test_tiles_of_a_longer_prompt(
+    edges: dict[str, int], heads: tuple[int, int], dim: int, size: int
+) -> None:
+    """The first tile ends behind rows that read something, the second has none in `IDLE`."""
+    frames = prompt(frames=6, tokens=50, system=30, text=20)
+    case = Case("long", *frames, table(**edges), heads=heads, head_dim=dim)
+    check_matches_oracle(case, "sdpa", torch.float32)
+    check_removed_keys_do_not_matter(case, "sdpa", torch.float32)
+    q, k, v = case.tensors(torch.float32)
+    with pytest.MonkeyPatch.context() as patch:
+        called: list[int] = []
+        run = F.scaled_dot_product_attention
+
+        def counted(q: Tensor, k: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+            called.append(k.shape[2])
+            return run(q, k, *args, **kwargs)
+
+        patch.setattr(F, "scaled_dot_product_attention", counted)
+        segment_attention(q, k, v, *case.layout, impl="sdpa")
+    length = q.shape[2]
+    tiles = range(0, length, size)
+    reads = [
+        begin for begin in tiles if edges is SEALED or begin < 30 or begin + size > length - 21
+    ]
+    # In `SEALED` nothing reads the last key.
+    most = length - ("last_last" in edges)
+    assert called == [min(begin + size, most) for begin in reads]
 
 
 def test_no_allocation_grows_with_the_square() -> None:
