@@ -171,11 +171,11 @@ def _check_tensors(q: Tensor, k: Tensor, v: Tensor) -> None:
     for name, tensor in (("q", q), ("k", k), ("v", v)):
         if not isinstance(tensor, Tensor):
             raise ValueError(f"{name}: expected a tensor, got {type(tensor).__name__}")
-    _check(_described(q), _described(k), _described(v))
-
-
-def _described(x: Tensor) -> "_Description":
-    return _Description(x.shape, x.stride(), x.dtype, x.device)
+    _check(
+        (q.shape, q.stride(), q.dtype, q.device),
+        (k.shape, k.stride(), k.dtype, k.device),
+        (v.shape, v.stride(), v.dtype, v.device),
+    )
 
 
 class _Description(NamedTuple):
@@ -189,7 +189,9 @@ class _Description(NamedTuple):
 
 # The layers of a pass, and the passes, call with the same shapes.
 @lru_cache(maxsize=256)
-def _check(q: _Description, k: _Description, v: _Description) -> None:
+def _check(*described: tuple[torch.Size, tuple[int, ...], torch.dtype, torch.device]) -> None:
+    """Of q, k and v, as parts of a `_Description`."""
+    q, k, v = (_Description(*parts) for parts in described)
     for name, tensor in (("q", q), ("k", k), ("v", v)):
         if len(tensor.shape) != 4:
             raise ValueError(f"{name}: expected shape [B, H, S, D], got {tuple(tensor.shape)}")

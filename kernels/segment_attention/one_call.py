@@ -226,7 +226,7 @@ class _Place:
         keys = int(runs.end[-1])
         self._first = int(runs.start.searchsorted(keys - rows))
         self._sizes = runs.end - runs.start
-        self._bounds = [*runs.start.tolist(), keys]
+        self._bounds: list[int] = [*runs.start.tolist(), keys]
         self._tiles = []
         for begin in range(keys - rows, keys, size):
             end = min(begin + size, keys)

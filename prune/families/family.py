@@ -113,7 +113,7 @@ class Family:
                 "prune runs models whose decoder layers all have full attention"
             )
 
-    def media(self, processor: Any, ids: Sequence[int]) -> list[Medium]:
+    def media(self, processor: Any, ids: Sequence[int] | np.ndarray) -> list[Medium]:
         """The runs of a prompt's tokens that stand for video or image features, in order.
 
         Args:

@@ -58,7 +58,7 @@ def remember(ids: Sequence[int], spans: TokenSpans) -> None:
             _prompts.popitem(last=False)
 
 
-def recall(ids: Sequence[int]) -> TokenSpans | None:
+def recall(ids: Sequence[int] | np.ndarray) -> TokenSpans | None:
     """The spans of a prompt that prune wrote; None for every other prompt."""
     with _lock:
         return _prompts.get(_key(ids))

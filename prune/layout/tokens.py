@@ -26,7 +26,7 @@ def token_starts(tokenizer: Any, ids: list[int] | np.ndarray) -> tuple[str, list
 
     # transformers looks at each token of a list.
     tokens = np.asarray(ids, np.int64)
-    ids = tokens.tolist()
+    listed: list[int] = tokens.tolist()
 
     def decode(first: int, stop: int) -> str:
         text: str = tokenizer.decode(
@@ -34,7 +34,7 @@ def token_starts(tokenizer: Any, ids: list[int] | np.ndarray) -> tuple[str, list
         )
         return text
 
-    if 0 < len(ids) <= WHOLE and (pieces := _pieces(tokenizer, ids)):
+    if 0 < len(ids) <= WHOLE and (pieces := _pieces(tokenizer, listed)):
         text = decode(0, len(ids))
         # Nothing stands before the first one, which may lose its space.
         pieces[0] = pieces[0][sum(map(len, pieces)) - len(text) :]
@@ -48,7 +48,7 @@ def token_starts(tokenizer: Any, ids: list[int] | np.ndarray) -> tuple[str, list
     for at in range(0, len(ids), STRIDE):
         stop = min(at + STRIDE, len(ids))
         whole = decode(first, stop)
-        pieces = _pieces(tokenizer, ids[at:stop])
+        pieces = _pieces(tokenizer, listed[at:stop])
         if not at and pieces:
             pieces[0] = pieces[0][len(pieces[0]) - len(whole) + sum(map(len, pieces[1:])) :]
         if pieces and known + "".join(pieces) == whole:
