@@ -21,10 +21,6 @@ TILE_ROWS = 64
 than one call with `is_causal`, the more so the more heads: 0.93x of its time at 227 keys, 4 heads
 of 32; 0.76x at 227 keys, 8 heads of 64."""
 
-NARROW = 128
-"""Heads times head dimension up to which a call has twice as many rows: that takes so few heads no
-longer, and half as many calls and masks."""
-
 MAX_SCORE_FLOPS = 6e7
 """Of a sequence's scores, over its heads: below it one call was faster with more keys, too."""
 
@@ -37,10 +33,11 @@ class Mask:
     do.
 
     Attributes:
-        biases: of every tile of rows, `[B, Hq, rows, keys up to the last one that its
-            rows may read]`, 0 or -inf; a row without a key has those of causality, so that no NaN
-            comes of it. None for a tile without a key. All None if nothing is removed and SDPA's
-            own causality is enough.
+        biases: of every tile of rows, `[B, Hq, rows, keys]`, 0 or -inf, with the keys up to the
+            tile's last row and no key behind the last that any row reads. A row without a key has
+            those of causality, so that no NaN comes of it. None in place of a tile whose rows have
+            no key; None in place of all where nothing is removed and SDPA's own causality is
+            enough.
         empty: bool `[B, Hq, Sq, 1]`, rows without a key; None if there are none.
         unread: whether the tiles are given keys that no row reads.
     """
@@ -64,15 +61,13 @@ def masked_call(
 ) -> Tensor:
     """Attention `[B, Hq, Sq, D]`; arguments as in `sdpa_attention`."""
     heads, kv_heads, rows = q.shape[1], k.shape[1], q.shape[2]
-    size = 2 * TILE_ROWS if heads * q.shape[3] <= NARROW else TILE_ROWS
-    mask = _mask(layout, rows, size, reach, heads // kv_heads, q.dtype, q.device)
-    tiles = None if mask.biases is None else tuple(zip(q.split(size, 2), mask.biases, strict=True))
-    run = partial(_tiled, q, tiles=tiles, scale=scale, grouped=heads != kv_heads)
+    mask = _mask(layout, rows, reach, heads // kv_heads, q.dtype, q.device)
+    run = partial(_tiled, q, biases=mask.biases, scale=scale, grouped=heads != kv_heads)
     out = run(k, v)
     # Keys that nothing reads may hold NaN or infinities, and 0 times those is NaN. To look at the
     # output is cheaper than to clear such keys beforehand.
     if mask.unread and not math.isfinite(out.sum(dtype=torch.float32)):
-        unread = _unread(layout, rows, size, reach).to(q.device)
+        unread = _unread(layout, rows, reach).to(q.device)
         out = run(k.masked_fill(unread, 0), v.masked_fill(unread, 0))
     return out if mask.empty is None else out.masked_fill_(mask.empty, 0)
 
@@ -81,24 +76,24 @@ def _tiled(
     q: Tensor,
     k: Tensor,
     v: Tensor,
-    tiles: tuple[tuple[Tensor, Tensor | None], ...] | None,
+    biases: tuple[Tensor | None, ...] | None,
     scale: float,
     grouped: bool,
 ) -> Tensor:
-    """Attention of the last rows, whose tiles have `Mask.biases`."""
+    """Attention of the last rows under `Mask.biases`."""
     call = partial(F.scaled_dot_product_attention, scale=scale, enable_gqa=grouped)
-    if tiles is None:
+    if biases is None:
         # The dense model's own call, bit for bit.
         return call(q, k, v, is_causal=q.shape[2] > 1)
-    found = []
-    for tile, bias in tiles:
+    tiles = []
+    for tile, bias in zip(q.split(TILE_ROWS, 2), biases, strict=True):
         if bias is None:
             read = torch.zeros_like(tile)
         else:
             keys = bias.shape[3]
             read = call(tile, k.narrow(2, 0, keys), v.narrow(2, 0, keys), bias)
-        found.append(read.transpose(1, 2))
-    return (found[0] if len(found) == 1 else torch.cat(found, 1)).transpose(1, 2)
+        tiles.append(read.transpose(1, 2))
+    return (tiles[0] if len(tiles) == 1 else torch.cat(tiles, 1)).transpose(1, 2)
 
 
 # Of one prompt a pass needs a few: layers share tables and, mostly, tokens.
@@ -106,13 +101,12 @@ def _tiled(
 def _mask(
     layout: Layout,
     rows: int,
-    size: int,
     reach: ReachTable,
     per_kv_head: int,
     dtype: torch.dtype,
     device: torch.device,
 ) -> Mask:
-    places = _places(layout, rows, size)
+    places = _places(layout, rows)
     edges = [[place.edges(table) for table in reach.values] for place in places]
     every = [found for row in edges for found in row]
     if rows in (1, layout.shape[1]) and all(found.plain for found in every):
@@ -140,15 +134,15 @@ def _mask(
         return found[..., :most] if found.shape[3] > most else found
 
     return Mask(
-        tuple(bias(tile) for tile in range(-(-rows // size))),
+        tuple(bias(tile) for tile in range(-(-rows // TILE_ROWS))),
         None if all_read else whole(_Place.empty),
         min(keys) < most or any(found.gaps for found in every),
     )
 
 
-def _unread(layout: Layout, rows: int, size: int, reach: ReachTable) -> Tensor:
+def _unread(layout: Layout, rows: int, reach: ReachTable) -> Tensor:
     """Keys that none of the last rows reads: bool `[B or 1, Hkv or 1, Sk, 1]`."""
-    places = _places(layout, rows, size)
+    places = _places(layout, rows)
     edges = [[place.edges(table) for table in reach.values] for place in places]
     return _stacked(layout, places, edges, _Place.unread)
 
@@ -218,18 +212,17 @@ class _Place:
     Args:
         runs: of the sequence, cut at the first of the rows.
         rows: number of rows.
-        size: rows of a tile.
     """
 
-    def __init__(self, runs: Runs, rows: int, size: int):
+    def __init__(self, runs: Runs, rows: int):
         self._form = runs.role.tobytes(), runs.frame.tobytes()
         keys = int(runs.end[-1])
         self._first = int(runs.start.searchsorted(keys - rows))
         self._sizes = runs.end - runs.start
         self._bounds: list[int] = [*runs.start.tolist(), keys]
         self._tiles = []
-        for begin in range(keys - rows, keys, size):
-            end = min(begin + size, keys)
+        for begin in range(keys - rows, keys, TILE_ROWS):
+            end = min(begin + TILE_ROWS, keys)
             one = int(runs.start.searchsorted(begin, "right")) - 1
             self._tiles.append((begin, end, one, int(runs.start.searchsorted(end))))
 
@@ -287,7 +280,7 @@ def _bias(
     return torch.from_numpy(cells).to(dtype)
 
 
-_CAUSAL = np.triu(np.full((2 * TILE_ROWS, 2 * TILE_ROWS), -np.inf, np.float32), 1)
+_CAUSAL = np.triu(np.full((TILE_ROWS, TILE_ROWS), -np.inf, np.float32), 1)
 """What is behind a tile's own row, of the keys that belong to the tile."""
 
 
@@ -301,6 +294,6 @@ def _order(layout: Layout) -> list[int]:
 
 
 @lru_cache(maxsize=16)
-def _places(layout: Layout, rows: int, size: int) -> list[_Place]:
+def _places(layout: Layout, rows: int) -> list[_Place]:
     """Of the distinct sequences of a layout."""
-    return [_Place(runs.cut(layout.shape[1] - rows), rows, size) for _, runs in layout.rows]
+    return [_Place(runs.cut(layout.shape[1] - rows), rows) for _, runs in layout.rows]

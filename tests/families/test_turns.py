@@ -34,7 +34,6 @@ def test_written_turns_have_the_roles_of_the_same_conversation_by_others(
         inputs = encode(tiny.processor, [sample], [decode(sample, 8)])
         written = segment(tiny.processor, inputs)
         with monkeypatch.context() as patch:
-            patch.setattr("prune.layout.roles.recall", lambda ids: None)
             patch.setattr("prune.layout.segments.recall", lambda ids: None)
             found = segment(tiny.processor, inputs)
         assert (written.role == found.role).all() and (written.option == found.option).all()
