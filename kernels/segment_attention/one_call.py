@@ -108,27 +108,23 @@ def _mask(
 ) -> Mask:
     places = _places(layout, rows)
     edges = [[place.edges(table) for table in reach.values] for place in places]
-    every = [found for row in edges for found in row]
-    if rows in (1, layout.shape[1]) and all(found.plain for found in every):
+    every = [(place, found) for place, row in zip(places, edges, strict=True) for found in row]
+    if rows in (1, layout.shape[1]) and all(found.plain for _, found in every):
         return Mask(None, None, False)
 
     def whole(part: Callable[[_Place, _Edges], Tensor]) -> Tensor:
         """That part of each: `[B or 1, heads of a layer or 1, ...]`."""
         if len(every) == 1:
-            return part(places[0], every[0]).to(device)
+            return part(*every[0]).to(device)
         stacked = _stacked(layout, places, edges, part)
         several = per_kv_head > 1 and len(edges[0]) > 1
         return (stacked.repeat_interleave(per_kv_head, 1) if several else stacked).to(device)
 
-    keys = [place.keys(found) for place, row in zip(places, edges, strict=True) for found in row]
-    most, all_read = max(keys), all(found.all_read for found in every)
+    keys = [place.keys(found) for place, found in every]
+    most, all_read = max(keys), all(found.all_read for _, found in every)
 
     def bias(tile: int) -> Tensor | None:
-        if not all_read and not any(
-            place.any_reads(tile, found)
-            for place, row in zip(places, edges, strict=True)
-            for found in row
-        ):
+        if not all_read and not any(place.any_reads(tile, found) for place, found in every):
             return None
         found = whole(lambda place, found: place.bias(tile, found, dtype))
         return found[..., :most] if found.shape[3] > most else found
@@ -136,7 +132,7 @@ def _mask(
     return Mask(
         tuple(bias(tile) for tile in range(-(-rows // TILE_ROWS))),
         None if all_read else whole(_Place.empty),
-        min(keys) < most or any(found.gaps for found in every),
+        min(keys) < most or any(found.gaps for _, found in every),
     )
 
 

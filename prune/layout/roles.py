@@ -88,7 +88,7 @@ class RowRoles:
         self.frame = np.full(len(ids), -1, np.int32)
         self.option = np.full(len(ids), -1, np.int32)
         self.known = True
-        self._size, self._family = len(ids), family
+        self._family = family
         self._placed = media is not None
         self._media = family.media(processor, ids) if media is None else list(media)
         self._pieces, self._text = _pieces(processor.tokenizer, ids, self._media)
@@ -242,7 +242,7 @@ class RowRoles:
         spans = self._written
         if spans is None:
             return False
-        size = self._size
+        size = len(self.role)
         shown = self._media if self._images else [self._media[i] for i in self._videos]
         after = shown[-1].stop if shown else 0
         asked = size + spans.question[0]
@@ -261,7 +261,7 @@ class RowRoles:
 
     def _place_turns(self, turns: Turns, follows: bool) -> None:
         """Roles from the structure of a prompt that someone else wrote."""
-        first_video = self._media[self._videos[0]].start if self._videos else self._size
+        first_video = self._media[self._videos[0]].start if self._videos else len(self.role)
         shown = self._pieces[self._videos[0]].stop if self._videos else len(self._text)
         # In a turn that is over, what stands around its video is what it was in that turn.
         opened = self._text.rfind(turns.opener, 0, shown) if turns.opener else shown

@@ -192,12 +192,15 @@ class _Tokens:
 
     def of(self, places: np.ndarray) -> "_Tokens":
         """Those at some places."""
-        # Modules cannot run on nothing, as of a chunk without a needed token.
-        places = places if places.shape[1] else np.full((len(places), 1), NO_TOKEN)
         columns, role = along(self.columns, places), along(self.role, places)
         if (gone := places == NO_TOKEN).any():
             columns[gone] = role[gone] = NO_TOKEN
         return _Tokens(columns, role)
+
+
+def _some(places: np.ndarray) -> np.ndarray:
+    """At least one place: modules cannot run on nothing, as of a chunk without a needed token."""
+    return places if places.shape[1] else np.full((len(places), 1), NO_TOKEN)
 
 
 class _Planner:
@@ -279,7 +282,8 @@ class _Planner:
 
     def _tokens(self, roles: bytes) -> _Tokens:
         if roles not in self._exact:
-            places, everything = self._everything.places(roles), self._everything
+            everything = self._everything
+            places = _some(everything.places(roles))
             all_of_one = places.shape == (1, everything.columns.shape[1])
             self._exact[roles] = everything if all_of_one else everything.of(places)
         return self._exact[roles]
@@ -288,10 +292,7 @@ class _Planner:
         """Columns of some tokens; or the places among them of those of some roles."""
         key = id(tokens), roles
         if key not in self._indices:
-            found = tokens.columns
-            if roles is not None:
-                found = tokens.places(roles)
-                found = found if found.shape[1] else np.full((len(found), 1), NO_TOKEN)
+            found = tokens.columns if roles is None else _some(tokens.places(roles))
             self._indices[key] = torch.from_numpy(found)
         return self._indices[key]
 

@@ -40,10 +40,8 @@ def follow_up(processor: Any, input_ids: Tensor, mask: Tensor | None, known: Seg
             "pass the whole conversation as input_ids"
         )
     family = family_of_processor(processor)
-    rows = [
-        RowRoles(processor, family, row[kept], recall(row[kept]))
-        for row, kept in zip(ids.numpy(), real.numpy(), strict=True)
-    ]
+    fresh = [row[kept] for row, kept in zip(ids.numpy(), real.numpy(), strict=True)]
+    rows = [RowRoles(processor, family, row, recall(row)) for row in fresh]
     for row in rows:
         if row.has_video:
             raise RefusedError("a follow-up turn brings a new video: start a new cache")
