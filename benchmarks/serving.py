@@ -126,7 +126,7 @@ COLUMNS = {
     "requests/s": lambda asked: asked.row.requests_per_second,
     "first token (s)": lambda asked: asked.row.first_p50 / 1000,
     # What the first token leaves of the time that the client waited.
-    "token (s)": lambda asked: asked.row.later_p50 / 1000,
+    "token (s)": lambda asked: (asked.row.later_p50 or float("nan")) / 1000,
     "processor time (s/request)": lambda asked: asked.processor,
 }
 

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -18,8 +19,12 @@ beside `is_causal`. Measured with `benchmarks/short.py`: blocks were slower at e
 
 TILE_ROWS = 64
 """Rows of a call, which is given no key behind its last row. For the same reason that is faster
-than one call with `is_causal`, the more so the more heads: 0.93x of its time at 227 keys, 4 heads
-of 32; 0.76x at 227 keys, 8 heads of 64."""
+than one call with `is_causal`, the more so the wider the heads are together: 0.76x of its time at
+227 keys, 8 heads of 64."""
+
+NARROW = 256
+"""Size of all heads up to which tiles have twice as many rows: a call of few scores takes longer
+to be made than to run. A prefill of 199 tokens, 4 heads of 32, was faster by 1 to 2%."""
 
 MAX_SCORE_FLOPS = 6e7
 """Of a sequence's scores, over its heads: below it one call was faster with more keys, too."""
@@ -33,15 +38,16 @@ class Mask:
     do.
 
     Attributes:
-        biases: of every tile of rows, `[B, Hq, rows, keys]`, 0 or -inf, with the keys up to the
-            tile's last row and no key behind the last that any row reads. A row without a key has
-            those of causality, so that no NaN comes of it. None in place of a tile whose rows have
-            no key; None in place of all where nothing is removed and SDPA's own causality is
-            enough.
+        sizes: rows of every tile.
+        biases: of every tile `[B, Hq, rows, keys]`, 0 or -inf, with the keys up to the tile's last
+            row and no key behind the last that any row reads. A row without a key has those of
+            causality, so that no NaN comes of it. None in place of a tile whose rows have no key;
+            None in place of all where nothing is removed and SDPA's own causality is enough.
         empty: bool `[B, Hq, Sq, 1]`, rows without a key; None if there are none.
         unread: whether the tiles are given keys that no row reads.
     """
 
+    sizes: tuple[int, ...]
     biases: tuple[Tensor | None, ...] | None
     empty: Tensor | None
     unread: bool
@@ -60,9 +66,11 @@ def masked_call(
     q: Tensor, k: Tensor, v: Tensor, layout: Layout, reach: ReachTable, scale: float
 ) -> Tensor:
     """Attention `[B, Hq, Sq, D]`; arguments as in `sdpa_attention`."""
-    heads, kv_heads, rows = q.shape[1], k.shape[1], q.shape[2]
-    mask = _mask(layout, rows, reach, heads // kv_heads, q.dtype, q.device)
-    run = partial(_tiled, q, biases=mask.biases, scale=scale, grouped=heads != kv_heads)
+    _, heads, rows, dim = q.shape
+    kv_heads = k.shape[1]
+    tile = TILE_ROWS if heads * dim > NARROW else 2 * TILE_ROWS
+    mask = _mask(layout, rows, tile, reach, heads // kv_heads, q.dtype, q.device)
+    run = partial(_tiled, q, mask=mask, scale=scale, grouped=heads != kv_heads)
     out = run(k, v)
     # Keys that nothing reads may hold NaN or infinities, and 0 times those is NaN. To look at the
     # output is cheaper than to clear such keys beforehand.
@@ -72,21 +80,14 @@ def masked_call(
     return out if mask.empty is None else out.masked_fill_(mask.empty, 0)
 
 
-def _tiled(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    biases: tuple[Tensor | None, ...] | None,
-    scale: float,
-    grouped: bool,
-) -> Tensor:
+def _tiled(q: Tensor, k: Tensor, v: Tensor, mask: Mask, scale: float, grouped: bool) -> Tensor:
     """Attention of the last rows under `Mask.biases`."""
     call = partial(F.scaled_dot_product_attention, scale=scale, enable_gqa=grouped)
-    if biases is None:
+    if mask.biases is None:
         # The dense model's own call, bit for bit.
         return call(q, k, v, is_causal=q.shape[2] > 1)
     tiles = []
-    for tile, bias in zip(q.split(TILE_ROWS, 2), biases, strict=True):
+    for tile, bias in zip(q.split(mask.sizes, 2), mask.biases, strict=True):
         if bias is None:
             read = torch.zeros_like(tile)
         else:
@@ -101,16 +102,18 @@ def _tiled(
 def _mask(
     layout: Layout,
     rows: int,
+    tile: int,
     reach: ReachTable,
     per_kv_head: int,
     dtype: torch.dtype,
     device: torch.device,
 ) -> Mask:
-    places = _places(layout, rows)
+    places = _places(layout, rows, tile)
     edges = [[place.edges(table) for table in reach.values] for place in places]
+    sizes = places[0].sizes
     every = [(place, found) for place, row in zip(places, edges, strict=True) for found in row]
     if rows in (1, layout.shape[1]) and all(found.plain for _, found in every):
-        return Mask(None, None, False)
+        return Mask(sizes, None, None, False)
 
     def whole(part: Callable[[_Place, _Edges], Tensor]) -> Tensor:
         """That part of each: `[B or 1, heads of a layer or 1, ...]`."""
@@ -123,14 +126,15 @@ def _mask(
     keys = [place.keys(found) for place, found in every]
     most, all_read = max(keys), all(found.all_read for _, found in every)
 
-    def bias(tile: int) -> Tensor | None:
-        if not all_read and not any(place.any_reads(tile, found) for place, found in every):
+    def bias(index: int) -> Tensor | None:
+        if not all_read and not any(place.any_reads(index, found) for place, found in every):
             return None
-        found = whole(lambda place, found: place.bias(tile, found, dtype))
+        found = whole(lambda place, found: place.bias(index, found, dtype))
         return found[..., :most] if found.shape[3] > most else found
 
     return Mask(
-        tuple(bias(tile) for tile in range(-(-rows // TILE_ROWS))),
+        sizes,
+        tuple(bias(index) for index in range(len(sizes))),
         None if all_read else whole(_Place.empty),
         min(keys) < most or any(found.gaps for _, found in every),
     )
@@ -138,7 +142,7 @@ def _mask(
 
 def _unread(layout: Layout, rows: int, reach: ReachTable) -> Tensor:
     """Keys that none of the last rows reads: bool `[B or 1, Hkv or 1, Sk, 1]`."""
-    places = _places(layout, rows)
+    places = _places(layout, rows, rows)
     edges = [[place.edges(table) for table in reach.values] for place in places]
     return _stacked(layout, places, edges, _Place.unread)
 
@@ -208,19 +212,24 @@ class _Place:
     Args:
         runs: of the sequence, cut at the first of the rows.
         rows: number of rows.
+        tile: rows of a tile; a rest of up to half of that is part of the last one.
+
+    Attributes:
+        sizes: rows of every tile.
     """
 
-    def __init__(self, runs: Runs, rows: int):
+    def __init__(self, runs: Runs, rows: int, tile: int):
         self._form = runs.role.tobytes(), runs.frame.tobytes()
         keys = int(runs.end[-1])
         self._first = int(runs.start.searchsorted(keys - rows))
         self._sizes = runs.end - runs.start
         self._bounds: list[int] = [*runs.start.tolist(), keys]
+        begins = range(keys - rows, max(keys - tile // 2, keys - rows + 1), tile)
         self._tiles = []
-        for begin in range(keys - rows, keys, TILE_ROWS):
-            end = min(begin + TILE_ROWS, keys)
+        for begin, end in pairwise([*begins, keys]):
             one = int(runs.start.searchsorted(begin, "right")) - 1
             self._tiles.append((begin, end, one, int(runs.start.searchsorted(end))))
+        self.sizes = tuple(end - begin for begin, end, *_ in self._tiles)
 
     def edges(self, table: np.ndarray) -> _Edges:
         """Under a table `[R, R]`."""
@@ -276,7 +285,7 @@ def _bias(
     return torch.from_numpy(cells).to(dtype)
 
 
-_CAUSAL = np.triu(np.full((TILE_ROWS, TILE_ROWS), -np.inf, np.float32), 1)
+_CAUSAL = np.triu(np.full((3 * TILE_ROWS, 3 * TILE_ROWS), -np.inf, np.float32), 1)
 """What is behind a tile's own row, of the keys that belong to the tile."""
 
 
@@ -290,6 +299,6 @@ def _order(layout: Layout) -> list[int]:
 
 
 @lru_cache(maxsize=16)
-def _places(layout: Layout, rows: int) -> list[_Place]:
+def _places(layout: Layout, rows: int, tile: int) -> list[_Place]:
     """Of the distinct sequences of a layout."""
-    return [_Place(runs.cut(layout.shape[1] - rows), rows) for _, runs in layout.rows]
+    return [_Place(runs.cut(layout.shape[1] - rows), rows, tile) for _, runs in layout.rows]

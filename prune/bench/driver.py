@@ -134,7 +134,8 @@ def row_of(
     gaps = [found["itls"][index] for index in done]
     whole = [one + sum(later) for one, later in zip(first, gaps, strict=True)]
     lengths = [found["output_lens"][index] for index in done]
-    later = [sum(g) / (length - 1) for g, length in zip(gaps, lengths, strict=True) if length > 1]
+    # An answer that came all at once, as to a late client, says nothing of its tokens.
+    later = [sum(g) / (length - 1) for g, length in zip(gaps, lengths, strict=True) if sum(g)]
     times = (*_percentiles(first), *_percentiles([g for gap in gaps for g in gap]))
     return LoadRow(
         name,

@@ -43,7 +43,8 @@ class LoadRow:
         first_p50, first_p95: ms to the first token; None without a completed request.
         token_p50, token_p95: ms between two tokens, over all gaps of all requests.
         whole_p50, whole_p95: ms to the last token.
-        later_p50: ms for each token behind the first of an answer, its mean.
+        later_p50: ms for each token behind the first of an answer, its mean; None where every
+            answer came all at once.
         running, waiting: most requests at once that the server said it ran, and held back; None
             where it says nothing.
         kv_share: most of its KV cache that was in use, between 0 and 1.

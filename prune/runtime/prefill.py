@@ -186,7 +186,7 @@ def hooked(text_model: Any) -> ExitStack:
     stack = ExitStack()
     for index, layer in enumerate(text_model.layers):
         stack.callback(_LayerForward(layer, index).restore)
-        for module in _query_side(layer):
+        for module in query_side(layer):
             stack.callback(_RowsForward(module).restore)
     return stack
 
@@ -198,7 +198,7 @@ def _pass_in(kwargs: dict[str, Any], layer: int) -> Prefill | None:
     return enforcer if isinstance(enforcer, Prefill) and layer >= enforcer.first else None
 
 
-def _query_side(layer: Any) -> list[Any]:
+def query_side(layer: Any) -> list[Any]:
     """The modules of `QUERY_SIDE` that a layer has."""
     found = []
     for name in QUERY_SIDE:
@@ -231,7 +231,7 @@ def narrow(layer: Any, rows: Tensor) -> list[Any]:
     Returns:
         Handles of the hooks.
     """
-    return [handle for module in _query_side(layer) for handle in _narrow(module, rows)]
+    return [handle for module in query_side(layer) for handle in _narrow(module, rows)]
 
 
 def _narrow(module: Any, rows: Tensor) -> list[Any]:

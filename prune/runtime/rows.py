@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from prune.layout.segments import Role, Segments
@@ -46,27 +47,34 @@ class _Placed:
     """The columns of some tokens on one device.
 
     Attributes:
-        alike: int64 `[n]`, where all rows of the batch have the same ones; else None.
+        first: where all rows of the batch have the same ones, side by side, the first; else None.
+        alike: int64 `[n]`, where all rows have the same ones, in other places; else None.
         each: int64 `[B, n]`, `NO_TOKEN` where there is no token; else None.
     """
 
-    alike: Tensor | None
-    each: Tensor | None
+    first: int | None = None
+    alike: Tensor | None = None
+    each: Tensor | None = None
 
 
 def _on(device: torch.device, rows: Tensor) -> _Placed:
     # An index tensor carries its copies: a layer's are used by several modules, and by all prompts
     # of one layout, and every copy to a GPU would make the host wait for it.
     copies: dict[torch.device, _Placed] = vars(rows).setdefault("prune_placed", {})
-    found = copies.get(device)
-    if found is None:
-        places = rows.numpy()
-        same = len(places) == 1 or bool((places == places[:1]).all())
-        alike = same and bool(places[0].min(initial=0) >= 0)
-        found = copies[device] = (
-            _Placed(rows[0].to(device), None) if alike else _Placed(None, rows.to(device))
-        )
+    if (found := copies.get(device)) is None:
+        found = copies[device] = _placed(device, rows)
     return found
+
+
+def _placed(device: torch.device, rows: Tensor) -> _Placed:
+    places = rows.numpy()
+    row = places[0]
+    same = len(places) == 1 or bool((places == row).all())
+    if not same or not row.size or row[0] == NO_TOKEN:
+        return _Placed(each=rows.to(device))
+    if (row[1:] == row[:-1] + 1).all():
+        return _Placed(first=int(row[0]))
+    return _Placed(alike=rows[0].to(device))
 
 
 def take(x: Tensor, rows: Tensor, axis: int = 1) -> Tensor:
@@ -74,10 +82,12 @@ def take(x: Tensor, rows: Tensor, axis: int = 1) -> Tensor:
 
     The batch of `x` may be 1; axes before it are kept, as in position embeddings `[3, B, S, D]`.
     Where there is no token stands a copy of the first, which nothing reads. `rows` is on the CPU
-    and is not changed afterwards.
+    and is not changed afterwards. The result may share the memory of `x`.
     """
     axis %= x.ndim
     placed = _on(x.device, rows)
+    if placed.first is not None:
+        return x.narrow(axis, placed.first, rows.shape[1])
     if placed.alike is not None:
         return x.index_select(axis, placed.alike)
     assert placed.each is not None
@@ -90,6 +100,8 @@ def take(x: Tensor, rows: Tensor, axis: int = 1) -> Tensor:
 def take_keys(x: Tensor, rows: Tensor) -> Tensor:
     """The keys or values `[B, H, n, D]` of the tokens `rows` `[B, m]`, in memory of their own."""
     placed = _on(x.device, rows)
+    if placed.first is not None:
+        return x.narrow(2, placed.first, rows.shape[1]).clone()
     if placed.alike is not None:
         # Of a projection's output, whose heads stand side by side, whole rows are copied.
         return x.transpose(1, 2).index_select(1, placed.alike).transpose(1, 2)
@@ -100,6 +112,9 @@ def take_keys(x: Tensor, rows: Tensor) -> Tensor:
 def spread(x: Tensor, rows: Tensor, size: int) -> Tensor:
     """The reverse of `take`: `x` `[B, n, ...]` in its columns of zeros `[B, size, ...]`."""
     placed = _on(x.device, rows)
+    if placed.first is not None:
+        behind = size - placed.first - rows.shape[1]
+        return F.pad(x, (*(0, 0) * (x.ndim - 2), placed.first, behind))
     if placed.alike is not None:
         return x.new_zeros(x.shape[0], size, *x.shape[2:]).index_copy_(1, placed.alike, x)
     assert placed.each is not None

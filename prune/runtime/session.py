@@ -22,7 +22,7 @@ from prune.runtime.cache import Ledger, cache_in, check_cache, ledger_of, note
 from prune.runtime.eager import eager
 from prune.runtime.enforce import DecodeEnforcer, PlanEnforcer
 from prune.runtime.launches import CountingEnforcer, Launches
-from prune.runtime.prefill import Prefill
+from prune.runtime.prefill import Prefill, query_side
 from prune.runtime.refuse import check_forward
 from prune.runtime.schedule import schedule
 from prune.runtime.turns import follow_up
@@ -107,7 +107,7 @@ class Session:
         family = family_of_model_type(model.config.model_type)
         self.full_layers = family.full_layers(model.config)
         self.launches = Launches([0] * plan.num_layers)
-        self._mlp = getattr(family.text_model_of(model).layers[0], "mlp", None)
+        self._spared = query_side(family.text_model_of(model).layers[0])
         self._states = model.config.text_config.hidden_size, model.dtype
         self._call = _Call()
 
@@ -116,7 +116,7 @@ class Session:
         twin = memo[id(self)] = object.__new__(Session)
         vars(twin).update(vars(self))
         twin.launches = Launches([0] * self.plan.num_layers)
-        twin._mlp = deepcopy(self._mlp, memo)
+        twin._spared = deepcopy(self._spared, memo)
         twin._call = _Call()
         return twin
 
@@ -280,9 +280,9 @@ class Session:
         return Prefill(found, stop, self.impl)
 
     def _worth(self) -> Worth:
-        if self.skip == "all" or self._mlp is None:
+        if self.skip == "all":
             return EVERY
-        self.launches.worth = worth_on(self._mlp, *self._states)
+        self.launches.worth = worth_on(self._spared, *self._states)
         return self.launches.worth
 
     @eager

@@ -2,8 +2,9 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from threading import Lock
 from typing import Any
 
@@ -39,39 +40,48 @@ _known: dict[tuple[object, ...], Worth] = {}
 _lock = Lock()
 
 
-def worth_on(mlp: Any, hidden: int, dtype: torch.dtype) -> Worth:
+def worth_on(modules: Sequence[Any], hidden: int, dtype: torch.dtype) -> Worth:
     """What is worth skipping, by a short measurement of each kind of model on each device.
 
-    A token counts as its MLP alone, so savings are rather underestimated. The time of a token is
+    A token counts as what these modules take for it, so savings are rather underestimated. That is
     rounded to a power of 2, so that processes on one machine agree. Where nothing can be timed, as
-    of weights that are offloaded, that is `EVERY`.
+    of weights that are offloaded, all is worth it (`EVERY`).
 
     Args:
-        mlp: of a decoder layer.
-        hidden: size of its input.
+        modules: of a decoder layer, those that a dead state spares.
+        hidden: size of the layer's input.
         dtype: of its input.
     """
-    weight = next(mlp.parameters(), None)
-    if weight is None or weight.is_meta:
+    weights = [next(module.parameters(), None) for module in modules]
+    known = [weight for weight in weights if weight is not None and not weight.is_meta]
+    if not modules or len(known) < len(modules):
         return EVERY
-    kind = type(mlp), weight.shape, weight.dtype, weight.device
-    key = (*kind, hidden, dtype, torch.get_num_threads())
+    kinds = tuple(
+        (type(x), w.shape, w.dtype, w.device) for x, w in zip(modules, known, strict=True)
+    )
+    key = kinds, hidden, dtype, torch.get_num_threads()
     with _lock:
         if key not in _known:
-            _known[key] = _measured(
-                mlp, torch.ones(1, TOKENS, hidden, dtype=dtype, device=weight.device)
-            )
+            _known[key] = _measured(modules, hidden, dtype, known[0].device)
         return _known[key]
 
 
 @torch.no_grad()
-def _measured(mlp: Any, x: Tensor) -> Worth:
-    """On an input of `TOKENS` tokens."""
+def _measured(
+    modules: Sequence[Any], hidden: int, dtype: torch.dtype, device: torch.device
+) -> Worth:
+    x = torch.ones(1, TOKENS, hidden, dtype=dtype, device=device)
     rows = torch.arange(0, TOKENS, 2)[None]
-    token = 2 ** round(math.log2(_seconds(lambda: mlp(x), x) / TOKENS))
+    seconds = 0.0
+    for module in modules:
+        own = x[..., :1].expand(-1, -1, getattr(module, "in_features", hidden)).contiguous()
+        seconds += _seconds(partial(module, own), own)
+    token = 2 ** round(math.log2(seconds / TOKENS))
     taken = _seconds(lambda: take(x, rows), x)
     moved = taken + _seconds(lambda: spread(take(x, rows), rows, TOKENS), x)
-    return Worth((3 * taken + LAYOUT_SECONDS) / token, (3 * moved + LAYOUT_SECONDS) / token)
+    # A set of tokens is taken of the states, and of two position embeddings.
+    narrow = len(modules) * moved + LAYOUT_SECONDS
+    return Worth((3 * taken + LAYOUT_SECONDS) / token, narrow / token)
 
 
 def _seconds(run: Callable[[], Tensor], on: Tensor, times: int = 5) -> float:

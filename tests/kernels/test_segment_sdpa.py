@@ -1,4 +1,5 @@
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -225,10 +226,15 @@ IDLE = {f"video_{role}": NONE for role in ("system", "video", "timestamp", "text
 @pytest.mark.parametrize(
     "edges", [SEALED, IDLE, {**SEALED, **IDLE}], ids=["sealed", "idle", "both"]
 )
-def test_tiles_of_a_longer_prompt(edges: dict[str, int]) -> None:
-    """The first tile ends behind rows that read something, the second has none in `IDLE`."""
-    frames = prompt(frames=6, tokens=50, system=30, text=20)
-    case = Case("long", *frames, table(**edges), heads=(4, 2))
+@pytest.mark.parametrize("heads, size", [((4, 2), 128), ((20, 10), 64)], ids=["narrow", "wide"])
+@pytest.mark.parametrize("text", [20, 80])
+def test_tiles_of_a_longer_prompt(
+    edges: dict[str, int], heads: tuple[int, int], size: int, text: int
+) -> None:
+    """The first tile ends behind rows that read something, the second has none in `IDLE`. What is
+    left at the end is a tile, or part of one."""
+    frames = prompt(frames=6, tokens=50, system=30, text=text)
+    case = Case("long", *frames, table(**edges), heads=heads)
     check_matches_oracle(case, "sdpa", torch.float32)
     check_removed_keys_do_not_matter(case, "sdpa", torch.float32)
     q, k, v = case.tensors(torch.float32)
@@ -242,14 +248,16 @@ def test_tiles_of_a_longer_prompt(edges: dict[str, int]) -> None:
 
         patch.setattr(F, "scaled_dot_product_attention", counted)
         segment_attention(q, k, v, *case.layout, impl="sdpa")
-    length, size = q.shape[2], one_call.TILE_ROWS
-    tiles = range(0, length, size)
-    reads = [
-        begin for begin in tiles if edges is SEALED or begin < 30 or begin + size > length - 21
-    ]
+    length = q.shape[2]
+    begins = [row for row in range(0, length, size) if length - row > size // 2]
+    tiles = list(pairwise([*begins, length]))
+    # Between those rows and the text the idle ones stand.
+    idle = [begin >= 30 and end <= length - text - 1 for begin, end in tiles]
+    assert any(idle)
     # In `SEALED` nothing reads the last key.
     most = length - ("last_last" in edges)
-    assert called == [min(begin + size, most) for begin in reads]
+    reads = [edges is SEALED or not left for left in idle]
+    assert called == [min(end, most) for (_, end), read in zip(tiles, reads, strict=True) if read]
 
 
 def test_no_allocation_grows_with_the_square() -> None:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from prune.runtime.rows import NO_TOKEN, rows_of, spread, take
+from prune.runtime.rows import NO_TOKEN, rows_of, spread, take, take_keys
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -17,6 +17,20 @@ def test_what_is_taken_comes_back_in_its_place(seed: int) -> None:
     for row, columns in zip(chosen, rows, strict=True):
         assert columns[columns != NO_TOKEN].tolist() == row.nonzero()[:, 0].tolist()
         assert (columns.diff()[columns[1:] != NO_TOKEN] > 0).all(), "in order, at the right"
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("columns", [[2, 3, 4], [8], [1, 2, 8], [3, 6, 5]])
+def test_rows_that_are_alike(batch: int, columns: list[int]) -> None:
+    rows = torch.tensor([columns]).repeat(batch, 1)
+    x = torch.randn(batch, 9, 4, 2)
+    assert torch.equal(take(x, rows), x[:, columns])
+    put = spread(take(x, rows), rows, 9)
+    assert torch.equal(put[:, columns], x[:, columns])
+    assert put.count_nonzero() == x[:, columns].count_nonzero()
+    keys = take_keys(x.transpose(1, 2), rows)
+    assert torch.equal(keys, x[:, columns].transpose(1, 2))
+    assert keys.untyped_storage().nbytes() == keys.nbytes, "the other keys' memory is free"
 
 
 def test_position_embeddings_of_any_rank() -> None:

@@ -9,6 +9,7 @@ from torch import Tensor
 import prune
 from prune.layout.segments import segment
 from prune.runtime import session
+from prune.runtime.prefill import query_side
 from prune.runtime.schedule import schedule
 from prune.runtime.worth import EVERY, Worth, worth_on
 from tests.families.specimen import Prompt, Tiny
@@ -90,8 +91,8 @@ def test_more_rows_make_it_worth_it(random_tiny: Tiny) -> None:
 
 
 def test_a_device_is_measured_once(random_tiny: Tiny) -> None:
-    mlp = random_tiny.model.model.language_model.layers[0].mlp
+    modules = query_side(random_tiny.model.model.language_model.layers[0])
     hidden = random_tiny.model.config.text_config.hidden_size
-    first = worth_on(mlp, hidden, torch.float32)
+    first = worth_on(modules, hidden, torch.float32)
     assert 0 < first.drop and 0 < first.narrow
-    assert worth_on(mlp, hidden, torch.float32) is first
+    assert worth_on(modules, hidden, torch.float32) is first

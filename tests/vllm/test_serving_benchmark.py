@@ -1,6 +1,7 @@
 """The benchmark of a served plan: `vllm bench serve` asks two servers, and a row compares them."""
 
 import csv
+import math
 import os
 import subprocess
 import sys
@@ -39,7 +40,7 @@ def test_two_servers_are_asked_the_same(tmp_path: Path) -> None:
     done = subprocess.run(
         [
             *(sys.executable, "-m", "benchmarks.serving", "--clients", "2", "--rounds", "1"),
-            *("--each", "1", "--least", "2", "--frames", "4", "--side", "112", "--tokens", "4"),
+            *("--each", "1", "--least", "2", "--frames", "4", "--side", "112", "--tokens", "24"),
             *("--layers", "8", "--width", "64", "--kv-mib", "16", "--", "--enforce-eager"),
         ],
         cwd=ROOT,
@@ -50,5 +51,8 @@ def test_two_servers_are_asked_the_same(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-4000:]
     (found,) = csv.DictReader((tmp_path / "serving_cpu.csv").open())
     assert float(found["parity"]) < 1e-4 and found["requests"] == "2"
-    assert all(float(value) > 0 for name, value in found.items() if "ratio" in name)
+    ratios = {name: float(value) for name, value in found.items() if name.startswith("ratio")}
+    # A busy machine may hand a client whole answers: it knows no time between tokens then.
+    at_once = math.isnan(ratios["ratio token"])
+    assert all(value > 0 or (at_once and name == "ratio token") for name, value in ratios.items())
     assert found["vllm"].startswith("0.32") and found["serve"] == "--enforce-eager"
