@@ -17,6 +17,8 @@ RETRY = for pause in 5 20 60 none; do $(1) && break; test $$pause != none && sle
 VERSION_TESTS := tests/runtime tests/families tests/unit/test_apply.py tests/unit/test_trace.py tests/e2e/test_chain.py
 VERSION_TESTS += tests/unit/test_transformers_tools.py
 QUANTIZE_TESTS := tests/unit/test_models_composed.py tests/e2e/test_docs_python.py
+# Of tests in several environments: `--short` for each value of each parameter, not all combinations.
+CASES :=
 WORKERS := 2
 XDIST = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
@@ -74,7 +76,7 @@ $(VLLM)/.ready: pyproject.toml tests/vllm/environment.sh tests/vllm/adapt.py tes
 
 # PerceptionLM's tower is timm's there, which needs torchvision; and a padded batch in chunks is wrong there without prune too.
 test-oldest: $(OLDEST)/.ready
-	PYTHONPATH=$(OLDEST) OMP_NUM_THREADS=1 $(BIN)/pytest $(XDIST) -m 'not slow and not gpu' -k 'not perception_lm and not chunks' $(VERSION_TESTS)
+	PYTHONPATH=$(OLDEST) OMP_NUM_THREADS=1 $(BIN)/pytest $(XDIST) $(CASES) -m 'not slow and not gpu' -k 'not perception_lm and not chunks' $(VERSION_TESTS)
 
 test-kvpress: $(KVPRESS)/.ready
 	PYTHONPATH=$(KVPRESS) OMP_NUM_THREADS=1 $(BIN)/pytest tests/kvpress 'tests/e2e/test_docs_python.py::test_the_python_of_a_page_runs[serving]'
@@ -83,14 +85,14 @@ test-smol: $(SMOL)/.ready
 	PYTHONPATH=$(SMOL) OMP_NUM_THREADS=1 $(BIN)/pytest tests/smol
 
 test-real: $(REAL)/.ready
-	OMP_NUM_THREADS=1 $(REAL)/bin/python -m pytest $(XDIST) -m 'not slow and not gpu' tests/real $(VERSION_TESTS)
+	OMP_NUM_THREADS=1 $(REAL)/bin/python -m pytest $(XDIST) $(CASES) -m 'not slow and not gpu' tests/real $(VERSION_TESTS)
 
 test-lmms: $(LMMS)/.ready
 	PYTHONPATH=$(LMMS) OMP_NUM_THREADS=1 $(REAL)/bin/python -m pytest tests/lmms
 
 # Each file starts an engine of its own, which takes a minute; in .ci/run something else has the other core.
 test-vllm: $(VLLM)/.ready
-	$(VLLM)/bin/python -m pytest -m 'not slow and not gpu' --timeout 480 tests/vllm
+	$(VLLM)/bin/python -m pytest $(CASES) -m 'not slow and not gpu' --timeout 480 tests/vllm
 
 # The demo takes minutes: not part of .ci/run.
 test-demo-versions: $(OLDEST)/.ready $(REAL)/.ready

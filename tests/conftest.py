@@ -1,7 +1,8 @@
-"""Shared by all tests: `tiny`, and a few of its clips on disk."""
+"""Shared by all tests: `tiny`, a few of its clips on disk, and what `--short` leaves out."""
 
 import sys
 from collections.abc import Callable
+from itertools import compress
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,32 @@ from prune.checkpoint.load import LoadedModel, open_model
 from prune.cli.main import _run
 from prune.inputs.samples import Sample, load_samples
 from prune.tiny.benchmark import write_benchmark
+from tests.short import diagonal
 
 # The models are too small for two threads, which wait for each other on a busy machine.
 torch.set_num_threads(1)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--short",
+        action="store_true",
+        help="of a test with several parameters run each value of each, not all combinations",
+    )
+
+
+# Behind `-k` and `-m`, whose choice it is to make from.
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("short"):
+        return
+    cases = [
+        (item.nodeid.partition("[")[0], item.callspec.params if hasattr(item, "callspec") else {})
+        for item in items
+    ]
+    kept = diagonal(cases)
+    config.hook.pytest_deselected(items=list(compress(items, (not chosen for chosen in kept))))
+    items[:] = compress(items, kept)
 
 
 @pytest.fixture(scope="session")

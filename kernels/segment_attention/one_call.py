@@ -1,7 +1,7 @@
 """Masked SDPA calls on tiles of rows, for inputs so small that blocks cost more than they skip."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import pairwise
@@ -110,57 +110,50 @@ def _mask(
 ) -> Mask:
     places = _places(layout, rows, tile)
     edges = [[place.edges(table) for table in reach.values] for place in places]
-    sizes = places[0].sizes
     every = [(place, found) for place, row in zip(places, edges, strict=True) for found in row]
+    sizes = places[0].sizes
     if rows in (1, layout.shape[1]) and all(found.plain for _, found in every):
         return Mask(sizes, None, None, False)
-
-    def whole(part: Callable[[_Place, _Edges], Tensor]) -> Tensor:
-        """That part of each: `[B or 1, heads of a layer or 1, ...]`."""
-        if len(every) == 1:
-            return part(*every[0]).to(device)
-        stacked = _stacked(layout, places, edges, part)
-        several = per_kv_head > 1 and len(edges[0]) > 1
-        return (stacked.repeat_interleave(per_kv_head, 1) if several else stacked).to(device)
-
+    whole = partial(_whole, layout, per_kv_head, device)
     keys = [place.keys(found) for place, found in every]
     most, all_read = max(keys), all(found.all_read for _, found in every)
-
-    def bias(index: int) -> Tensor | None:
-        if not all_read and not any(place.any_reads(index, found) for place, found in every):
-            return None
-        found = whole(lambda place, found: place.bias(index, found, dtype))
-        return found[..., :most] if found.shape[3] > most else found
-
+    biases: list[Tensor | None] = []
+    for index in range(len(sizes)):
+        if all_read or any(place.any_reads(index, found) for place, found in every):
+            bias = whole([place.bias(index, found, dtype) for place, found in every])
+            biases.append(bias[..., :most] if bias.shape[3] > most else bias)
+        else:
+            biases.append(None)
     return Mask(
         sizes,
-        tuple(bias(index) for index in range(len(sizes))),
-        None if all_read else whole(_Place.empty),
+        tuple(biases),
+        None if all_read else whole([place.empty(found) for place, found in every]),
         min(keys) < most or any(found.gaps for _, found in every),
     )
 
 
 def _unread(layout: Layout, rows: int, reach: ReachTable) -> Tensor:
-    """Keys that none of the last rows reads: bool `[B or 1, Hkv or 1, Sk, 1]`."""
+    """Keys that none of the last rows reads: bool `[B or 1, Hkv or 1, Sk, 1]`, on the CPU."""
     places = _places(layout, rows, rows)
-    edges = [[place.edges(table) for table in reach.values] for place in places]
-    return _stacked(layout, places, edges, _Place.unread)
+    parts = [place.unread(place.edges(table)) for place in places for table in reach.values]
+    return _whole(layout, 1, torch.device("cpu"), parts)
 
 
-def _stacked(
-    layout: Layout,
-    places: list["_Place"],
-    edges: list[list["_Edges"]],
-    part: Callable[["_Place", "_Edges"], Tensor],
+def _whole(
+    layout: Layout, per_kv_head: int, device: torch.device, parts: Sequence[Tensor]
 ) -> Tensor:
-    """A part of each sequence and table, as one tensor `[B or 1, G, ...]`."""
-    stacked = torch.cat(
-        [
-            torch.cat([part(place, found) for found in row], 1)
-            for place, row in zip(places, edges, strict=True)
-        ]
-    )
-    return stacked[_order(layout)] if len(edges) > 1 else stacked
+    """Something of every distinct sequence and every table under it, each `[1, 1, ...]`, for all
+    batch rows and the heads of a layer: `[B or 1, Hq or 1, ...]`."""
+    if len(parts) == 1:
+        return parts[0].to(device)
+    tables = len(parts) // len(layout.rows)
+    found = torch.cat(list(parts), 1)
+    stacked = found.reshape(-1, tables, *found.shape[2:])
+    if len(layout.rows) > 1:
+        stacked = stacked[_order(layout)]
+    if tables > 1 < per_kv_head:
+        stacked = stacked.repeat_interleave(per_kv_head, 1)
+    return stacked.to(device)
 
 
 @dataclass(frozen=True, eq=False)
@@ -278,11 +271,11 @@ def _bias(
             first key and the one behind the last.
     """
     rows = end - begin
-    cells = np.zeros((1, 1, rows, end), np.float32)
-    cells[..., begin:] = _CAUSAL[:rows, :rows]
+    cells = np.zeros((rows, end), np.float32)
+    cells[:, begin:] = _CAUSAL[:rows, :rows]
     for first, last, low, high in removed:
-        cells[..., first:last, low:high] = -np.inf
-    return torch.from_numpy(cells).to(dtype)
+        cells[first:last, low:high] = -np.inf
+    return torch.from_numpy(cells[None, None]).to(dtype)
 
 
 _CAUSAL = np.triu(np.full((3 * TILE_ROWS, 3 * TILE_ROWS), -np.inf, np.float32), 1)
