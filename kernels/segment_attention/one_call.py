@@ -1,7 +1,6 @@
 """Masked SDPA calls on tiles of rows, for inputs so small that blocks cost more than they skip."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import pairwise
@@ -109,8 +108,7 @@ def _mask(
     device: torch.device,
 ) -> Mask:
     places = _places(layout, rows, tile)
-    edges = [[place.edges(table) for table in reach.values] for place in places]
-    every = [(place, found) for place, row in zip(places, edges, strict=True) for found in row]
+    every = [(place, place.edges(table)) for place in places for table in reach.values]
     sizes = places[0].sizes
     if rows in (1, layout.shape[1]) and all(found.plain for _, found in every):
         return Mask(sizes, None, None, False)
@@ -139,19 +137,17 @@ def _unread(layout: Layout, rows: int, reach: ReachTable) -> Tensor:
     return _whole(layout, 1, torch.device("cpu"), parts)
 
 
-def _whole(
-    layout: Layout, per_kv_head: int, device: torch.device, parts: Sequence[Tensor]
-) -> Tensor:
+def _whole(layout: Layout, per_kv_head: int, device: torch.device, parts: list[Tensor]) -> Tensor:
     """Something of every distinct sequence and every table under it, each `[1, 1, ...]`, for all
     batch rows and the heads of a layer: `[B or 1, Hq or 1, ...]`."""
     if len(parts) == 1:
         return parts[0].to(device)
     tables = len(parts) // len(layout.rows)
-    found = torch.cat(list(parts), 1)
+    found = torch.cat(parts, 1)
     stacked = found.reshape(-1, tables, *found.shape[2:])
     if len(layout.rows) > 1:
         stacked = stacked[_order(layout)]
-    if tables > 1 < per_kv_head:
+    if tables > 1 and per_kv_head > 1:
         stacked = stacked.repeat_interleave(per_kv_head, 1)
     return stacked.to(device)
 
