@@ -35,7 +35,7 @@ def test_ratios_are_of_runs_of_the_same_load() -> None:
     assert found["rounds"] == 2 and found["dense requests/s"] == 0.75
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_two_servers_are_asked_the_same(tmp_path: Path) -> None:
     done = subprocess.run(
         [
