@@ -92,7 +92,7 @@ test-lmms: $(LMMS)/.ready
 
 # Each file starts an engine of its own, which takes a minute; in .ci/run something else has the other core.
 test-vllm: $(VLLM)/.ready
-	$(VLLM)/bin/python -m pytest $(CASES) -m 'not slow and not gpu' --timeout 480 tests/vllm
+	$(VLLM)/bin/python -m pytest $(CASES) -m 'not slow and not gpu' --timeout 900 tests/vllm
 
 # The demo takes minutes: not part of .ci/run.
 test-demo-versions: $(OLDEST)/.ready $(REAL)/.ready

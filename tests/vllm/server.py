@@ -116,7 +116,7 @@ def _free_port() -> int:
 
 
 @contextmanager
-def serving(folder: Path, log: Path, *flags: str, seconds: float = 220) -> Iterator[Server]:
+def serving(folder: Path, log: Path, *flags: str, seconds: float = 600) -> Iterator[Server]:
     """Run `vllm serve` on a folder, on a free port of this machine, until the block is left.
 
     Args:
