@@ -135,7 +135,8 @@ def row_of(
     whole = [one + sum(later) for one, later in zip(first, gaps, strict=True)]
     lengths = [found["output_lens"][index] for index in done]
     # An answer that came all at once, as to a late client, says nothing of its tokens.
-    later = [sum(g) / (length - 1) for g, length in zip(gaps, lengths, strict=True) if sum(g)]
+    known = [(sum(g), length) for g, length in zip(gaps, lengths, strict=True) if sum(g)]
+    later = [waited / (length - 1) for waited, length in known if length > 1]
     times = (*_percentiles(first), *_percentiles([g for gap in gaps for g in gap]))
     return LoadRow(
         name,

@@ -217,6 +217,10 @@ def test_a_row_is_what_the_driver_noted() -> None:
     assert found.whole_p50 == pytest.approx((1100 + 3500) / 2)
     at_once = {**FOUND, "itls": [[], [], [], []]}
     assert row_of(at_once, "dense", Level("closed", 4), 0, 4, {}).later_p50 is None
+    # The last chunk of an answer of one token may be empty.
+    one = {**FOUND, "output_lens": [1, 0, 0, 3]}
+    found = row_of(one, "dense", Level("closed", 4), 0, 4, {})
+    assert found.later_p50 == pytest.approx(500 / 2)
     none = {**FOUND, "completed": 0, "output_lens": [0] * 4}
     empty = row_of(none, "dense", Level("closed", 4), 0, 4, {})
     assert empty.failed == 3 and empty.first_p95 is None and empty.kv_share is None
