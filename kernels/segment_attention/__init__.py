@@ -1,6 +1,6 @@
 """Attention over a prompt of segments, masked by a small table of which roles read which."""
 
-from prune.kernels.segment_attention.api import segment_attention
+from prune.kernels.segment_attention.api import attend, segment_attention
 from prune.kernels.segment_attention.dispatch import Impl
 from prune.kernels.segment_attention.layout import (
     ALL,
@@ -21,6 +21,7 @@ __all__ = [
     "Layout",
     "ReachTable",
     "allowed_edges",
+    "attend",
     "prepare",
     "read_reach",
     "segment_attention",

@@ -101,10 +101,6 @@ def segment_attention(
             if isinstance(tensor, Tensor) and tensor.device not in (q.device, torch.device("cpu")):
                 raise ValueError(f"{name}: expected device {q.device} or cpu, got {tensor.device}")
         layout = prepare(role, frame)
-    if layout.shape != (k.shape[0], k.shape[2]):
-        raise ValueError(
-            f"role: expected shape [B, Sk] = {(k.shape[0], k.shape[2])}, got {layout.shape}"
-        )
     if isinstance(reach, Tensor) and reach.device not in (q.device, torch.device("cpu")):
         raise ValueError(f"reach: expected device {q.device} or cpu, got {reach.device}")
     table = reach if isinstance(reach, ReachTable) else read_reach(reach)
@@ -120,27 +116,52 @@ def segment_attention(
         scale = q.shape[-1] ** -0.5
     elif not math.isfinite(scale):
         raise ValueError(f"scale: expected a finite number, got {scale}")
-
-    chosen = taken.impl = choose(impl, q, k, v, layout, table, scale)
-    lse: Tensor | None
-    if not q.numel():
-        out, lse = torch.empty_like(q), q.new_empty(q.shape[:3], dtype=_lse_dtype(q))
-    elif chosen == "reference":
-        out, lse = reference_attention(q, k, v, *layout.tensors, table.tensor, scale)
-    elif chosen == "sdpa":
-        out, lse = sdpa_attention(q, k, v, layout, table, scale, return_lse)
-    elif chosen == "flex":
-        from prune.kernels.segment_attention.flex import flex_segment_attention
-
-        out, lse = flex_segment_attention(q, k, v, layout, table, scale, return_lse)
-    else:
-        from prune.kernels.segment_attention.triton import triton_attention
-
-        out, lse = triton_attention(q, k, v, layout, table, scale)
+    out, lse = attend(q, k, v, layout, table, scale, impl, return_lse)
     if not return_lse:
         return out
     assert lse is not None
     return out, lse
+
+
+def attend(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    layout: Layout,
+    reach: ReachTable,
+    scale: float,
+    impl: Impl = "auto",
+    need_lse: bool = False,
+) -> tuple[Tensor, Tensor | None]:
+    """`segment_attention` with one check, that of the length, for inputs that a model made.
+
+    Of a small model the other checks take longer than anything that they could spare.
+
+    Returns:
+        `[B, Hq, Sq, D]`, and the LSE `[B, Hq, Sq]`, which is None where it came at a cost and was
+        not needed.
+
+    Raises:
+        ValueError: K has another batch or length than the layout.
+    """
+    if layout.shape != (k.shape[0], k.shape[2]):
+        raise ValueError(
+            f"role: expected shape [B, Sk] = {(k.shape[0], k.shape[2])}, got {layout.shape}"
+        )
+    chosen = taken.impl = choose(impl, q, k, v, layout, reach, scale)
+    if not q.numel():
+        return torch.empty_like(q), q.new_empty(q.shape[:3], dtype=_lse_dtype(q))
+    if chosen == "reference":
+        return reference_attention(q, k, v, *layout.tensors, reach.tensor, scale)
+    if chosen == "sdpa":
+        return sdpa_attention(q, k, v, layout, reach, scale, need_lse)
+    if chosen == "flex":
+        from prune.kernels.segment_attention.flex import flex_segment_attention
+
+        return flex_segment_attention(q, k, v, layout, reach, scale, need_lse)
+    from prune.kernels.segment_attention.triton import triton_attention
+
+    return triton_attention(q, k, v, layout, reach, scale)
 
 
 def _in_a_graph(

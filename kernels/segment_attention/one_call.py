@@ -7,8 +7,8 @@ from itertools import pairwise
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention as sdpa
 
 from prune.kernels.segment_attention.layout import Layout, ReachTable, Runs, stretches
 
@@ -20,10 +20,6 @@ TILE_ROWS = 64
 """Rows of a call, which is given no key behind its last row. For the same reason that is faster
 than one call with `is_causal`, the more so the wider the heads are together: 0.76x of its time at
 227 keys, 8 heads of 64."""
-
-NARROW = 256
-"""Size of all heads up to which tiles have twice as many rows: a call of few scores takes longer
-to be made than to run."""
 
 MAX_SCORE_FLOPS = 6e7
 """Of a sequence's scores, over its heads: below it one call was faster with more keys, too."""
@@ -65,35 +61,34 @@ def masked_call(
     q: Tensor, k: Tensor, v: Tensor, layout: Layout, reach: ReachTable, scale: float
 ) -> Tensor:
     """Attention `[B, Hq, Sq, D]`; arguments as in `sdpa_attention`."""
-    _, heads, rows, dim = q.shape
-    kv_heads = k.shape[1]
-    tile = TILE_ROWS if heads * dim > NARROW else 2 * TILE_ROWS
-    mask = _mask(layout, rows, tile, reach, heads // kv_heads, q.dtype, q.device)
-    run = partial(_tiled, q, mask=mask, scale=scale, grouped=heads != kv_heads)
-    out = run(k, v)
+    heads, rows = q.shape[1:3]
+    mask = _mask(layout, rows, reach, heads // k.shape[1], q.dtype, q.device)
+    out = _tiled(q, k, v, mask, scale)
     # Keys that nothing reads may hold NaN or infinities, and 0 times those is NaN. To look at the
     # output is cheaper than to clear such keys beforehand.
     if mask.unread and not math.isfinite(out.sum(dtype=torch.float32)):
         unread = _unread(layout, rows, reach).to(q.device)
-        out = run(k.masked_fill(unread, 0), v.masked_fill(unread, 0))
+        out = _tiled(q, k.masked_fill(unread, 0), v.masked_fill(unread, 0), mask, scale)
     return out if mask.empty is None else out.masked_fill_(mask.empty, 0)
 
 
-def _tiled(q: Tensor, k: Tensor, v: Tensor, mask: Mask, scale: float, grouped: bool) -> Tensor:
+def _tiled(q: Tensor, k: Tensor, v: Tensor, mask: Mask, scale: float) -> Tensor:
     """Attention of the last rows under `Mask.biases`."""
-    call = partial(F.scaled_dot_product_attention, scale=scale, enable_gqa=grouped)
+    grouped = q.shape[1] != k.shape[1]
     if mask.biases is None:
         # The dense model's own call, bit for bit.
-        return call(q, k, v, is_causal=q.shape[2] > 1)
+        return sdpa(q, k, v, is_causal=q.shape[2] > 1, scale=scale, enable_gqa=grouped)
     tiles = []
-    for tile, bias in zip(q.split(mask.sizes, 2), mask.biases, strict=True):
+    for tile, bias in zip(torch.split_with_sizes(q, mask.sizes, 2), mask.biases, strict=True):
         if bias is None:
-            read = torch.zeros_like(tile)
+            tiles.append(torch.zeros_like(tile))
         else:
-            keys = bias.shape[3]
-            read = call(tile, k.narrow(2, 0, keys), v.narrow(2, 0, keys), bias)
-        tiles.append(read.transpose(1, 2))
-    return (tiles[0] if len(tiles) == 1 else torch.cat(tiles, 1)).transpose(1, 2)
+            near = bias.shape[3]
+            keys, values = k.narrow(2, 0, near), v.narrow(2, 0, near)
+            tiles.append(sdpa(tile, keys, values, bias, scale=scale, enable_gqa=grouped))
+    if len(tiles) == 1:
+        return tiles[0]
+    return torch.cat([tile.transpose(1, 2) for tile in tiles], 1).transpose(1, 2)
 
 
 # Of one prompt a pass needs a few: layers share tables and, mostly, tokens.
@@ -101,13 +96,12 @@ def _tiled(q: Tensor, k: Tensor, v: Tensor, mask: Mask, scale: float, grouped: b
 def _mask(
     layout: Layout,
     rows: int,
-    tile: int,
     reach: ReachTable,
     per_kv_head: int,
     dtype: torch.dtype,
     device: torch.device,
 ) -> Mask:
-    places = _places(layout, rows, tile)
+    places = _places(layout, rows)
     every = [(place, place.edges(table)) for place in places for table in reach.values]
     sizes = places[0].sizes
     if rows in (1, layout.shape[1]) and all(found.plain for _, found in every):
@@ -132,7 +126,7 @@ def _mask(
 
 def _unread(layout: Layout, rows: int, reach: ReachTable) -> Tensor:
     """Keys that none of the last rows reads: bool `[B or 1, Hkv or 1, Sk, 1]`, on the CPU."""
-    places = _places(layout, rows, rows)
+    places = _places(layout, rows)
     parts = [place.unread(place.edges(table)) for place in places for table in reach.values]
     return _whole(layout, 1, torch.device("cpu"), parts)
 
@@ -198,22 +192,23 @@ def _edges(roles: bytes, frames: bytes, table: bytes, first: int) -> _Edges:
 class _Place:
     """Where the runs of one sequence stand, and the tiles of its last rows.
 
+    A rest of up to half a tile is part of the last one.
+
     Args:
         runs: of the sequence, cut at the first of the rows.
         rows: number of rows.
-        tile: rows of a tile; a rest of up to half of that is part of the last one.
 
     Attributes:
         sizes: rows of every tile.
     """
 
-    def __init__(self, runs: Runs, rows: int, tile: int):
+    def __init__(self, runs: Runs, rows: int):
         self._form = runs.role.tobytes(), runs.frame.tobytes()
         keys = int(runs.end[-1])
         self._first = int(runs.start.searchsorted(keys - rows))
         self._sizes = runs.end - runs.start
         self._bounds: list[int] = [*runs.start.tolist(), keys]
-        begins = range(keys - rows, max(keys - tile // 2, keys - rows + 1), tile)
+        begins = range(keys - rows, max(keys - TILE_ROWS // 2, keys - rows + 1), TILE_ROWS)
         self._tiles = []
         for begin, end in pairwise([*begins, keys]):
             one = int(runs.start.searchsorted(begin, "right")) - 1
@@ -274,7 +269,7 @@ def _bias(
     return torch.from_numpy(cells[None, None]).to(dtype)
 
 
-_CAUSAL = np.triu(np.full((3 * TILE_ROWS, 3 * TILE_ROWS), -np.inf, np.float32), 1)
+_CAUSAL = np.triu(np.full((2 * TILE_ROWS, 2 * TILE_ROWS), -np.inf, np.float32), 1)
 """What is behind a tile's own row, of the keys that belong to the tile."""
 
 
@@ -288,6 +283,6 @@ def _order(layout: Layout) -> list[int]:
 
 
 @lru_cache(maxsize=16)
-def _places(layout: Layout, rows: int, tile: int) -> list[_Place]:
+def _places(layout: Layout, rows: int) -> list[_Place]:
     """Of the distinct sequences of a layout."""
-    return [_Place(runs.cut(layout.shape[1] - rows), rows, tile) for _, runs in layout.rows]
+    return [_Place(runs.cut(layout.shape[1] - rows), rows) for _, runs in layout.rows]

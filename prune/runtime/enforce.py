@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from prune.errors import RefusedError
-from prune.kernels import Impl, Layout, ReachTable, prepare, read_reach, segment_attention
+from prune.kernels import Impl, Layout, ReachTable, attend, prepare, read_reach, segment_attention
 from prune.layout.freezing import edges_of, updated
 from prune.layout.reach import Reach
 from prune.layout.segments import Role, Segments
@@ -90,7 +90,7 @@ class PlanEnforcer:
         if not self.held and self._updated[layer] is not None:
             raise RefusedError("the plan freezes states, which this use of the model cannot do")
         layout, table = self._layout(key.shape[2]), self._tables[layer]
-        return segment_attention(query, key, value, layout, None, table, scale, impl=self.impl)
+        return attend(query, key, value, layout, table, scale, self.impl)[0]
 
 
 @dataclass

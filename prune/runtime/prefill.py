@@ -14,7 +14,7 @@ from torch import Tensor
 
 from prune.errors import RefusedError
 from prune.families import family_of_model_type
-from prune.kernels import Impl, segment_attention
+from prune.kernels import Impl, attend
 from prune.layout.reach import Reach
 from prune.layout.segments import Segments
 from prune.runtime.attention import Enforcer
@@ -61,9 +61,7 @@ class Prefill:
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
         """See `prune.runtime.attention.Enforcer`."""
         step = self.schedule.steps[layer]
-        return segment_attention(
-            query, key, value, step.layout, None, step.reach, scale, impl=self.impl
-        )
+        return attend(query, key, value, step.layout, step.reach, scale, self.impl)[0]
 
     @eager
     def enter(

@@ -226,29 +226,26 @@ IDLE = {f"video_{role}": NONE for role in ("system", "video", "timestamp", "text
 @pytest.mark.parametrize(
     "edges", [SEALED, IDLE, {**SEALED, **IDLE}], ids=["sealed", "idle", "both"]
 )
-@pytest.mark.parametrize("heads, size", [((4, 2), 128), ((20, 10), 64)], ids=["narrow", "wide"])
 @pytest.mark.parametrize("text", [20, 80])
-def test_tiles_of_a_longer_prompt(
-    edges: dict[str, int], heads: tuple[int, int], size: int, text: int
-) -> None:
+def test_tiles_of_a_longer_prompt(edges: dict[str, int], text: int) -> None:
     """The first tile ends behind rows that read something, the second has none in `IDLE`. What is
     left at the end is a tile, or part of one."""
     frames = prompt(frames=6, tokens=50, system=30, text=text)
-    case = Case("long", *frames, table(**edges), heads=heads)
+    case = Case("long", *frames, table(**edges))
     check_matches_oracle(case, "sdpa", torch.float32)
     check_removed_keys_do_not_matter(case, "sdpa", torch.float32)
     q, k, v = case.tensors(torch.float32)
     with pytest.MonkeyPatch.context() as patch:
         called: list[int] = []
-        run = F.scaled_dot_product_attention
+        run = one_call.sdpa
 
         def counted(q: Tensor, k: Tensor, *args: Any, **kwargs: Any) -> Tensor:
             called.append(k.shape[2])
             return run(q, k, *args, **kwargs)
 
-        patch.setattr(F, "scaled_dot_product_attention", counted)
+        patch.setattr(one_call, "sdpa", counted)
         segment_attention(q, k, v, *case.layout, impl="sdpa")
-    length = q.shape[2]
+    length, size = q.shape[2], one_call.TILE_ROWS
     begins = [row for row in range(0, length, size) if length - row > size // 2]
     tiles = list(pairwise([*begins, length]))
     # Between those rows and the text the idle ones stand.

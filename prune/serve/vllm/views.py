@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from vllm.v1.attention.backends.cpu_attn import CPUAttentionMetadata
 
-from prune.kernels import Layout, ReachTable, prepare, segment_attention
+from prune.kernels import Layout, ReachTable, attend, prepare
 from prune.serve.vllm.prefill import Call, Scratch, Shape
 from prune.serve.vllm.sequences import sequences_of
 from prune.serve.vllm.step import Part, Step, Taken
@@ -214,7 +214,7 @@ class PromptView:
         if past is not None:
             key, value = torch.cat([past[0], key]), torch.cat([past[1], value])
         query, key, value = (x.transpose(0, 1)[None] for x in (query, key, value))
-        out = segment_attention(query, key, value, self.layout, None, self.reach(layer), scale)
+        out, _ = attend(query, key, value, self.layout, self.reach(layer), scale)
         return out[0].transpose(0, 1)
 
 
