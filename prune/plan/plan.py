@@ -207,10 +207,10 @@ def _frozen(reach: Reach) -> list[Frozen]:
 def _rules(reach: Reach) -> list[Rule]:
     """The shortest rules, in a fixed order, that turn the dense table into `reach`."""
     places: dict[tuple[int, int, int], list[tuple[int, int]]] = {}
-    for layer, head, query, key in zip(*np.nonzero(reach != ALL), strict=True):
-        if query in PLANNED and key in PLANNED:
-            value = int(reach[layer, head, query, key])
-            places.setdefault((int(query), int(key), value), []).append((int(layer), int(head)))
+    planned = reach[:, :, : len(PLANNED), : len(PLANNED)]
+    for layer, head, query, key in np.argwhere(planned != ALL).tolist():
+        value = int(planned[layer, head, query, key])
+        places.setdefault((query, key, value), []).append((layer, head))
     # Pairs with the same layers share a rule: first keys of one query, then queries of equal keys.
     keys_of: dict[tuple[Any, ...], list[int]] = {}
     for (query, key, value), where in sorted(places.items()):

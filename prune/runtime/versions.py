@@ -2,12 +2,11 @@
 
 import warnings
 from functools import cache
-from importlib.metadata import version
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache
+from transformers import DynamicCache, __version__
 
 from prune.errors import RefusedError
 from prune.runtime.attention import seam
@@ -28,12 +27,11 @@ def _minor(release: str) -> tuple[int, int]:
 
 def untested() -> str | None:
     """One line about an installed transformers that was not tested; None within the range."""
-    installed = version("transformers")
-    if _minor(OLDEST) <= _minor(installed) <= _minor(NEWEST):
+    if _minor(OLDEST) <= _minor(__version__) <= _minor(NEWEST):
         return None
     return (
-        f"transformers {installed} is outside of {OLDEST} to {NEWEST}, which prune was tested on: "
-        "a self-check runs before a plan is enforced"
+        f"transformers {__version__} is outside of {OLDEST} to {NEWEST}, which prune was tested on:"
+        " a self-check runs before a plan is enforced"
     )
 
 
@@ -100,6 +98,6 @@ def self_check(model: Any, text_model: Any) -> None:
 
 def _refusal(reason: str) -> RefusedError:
     return RefusedError(
-        f"transformers {version('transformers')} cannot run under a plan: {reason}; install a "
+        f"transformers {__version__} cannot run under a plan: {reason}; install a "
         f"release from {OLDEST} to {NEWEST}"
     )

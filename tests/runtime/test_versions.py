@@ -19,7 +19,7 @@ def newer(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if the installed release were one that came after the tests."""
     monkeypatch.setattr(versions, "NEWEST", "5.17")
     monkeypatch.setattr(versions, "OLDEST", "5.16")
-    monkeypatch.setattr(versions, "version", lambda name: "5.99.1")
+    monkeypatch.setattr(versions, "__version__", "5.99.1")
     versions.warn_untested.cache_clear()
 
 
