@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from prune.bench.capacity import capacity
+from prune.bench.capacity import RUNS, capacity
 from prune.bench.conditions import conditions
 from prune.bench.latency import latency
 from prune.bench.shapes import shape_of
@@ -105,7 +105,8 @@ def bench_export(
         layout = segment(opened.processor, read(opened.processor, [sample], count))
         with progress(f"Timing {count} frames", runs) as advance:
             times = latency(compared, sample, count, runs, advance)
-        with progress(f"Batches of {count} frames", len(batches) * len(compared)) as advance:
+        total = len(batches) * len(compared) * RUNS
+        with progress(f"Batches of {count} frames", total) as advance:
             held = capacity(compared, sample, count, batches, advance)
         rows.append(BenchRow(shape_of(plan.reach, layout, geometry, count), times, held))
     said = {name: str(value) for name, value in sample.reading.given.items()}

@@ -4,24 +4,25 @@ import csv
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from prune.bench.capacity import capacity
+from prune.bench.capacity import RUNS, capacity
 from prune.bench.energy import energy_meter
-from prune.bench.latency import latency
-from prune.bench.side import sides
+from prune.bench.latency import generate, latency
+from prune.bench.side import Side, sides
 from prune.checkpoint.load import LoadedModel
-from prune.errors import RefusedError
+from prune.errors import RefusedError, ResourceError
 from prune.inputs.encode import read
 from prune.inputs.media import Media
 from prune.inputs.samples import Sample, load_samples
 from prune.layout.segments import segment
 from prune.plan.cost import Geometry, cost_of, dense_cost
 from prune.plan.plan import Plan
-from prune.results.latency import by_quantity
+from prune.results.latency import CapacityRow, by_quantity
 from prune.workflows.bench import bench_export
 from prune.workflows.write_export import export
 from tests.exports import small_result
@@ -61,6 +62,42 @@ def test_a_cache_is_what_the_plan_predicts(
     assert pruned.kv_bytes == 2 * (cost_of(plan.reach, prompt, geometry).kv_bytes + answers)
     assert pruned.kv_bytes < dense.kv_bytes
     assert min(dense.tokens_per_second, pruned.tokens_per_second) > 0
+
+
+def test_one_slow_run_does_not_decide_what_a_batch_achieves(
+    tiny: LoadedModel, samples: list[Sample], plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where something else had the machine just then."""
+    speeds = {"dense": iter([1.0, 70, 7, 72]), "pruned": iter([1.0, 8, 91, 90])}
+
+    def measured(side: Side, inputs: Any, batch: int) -> CapacityRow:
+        return CapacityRow(side.name, batch, next(speeds[side.name]), 0, None, None)
+
+    monkeypatch.setattr("prune.bench.capacity._measure", measured)
+    done: list[int] = []
+    rows = capacity(
+        sides(tiny.model, tiny.processor, plan), samples[0], 8, [1], on_done=done.append
+    )
+    assert [(row.model, row.tokens_per_second) for row in rows] == [("dense", 70), ("pruned", 90)]
+    assert sum(done) == 2 * RUNS
+
+
+def test_a_batch_that_does_not_fit_says_so_unless_it_is_the_smallest(
+    tiny: LoadedModel, samples: list[Sample], plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared, most = sides(tiny.model, tiny.processor, plan), 1
+
+    def generated(model: Any, inputs: Any, tokens: int) -> Any:
+        if len(inputs["input_ids"]) > most:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return generate(model, inputs, tokens)
+
+    monkeypatch.setattr("prune.bench.capacity.generate", generated)
+    rows = capacity(compared, samples[0], 8, [1, 2])
+    assert [bool(row.tokens_per_second) for row in rows] == [True, True, False, False]
+    most = 0
+    with pytest.raises(ResourceError, match="1 requests of 8 frames do not fit into the memory"):
+        capacity(compared, samples[0], 8, [1])
 
 
 def test_an_export_is_measured_at_every_number_of_frames(
