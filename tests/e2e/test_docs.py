@@ -16,7 +16,7 @@ FENCE = re.compile(r"```(?:console|sh|bash)?\n(.*?)```", re.DOTALL)
 READERS_OWN = ("/data/", "PRUNED", "localhost")
 """What a command names that only a reader has."""
 
-FEWER = {"--limit": "2", "--per-task": "2"}
+FEWER = {"--limit": "2", "--per-task": "1"}
 
 
 def commands(page: Path) -> list[list[str]]:
