@@ -149,19 +149,22 @@ def attend(
             f"role: expected shape [B, Sk] = {(k.shape[0], k.shape[2])}, got {layout.shape}"
         )
     chosen = taken.impl = choose(impl, q, k, v, layout, reach, scale)
+    lse: Tensor | None
     if not q.numel():
-        return torch.empty_like(q), q.new_empty(q.shape[:3], dtype=_lse_dtype(q))
-    if chosen == "reference":
-        return reference_attention(q, k, v, *layout.tensors, reach.tensor, scale)
-    if chosen == "sdpa":
-        return sdpa_attention(q, k, v, layout, reach, scale, need_lse)
-    if chosen == "flex":
+        out, lse = torch.empty_like(q), q.new_empty(q.shape[:3], dtype=_lse_dtype(q))
+    elif chosen == "reference":
+        out, lse = reference_attention(q, k, v, *layout.tensors, reach.tensor, scale)
+    elif chosen == "sdpa":
+        out, lse = sdpa_attention(q, k, v, layout, reach, scale, need_lse)
+    elif chosen == "flex":
         from prune.kernels.segment_attention.flex import flex_segment_attention
 
-        return flex_segment_attention(q, k, v, layout, reach, scale, need_lse)
-    from prune.kernels.segment_attention.triton import triton_attention
+        out, lse = flex_segment_attention(q, k, v, layout, reach, scale, need_lse)
+    else:
+        from prune.kernels.segment_attention.triton import triton_attention
 
-    return triton_attention(q, k, v, layout, reach, scale)
+        out, lse = triton_attention(q, k, v, layout, reach, scale)
+    return out, lse
 
 
 def _in_a_graph(
