@@ -118,9 +118,14 @@ def test_the_command_resumes_and_writes_a_model_that_opens(
 
 
 RANKS = """
+import atexit
 import sys
+from pathlib import Path
 import torch
 from ranks import average_gradients, gathered, join
+# What is registered first runs last.
+inside = torch.distributed.is_initialized
+atexit.register(lambda: Path(sys.argv[1], str(rank)).write_text(f"inside: {inside()}"))
 rank, ranks = join()
 torch.manual_seed(0)
 shared, own, idle = (torch.nn.Parameter(torch.randn(3)) for _ in range(3))
@@ -140,9 +145,11 @@ def test_the_gradients_of_two_processes_are_those_of_the_whole_batch(tmp_path: P
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
     env = {**os.environ, "PYTHONPATH": str(RECIPE), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [*command, "2", str(tmp_path / "train.py")], env=env, capture_output=True, text=True
-    )
+        [*command, "2", str(tmp_path / "train.py"), str(tmp_path)],
+        env=env, capture_output=True, text=True,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
+    assert [(tmp_path / rank).read_text() for rank in "01"] == ["inside: False"] * 2
 
 
 def test_facts_are_true_and_fit_their_slots(recipe: dict[str, ModuleType], training: Any) -> None:
