@@ -133,13 +133,13 @@ def attend(
     impl: Impl = "auto",
     need_lse: bool = False,
 ) -> tuple[Tensor, Tensor | None]:
-    """`segment_attention` with one check, that of the length, for inputs that a model made.
+    """`segment_attention` for inputs that fit by construction, such as those a model makes.
 
-    Of a small model the other checks take longer than anything that they could spare.
+    Only the length is checked, which a wrong cache would change: in a small model the other checks
+    are a noticeable part of a layer. Arguments are as there, `need_lse` as `return_lse`.
 
     Returns:
-        `[B, Hq, Sq, D]`, and the LSE `[B, Hq, Sq]`, which is None where it came at a cost and was
-        not needed.
+        `[B, Hq, Sq, D]`, and the LSE `[B, Hq, Sq]`, which may be None without `need_lse`.
 
     Raises:
         ValueError: K has another batch or length than the layout.
